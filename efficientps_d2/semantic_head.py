@@ -1,0 +1,202 @@
+"""The semantic head of EfficientPS and its hard-pixel loss."""
+
+import math
+
+import torch
+from detectron2.config import configurable
+from detectron2.layers import Conv2d, ShapeSpec
+from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .errors import InputError
+from .layers import SeparableConv2d, conv_norm_act
+
+
+class DensePredictionCell(nn.Module):
+    """DPC: five dilated separable convolutions, partly chained, for large context."""
+
+    # (vertical, horizontal) dilations and the branch each one reads; -1 is the cell's input.
+    BRANCHES = (((1, 6), -1), ((1, 1), 0), ((6, 21), 0), ((18, 15), 0), ((6, 3), 3))
+
+    def __init__(self, in_channels: int, out_channels: int, *, norm: str, inner_norm: bool):
+        super().__init__()
+        self.branches = nn.ModuleList(
+            SeparableConv2d(
+                in_channels, in_channels, norm=norm, inner_norm=inner_norm, dilation=dilation
+            )
+            for dilation, _ in self.BRANCHES
+        )
+        self.project = conv_norm_act(len(self.BRANCHES) * in_channels, out_channels, norm=norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs = []
+        for conv, (_, source) in zip(self.branches, self.BRANCHES, strict=True):
+            outputs.append(conv(x if source < 0 else outputs[source]))
+        return self.project(torch.cat(outputs, dim=1))
+
+
+class LargeScaleFeatureExtractor(nn.Sequential):
+    """LSFE: two separable convolutions for the fine levels."""
+
+    def __init__(self, in_channels: int, out_channels: int, **kwargs):
+        super().__init__(
+            SeparableConv2d(in_channels, out_channels, **kwargs),
+            SeparableConv2d(out_channels, out_channels, **kwargs),
+        )
+
+
+class MismatchCorrection(nn.Sequential):
+    """MC: two separable convolutions, then bilinear upsampling by 2."""
+
+    def __init__(self, channels: int, **kwargs):
+        super().__init__(
+            SeparableConv2d(channels, channels, **kwargs),
+            SeparableConv2d(channels, channels, **kwargs),
+            nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False),
+        )
+
+
+@SEM_SEG_HEADS_REGISTRY.register()
+class EfficientPSSemSegHead(nn.Module):
+    """The semantic head: LSFE on p2 and p3, DPC on p4 and p5, tied by MC (paper section 3.3).
+
+    Predicts every class, stuff and things, in the order of the contiguous ids.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        input_shape: dict[str, ShapeSpec],
+        *,
+        num_classes: int,
+        conv_dims: int = 128,
+        norm: str = "BN",
+        inner_norm: bool = False,
+        loss_weight: float = 1.0,
+        ignore_value: int = 255,
+        hard_pixel_fraction: float = 0.25,
+        hard_pixels_per: str = "image",
+    ):
+        """
+        Args:
+            input_shape: shapes of the four features, at strides 4, 8, 16 and 32.
+            num_classes: number of all classes.
+            conv_dims: channels of each of the four branches.
+            norm, inner_norm: see :class:`SeparableConv2d`.
+            loss_weight: factor of ``loss_sem_seg``.
+            ignore_value: label of pixels without truth.
+            hard_pixel_fraction, hard_pixels_per: see :func:`hard_pixel_cross_entropy`.
+        """
+        super().__init__()
+        shapes = sorted(input_shape.items(), key=lambda item: item[1].stride)
+        if [shape.stride for _, shape in shapes] != [4, 8, 16, 32]:
+            raise InputError(
+                f"MODEL.SEM_SEG_HEAD.IN_FEATURES gives {[name for name, _ in shapes]}; this head "
+                "needs the four features at strides 4, 8, 16 and 32."
+            )
+        self.in_features = [name for name, _ in shapes]
+        self.ignore_value = ignore_value
+        self.loss_weight = loss_weight
+        self.hard_pixel_fraction = hard_pixel_fraction
+        self.hard_pixels_per = hard_pixels_per
+
+        channels = [shape.channels for _, shape in shapes]
+        options = {"norm": norm, "inner_norm": inner_norm}
+        self.lsfe2 = LargeScaleFeatureExtractor(channels[0], conv_dims, **options)
+        self.lsfe3 = LargeScaleFeatureExtractor(channels[1], conv_dims, **options)
+        self.dpc4 = DensePredictionCell(channels[2], conv_dims, **options)
+        self.dpc5 = DensePredictionCell(channels[3], conv_dims, **options)
+        self.mc4 = MismatchCorrection(conv_dims, **options)
+        self.mc3 = MismatchCorrection(conv_dims, **options)
+        self.predictor = Conv2d(4 * conv_dims, num_classes, kernel_size=1)
+        nn.init.kaiming_normal_(self.predictor.weight, mode="fan_out")
+        nn.init.zeros_(self.predictor.bias)
+
+    @classmethod
+    def from_config(cls, cfg, input_shape: dict[str, ShapeSpec]):
+        head = cfg.MODEL.SEM_SEG_HEAD
+        return {
+            "input_shape": {k: v for k, v in input_shape.items() if k in head.IN_FEATURES},
+            "num_classes": head.NUM_CLASSES,
+            "conv_dims": head.CONVS_DIM,
+            "norm": head.NORM,
+            "inner_norm": cfg.MODEL.EFFICIENTPS.INNER_NORM,
+            "loss_weight": head.LOSS_WEIGHT,
+            "ignore_value": head.IGNORE_VALUE,
+            "hard_pixel_fraction": head.HARD_PIXEL_FRACTION,
+            "hard_pixels_per": head.HARD_PIXELS_PER,
+        }
+
+    def forward(self, features: dict[str, Tensor], targets: Tensor | None = None):
+        """
+        Args:
+            features: FPN features by name.
+            targets: (N, H, W) int64 labels at the size of the padded images, in training.
+
+        Returns:
+            In training ``(None, {"loss_sem_seg": scalar})``; in inference ``(logits, {})`` with
+            float32 logits (N, num_classes, H, W) at the size of the padded images.
+        """
+        logits = self.layers(features).float()
+        logits = F.interpolate(logits, scale_factor=4, mode="bilinear", align_corners=False)
+        if not self.training:
+            return logits, {}
+        loss = hard_pixel_cross_entropy(
+            logits,
+            targets,
+            fraction=self.hard_pixel_fraction,
+            per=self.hard_pixels_per,
+            ignore_value=self.ignore_value,
+        )
+        return None, {"loss_sem_seg": loss * self.loss_weight}
+
+    def layers(self, features: dict[str, Tensor]) -> Tensor:
+        """Logits (N, num_classes, H / 4, W / 4) from the four features."""
+        p2, p3, p4, p5 = (features[f] for f in self.in_features)
+        d5 = self.dpc5(p5)
+        d4 = self.dpc4(p4)
+        l3 = self.lsfe3(p3) + self.mc4(d4 + _upsample(d5, p4))
+        l2 = self.lsfe2(p2) + self.mc3(l3)
+        fused = [l2] + [_upsample(x, p2) for x in (l3, d4, d5)]
+        return self.predictor(torch.cat(fused, dim=1))
+
+
+def _upsample(x: Tensor, target: Tensor) -> Tensor:
+    return F.interpolate(x, size=target.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def hard_pixel_cross_entropy(
+    logits: Tensor,
+    targets: Tensor,
+    *,
+    fraction: float = 0.25,
+    per: str = "image",
+    ignore_value: int = 255,
+) -> Tensor:
+    """Mean cross-entropy over the pixels with the largest loss (paper section 3.3, weighted loss).
+
+    With ``per="image"`` (paper) the worst ``fraction`` of the labelled pixels is taken in every
+    image, and the images are averaged; counting labelled pixels only, the loss does not change with
+    padding. With ``per="batch"`` (authors' code) the worst ``fraction`` of all pixels is taken over
+    the whole batch, ignored ones counting as zeros.
+
+    Args:
+        logits: (N, K, H, W) float32.
+        targets: (N, H, W) int64, ``ignore_value`` where there is no truth.
+
+    Returns:
+        A scalar; 0 if no pixel has a label.
+    """
+    losses = F.cross_entropy(logits, targets, ignore_index=ignore_value, reduction="none")
+    if per == "batch":
+        losses = losses.flatten()
+        return losses.topk(math.ceil(fraction * losses.numel())).values.mean()
+    if per != "image":
+        raise InputError(f'MODEL.SEM_SEG_HEAD.HARD_PIXELS_PER is {per!r}; use "image" or "batch".')
+    means = []
+    for loss, labelled in zip(losses, targets != ignore_value, strict=True):
+        hard_pixels = math.ceil(fraction * int(labelled.sum()))
+        # Ignored pixels have loss 0, so they can only tie with, never displace, labelled ones.
+        means.append(loss.flatten().topk(hard_pixels).values.sum() / max(hard_pixels, 1))
+    return torch.stack(means).mean()

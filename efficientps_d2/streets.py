@@ -1,0 +1,101 @@
+"""The embedded data set "streets": painted street scenes in the layout of Cityscapes.
+
+``python -m efficientps_d2.streets`` writes ``leftImg8bit`` and ``gtFine`` with Cityscapes' file
+names and label ids, converted by cityscapesscripts like the real data. Every scene follows from the
+seed, its split and its number alone.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import shutil
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from cityscapesscripts.helpers.annotation import Annotation
+from cityscapesscripts.preparation.createPanopticImgs import convert2panoptic
+from cityscapesscripts.preparation.json2instanceImg import createInstanceImage
+from cityscapesscripts.preparation.json2labelImg import createLabelImage
+from PIL import Image
+from tqdm import tqdm
+
+from .errors import InputError
+from .street_scene import paint_scene
+
+SPLITS = {"train": 300, "val": 60}
+CITY = "paintville"
+
+
+def write_scene(root: Path, split: str, number: int, seed: int) -> None:
+    """Paint one scene and write its picture, polygons, label ids and instance ids."""
+    rng = np.random.default_rng([seed, sorted(SPLITS).index(split), number])
+    image, objects = paint_scene(rng)
+    base = f"{CITY}_{number:06d}_000000"
+    image_file = root / "leftImg8bit" / split / CITY / f"{base}_leftImg8bit.png"
+    truth = str(root / "gtFine" / split / CITY / f"{base}_gtFine_")
+    Image.fromarray(image).save(image_file)
+
+    height, width = image.shape[:2]
+    polygons = {"imgHeight": height, "imgWidth": width, "objects": objects}
+    Path(f"{truth}polygons.json").write_text(json.dumps(polygons))
+    annotation = Annotation()
+    annotation.fromJsonText(json.dumps(polygons))
+    createLabelImage(annotation, "ids").save(f"{truth}labelIds.png")
+    createLabelImage(annotation, "trainIds").save(f"{truth}labelTrainIds.png")
+    # cityscapesscripts' own writer of this file fails with Pillow 11 and newer.
+    instance_ids = np.asarray(createInstanceImage(annotation, "ids")).astype(np.uint16)
+    Image.fromarray(instance_ids).save(f"{truth}instanceIds.png")
+
+
+def make_streets(root: str | Path, *, splits: dict[str, int] | None = None, seed: int = 0) -> None:
+    """Write the whole data set to ``root``; what is there is replaced only when all is written.
+
+    Args:
+        root: folder of the data set, ``$DETECTRON2_DATASETS/streets`` for the names
+            ``streets_train`` and ``streets_val``.
+        splits: number of pictures of each split.
+        seed: seed of all scenes.
+    """
+    root, splits = Path(root), splits or SPLITS
+    if root.exists() and not (root / "gtFine").is_dir() and any(root.iterdir()):
+        raise InputError(f"{root} is not empty and not a streets data set; give another folder.")
+    partial = root.with_name(f".{root.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        for split in splits:
+            (partial / "leftImg8bit" / split / CITY).mkdir(parents=True)
+            (partial / "gtFine" / split / CITY).mkdir(parents=True)
+        jobs = [(split, i) for split, count in splits.items() for i in range(count)]
+        with ProcessPoolExecutor(os.cpu_count()) as pool:
+            done = [pool.submit(write_scene, partial, *job, seed) for job in jobs]
+            for future in tqdm(done, desc="painting streets", unit="picture"):
+                future.result()
+        with contextlib.redirect_stdout(io.StringIO()):
+            convert2panoptic(str(partial / "gtFine"), setNames=list(splits))
+        shutil.rmtree(root, ignore_errors=True)
+        partial.rename(root)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def main() -> None:
+    datasets = os.path.expanduser(os.getenv("DETECTRON2_DATASETS", "datasets"))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, default=Path(datasets) / "streets")
+    parser.add_argument("--train", type=int, default=SPLITS["train"], help="training pictures")
+    parser.add_argument("--val", type=int, default=SPLITS["val"], help="held-out pictures")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--if-missing", action="store_true", help="keep a data set that is there")
+    args = parser.parse_args()
+    if args.if_missing and args.output.exists():
+        print(f"{args.output} is there already.")
+        return
+    make_streets(args.output, splits={"train": args.train, "val": args.val}, seed=args.seed)
+    print(f"Wrote {args.train} + {args.val} pictures to {args.output}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""Detectron2's trainer with our mapper and evaluators, and manners when something goes wrong."""
+
+import logging
+import os
+import signal
+import sys
+import weakref
+from collections import OrderedDict
+
+import torch
+from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.config import CfgNode
+from detectron2.data import DatasetMapper, build_detection_test_loader, build_detection_train_loader
+from detectron2.engine import DefaultTrainer, HookBase
+from detectron2.utils import comm
+
+from .dataset_mapper import PanopticDatasetMapper
+from .errors import InputError
+from .evaluation import build_panoptic_evaluator, results_table
+
+logger = logging.getLogger(__name__)
+
+
+class FittingCheckpointer(DetectionCheckpointer):
+    """Loads weights only if they fit.
+
+    For finetuning, parameters of another shape are named by Detectron2's log and start anew, but at
+    least one must match. With ``strict``, for evaluation and resuming, all must.
+    """
+
+    strict = False
+
+    def _load_file(self, filename: str):
+        try:
+            return super()._load_file(filename)
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # torch.load raises many kinds for damaged files
+            raise InputError(
+                f"{filename} cannot be read as a checkpoint; it may be truncated or of another kind."
+            ) from error
+
+    def _load_model(self, checkpoint):
+        expected = set(self.model.state_dict())
+        incompatible = super()._load_model(checkpoint)
+        wrong_shapes = [key for key, *_ in incompatible.incorrect_shapes]
+        lost = [k for k in [*wrong_shapes, *incompatible.missing_keys] if k in expected]
+        if lost and (self.strict or len(lost) == len(expected)):
+            what = "has another shape" if lost[0] in wrong_shapes else "is missing"
+            raise InputError(
+                f"The checkpoint does not fit this config: {lost[0]} {what} in it ({len(lost)} of "
+                f"{len(expected)} tensors); use the config it was trained with."
+            )
+        return incompatible
+
+
+class EvaluationMapper(DatasetMapper):
+    """Detectron2's mapper, which for an unreadable image names the file."""
+
+    def __call__(self, record):
+        try:
+            return super().__call__(record)
+        except (OSError, SyntaxError) as error:
+            raise InputError(
+                f"{record['file_name']} cannot be read ({error}); an evaluation needs every image, so "
+                "repair it or take it out of the data set."
+            ) from error
+
+
+class StopOnSignal(HookBase):
+    """On Ctrl-C or SIGTERM, finish the iteration, save a checkpoint and say how to go on."""
+
+    def before_train(self):
+        self._signal = None
+        self._process = os.getpid()
+        self._previous = {
+            number: signal.signal(number, self._remember)
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+
+    def _remember(self, number, frame):
+        if os.getpid() != self._process:  # a loader process: Ctrl-C is the trainer's business
+            if number == signal.SIGTERM:
+                os._exit(128 + number)
+            return
+        if self._signal is not None:
+            raise SystemExit(128 + number)
+        self._signal = number
+        if comm.is_main_process():
+            print("\nStopping after this iteration; once more stops at once.", file=sys.stderr)
+
+    def after_step(self):
+        if self._signal is None or not comm.is_main_process():
+            return
+        iteration = self.trainer.iter
+        self.trainer.checkpointer.save(f"model_{iteration:07d}", iteration=iteration)
+        command = " ".join(sys.argv if "--resume" in sys.argv else [*sys.argv, "--resume"])
+        logger.warning(
+            "Stopped after iteration %d and saved a checkpoint; continue with: python %s",
+            iteration,
+            command,
+        )
+        raise SystemExit(128 + self._signal)
+
+    def after_train(self):
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+
+class Trainer(DefaultTrainer):
+    """Trains and evaluates any model of this project on any panoptic data set."""
+
+    def __init__(self, cfg: CfgNode):
+        batch, reference = cfg.SOLVER.IMS_PER_BATCH, cfg.SOLVER.REFERENCE_WORLD_SIZE
+        if reference and batch % reference:
+            raise InputError(
+                f"SOLVER.IMS_PER_BATCH {batch} is no multiple of SOLVER.REFERENCE_WORLD_SIZE "
+                f"{reference}; set SOLVER.REFERENCE_WORLD_SIZE 0 to take the schedule as it is."
+            )
+        super().__init__(cfg)
+        self.model.register_forward_hook(self._check_losses)
+
+    @classmethod
+    def build_train_loader(cls, cfg):
+        return build_detection_train_loader(cfg, mapper=PanopticDatasetMapper(cfg))
+
+    @classmethod
+    def build_test_loader(cls, cfg, dataset_name):
+        return build_detection_test_loader(cfg, dataset_name, mapper=EvaluationMapper(cfg, False))
+
+    @classmethod
+    def build_evaluator(cls, cfg, dataset_name, output_folder=None):
+        folder = output_folder or os.path.join(cfg.OUTPUT_DIR, "inference")
+        return build_panoptic_evaluator(cfg, dataset_name, folder)
+
+    @classmethod
+    def test(cls, cfg, model, evaluators=None) -> OrderedDict:
+        """Evaluate on ``DATASETS.TEST``; also logs one table and writes it to ``results.md``."""
+        results = super().test(cfg, model, evaluators)
+        if comm.is_main_process():
+            several = len(cfg.DATASETS.TEST) > 1
+            tables = []
+            for name in cfg.DATASETS.TEST:
+                of_dataset = results[name] if several else results
+                tables.append(f"Results on {name}\n\n{results_table(of_dataset)}\n")
+            text = "\n".join(tables)
+            logger.info("\n%s", text)
+            with open(os.path.join(cfg.OUTPUT_DIR, "results.md"), "w") as f:
+                f.write(text)
+        return results
+
+    def build_hooks(self):
+        # DefaultTrainer has no factory for its checkpointer, and the hooks are about to use it.
+        self.checkpointer = FittingCheckpointer(
+            self.checkpointer.model, self.cfg.OUTPUT_DIR, trainer=weakref.proxy(self)
+        )
+        # Last, so that the schedule has made its step when a checkpoint is saved.
+        return [*super().build_hooks(), StopOnSignal()]
+
+    def resume_or_load(self, resume: bool = True):
+        if resume and not self.checkpointer.has_checkpoint():
+            logger.warning("%s has no checkpoint; --resume starts anew.", self.cfg.OUTPUT_DIR)
+        self.checkpointer.strict = resume and self.checkpointer.has_checkpoint()
+        super().resume_or_load(resume)
+
+    def run_step(self):
+        try:
+            super().run_step()
+        except InputError as error:  # of a loader process: the message holds its whole traceback
+            raise SystemExit(f"Error: {one_sentence(error)}") from error
+
+    def _check_losses(self, model, inputs, losses):
+        """Stop before a loss that is not finite reaches the weights, and name its term."""
+        if not model.training:
+            return
+        finite = torch.stack([x.detach() for x in losses.values()]).isfinite().tolist()
+        bad = [name for name, ok in zip(losses, finite, strict=True) if not ok]
+        if not bad:
+            return
+        last = "the last checkpoint is " + self.checkpointer.get_checkpoint_file()
+        raise SystemExit(
+            f"Error: {' and '.join(bad)} became NaN or infinite in iteration {self.iter}; training "
+            f"stopped, {last if self.checkpointer.has_checkpoint() else 'no checkpoint was saved'}; "
+            "lower SOLVER.BASE_LR or lengthen SOLVER.WARMUP_ITERS."
+        )
+
+
+def one_sentence(error: InputError) -> str:
+    """The message of an error, without the traceback that a loader process wraps around it."""
+    return str(error).strip().splitlines()[-1].removeprefix(f"{InputError.__module__}.InputError: ")

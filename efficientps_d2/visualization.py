@@ -1,0 +1,89 @@
+"""Pictures of inputs, truths and predictions side by side."""
+
+import os
+
+import cv2
+import numpy as np
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data import detection_utils as utils
+from detectron2.evaluation import DatasetEvaluator
+from detectron2.utils.visualizer import ColorMode, Visualizer
+from panopticapi.utils import rgb2id
+from torch import as_tensor
+
+CAPTIONS = ("input", "truth", "prediction")
+SCALE_TO_WIDTH = 640  # small images are enlarged, so that labels stay readable
+
+
+class PictureWriter(DatasetEvaluator):
+    """Draws the first images of a data set during evaluation and measures nothing."""
+
+    def __init__(self, name: str, folder: str, count: int):
+        """
+        Args:
+            name: name of the data set.
+            folder: folder of the pictures, made if needed.
+            count: number of pictures.
+        """
+        self.metadata = MetadataCatalog.get(name)
+        self.folder = folder
+        records = DatasetCatalog.get(name)
+        # Evenly spread, so that they do not all come from one city or sequence.
+        chosen = np.linspace(0, len(records) - 1, min(count, len(records))).round().astype(int)
+        self.records = {records[i]["file_name"]: records[i] for i in chosen}
+        os.makedirs(folder, exist_ok=True)
+
+    def process(self, inputs, outputs):
+        """Draw what was chosen; see :class:`DatasetEvaluator`."""
+        for item, output in zip(inputs, outputs, strict=True):
+            record = self.records.get(item["file_name"])
+            if record is None:
+                continue
+            image = utils.read_image(record["file_name"], format="RGB")
+            truth = rgb2id(utils.read_image(record["pan_seg_file_name"], format="RGB"))
+            panels = [
+                image,
+                draw_panoptic(image, truth, record["segments_info"], self.metadata),
+                draw_panoptic(image, *output["panoptic_seg"], self.metadata),
+            ]
+            name = os.path.splitext(os.path.basename(record["file_name"]))[0]
+            picture = side_by_side(panels, CAPTIONS)
+            cv2.imwrite(os.path.join(self.folder, f"{name}.png"), picture[:, :, ::-1])
+
+
+def draw_panoptic(image: np.ndarray, pan_seg, segments_info: list[dict], metadata) -> np.ndarray:
+    """Overlay a panoptic result.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        pan_seg: (H, W) segment ids, array or tensor.
+        segments_info: ``id``, ``category_id`` (contiguous) and ``isthing`` of each segment.
+        metadata: of the data set.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
+    things = set(metadata.thing_dataset_id_to_contiguous_id.values())
+    segments = [{**s, "isthing": s["category_id"] in things} for s in segments_info]
+    if not segments:
+        return image.copy()
+    pan_seg = as_tensor(
+        np.asarray(pan_seg.cpu() if hasattr(pan_seg, "cpu") else pan_seg).astype(int)
+    )
+    scale = max(1.0, SCALE_TO_WIDTH / image.shape[1])
+    visualizer = Visualizer(image, metadata, scale=scale, instance_mode=ColorMode.SEGMENTATION)
+    return visualizer.draw_panoptic_seg(pan_seg, segments, area_threshold=100).get_image()
+
+
+def side_by_side(panels: list[np.ndarray], captions: tuple[str, ...]) -> np.ndarray:
+    """Panels of one picture next to each other (below each other if wide), each with a caption."""
+    height, width = max(p.shape[:2] for p in panels)
+    framed = []
+    for panel, caption in zip(panels, captions, strict=True):
+        panel = cv2.resize(panel, (width, height), interpolation=cv2.INTER_LINEAR)
+        panel = cv2.copyMakeBorder(panel, 26, 4, 2, 2, cv2.BORDER_CONSTANT, value=(255, 255, 255))
+        cv2.putText(
+            panel, caption, (6, 19), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (0, 0, 0), 1, cv2.LINE_AA
+        )
+        framed.append(panel)
+    return np.vstack(framed) if width > 1.5 * height else np.hstack(framed)

@@ -1,0 +1,91 @@
+"""Train and evaluate EfficientPS; flags are those of Detectron2's own script.
+
+python train_net.py --config-file configs/efficientps_cityscapes.yaml --num-gpus 8
+"""
+
+import logging
+import os
+import sys
+import warnings
+
+warnings.filterwarnings("ignore", category=FutureWarning, module="torch.jit")  # Detectron2's import
+
+import torch  # noqa: E402
+from detectron2.engine import (  # noqa: E402
+    default_argument_parser,
+    default_setup,
+    launch,
+)
+from detectron2.evaluation import verify_results  # noqa: E402
+from detectron2.utils import comm  # noqa: E402
+from detectron2.utils.logger import setup_logger  # noqa: E402
+
+from efficientps_d2.config import load_config  # noqa: E402
+from efficientps_d2.datasets import check_dataset_files, with_class_counts  # noqa: E402
+from efficientps_d2.errors import InputError  # noqa: E402
+from efficientps_d2.trainer import FittingCheckpointer, Trainer, one_sentence  # noqa: E402
+
+logger = logging.getLogger("efficientps_d2")
+
+
+def setup(args):
+    """Make the config of this run: file, overrides, device, classes of the data; start the logs."""
+    cfg = load_config(args.config_file, args.opts)
+    on_cpu = cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available()
+    if on_cpu:
+        cfg.MODEL.DEVICE = "cpu"
+    if cfg.MODEL.DEVICE == "cpu":
+        if cfg.SOLVER.AMP.ENABLED:
+            raise InputError("SOLVER.AMP.ENABLED is True, but AMP training needs CUDA; set it False.")
+        for node in (cfg.MODEL.EFFICIENTNET, cfg.MODEL.FPN, cfg.MODEL.SEM_SEG_HEAD):
+            node.NORM = node.NORM.replace("SyncBN", "BN")
+        cfg.MODEL.ROI_MASK_HEAD.NORM = cfg.MODEL.ROI_MASK_HEAD.NORM.replace("SyncBN", "BN")
+    for name in [*(() if args.eval_only else cfg.DATASETS.TRAIN), *cfg.DATASETS.TEST]:
+        check_dataset_files(name)
+    cfg = with_class_counts(cfg)
+
+    resumes = args.resume and os.path.isfile(os.path.join(cfg.OUTPUT_DIR, "last_checkpoint"))
+    if args.eval_only and not (cfg.MODEL.WEIGHTS or resumes):
+        raise InputError("--eval-only needs a checkpoint: give MODEL.WEIGHTS FILE, or --resume.")
+    weights = cfg.MODEL.WEIGHTS
+    if weights and "://" not in weights and not os.path.isfile(weights) and not resumes:
+        raise InputError(f"MODEL.WEIGHTS {weights} does not exist; give a checkpoint file.")
+    if resumes:
+        cfg.MODEL.EFFICIENTNET.WEIGHTS = ""
+    cfg.freeze()
+    default_setup(cfg, args)
+    setup_logger(cfg.OUTPUT_DIR, comm.get_rank(), name="efficientps_d2")
+    if on_cpu:
+        logger.info("CUDA is not available: running on the CPU, with BN for SyncBN.")
+    return cfg
+
+
+def main(args):
+    cfg = setup(args)
+    if args.eval_only:
+        model = Trainer.build_model(cfg)
+        checkpointer = FittingCheckpointer(model, save_dir=cfg.OUTPUT_DIR)
+        checkpointer.strict = True
+        checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=args.resume)
+        results = Trainer.test(cfg, model)
+        if comm.is_main_process():
+            verify_results(cfg, results)
+        return results
+    trainer = Trainer(cfg)
+    trainer.resume_or_load(resume=args.resume)
+    return trainer.train()
+
+
+if __name__ == "__main__":
+    arguments = default_argument_parser().parse_args()
+    try:
+        launch(
+            main,
+            arguments.num_gpus if torch.cuda.is_available() else 0,
+            num_machines=arguments.num_machines,
+            machine_rank=arguments.machine_rank,
+            dist_url=arguments.dist_url,
+            args=(arguments,),
+        )
+    except InputError as error:
+        sys.exit(f"Error: {one_sentence(error)}")
