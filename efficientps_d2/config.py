@@ -32,6 +32,8 @@ def add_efficientps_config(cfg: CN) -> None:
     cfg.MODEL.EFFICIENTPS.SEPARABLE_FPN = True
     # Norm and activation also between depthwise and pointwise convolution (authors' code).
     cfg.MODEL.EFFICIENTPS.INNER_NORM = False
+    # Memory format of convolutions: the same results, a third faster on the CPU.
+    cfg.MODEL.EFFICIENTPS.CHANNELS_LAST = False
 
     # The semantic loss averages over the hardest pixels of each "image" (paper) or of the whole
     # "batch" (authors' code).

@@ -90,8 +90,8 @@ class EfficientNet(Backbone):
         if freeze_at == 5:
             names += ["conv_head", "bn2"]
         for name in names:
-            self.get_submodule(name).requires_grad_(False)
-        freeze_batch_norm_2d(self, names)
+            module = self.get_submodule(name).requires_grad_(False)
+            self.set_submodule(name, freeze_batch_norm_2d(module))
 
 
 class TimmFeatures(Backbone):

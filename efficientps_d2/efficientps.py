@@ -10,7 +10,7 @@ from detectron2.modeling.meta_arch.panoptic_fpn import (
     combine_semantic_and_instance_outputs,
 )
 from detectron2.modeling.postprocessing import detector_postprocess, sem_seg_postprocess
-from detectron2.structures import Instances
+from detectron2.structures import ImageList, Instances
 from torch import Tensor
 
 from .datasets import dataset_classes, with_class_counts
@@ -34,6 +34,7 @@ class EfficientPS(PanopticFPN):
         combine_method: str = "adaptive",
         mask_logit_scale: float = 1.0,
         confine_to_box: bool = True,
+        channels_last: bool = False,
         **kwargs,
     ):
         """
@@ -41,6 +42,7 @@ class EfficientPS(PanopticFPN):
             thing_class_ids: contiguous id of each class of the detector.
             combine_method: "adaptive", or "heuristic" for the merge of Panoptic FPN.
             mask_logit_scale, confine_to_box: see :func:`adaptive_panoptic_fusion`.
+            channels_last: memory format of weights and images; only speed depends on it.
 
         Other arguments are those of :class:`PanopticFPN`.
         """
@@ -54,6 +56,8 @@ class EfficientPS(PanopticFPN):
         self.combine_method = combine_method
         self.mask_logit_scale = mask_logit_scale
         self.confine_to_box = confine_to_box
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.to(memory_format=self.memory_format)
 
     @classmethod
     def from_config(cls, cfg: CfgNode):
@@ -65,7 +69,14 @@ class EfficientPS(PanopticFPN):
             "combine_method": combine.METHOD,
             "mask_logit_scale": combine.MASK_LOGIT_SCALE,
             "confine_to_box": combine.CONFINE_TO_BOX,
+            "channels_last": cfg.MODEL.EFFICIENTPS.CHANNELS_LAST,
         }
+
+    def preprocess_image(self, batched_inputs: list[dict]) -> ImageList:
+        """Normalise and pad, as in :class:`GeneralizedRCNN`, into the model's memory format."""
+        images = super().preprocess_image(batched_inputs)
+        images.tensor = images.tensor.contiguous(memory_format=self.memory_format)
+        return images
 
     def inference(self, batched_inputs: list[dict], do_postprocess: bool = True):
         """

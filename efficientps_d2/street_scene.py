@@ -1,6 +1,6 @@
 """Painter of one street scene: a camera over a flat road, objects sorted by distance.
 
-Coordinates on the ground are metres: ``x`` to the right of the camera, ``z`` away from it, ``y`` up.
+Coordinates on the ground are metres: ``x`` to the right, ``z`` away from the camera, ``y`` up.
 """
 
 from dataclasses import dataclass, field
@@ -150,32 +150,30 @@ def _street_side(camera: Camera, rng, x: float, side: int) -> list[Item]:
     items, z = [], FAR
     while z > 3:
         length = rng.uniform(6, 16) * max(1.0, z / 40)
-        near = max(z - length, 1.2)
+        near = max(z - length, 1.5)
         if rng.random() < 0.65:
-            items.append(_building(camera, rng, x, near, z, side))
+            items += _building(camera, rng, x, near, z, side)
         else:
             for depth in np.sort(rng.uniform(near, z, 2))[::-1]:
                 items.append(_tree(camera, rng, x + side * rng.uniform(0.5, 3), depth))
-        z = near if near > 1.2 else 0
+        z = near if near > 1.5 else 0
     return items
 
 
-def _building(camera: Camera, rng, x: float, near: float, far: float, side: int) -> Item:
+def _building(camera: Camera, rng, x: float, near: float, far: float, side: int) -> list[Item]:
+    """The facade along the street, and the wall that closes the gap behind it."""
     height = rng.uniform(6, 16)
-    facade = camera.project(x, [0, height, height, 0], [near, near, far, far])
-    # The end wall closes the view through the gap behind the facade.
-    end = camera.project([x, x + side * 30], [height, height], [far, far])
-    base = camera.project(x + side * 30, 0, far)
-    outline = np.concatenate([facade[:3], end[1:], base, facade[3:]])
     paints = [(150, 110, 90), (180, 165, 140), (125, 125, 130), (165, 90, 75), (200, 190, 170)]
     color = _tone(rng, paints[rng.integers(len(paints))])
-    building = Item("building", near, outline, color)
+    back = camera.project([x, x, x + side * 30, x + side * 30], [0, height, height, 0], far)
+    front = camera.project(x, [0, height, height, 0], [near, near, far, far])
+    facade = Item("building", near, front, color)
     glass = _tone(rng, (70, 80, 95))
     for z in np.arange(near + 1, far - 1.5, 3.0):
         for y in np.arange(1.5, height - 1.5, 3.0):
             pane = camera.project(x, [y, y + 1.5, y + 1.5, y], [z, z, z + 1.4, z + 1.4])
-            building.details.append((pane, glass))
-    return building
+            facade.details.append((pane, glass))
+    return [Item("building", far, back, _darker(color, 0.85)), facade]
 
 
 def _blob(rng, center, radius: float, flatness: float = 1.0) -> np.ndarray:

@@ -1,0 +1,312 @@
+"""Architecture: exact sizes, shapes, losses, and outputs for any input."""
+
+import pytest
+import torch
+from detectron2.config import get_cfg
+from detectron2.modeling import build_model
+from detectron2.structures import BitMasks, Boxes, Instances
+from detectron2.utils.events import EventStorage
+
+from conftest import CONFIGS
+from efficientps_d2 import InputError, add_efficientps_config
+from efficientps_d2.config import load_config
+from efficientps_d2.efficientnet import EfficientNet, TimmFeatures
+from efficientps_d2.semantic_head import hard_pixel_cross_entropy
+
+
+def parameters(module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+@pytest.mark.parametrize(
+    ("config", "total"),
+    [
+        ("efficientps_cityscapes.yaml", 40_886_723),
+        ("efficientps_cityscapes_official.yaml", 42_984_387),
+    ],
+)
+def test_published_sizes(config, total):
+    cfg = load_config(
+        str(CONFIGS / config), ["MODEL.DEVICE", "cpu", "MODEL.EFFICIENTNET.WEIGHTS", ""]
+    )
+    model = build_model(cfg)
+    assert parameters(model) == total
+    assert parameters(model.backbone.bottom_up) == 23_148_912
+    shapes = model.backbone.bottom_up.output_shape().values()
+    assert [(s.channels, s.stride) for s in shapes] == [(40, 4), (64, 8), (176, 16), (2048, 32)]
+    activated = [block.bn2.act for block in model.backbone.bottom_up.blocks[0]]
+    official = "official" in config
+    assert all(isinstance(act, torch.nn.LeakyReLU) == official for act in activated)
+
+
+@pytest.mark.parametrize(
+    ("name", "channels", "activation"),
+    [
+        ("tf_efficientnet_b0", [24, 40, 112, 1280], torch.nn.LeakyReLU),
+        ("tf_efficientnet_lite0", [24, 40, 112, 1280], torch.nn.ReLU6),
+    ],
+)
+def test_efficientnet_taps(name, channels, activation):
+    """SAME padding keeps ceil(n / stride) cells; the /32 tap is activated; nothing is unused."""
+    net = EfficientNet(name)
+    features = net(torch.randn(2, 3, 70, 90))
+    assert [tuple(f.shape) for f in features.values()] == [
+        (2, c, -(-70 // s), -(-90 // s)) for c, s in zip(channels, (4, 8, 16, 32), strict=True)
+    ]
+    assert [s.channels for s in net.output_shape().values()] == channels
+    assert isinstance(net.bn2.act, activation)
+    assert not any("Squeeze" in type(m).__name__ for m in net.modules())
+    sum(f.sum() for f in features.values()).backward()
+    assert all(p.grad is not None for p in net.parameters())
+
+
+def test_any_timm_backbone():
+    net = TimmFeatures("resnet18")
+    features = net(torch.zeros(1, 3, 64, 64))
+    assert list(features) == ["res2", "res3", "res4", "res5"]
+    assert [f.shape[-1] for f in features.values()] == [16, 8, 4, 2]
+    with pytest.raises(InputError, match="resnet19"):
+        TimmFeatures("resnet19")
+
+
+def test_freezing_keeps_parameters_and_statistics():
+    net = EfficientNet("tf_efficientnet_lite0")
+    net.freeze(2)
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    net.train()
+    net(torch.randn(2, 3, 64, 64))
+    after = net.state_dict()
+    frozen = ("conv_stem.", "bn1.", "blocks.0.", "blocks.1.")
+    assert all(torch.equal(after[k], before[k]) for k in before if k.startswith(frozen))
+    assert not torch.equal(after["blocks.2.0.bn1.running_mean"], before["blocks.2.0.bn1.running_mean"])
+    trained = {name for name, p in net.named_parameters() if p.requires_grad}
+    assert trained and not any(name.startswith(frozen) for name in trained)
+
+
+def test_config_can_be_added_twice():
+    cfg = get_cfg()
+    add_efficientps_config(cfg)
+    once = cfg.dump()
+    add_efficientps_config(cfg)
+    assert cfg.dump() == once
+
+
+class TestHardPixels:
+    """The loss is the mean of the largest quarter of the pixel losses."""
+
+    logits = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 3
+    targets = torch.randint(3, (2, 8, 8), generator=torch.Generator().manual_seed(1))
+
+    def pixel_losses(self, logits, targets):
+        return -logits.log_softmax(1).gather(1, targets[:, None])[:, 0].flatten(1)
+
+    def test_each_image_counts_the_same(self):
+        worst = self.pixel_losses(self.logits, self.targets).sort(descending=True).values[:, :16]
+        loss = hard_pixel_cross_entropy(self.logits, self.targets)
+        torch.testing.assert_close(loss, worst.mean())
+
+    def test_batch_wide(self):
+        worst = self.pixel_losses(self.logits, self.targets).flatten().sort().values[-32:]
+        loss = hard_pixel_cross_entropy(self.logits, self.targets, per="batch")
+        torch.testing.assert_close(loss, worst.mean())
+
+    def test_padding_and_void_change_nothing(self):
+        padded = torch.nn.functional.pad(self.logits, (0, 5, 0, 3), value=7.0)
+        labels = torch.nn.functional.pad(self.targets, (0, 5, 0, 3), value=255)
+        torch.testing.assert_close(
+            hard_pixel_cross_entropy(padded, labels),
+            hard_pixel_cross_entropy(self.logits, self.targets),
+        )
+
+    def test_image_without_labels(self):
+        logits = self.logits.clone().requires_grad_()
+        loss = hard_pixel_cross_entropy(logits, torch.full_like(self.targets, 255))
+        loss.backward()
+        assert loss == 0 and (logits.grad == 0).all()
+
+
+def sample(height, width, boxes, classes, num_classes=4):
+    """One training sample with solid rectangular instances."""
+    masks = torch.zeros(len(boxes), height, width, dtype=torch.bool)
+    for mask, (x0, y0, x1, y1) in zip(masks, boxes, strict=True):
+        mask[y0:y1, x0:x1] = True
+    return {
+        "image": torch.randint(0, 255, (3, height, width), dtype=torch.uint8),
+        "sem_seg": torch.randint(0, num_classes, (height, width)),
+        "instances": Instances(
+            (height, width),
+            gt_boxes=Boxes(torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)),
+            gt_classes=torch.tensor(classes, dtype=torch.int64),
+            gt_masks=BitMasks(masks),
+        ),
+    }
+
+
+OVERRIDES = {
+    "paper": [],
+    "official": [
+        *("MODEL.EFFICIENTPS.SEPARABLE_FPN", False, "MODEL.EFFICIENTPS.INNER_NORM", True),
+        *("MODEL.SEM_SEG_HEAD.HARD_PIXELS_PER", "batch"),
+    ],
+    "separable RPN": ["MODEL.RPN.HEAD_NAME", "SeparableConvRPNHead"],
+}
+
+
+@pytest.mark.parametrize("form", OVERRIDES)
+def test_every_parameter_gets_a_gradient(toy, tiny_config, form):
+    """Unused parameters would stop DistributedDataParallel."""
+    torch.manual_seed(0)
+    model = build_model(tiny_config(toy, *OVERRIDES[form])).train()
+    data = [
+        sample(64, 96, [[5, 5, 40, 40], [50, 20, 90, 60]], [0, 1]),
+        sample(60, 70, [[10, 10, 50, 50]], [1]),
+    ]
+    with EventStorage():
+        losses = model(data)
+    assert set(losses) == {
+        *("loss_sem_seg", "loss_rpn_cls", "loss_rpn_loc"),
+        *("loss_cls", "loss_box_reg", "loss_mask"),
+    }
+    sum(losses.values()).backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None] == []
+
+
+def test_images_without_things_train(toy, tiny_config):
+    """No thing in the whole batch: all gradients exist, all losses and statistics stay finite."""
+    model = build_model(tiny_config(toy)).train()
+    with EventStorage():
+        losses = model([sample(64, 64, [], []), sample(64, 96, [], [])])
+    sum(losses.values()).backward()
+    assert all(torch.isfinite(loss) for loss in losses.values())
+    assert [name for name, p in model.named_parameters() if p.grad is None] == []
+    assert all(torch.isfinite(b).all() for b in model.buffers())
+
+
+def test_crowd_regions_are_not_background(toy, tiny_config):
+    """Anchors and proposals in a crowd region are never sampled, those outside are."""
+    model = build_model(tiny_config(toy)).train()
+    targets = sample(64, 96, [[0, 0, 48, 64], [60, 10, 90, 50]], [-1, 0])["instances"]
+    rpn, heads = model.proposal_generator, model.roi_heads
+    grid = [torch.zeros(1, 16, 64 // s, 96 // s) for s in (4, 8, 16, 32)]
+    anchors = rpn.anchor_generator(grid)
+    # Take every anchor: sampling would make the test a matter of chance.
+    rpn.batch_size_per_image = 10**6
+    (labels,), _ = rpn.label_and_sample_anchors(anchors, [targets])
+    boxes = Boxes.cat(anchors)
+    inside = boxes.tensor[:, 2] < 47
+    inside &= (boxes.tensor[:, :2] > 0).all(1) & (boxes.tensor[:, 3] < 64)
+    assert inside.any() and (labels[inside] == -1).all()
+    assert (labels == 1).any() and (labels == 0).any()
+
+    proposals = Instances((64, 96))
+    proposals.proposal_boxes = Boxes(
+        torch.tensor([[2.0, 2, 30, 30], [20, 10, 44, 60], [58, 8, 88, 48], [50, 50, 60, 64]])
+    )
+    proposals.objectness_logits = torch.zeros(4)
+    with EventStorage():
+        (sampled,) = heads.label_and_sample_proposals([proposals], [targets])
+    assert (sampled.proposal_boxes.tensor[:, 2] > 47).all()
+    assert sorted(set(sampled.gt_classes.tolist())) == [0, heads.num_classes]
+
+
+@pytest.fixture
+def keen_model(toy, tiny_config):
+    """A model of random weights that detects something everywhere."""
+    torch.manual_seed(0)
+    model = build_model(
+        tiny_config(
+            toy,
+            *("MODEL.ROI_HEADS.SCORE_THRESH_TEST", 0.0),
+            *("MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH", 0.0),
+            *("MODEL.PANOPTIC_FPN.COMBINE.STUFF_AREA_LIMIT", 1),
+        )
+    )
+    return model.eval()
+
+
+def test_outputs_for_any_size(keen_model):
+    """Sizes that are no multiple of 32, several in a batch, each with an output size of its own."""
+    inputs = [
+        {"image": torch.randint(0, 255, (3, 50, 77), dtype=torch.uint8), "height": 100, "width": 60},
+        {"image": torch.randint(0, 255, (3, 96, 33), dtype=torch.uint8)},
+    ]
+    with torch.no_grad():
+        outputs = keen_model(inputs)
+    for output, size in zip(outputs, [(100, 60), (96, 33)], strict=True):
+        panoptic_seg, segments = output["panoptic_seg"]
+        assert output["sem_seg"].shape == (4, *size) and panoptic_seg.shape == size
+        assert set(panoptic_seg.unique().tolist()) - {0} == {s["id"] for s in segments}
+        instances = output["instances"]
+        assert instances.image_size == size and instances.pred_masks.shape[1:] == size
+        assert len(instances) and instances.pred_mask_logits.shape[1:] == (28, 28)
+        # Things are the contiguous ids 2 and 3, the detector's classes 0 and 1.
+        assert set(instances.pred_classes.tolist()) <= {2, 3}
+
+
+def test_padding_is_cropped_before_resizing(keen_model):
+    """Resizing the padded logits would shift every pixel by the share of the padding."""
+    sem_seg = torch.zeros(4, 64, 96)
+    sem_seg[0, :50, :30], sem_seg[1, :50, 30:60] = 5.0, 5.0  # the image is 50 x 60
+    sem_seg[3, 50:], sem_seg[3, :, 60:] = 9.0, 9.0
+    none = Instances((50, 60), pred_boxes=Boxes(torch.zeros(0, 4)), scores=torch.zeros(0))
+    none.pred_classes = torch.zeros(0, dtype=torch.int64)
+    none.pred_mask_logits = torch.zeros(0, 28, 28)
+    output = keen_model.postprocess(none, sem_seg, {"height": 100, "width": 120}, (50, 60))
+    panoptic_seg, segments = output["panoptic_seg"]
+    assert [(s["category_id"], s["area"]) for s in segments] == [(0, 100 * 60), (1, 100 * 60)]
+    assert (panoptic_seg[:, :60] == 1).all() and (panoptic_seg[:, 60:] == 2).all()
+
+
+def test_autocast_keeps_mask_logits_in_single_precision(keen_model):
+    inputs = [{"image": torch.randint(0, 255, (3, 64, 64), dtype=torch.uint8)}]
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        (output,) = keen_model(inputs)
+    assert output["instances"].pred_mask_logits.dtype == torch.float32
+    assert output["sem_seg"].dtype == torch.float32
+    assert output["panoptic_seg"][0].shape == (64, 64)
+
+
+def test_autocast_trains(toy, tiny_config):
+    model = build_model(tiny_config(toy)).train()
+    data = [sample(64, 96, [[5, 5, 40, 40]], [0]), sample(64, 64, [], [])]
+    with EventStorage(), torch.autocast("cpu", dtype=torch.bfloat16):
+        losses = model(data)
+    sum(losses.values()).backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+def test_heuristic_merge_keeps_class_zero(toy, tiny_config):
+    """Detectron2's merge alone takes semantic class 0, here road, for things and deletes it."""
+    cfg = tiny_config(
+        toy,
+        *("MODEL.PANOPTIC_FPN.COMBINE.METHOD", "heuristic"),
+        *("MODEL.PANOPTIC_FPN.COMBINE.STUFF_AREA_LIMIT", 10),
+    )
+    model = build_model(cfg).eval()
+    sem_seg = torch.zeros(4, 32, 32)
+    sem_seg[0, :16] = sem_seg[1, 16:24] = sem_seg[3, 24:] = 5.0
+    none = Instances((32, 32), scores=torch.zeros(0), pred_classes=torch.zeros(0).long())
+    none.pred_masks = torch.zeros(0, 32, 32, dtype=torch.bool)
+    panoptic_seg, segments = model.heuristic_merge(none, sem_seg)
+    assert [(s["category_id"], s["isthing"]) for s in segments] == [(0, False), (1, False)]
+    assert (panoptic_seg[:24] > 0).all() and (panoptic_seg[24:] == 0).all()
+
+
+def test_small_case_overfits(toy, tiny_config):
+    """A few dozen steps on one picture lower every loss clearly."""
+    torch.manual_seed(0)
+    model = build_model(tiny_config(toy)).train()
+    data = [sample(64, 96, [[5, 5, 45, 45], [50, 20, 90, 60]], [0, 1])]
+    data[0]["sem_seg"] = torch.zeros(64, 96, dtype=torch.int64)
+    data[0]["sem_seg"][32:] = 1
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
+    history = []
+    with EventStorage():
+        for _ in range(40):
+            losses = model(data * 2)
+            optimizer.zero_grad()
+            sum(losses.values()).backward()
+            optimizer.step()
+            history.append({k: v.item() for k, v in losses.items()})
+    for name in ("loss_sem_seg", "loss_rpn_cls", "loss_cls"):
+        assert history[-1][name] < 0.5 * history[0][name], name
