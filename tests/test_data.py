@@ -1,0 +1,263 @@
+"""Registration, class ids, mapper, and what happens to bad data."""
+
+import json
+import logging
+
+import numpy as np
+import pytest
+import torch
+from detectron2.data import DatasetCatalog, MetadataCatalog, build_detection_train_loader
+from panopticapi.utils import rgb2id
+from PIL import Image
+
+from conftest import CLASS_ORDERS, write_dataset
+from efficientps_d2 import InputError, PanopticDatasetMapper, register_dataset_folders
+from efficientps_d2.datasets import (
+    check_dataset_files,
+    class_table,
+    dataset_classes,
+    dataset_metadata,
+    with_class_counts,
+)
+from efficientps_d2.trainer import Trainer
+
+
+def edit_json(folder, change):
+    path = folder / "panoptic.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def mapper_without_augmentation(name, limit=10):
+    return PanopticDatasetMapper(
+        augmentations=[],
+        image_format="RGB",
+        thing_class_ids=class_table(MetadataCatalog.get(name)).thing_ids,
+        damaged_image_limit=limit,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "things"),
+    [
+        ("cityscapes_fine_panoptic_train", 19, range(11, 19)),
+        ("coco_2017_val_panoptic", 133, range(80)),
+        ("streets_val", 19, range(11, 19)),
+    ],
+)
+def test_class_tables_of_built_in_data(name, classes, things):
+    table = class_table(dataset_metadata(name))
+    assert len(table.names) == classes and table.thing_ids == list(things)
+
+
+@pytest.mark.parametrize("order", CLASS_ORDERS)
+def test_mapper_agrees_with_the_annotation(tmp_path, register, order):
+    """Every pixel and instance comes out with the class that the JSON names, in any order."""
+    folder = write_dataset(tmp_path / "data.v1", order)
+    name = register("any_order", folder)
+    content = json.loads((folder / "panoptic.json").read_text())
+    categories = {c["id"]: c for c in content["categories"]}
+    table = class_table(MetadataCatalog.get(name))
+    assert [n + "*" * (i in table.thing_ids) for i, n in enumerate(table.names)] == (
+        CLASS_ORDERS[order]
+    )
+    mapper = mapper_without_augmentation(name)
+    records = DatasetCatalog.get(name)
+    assert len(records) == 3
+    for record, annotation in zip(records, content["annotations"], strict=True):
+        sample = mapper(record)
+        pan_seg = rgb2id(np.asarray(Image.open(folder / "panoptic" / annotation["file_name"])))
+        assert (sample["sem_seg"].numpy()[pan_seg == 0] == 255).all()
+        expected_instances = []
+        for segment in annotation["segments_info"]:
+            category = categories[segment["category_id"]]
+            labels = sample["sem_seg"].numpy()[pan_seg == segment["id"]]
+            assert {table.names[i] for i in labels} == {category["name"]}
+            if category["isthing"]:
+                expected_instances.append((category["name"], pan_seg == segment["id"]))
+        instances = sample["instances"]
+        assert len(instances) == len(expected_instances)
+        for i, (class_name, mask) in enumerate(expected_instances):
+            detector_class = int(instances.gt_classes[i])
+            assert table.names[table.thing_ids[detector_class]] == class_name
+            assert (instances.gt_masks.tensor[i].numpy() == mask).all()
+            ys, xs = np.nonzero(mask)
+            box = [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
+            assert instances.gt_boxes.tensor[i].tolist() == box
+        image = np.asarray(Image.open(record["file_name"]).convert("RGB"))
+        assert (sample["image"].numpy().transpose(1, 2, 0) == image).all()
+
+
+def test_crops_recompute_boxes_and_keep_truth_aligned(toy, tiny_config):
+    """After scale, crop and flip, boxes fit the masks and masks lie on their class."""
+    cfg = tiny_config(toy, "INPUT.SCALE_JITTER", (0.5, 2.0))
+    mapper = PanopticDatasetMapper(cfg)
+    thing_ids = dataset_classes(cfg).thing_ids
+    sizes = set()
+    for _ in range(30):
+        sample = mapper(DatasetCatalog.get(toy)[0])
+        sizes.add(tuple(sample["sem_seg"].shape))
+        assert sample["image"].shape[1:] == sample["sem_seg"].shape
+        instances = sample["instances"]
+        assert (instances.gt_masks.tensor.flatten(1).any(1)).all()
+        boxes = instances.gt_masks.get_bounding_boxes().tensor
+        assert torch.equal(instances.gt_boxes.tensor, boxes)
+        for mask, c in zip(instances.gt_masks.tensor, instances.gt_classes, strict=True):
+            assert (sample["sem_seg"][mask] == thing_ids[int(c)]).all()
+    assert len(sizes) > 1 and max(h for h, _ in sizes) == 64
+
+
+def test_crowd_and_thingless_images(tmp_path, register):
+    """Crowd regions keep their semantic label and get detector class -1."""
+    folder = write_dataset(tmp_path / "crowd", count=1)
+
+    def crowd(content):
+        for segment in content["annotations"][0]["segments_info"]:
+            segment["iscrowd"] = int(segment["category_id"] == 103)
+
+    edit_json(folder, crowd)
+    name = register("crowd", folder)
+    sample = mapper_without_augmentation(name)(DatasetCatalog.get(name)[0])
+    assert {-1} <= set(sample["instances"].gt_classes.tolist()) <= {-1, 1}
+    car = sample["instances"].gt_masks.tensor[sample["instances"].gt_classes == -1][0]
+    assert (sample["sem_seg"][car] == 2).all()
+
+
+def test_folders_are_data_sets_without_code(tmp_path, monkeypatch):
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    (tmp_path / "berries").mkdir()
+    write_dataset(tmp_path / "berries" / "train")
+    try:
+        assert dataset_metadata("berries_train").stuff_classes == ["road", "sky", "car", "person"]
+        assert len(DatasetCatalog.get("berries_train")) == 3
+        assert register_dataset_folders() == ["berries_train"]  # again, and nothing breaks
+        check_dataset_files("berries_train")
+    finally:
+        DatasetCatalog.remove("berries_train")
+        MetadataCatalog.pop("berries_train")
+
+
+def test_class_counts_follow_the_data(toy, tiny_config):
+    cfg = with_class_counts(tiny_config(toy))
+    assert (cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES, cfg.MODEL.ROI_HEADS.NUM_CLASSES) == (4, 2)
+    with pytest.raises(InputError, match="MODEL.ROI_HEADS.NUM_CLASSES is 8.* 2 such"):
+        with_class_counts(tiny_config(toy, "MODEL.ROI_HEADS.NUM_CLASSES", 8))
+
+
+def test_different_classes_in_one_config(tmp_path, register, toy, tiny_config):
+    other = register("other", write_dataset(tmp_path / "other", "things_first"))
+    with pytest.raises(InputError, match='"toy" and "other" have different classes'):
+        dataset_classes(tiny_config(toy, "DATASETS.TEST", (other,)))
+
+
+def test_unknown_and_missing_data_sets(tmp_path, monkeypatch):
+    with pytest.raises(InputError, match='"nonsense_train".*not registered'):
+        dataset_metadata("nonsense_train")
+    metadata = MetadataCatalog.get("coco_2017_val_panoptic")
+    monkeypatch.setitem(vars(metadata), "image_root", str(tmp_path / "val2017"))
+    with pytest.raises(InputError, match="val2017; put the data there, or set .*DETECTRON2_DATASETS"):
+        check_dataset_files("coco_2017_val_panoptic")
+
+
+def test_cityscapes_path_with_a_dot(tmp_path, monkeypatch):
+    root = tmp_path / "data.v1"
+    metadata = MetadataCatalog.get("cityscapes_fine_panoptic_val")
+    for key in ("image_root", "panoptic_root", "panoptic_json"):
+        (root / key).mkdir(parents=True)
+        monkeypatch.setitem(vars(metadata), key, str(root / key))
+    with pytest.raises(InputError, match="contains a dot"):
+        check_dataset_files("cityscapes_fine_panoptic_val")
+
+
+BAD_JSON = {
+    "category without a name": (lambda c: c["categories"][2].pop("name"), 'no "name"'),
+    "category without isthing": (lambda c: c["categories"][2].pop("isthing"), 'no "isthing"'),
+    "the same category id twice": (lambda c: c["categories"][2].update(id=7), "different ids"),
+    "no categories": (lambda c: c.pop("categories"), 'no list "categories"'),
+    "unknown category": (
+        lambda c: c["annotations"][0]["segments_info"][0].update(category_id=999),
+        "category 999",
+    ),
+    "unknown image": (lambda c: c["annotations"][1].update(image_id="x"), "image 'x'"),
+    "missing image file": (
+        lambda c: c["images"][0].update(file_name="sub/none.png"),
+        "none.png, which does not exist",
+    ),
+    "same name in two folders": (
+        lambda c: c["images"][0].update(file_name="other/picture.1.png"),
+        "same id or file name",
+    ),
+    "no annotations": (lambda c: c.update(annotations=[]), "at least one image"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_JSON)
+def test_bad_json_is_one_sentence(tmp_path, register, case):
+    change, message = BAD_JSON[case]
+    folder = write_dataset(tmp_path / "bad")
+    edit_json(folder, change)
+    with pytest.raises(InputError, match=message) as error:
+        DatasetCatalog.get(register("bad", folder))
+    assert "panoptic.json" in str(error.value)
+    MetadataCatalog.pop("bad", None)
+    if "bad" in DatasetCatalog.list():
+        DatasetCatalog.remove("bad")
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"images": []', "\x00\x01"])
+def test_damaged_json_is_one_sentence(tmp_path, register, content):
+    folder = write_dataset(tmp_path / "damaged")
+    (folder / "panoptic.json").write_text(content)
+    with pytest.raises(InputError, match="panoptic.json"):
+        register("damaged", folder)
+    DatasetCatalog.remove("damaged")
+    MetadataCatalog.pop("damaged")
+
+
+def disagree(folder, kind):
+    path = folder / "panoptic" / "truth_0.png"
+    pixels = np.array(Image.open(path))
+    if kind == "size":
+        pixels = pixels[:-1]
+    elif kind == "unlisted":
+        pixels[0, 0] = (9, 9, 9)
+    else:
+        pixels[rgb2id(pixels) == 2] = (1, 0, 0)
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("size", "must have the same size"),
+        ("unlisted", "has pixels but is not in the JSON"),
+        ("absent", "segment 2 has no pixels but is in the JSON"),
+    ],
+)
+def test_png_that_disagrees_with_its_json(tmp_path, register, kind, message):
+    folder = write_dataset(tmp_path / "disagree")
+    disagree(folder, kind)
+    name = register("disagree", folder)
+    with pytest.raises(InputError, match=f"truth_0.png.*{message}"):
+        mapper_without_augmentation(name)(DatasetCatalog.get(name)[0])
+
+
+def test_damaged_images_are_skipped_up_to_a_limit(tmp_path, register, tiny_config, caplog):
+    folder = write_dataset(tmp_path / "damaged")
+    damaged = folder / "images" / "sub" / "picture.0.jpg"
+    damaged.write_bytes(damaged.read_bytes()[:200])
+    name = register("damaged", folder)
+    records = DatasetCatalog.get(name)
+    with caplog.at_level(logging.WARNING, logger="efficientps_d2"):
+        assert mapper_without_augmentation(name)(records[0]) is None
+    assert "picture.0.jpg" in caplog.text and "1 so far" in caplog.text
+    with pytest.raises(InputError, match="DAMAGED_IMAGE_LIMIT"):
+        mapper_without_augmentation(name, limit=0)(records[0])
+    # The loader goes on with the other pictures; an evaluation does not.
+    cfg = tiny_config(name)
+    batches = iter(build_detection_train_loader(cfg, mapper=PanopticDatasetMapper(cfg)))
+    seen = {sample["image_id"] for _ in range(6) for sample in next(batches)}
+    assert seen == {"i1", "i2"}
+    with pytest.raises(InputError, match="picture.0.jpg cannot be read"):
+        list(Trainer.build_test_loader(cfg, name))

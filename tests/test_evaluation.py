@@ -1,0 +1,133 @@
+"""Perfect predictions must score 100 in every metric, for every order of classes."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.structures import Boxes, Instances
+from panopticapi.utils import rgb2id
+from PIL import Image
+
+from conftest import CLASS_ORDERS, write_dataset
+from efficientps_d2 import adaptive_panoptic_fusion, register_cityscapes_layout
+from efficientps_d2.dataset_mapper import PanopticDatasetMapper
+from efficientps_d2.datasets import class_table
+from efficientps_d2.evaluation import results_table, write_instance_json
+from efficientps_d2.streets import make_streets
+from efficientps_d2.trainer import Trainer
+
+
+def perfect_outputs(record, thing_ids, num_classes):
+    """What a perfect network would put out, made from what the mapper trains on."""
+    mapper = PanopticDatasetMapper(augmentations=[], image_format="RGB", thing_class_ids=thing_ids)
+    sample = mapper(record)
+    truth, sem_seg = sample["instances"], sample["sem_seg"]
+    truth = truth[truth.gt_classes >= 0]
+    labels = torch.where(sem_seg == 255, 0, sem_seg)
+    logits = torch.nn.functional.one_hot(labels, num_classes).permute(2, 0, 1) * 20.0 - 10
+    logits[:, sem_seg == 255] = -10.0
+    height, width = sem_seg.shape
+    # Masks as large as the image over boxes as large as the image: exact to the pixel.
+    side = max(height, width)
+    masks = torch.full((len(truth), side, side), -10.0)
+    masks[:, :height, :width] = truth.gt_masks.tensor.float() * 20 - 10
+    instances = Instances(
+        (height, width),
+        pred_boxes=Boxes(torch.tensor([[0.0, 0, side, side]] * len(truth)).reshape(-1, 4)),
+        scores=torch.ones(len(truth)),
+        pred_classes=truth.gt_classes,
+        pred_mask_logits=masks,
+    )
+    panoptic_seg = adaptive_panoptic_fusion(
+        instances, logits, thing_class_ids=thing_ids, stuff_area_limit=0
+    )
+    instances.pred_boxes = truth.gt_boxes
+    instances.pred_masks = truth.gt_masks.tensor
+    instances.pred_classes = torch.tensor(thing_ids)[truth.gt_classes]
+    return {"sem_seg": logits, "instances": instances, "panoptic_seg": panoptic_seg}
+
+
+def evaluate_perfect_predictions(cfg, name):
+    table = class_table(MetadataCatalog.get(name))
+    evaluator = Trainer.build_evaluator(cfg, name)
+    evaluator.reset()
+    for record in DatasetCatalog.get(name):
+        outputs = perfect_outputs(record, table.thing_ids, len(table.names))
+        evaluator.process([record], [outputs])
+    return evaluator.evaluate()
+
+
+@pytest.mark.parametrize("order", CLASS_ORDERS)
+def test_perfect_predictions_on_coco_panoptic_data(tmp_path, register, tiny_config, order):
+    name = register("perfect", write_dataset(tmp_path / "perfect", order))
+    cfg = tiny_config(name, "TEST.PICTURES", 1)
+    results = evaluate_perfect_predictions(cfg, name)
+    for metric in ("PQ", "SQ", "RQ", "PQ_th", "PQ_st"):
+        assert results["panoptic_seg"][metric] == pytest.approx(100.0), metric
+    assert results["segm"]["AP"] == pytest.approx(100.0)
+    assert results["bbox"]["AP"] == pytest.approx(100.0)
+    assert results["sem_seg"]["mIoU"] == pytest.approx(100.0)
+    assert "AP-person" in results["segm"]
+    table = results_table(results)
+    assert "100.0" in table and "mIoU" in table and "mask AP" in table
+    (picture,) = (tmp_path / "output" / "pictures").iterdir()
+    assert np.asarray(Image.open(picture)).std() > 10
+
+
+def test_perfect_predictions_on_cityscapes_layout(tmp_path, tiny_config):
+    """The same through Cityscapes' own evaluators, which want contiguous ids 11 to 18."""
+    root = tmp_path / "streets.v1"
+    make_streets(root, splits={"train": 1, "val": 2}, seed=3)
+    register_cityscapes_layout("perfect_val", str(root), "val")
+    try:
+        results = evaluate_perfect_predictions(tiny_config("perfect_val"), "perfect_val")
+    finally:
+        DatasetCatalog.remove("perfect_val")
+        MetadataCatalog.pop("perfect_val")
+    assert results["panoptic_seg"]["PQ"] == pytest.approx(100.0)
+    assert results["panoptic_seg"]["PQ_th"] == pytest.approx(100.0)
+    assert results["segm"]["AP"] == pytest.approx(100.0)
+    assert results["sem_seg"]["IoU"] == pytest.approx(100.0)
+
+
+def test_wrong_classes_are_punished(tmp_path, register, tiny_config):
+    """The table of class ids matters: things exchanged for one another lose all their points."""
+    name = register("swapped", write_dataset(tmp_path / "swapped"))
+    evaluator = Trainer.build_evaluator(tiny_config(name), name)
+    evaluator.reset()
+    swap = {2: 3, 3: 2}
+    for record in DatasetCatalog.get(name):
+        outputs = perfect_outputs(record, [2, 3], 4)
+        for segment in outputs["panoptic_seg"][1]:
+            segment["category_id"] = swap.get(segment["category_id"], segment["category_id"])
+        instances = outputs["instances"]
+        instances.pred_classes = 5 - instances.pred_classes
+        evaluator.process([record], [outputs])
+    results = evaluator.evaluate()
+    assert results["panoptic_seg"]["PQ_th"] == 0
+    assert results["panoptic_seg"]["PQ_st"] == pytest.approx(100.0)
+    assert results["segm"]["AP"] < 1
+
+
+def test_instance_json_holds_the_things(tmp_path, register):
+    folder = write_dataset(tmp_path / "things", "mixed", count=2)
+    content = json.loads((folder / "panoptic.json").read_text())
+    content["annotations"][0]["segments_info"][2]["iscrowd"] = 1
+    (folder / "panoptic.json").write_text(json.dumps(content))
+    name = register("things", folder)
+    write_instance_json(name, str(tmp_path / "instances.json"))
+    instances = json.loads((tmp_path / "instances.json").read_text())
+    assert [(c["id"], c["name"]) for c in instances["categories"]] == [(7, "car"), (11, "person")]
+    expected = []
+    for annotation in content["annotations"]:
+        pan_seg = rgb2id(np.asarray(Image.open(folder / "panoptic" / annotation["file_name"])))
+        for s in annotation["segments_info"]:
+            if s["category_id"] in (7, 11):
+                area = float((pan_seg == s["id"]).sum())
+                expected.append((annotation["image_id"], s["category_id"], s["iscrowd"], area))
+    assert expected == [
+        (a["image_id"], a["category_id"], a["iscrowd"], a["area"])
+        for a in instances["annotations"]
+    ]
