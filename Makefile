@@ -1,15 +1,37 @@
 # `make demo` trains and scores a small EfficientPS, `make test` runs the tests; both make .venv first.
 VENV := .venv
 PY := $(VENV)/bin/python
-SYSTEM_PYTHON := $(shell for p in python3.11 python3.12 python3; do $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
+CHECK := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
+PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
+	$$p -c '$(CHECK)' 2>/dev/null && echo $$p && break; done)
+DATASETS := $(or $(DETECTRON2_DATASETS),datasets)
+OUTPUT := output/streets
 
-.PHONY: demo test lint venv clean
+.PHONY: demo test lint venv
+
 venv: $(VENV)/installed
 
 $(VENV)/installed: pyproject.toml tools/install_detectron2.py
-	@test -n "$(SYSTEM_PYTHON)" || { echo "Python 3.11 or 3.12 is needed and was not found on PATH."; exit 1; }
-	test -x $(PY) || $(SYSTEM_PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --upgrade "pip<26" "setuptools<82" wheel
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed; none was found on PATH."; exit 1; }
+	@echo "Installing PyTorch, Detectron2 and the rest into $(VENV); about 6 GB, some minutes."
+	test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --upgrade pip "setuptools<82" wheel
 	$(PY) -m pip install --progress-bar on -e ".[lite,dev]"
 	$(PY) tools/install_detectron2.py
-	touch $@
+	@touch $@
+
+# A second run finds the data set and the trained model and only shows the results again.
+demo: $(OUTPUT)/results.md
+	@echo; cat $(OUTPUT)/results.md
+	@echo; echo "Checkpoint: $(OUTPUT)/model_final.pth   Pictures: $(OUTPUT)/pictures/"
+
+$(OUTPUT)/results.md: | $(VENV)/installed
+	$(PY) -m efficientps_d2.streets --if-missing
+	$(PY) train_net.py --config-file configs/efficientps_streets.yaml --resume
+
+test: $(VENV)/installed
+	$(PY) -m pytest
+
+lint: $(VENV)/installed
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .

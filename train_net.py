@@ -36,7 +36,9 @@ def setup(args):
         cfg.MODEL.DEVICE = "cpu"
     if cfg.MODEL.DEVICE == "cpu":
         if cfg.SOLVER.AMP.ENABLED:
-            raise InputError("SOLVER.AMP.ENABLED is True, but AMP training needs CUDA; set it False.")
+            raise InputError(
+                "SOLVER.AMP.ENABLED is True, but AMP training needs CUDA; set it False."
+            )
         for node in (cfg.MODEL.EFFICIENTNET, cfg.MODEL.FPN, cfg.MODEL.SEM_SEG_HEAD):
             node.NORM = node.NORM.replace("SyncBN", "BN")
         cfg.MODEL.ROI_MASK_HEAD.NORM = cfg.MODEL.ROI_MASK_HEAD.NORM.replace("SyncBN", "BN")

@@ -113,6 +113,9 @@ class PanopticDatasetMapper:
         segments = record.pop("segments_info")
         check_panoptic_truth(record, image, pan_seg, segments)
 
+        # Detectron2's own records lack the size, which grouping by aspect ratio needs.
+        record["height"], record["width"] = image.shape[:2]
+
         # The panoptic map stays an RGB picture until here: only uint8 is resized without blending.
         inputs = T.AugInput(image, sem_seg=pan_seg)
         self.augmentations(inputs)
@@ -167,10 +170,16 @@ def check_panoptic_truth(
 ) -> None:
     """Fail if the panoptic PNG disagrees with its image or with the segments of the JSON."""
     file = record["pan_seg_file_name"]
+    height, width = image.shape[:2]
+    if (record.get("height", height), record.get("width", width)) != (height, width):
+        raise InputError(
+            f"{record['file_name']} is {width} x {height} pixels, but its JSON says "
+            f"{record['width']} x {record['height']}; correct one of them."
+        )
     if image.shape[:2] != pan_seg.shape[:2]:
         raise InputError(
-            f"{file} is {pan_seg.shape[1]} x {pan_seg.shape[0]} pixels, but {record['file_name']} is "
-            f"{image.shape[1]} x {image.shape[0]}; they must have the same size."
+            f"{file} is {pan_seg.shape[1]} x {pan_seg.shape[0]} pixels, but "
+            f"{record['file_name']} is {width} x {height}; they must have the same size."
         )
     ids = rgb2id(pan_seg).ravel()
     # Neighbours mostly have the same id: looking only at changes is much faster than a full sort.

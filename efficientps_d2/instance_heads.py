@@ -129,7 +129,7 @@ class SeparableConvMaskHead(BaseMaskRCNNHead, nn.Sequential):
         self.add_module("deconv_relu", nn.ReLU(inplace=True))
         self.add_module("predictor", nn.Conv2d(conv_dim, num_classes, kernel_size=1))
         weight_init.c2_msra_fill(self.deconv)
-        nn.init.normal_(self.predictor.weight, std=0.001)
+        nn.init.kaiming_normal_(self.predictor.weight, mode="fan_out", nonlinearity="relu")
         nn.init.zeros_(self.predictor.bias)
 
     @classmethod

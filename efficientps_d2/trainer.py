@@ -11,8 +11,11 @@ import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
 from detectron2.data import DatasetMapper, build_detection_test_loader, build_detection_train_loader
+from detectron2.data.build import worker_init_reset_seed
+from detectron2.data.detection_utils import SizeMismatchError
 from detectron2.engine import DefaultTrainer, HookBase
 from detectron2.utils import comm
+from torch.utils.data import DataLoader
 
 from .dataset_mapper import PanopticDatasetMapper
 from .errors import InputError
@@ -60,10 +63,11 @@ class EvaluationMapper(DatasetMapper):
     def __call__(self, record):
         try:
             return super().__call__(record)
-        except (OSError, SyntaxError) as error:
+        except (OSError, SyntaxError, SizeMismatchError) as error:
+            reason = " ".join(str(error).split())
             raise InputError(
-                f"{record['file_name']} cannot be read ({error}); an evaluation needs every image, so "
-                "repair it or take it out of the data set."
+                f"{record['file_name']} cannot be used ({reason}); an evaluation needs every image, "
+                "so repair it or take it out of the data set."
             ) from error
 
 
@@ -71,7 +75,7 @@ class StopOnSignal(HookBase):
     """On Ctrl-C or SIGTERM, finish the iteration, save a checkpoint and say how to go on."""
 
     def before_train(self):
-        self._signal = None
+        self.signal = None
         self._process = os.getpid()
         self._previous = {
             number: signal.signal(number, self._remember)
@@ -79,32 +83,43 @@ class StopOnSignal(HookBase):
         }
 
     def _remember(self, number, frame):
-        if os.getpid() != self._process:  # a loader process: Ctrl-C is the trainer's business
-            if number == signal.SIGTERM:
-                os._exit(128 + number)
-            return
-        if self._signal is not None:
+        if os.getpid() != self._process:  # a process that an evaluator has forked
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        if self.signal is not None:
             raise SystemExit(128 + number)
-        self._signal = number
+        self.signal = number
+        if hasattr(signal, "SIGCHLD"):
+            # Loader processes may die of the same signal; PyTorch would raise wherever we are.
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         if comm.is_main_process():
             print("\nStopping after this iteration; once more stops at once.", file=sys.stderr)
 
     def after_step(self):
-        if self._signal is None or not comm.is_main_process():
-            return
-        iteration = self.trainer.iter
-        self.trainer.checkpointer.save(f"model_{iteration:07d}", iteration=iteration)
-        command = " ".join(sys.argv if "--resume" in sys.argv else [*sys.argv, "--resume"])
-        logger.warning(
-            "Stopped after iteration %d and saved a checkpoint; continue with: python %s",
-            iteration,
-            command,
-        )
-        raise SystemExit(128 + self._signal)
+        if self.signal is not None:
+            self.stop(self.trainer.iter)
+
+    def stop(self, iteration: int):
+        """Leave the training after ``iteration``, the last one that was completed."""
+        if comm.is_main_process() and iteration >= 0:
+            self.trainer.checkpointer.save(f"model_{iteration:07d}", iteration=iteration)
+            command = " ".join(sys.argv if "--resume" in sys.argv else [*sys.argv, "--resume"])
+            logger.warning(
+                "Stopped after iteration %d and saved a checkpoint; continue with: python %s",
+                iteration,
+                command,
+            )
+        raise SystemExit(128 + self.signal)
 
     def after_train(self):
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+
+
+def ignore_interrupt(worker_id: int) -> None:
+    """Loader processes get Ctrl-C too; without them no iteration could be finished."""
+    worker_init_reset_seed(worker_id)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class Trainer(DefaultTrainer):
@@ -122,7 +137,11 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_train_loader(cls, cfg):
-        return build_detection_train_loader(cfg, mapper=PanopticDatasetMapper(cfg))
+        loader = build_detection_train_loader(cfg, mapper=PanopticDatasetMapper(cfg))
+        # With aspect ratio grouping the loader of the processes is wrapped.
+        inner = loader if isinstance(loader, DataLoader) else loader.dataset
+        inner.worker_init_fn = ignore_interrupt
+        return loader
 
     @classmethod
     def build_test_loader(cls, cfg, dataset_name):
@@ -155,7 +174,8 @@ class Trainer(DefaultTrainer):
             self.checkpointer.model, self.cfg.OUTPUT_DIR, trainer=weakref.proxy(self)
         )
         # Last, so that the schedule has made its step when a checkpoint is saved.
-        return [*super().build_hooks(), StopOnSignal()]
+        self.stop_on_signal = StopOnSignal()
+        return [*super().build_hooks(), self.stop_on_signal]
 
     def resume_or_load(self, resume: bool = True):
         if resume and not self.checkpointer.has_checkpoint():
@@ -168,6 +188,11 @@ class Trainer(DefaultTrainer):
             super().run_step()
         except InputError as error:  # of a loader process: the message holds its whole traceback
             raise SystemExit(f"Error: {one_sentence(error)}") from error
+        except RuntimeError:
+            if self.stop_on_signal.signal is None:
+                raise
+            # The loader processes died of the same signal in the middle of this iteration.
+            self.stop_on_signal.stop(self.iter - 1)
 
     def _check_losses(self, model, inputs, losses):
         """Stop before a loss that is not finite reaches the weights, and name its term."""

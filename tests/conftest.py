@@ -1,8 +1,12 @@
 """Small synthetic panoptic data sets and configs; no downloads, no GPU."""
 
 import json
+import os
 import warnings
 from pathlib import Path
+
+# The models are tiny: threads only cost, above all when the machine is busy.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest

@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 import torch
+from conftest import CLASS_ORDERS, write_dataset
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import Boxes, Instances
 from panopticapi.utils import rgb2id
 from PIL import Image
 
-from conftest import CLASS_ORDERS, write_dataset
 from efficientps_d2 import adaptive_panoptic_fusion, register_cityscapes_layout
 from efficientps_d2.dataset_mapper import PanopticDatasetMapper
 from efficientps_d2.datasets import class_table
@@ -128,6 +128,5 @@ def test_instance_json_holds_the_things(tmp_path, register):
                 area = float((pan_seg == s["id"]).sum())
                 expected.append((annotation["image_id"], s["category_id"], s["iscrowd"], area))
     assert expected == [
-        (a["image_id"], a["category_id"], a["iscrowd"], a["area"])
-        for a in instances["annotations"]
+        (a["image_id"], a["category_id"], a["iscrowd"], a["area"]) for a in instances["annotations"]
     ]

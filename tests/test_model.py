@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from conftest import CONFIGS
 from detectron2.config import get_cfg
 from detectron2.modeling import build_model
 from detectron2.structures import BitMasks, Boxes, Instances
 from detectron2.utils.events import EventStorage
 
-from conftest import CONFIGS
 from efficientps_d2 import InputError, add_efficientps_config
 from efficientps_d2.config import load_config
 from efficientps_d2.efficientnet import EfficientNet, TimmFeatures
@@ -78,7 +78,9 @@ def test_freezing_keeps_parameters_and_statistics():
     after = net.state_dict()
     frozen = ("conv_stem.", "bn1.", "blocks.0.", "blocks.1.")
     assert all(torch.equal(after[k], before[k]) for k in before if k.startswith(frozen))
-    assert not torch.equal(after["blocks.2.0.bn1.running_mean"], before["blocks.2.0.bn1.running_mean"])
+    assert not torch.equal(
+        after["blocks.2.0.bn1.running_mean"], before["blocks.2.0.bn1.running_mean"]
+    )
     trained = {name for name, p in net.named_parameters() if p.requires_grad}
     assert trained and not any(name.startswith(frozen) for name in trained)
 
@@ -227,7 +229,11 @@ def keen_model(toy, tiny_config):
 def test_outputs_for_any_size(keen_model):
     """Sizes that are no multiple of 32, several in a batch, each with an output size of its own."""
     inputs = [
-        {"image": torch.randint(0, 255, (3, 50, 77), dtype=torch.uint8), "height": 100, "width": 60},
+        {
+            "image": torch.randint(0, 255, (3, 50, 77), dtype=torch.uint8),
+            "height": 100,
+            "width": 60,
+        },
         {"image": torch.randint(0, 255, (3, 96, 33), dtype=torch.uint8)},
     ]
     with torch.no_grad():

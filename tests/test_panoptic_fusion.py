@@ -53,9 +53,7 @@ def dense_fusion(
         a = F.grid_sample(
             instances.pred_mask_logits[i][None, None], grid[None] * 2 - 1, align_corners=False
         )[0, 0]
-        box = (
-            (xs >= np.floor(x0)) & (xs < np.ceil(x1)) & (ys >= np.floor(y0)) & (ys < np.ceil(y1))
-        )
+        box = (xs >= np.floor(x0)) & (xs < np.ceil(x1)) & (ys >= np.floor(y0)) & (ys < np.ceil(y1))
         if confine_to_box:
             a = a * box
         mask = a.sigmoid() > 0.5

@@ -1,0 +1,188 @@
+"""train_net.py as a user runs it: train, stop, resume, evaluate, and make mistakes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import write_dataset
+
+ROOT = Path(__file__).parent.parent
+TINY = [
+    *("MODEL.EFFICIENTNET.WEIGHTS", ""),
+    *("MODEL.FPN.OUT_CHANNELS", "16", "MODEL.SEM_SEG_HEAD.CONVS_DIM", "16"),
+    *("MODEL.ROI_BOX_HEAD.FC_DIM", "32", "MODEL.ROI_MASK_HEAD.CONV_DIM", "16"),
+    *("DATASETS.TRAIN", "('toy_train',)", "DATASETS.TEST", "('toy_train',)"),
+    *("INPUT.CROP.SIZE", "(64, 96)", "SOLVER.IMS_PER_BATCH", "2"),
+    *("SOLVER.STEPS", "(3,)", "SOLVER.CHECKPOINT_PERIOD", "2", "TEST.PICTURES", "1"),
+    *("DATALOADER.NUM_WORKERS", "1"),
+]
+
+
+@pytest.fixture(scope="module")
+def datasets(tmp_path_factory):
+    root = tmp_path_factory.mktemp("datasets")
+    (root / "toy").mkdir()
+    write_dataset(root / "toy" / "train")
+    return root
+
+
+def command(*arguments):
+    config = ROOT / "configs" / "efficientps_streets.yaml"
+    return [sys.executable, "train_net.py", "--config-file", str(config), *map(str, arguments)]
+
+
+def run(datasets, *arguments, check=True):
+    env = {**os.environ, "DETECTRON2_DATASETS": str(datasets)}
+    result = subprocess.run(
+        command(*arguments), cwd=ROOT, env=env, capture_output=True, text=True, timeout=120
+    )
+    if check:
+        assert result.returncode == 0, result.stderr[-3000:]
+    return result
+
+
+@pytest.fixture(scope="module")
+def trained(datasets, tmp_path_factory):
+    """A run of four iterations and everything it leaves."""
+    output = tmp_path_factory.mktemp("output")
+    result = run(datasets, *TINY, "SOLVER.MAX_ITER", 4, "OUTPUT_DIR", output)
+    return output, result
+
+
+def test_a_run_leaves_checkpoint_table_and_pictures(trained):
+    output, result = trained
+    assert {"model_final.pth", "config.yaml", "metrics.json", "results.md"} <= set(
+        os.listdir(output)
+    )
+    assert len(os.listdir(output / "pictures")) == 1
+    table = (output / "results.md").read_text()
+    assert all(word in table for word in ("PQ", "Things", "Stuff", "mask AP", "mIoU"))
+    assert table.strip() in result.stdout
+    if not torch.cuda.is_available():
+        assert result.stdout.count("CUDA is not available") == 1
+    lines = [json.loads(line) for line in (output / "metrics.json").read_text().splitlines()]
+    assert any("panoptic_seg/PQ" in line for line in lines)
+
+
+def test_eval_only_gives_the_same_numbers(trained, datasets, tmp_path):
+    output, _ = trained
+    weights = output / "model_final.pth"
+    run(datasets, "--eval-only", *TINY, "MODEL.WEIGHTS", weights, "OUTPUT_DIR", tmp_path)
+    assert (tmp_path / "results.md").read_text() == (output / "results.md").read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_saves_a_checkpoint_and_resume_goes_on(datasets, tmp_path, number):
+    arguments = [*TINY, "SOLVER.MAX_ITER", 400, "SOLVER.CHECKPOINT_PERIOD", 1000]
+    arguments += ["OUTPUT_DIR", tmp_path]
+    log = tmp_path / "stdout"
+    env = {**os.environ, "DETECTRON2_DATASETS": str(datasets)}
+    with open(log, "w") as out:
+        process = subprocess.Popen(
+            command(*arguments), cwd=ROOT, env=env, stdout=out, stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )  # fmt: skip
+        deadline = time.monotonic() + 120
+        while "iter: 19 " not in log.read_text() and time.monotonic() < deadline:
+            assert process.poll() is None, log.read_text()[-3000:]
+            time.sleep(0.2)
+        os.killpg(process.pid, number)  # loader processes get it too, as from a terminal
+        assert process.wait(60) == 128 + number, log.read_text()[-3000:]
+    text = log.read_text()
+    assert "Traceback" not in text and "--resume" in text
+    checkpoint = tmp_path / (tmp_path / "last_checkpoint").read_text()
+    content = torch.load(checkpoint, weights_only=False)
+    stopped = content["iteration"]
+    assert stopped >= 19 and f"after iteration {stopped} " in text
+    assert content["trainer"]["_trainer"]["optimizer"]["state"]
+
+    last = stopped + 3
+    resumed = run(datasets, "--resume", *arguments, "SOLVER.MAX_ITER", last, "TEST.PICTURES", 0)
+    assert f"Starting training from iteration {stopped + 1}" in resumed.stdout
+    final = torch.load(tmp_path / "model_final.pth", weights_only=False)
+    assert final["iteration"] == last - 1
+    scheduler = final["trainer"]["hooks"]["LRScheduler"]
+    assert scheduler["last_epoch"] == last
+
+
+def test_nan_loss_names_the_term_and_keeps_the_checkpoint(datasets, tmp_path):
+    result = run(
+        datasets, *TINY, "SOLVER.MAX_ITER", 50, "SOLVER.CHECKPOINT_PERIOD", 1,
+        "SOLVER.BASE_LR", 1e12, "SOLVER.WARMUP_ITERS", 0, "OUTPUT_DIR", tmp_path, check=False,
+    )  # fmt: skip
+    assert result.returncode == 1
+    error = result.stderr.strip().splitlines()[-1]
+    assert error.startswith("Error: loss_") and "became NaN or infinite in iteration" in error
+    checkpoint = tmp_path / (tmp_path / "last_checkpoint").read_text()
+    assert str(checkpoint) in error and torch.load(checkpoint, weights_only=False)["model"]
+    assert not (tmp_path / "model_final.pth").exists()
+
+
+def mistakes(trained_output, tmp_path):
+    truncated = tmp_path / "truncated.pth"
+    truncated.write_bytes((trained_output / "model_final.pth").read_bytes()[:5000])
+    final = trained_output / "model_final.pth"
+    return {
+        "unknown key": (["MODEL.NONSENSE", "1"], "MODEL.NONSENSE"),
+        "bad value": (["SOLVER.MAX_ITER", "many"], "SOLVER.MAX_ITER"),
+        "key without value": (["SOLVER.MAX_ITER"], "Config overrides"),
+        "unknown norm": (["MODEL.EFFICIENTNET.NORM", "LN"], "MODEL.EFFICIENTNET.NORM is 'LN'"),
+        "unknown fusion": (["MODEL.PANOPTIC_FPN.COMBINE.METHOD", "best"], "METHOD is 'best'"),
+        "unknown data set": (["DATASETS.TRAIN", "('none_train',)"], '"none_train"'),
+        "missing data set": (["DATASETS.TRAIN", "('streets_train',)"], "streets/leftImg8bit"),
+        "wrong class count": (
+            ["MODEL.ROI_HEADS.NUM_CLASSES", "7"],
+            "is 7, but the data sets have 2",
+        ),
+        "missing weights": (["MODEL.WEIGHTS", "none.pth"], "MODEL.WEIGHTS none.pth"),
+        "missing backbone": (["MODEL.EFFICIENTNET.WEIGHTS", "none.pth"], '"none.pth"'),
+        "eval without weights": (["--eval-only"], "--eval-only needs a checkpoint"),
+        "truncated weights": (["--eval-only", "MODEL.WEIGHTS", truncated], "truncated.pth"),
+        "other weights": (
+            ["--eval-only", "MODEL.WEIGHTS", final, "MODEL.FPN.OUT_CHANNELS", "24"],
+            "does not fit this config",
+        ),
+        "AMP on the CPU": (["SOLVER.AMP.ENABLED", "True"], "AMP training needs CUDA"),
+        "odd batch": (["SOLVER.REFERENCE_WORLD_SIZE", "4"], "SOLVER.REFERENCE_WORLD_SIZE"),
+    }
+
+
+def test_mistakes_are_one_sentence(trained, datasets, tmp_path, monkeypatch, capsys):
+    """One process for all of them: importing torch takes longer than the checks."""
+    import train_net
+
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(datasets))
+    config = str(ROOT / "configs" / "efficientps_streets.yaml")
+    for name, (arguments, message) in mistakes(trained[0], tmp_path).items():
+        if name == "AMP on the CPU" and torch.cuda.is_available():
+            continue
+        flags = [a for a in arguments if str(a).startswith("--")]
+        overrides = [str(a) for a in arguments if a not in flags]
+        output = tmp_path / name.replace(" ", "_")
+        argv = ["--config-file", config, *flags, *TINY, "OUTPUT_DIR", str(output), *overrides]
+        parsed = train_net.default_argument_parser().parse_args(argv)
+        with pytest.raises(train_net.InputError) as error:
+            train_net.main(parsed)
+        sentence = train_net.one_sentence(error.value)
+        assert message in sentence and "\n" not in str(error.value), f"{name}: {error.value}"
+        assert not list(output.glob("*.pth")), name
+
+
+def test_errors_of_loader_processes_are_one_sentence(tmp_path):
+    """And the exit status is 1, with nothing saved."""
+    (tmp_path / "toy").mkdir()
+    folder = write_dataset(tmp_path / "toy" / "train")
+    for file in (folder / "panoptic").iterdir():
+        file.write_bytes((folder / "panoptic" / "truth_0.png").read_bytes())
+    output = tmp_path / "output"
+    result = run(tmp_path, *TINY, "SOLVER.MAX_ITER", 9, "OUTPUT_DIR", output, check=False)
+    assert result.returncode == 1
+    assert result.stderr.strip().splitlines()[-1].startswith("Error: ")
+    assert "disagrees with its JSON" in result.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in result.stderr and not list(output.glob("*.pth"))
