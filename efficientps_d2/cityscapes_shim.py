@@ -1,4 +1,4 @@
-"""A remedy for Detectron2 after November 2024, which imports cityscapesscripts under another name."""
+"""A remedy for newer Detectron2, which imports cityscapesscripts under an internal name."""
 
 import importlib
 import importlib.util
@@ -17,7 +17,7 @@ MODULES = (
 
 
 def redirect_cityscapesscripts() -> None:
-    """Make the internal name (detectron2#5436) an alias of the public package; harmless otherwise."""
+    """Make the internal name an alias of the public package (detectron2#5436)."""
     if "deeplearning" not in sys.modules and importlib.util.find_spec("deeplearning"):
         return  # the real package is there
     for name in ("deeplearning", "deeplearning.projects", INTERNAL_ROOT):

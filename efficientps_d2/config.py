@@ -77,8 +77,8 @@ def load_config(config_file: str, overrides: list[str] | None = None) -> CN:
         cfg.merge_from_list(overrides or [])
     except (KeyError, ValueError, AssertionError, SyntaxError) as error:
         raise InputError(
-            f"Config overrides {' '.join(overrides)!r}: {_sentence(error)}; give pairs KEY VALUE with "
-            "keys that the config has."
+            f"Config overrides {' '.join(overrides)!r}: {_sentence(error)}; give pairs KEY VALUE "
+            "with keys that the config has."
         ) from error
     return cfg
 

@@ -65,8 +65,8 @@ class PanopticDatasetMapper:
 
     * ``image``: (C, H, W) uint8,
     * ``sem_seg``: (H, W) int64 contiguous ids, 255 where there is no truth,
-    * ``instances``: ``gt_boxes`` (from the transformed masks), ``gt_classes`` (0..things-1, or -1 for
-      crowd regions), ``gt_masks`` (``BitMasks``).
+    * ``instances``: ``gt_boxes`` (from the transformed masks), ``gt_classes`` (0..things-1, or -1
+      for crowd regions), ``gt_masks`` (``BitMasks``).
 
     Returns None for an unreadable file, which makes the loader draw another image.
     """

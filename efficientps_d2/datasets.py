@@ -1,10 +1,10 @@
 """Data sets: registration, records, and the one table of class ids.
 
 There are three spaces of class ids. *Dataset ids* stand in the annotation files. *Contiguous ids*
-0..K-1 cover all classes; Detectron2's loaders put them into ``segments_info``, and they are what the
-semantic head predicts and what every output uses. The *detector's classes* 0..things-1 number the
-thing classes in ascending contiguous id: detector class ``i`` is ``ClassTable.thing_ids[i]``. The
-mapper goes from contiguous ids to detector classes, the meta-architecture goes back.
+0..K-1 cover all classes: Detectron2's loaders put them into ``segments_info``, the semantic head
+predicts them, and every output uses them. The *detector's classes* 0..things-1 number the thing
+classes in ascending contiguous id: detector class ``i`` is ``ClassTable.thing_ids[i]``. The mapper
+goes from contiguous ids to detector classes, the meta-architecture goes back.
 """
 
 import json
@@ -48,8 +48,8 @@ def dataset_metadata(name: str) -> Metadata:
     if name not in DatasetCatalog.list():
         raise InputError(
             f'DATASETS names "{name}", which is not registered; make the folder '
-            f"{_datasets_root()}/NAME/SPLIT with images/, panoptic/ and panoptic.json for a data set "
-            "NAME_SPLIT, or call register_panoptic_dataset."
+            f"{_datasets_root()}/NAME/SPLIT with images/, panoptic/ and panoptic.json for a data "
+            "set NAME_SPLIT, or call register_panoptic_dataset."
         )
     metadata = MetadataCatalog.get(name)
     if metadata.get("class_loader"):
@@ -71,9 +71,9 @@ def check_dataset_files(name: str) -> None:
             )
     if name.startswith("cityscapes_fine_panoptic") and "." in metadata.image_root:
         raise InputError(
-            f'The path {metadata.image_root} of data set "{name}" contains a dot, which Detectron2\'s '
-            "Cityscapes loader cannot handle; set DETECTRON2_DATASETS to a path without one, for "
-            "instance a symbolic link."
+            f'The path {metadata.image_root} of data set "{name}" contains a dot, which the '
+            "Cityscapes loader of Detectron2 cannot handle; set DETECTRON2_DATASETS to a path "
+            "without one, for instance a symbolic link."
         )
 
 

@@ -1,4 +1,4 @@
-"""Backbones: EfficientNet without squeeze-excite, EfficientNet-Lite, and any timm feature network."""
+"""Backbones: EfficientNet without squeeze-excite, EfficientNet-Lite, any timm feature network."""
 
 import logging
 import re
@@ -80,7 +80,7 @@ class EfficientNet(Backbone):
         return features
 
     def freeze(self, freeze_at: int) -> None:
-        """Freeze parameters and batch statistics: 1 the stem, 2 also up to res2, ... 5 everything."""
+        """Freeze parameters and batch statistics: 1 the stem, 2 also up to res2, ... 5 all."""
         ends = {1: 0, 2: 2, 3: 3, 4: 5, 5: len(self.blocks)}
         if freeze_at not in range(6):
             raise InputError(f"MODEL.BACKBONE.FREEZE_AT is {freeze_at}; it must be 0 to 5.")
@@ -95,7 +95,7 @@ class EfficientNet(Backbone):
 
 
 class TimmFeatures(Backbone):
-    """Any timm network with feature maps at strides 4, 8, 16 and 32, unchanged, as "res2".."res5"."""
+    """Any timm network with features at strides 4, 8, 16 and 32, unchanged, as "res2".."res5"."""
 
     def __init__(self, name: str):
         super().__init__()

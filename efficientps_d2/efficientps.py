@@ -86,9 +86,9 @@ class EfficientPS(PanopticFPN):
             do_postprocess: resize to the output size and fuse.
 
         Returns:
-            A dict for each image: ``sem_seg`` (K, height, width) float32 logits; ``instances`` with
-            ``pred_boxes``, ``scores``, ``pred_classes`` (contiguous ids), ``pred_masks`` (N, height,
-            width) bool and ``pred_mask_logits`` (N, M, M); ``panoptic_seg``, see
+            A dict for each image: ``sem_seg`` (K, height, width) float32 logits; ``instances``
+            with ``pred_boxes``, ``scores``, ``pred_classes`` (contiguous ids), ``pred_masks``
+            (N, height, width) bool and ``pred_mask_logits`` (N, M, M); ``panoptic_seg``, see
             :func:`adaptive_panoptic_fusion`. Without post-processing, the raw instances (classes
             0..things-1) and semantic logits at the padded size.
         """

@@ -1,4 +1,4 @@
-"""The stock evaluators for every kind of panoptic data set, behind adapters that re-index classes."""
+"""The stock evaluators for every panoptic data set, behind adapters that re-index classes."""
 
 import json
 import logging

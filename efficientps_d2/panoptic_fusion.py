@@ -51,10 +51,10 @@ def adaptive_panoptic_fusion(
 
     Instances are taken by descending score. One whose mask is covered by more than
     ``overlap_threshold`` by better ones is dropped. Each of the others gets the logit map
-    ``FL = (sigmoid(A) + sigmoid(B)) * (A + B)``, where A is its pasted mask logit and B the semantic
-    logit of its class inside its box. A pixel belongs to the instance whose FL is the largest, if it
-    exceeds all stuff logits. Pixels without an instance take the class of the semantic argmax; thing
-    classes and stuff classes with too few pixels left become void.
+    ``FL = (sigmoid(A) + sigmoid(B)) * (A + B)``, where A is its pasted mask logit and B the
+    semantic logit of its class inside its box. A pixel belongs to the instance whose FL is the
+    largest, if it exceeds all stuff logits. Pixels without an instance take the class of the
+    semantic argmax; thing classes and stuff classes with too few pixels left become void.
 
     Cost and memory go with the sum of the box areas: no tensor of size N x H x W is made.
 

