@@ -159,7 +159,7 @@ BOX = [8, 6, 20, 18]
 
 
 def test_agreeing_heads_amplify_each_other():
-    """FL of two logits 2 is 7.05: it beats a stuff logit of 7, which either head alone would not."""
+    """FL of two logits 2 is 7.05: it beats a stuff logit of 7, which neither head would."""
     instances = make_instances([BOX], [0.9], [0], np.full((4, 4), 2.0))
     agree, _ = fuse(instances, scene(stuff=7.0, thing=2.0))
     assert (agree[7:17, 10:18] == 1).all()

@@ -1,6 +1,7 @@
 """The embedded data set: layout, labels, and the same scenes from the same seed."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,11 +29,12 @@ def test_layout_and_labels_are_those_of_cityscapes(streets):
         label_ids = np.asarray(Image.open(f"{base}_gtFine_labelIds.png"))
         train_ids = np.asarray(Image.open(f"{base}_gtFine_labelTrainIds.png"))
         instance_ids = np.asarray(Image.open(f"{base}_gtFine_instanceIds.png")).astype(int)
-        polygons = json.loads(open(f"{base}_gtFine_polygons.json").read())
+        polygons = json.loads(Path(f"{base}_gtFine_polygons.json").read_text())
         assert instance_ids.max() >= 24000, "needs 16 bits"
         semantic = np.where(instance_ids < 1000, instance_ids, instance_ids // 1000)
         assert (semantic == label_ids).all()
-        assert all(id2label[i].trainId == t for i, t in set(zip(label_ids.flat, train_ids.flat)))
+        pairs = set(zip(label_ids.flat, train_ids.flat, strict=True))
+        assert all(id2label[i].trainId == t for i, t in pairs)
         assert {o["label"] for o in polygons["objects"]} <= set(name2label)
     content = json.loads((streets / "gtFine" / "cityscapes_panoptic_val.json").read_text())
     assert len(content["annotations"]) == 3 and len(content["categories"]) == 19

@@ -1,9 +1,10 @@
 """Install Detectron2 from PyPI, without GitHub and without a compiler.
 
-PyPI has no ``detectron2``; it has ``sal-detectron2`` 0.7.2, whose Python sources are upstream commit
-a59f0563 (2024-04-17) plus one later fix. That wheel is tagged for CPython 3.10 because it carries a
-compiled ``_C`` extension, which nothing here needs, and it drops a stray top-level package ``tools``.
-This script downloads it, checks its hash, repacks it as a pure Python wheel and installs that.
+PyPI has no ``detectron2``; it has ``sal-detectron2`` 0.7.2, whose Python sources are upstream
+commit a59f0563 (2024-04-17) plus one later fix. That wheel is tagged for CPython 3.10 because it
+carries a compiled extension ``_C``, which nothing here needs, and it holds a stray top-level
+package ``tools``. This script downloads it, checks its hash, repacks it as pure Python and installs
+that.
 """
 
 import argparse
@@ -46,7 +47,7 @@ def check_hash(wheel: Path) -> None:
 
 
 def repack_pure(wheel: Path, folder: Path) -> Path:
-    """Write a copy of ``wheel`` without compiled code and without ``tools/``, tagged py3-none-any."""
+    """Write a copy of ``wheel`` without compiled code and ``tools/``, tagged py3-none-any."""
     from wheel.wheelfile import WheelFile  # writes RECORD, so that pip can verify and uninstall
 
     name, version = wheel.name.split("-")[:2]
