@@ -13,7 +13,8 @@ from detectron2.projects.point_rend import ColorAugSSDTransform
 from detectron2.structures import BitMasks, Boxes, Instances
 from panopticapi.utils import rgb2id
 
-from .datasets import IGNORE_LABEL, dataset_classes
+from .classes import dataset_classes
+from .datasets import IGNORE_LABEL
 from .errors import InputError
 
 logger = logging.getLogger(__name__)

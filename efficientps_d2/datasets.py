@@ -1,19 +1,10 @@
-"""Data sets: registration, records, and the one table of class ids.
-
-There are three spaces of class ids. *Dataset ids* stand in the annotation files. *Contiguous ids*
-0..K-1 cover all classes: Detectron2's loaders put them into ``segments_info``, the semantic head
-predicts them, and every output uses them. The *detector's classes* 0..things-1 number the thing
-classes in ascending contiguous id: detector class ``i`` is ``ClassTable.thing_ids[i]``. The mapper
-goes from contiguous ids to detector classes, the meta-architecture goes back.
-"""
+"""Registration and records of panoptic data sets."""
 
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
-from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.catalog import Metadata
 from detectron2.data.datasets.builtin_meta import CITYSCAPES_CATEGORIES
@@ -22,19 +13,6 @@ from detectron2.utils.colormap import colormap
 from .errors import InputError
 
 IGNORE_LABEL = 255
-
-
-class ClassTable(NamedTuple):
-    """Names of all classes by contiguous id, and the contiguous id of each detector class."""
-
-    names: list[str]
-    thing_ids: list[int]
-
-
-def class_table(metadata: Metadata) -> ClassTable:
-    """The class table of a registered panoptic data set."""
-    thing_ids = sorted(metadata.thing_dataset_id_to_contiguous_id.values())
-    return ClassTable(list(metadata.stuff_classes), thing_ids)
 
 
 def dataset_metadata(name: str) -> Metadata:
@@ -75,50 +53,6 @@ def check_dataset_files(name: str) -> None:
             "Cityscapes loader of Detectron2 cannot handle; set DETECTRON2_DATASETS to a path "
             "without one, for instance a symbolic link."
         )
-
-
-def dataset_classes(cfg: CfgNode) -> ClassTable:
-    """The class table that all data sets of a config share.
-
-    Raises:
-        InputError: if no data set is configured or two of them differ in their classes.
-    """
-    names = list(dict.fromkeys([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST]))
-    if not names:
-        raise InputError("DATASETS.TRAIN and DATASETS.TEST are empty; name at least one data set.")
-    tables = {name: class_table(dataset_metadata(name)) for name in names}
-    for name in names[1:]:
-        if tables[name] != tables[names[0]]:
-            raise InputError(
-                f'Data sets "{names[0]}" and "{name}" have different classes; a model can only be '
-                "trained and tested on the same list of things and stuff."
-            )
-    return tables[names[0]]
-
-
-def with_class_counts(cfg: CfgNode) -> CfgNode:
-    """A copy of ``cfg`` whose class counts follow its data sets where they are -1.
-
-    Raises:
-        InputError: if a given count contradicts the data sets.
-    """
-    table = dataset_classes(cfg)
-    cfg = cfg.clone()
-    frozen = cfg.is_frozen()
-    cfg.defrost()
-    for node, key, count in (
-        (cfg.MODEL.SEM_SEG_HEAD, "MODEL.SEM_SEG_HEAD.NUM_CLASSES", len(table.names)),
-        (cfg.MODEL.ROI_HEADS, "MODEL.ROI_HEADS.NUM_CLASSES", len(table.thing_ids)),
-    ):
-        if node.NUM_CLASSES not in (-1, count):
-            raise InputError(
-                f"{key} is {node.NUM_CLASSES}, but the data sets have {count} such classes; set it "
-                "to -1 to follow the data."
-            )
-        node.NUM_CLASSES = count
-    if frozen:
-        cfg.freeze()
-    return cfg
 
 
 def register_panoptic_dataset(

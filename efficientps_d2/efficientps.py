@@ -13,7 +13,7 @@ from detectron2.modeling.postprocessing import detector_postprocess, sem_seg_pos
 from detectron2.structures import ImageList, Instances
 from torch import Tensor
 
-from .datasets import dataset_classes, with_class_counts
+from .classes import dataset_classes, with_class_counts
 from .errors import InputError
 from .panoptic_fusion import adaptive_panoptic_fusion
 

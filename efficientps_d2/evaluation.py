@@ -24,7 +24,8 @@ from panopticapi.utils import rgb2id
 from tabulate import tabulate
 
 from .cityscapes_shim import redirect_cityscapesscripts
-from .datasets import IGNORE_LABEL, class_table, dataset_metadata
+from .classes import class_table
+from .datasets import IGNORE_LABEL, dataset_metadata
 from .visualization import PictureWriter
 
 logger = logging.getLogger(__name__)

@@ -1,52 +1,26 @@
-"""Painter of one street scene: a camera over a flat road, objects sorted by distance.
-
-Coordinates on the ground are metres: ``x`` to the right, ``z`` away from the camera, ``y`` up.
-"""
-
-from dataclasses import dataclass, field
+"""Painter of one street scene: objects laid out along a road and painted from far to near."""
 
 import cv2
 import numpy as np
 
-HEIGHT, WIDTH = 256, 512
-CAMERA_HEIGHT = 2.2  # metres over the road
-FOCAL_LENGTH = 330.0  # pixels
-MIN_VISIBLE_PIXELS = 60  # objects with less are left out of the scene
+from .street_objects import (
+    HEIGHT,
+    WIDTH,
+    Camera,
+    Item,
+    blob,
+    darker,
+    make_building,
+    make_car,
+    make_cyclist,
+    make_person,
+    make_pole,
+    make_tree,
+    tone,
+)
+
 FAR = 120.0  # metres
-
-Color = tuple[int, int, int]
-
-
-@dataclass
-class Item:
-    """Something painted and labelled as one polygon, with unlabelled details inside it."""
-
-    label: str
-    depth: float
-    outline: np.ndarray  # (N, 2) pixels
-    color: Color
-    details: list[tuple[np.ndarray, Color]] = field(default_factory=list)
-    texture: float = 4.0  # standard deviation of the surface's noise
-
-
-class Camera:
-    """Pinhole camera with a random horizon."""
-
-    def __init__(self, rng: np.random.Generator):
-        self.horizon = rng.uniform(88, 118)
-        self.center = WIDTH / 2 + rng.uniform(-50, 50)
-
-    def project(self, x, y, z) -> np.ndarray:
-        """Ground coordinates to (N, 2) pixels."""
-        x, y, z = np.broadcast_arrays(np.asarray(x, float), y, z)
-        scale = FOCAL_LENGTH / z
-        v = self.horizon + (CAMERA_HEIGHT - y) * scale
-        return np.stack([self.center + x * scale, v], axis=-1).reshape(-1, 2)
-
-    def shape(self, points, x: float, z: float, flip: bool = False) -> np.ndarray:
-        """A flat shape given as (sideways, up) metres, standing at (x, z)."""
-        points = np.asarray(points, float)
-        return self.project(x + points[:, 0] * (-1 if flip else 1), points[:, 1], z)
+MIN_VISIBLE_PIXELS = {"pole": 15, "traffic sign": 15}  # objects with less are left out; others 60
 
 
 def paint_scene(rng: np.random.Generator) -> tuple[np.ndarray, list[dict]]:
@@ -64,7 +38,7 @@ def paint_scene(rng: np.random.Generator) -> tuple[np.ndarray, list[dict]]:
         surroundings += _street_side(camera, rng, side * (road_half + pavement), side)
     objects = _traffic(camera, rng, road_half) + _pavement(camera, rng, road_half, pavement)
     objects.sort(key=lambda item: -item.depth)
-    items = surroundings + _drop_hidden(objects, len(surroundings))
+    items = surroundings + _drop_hidden(objects)
 
     image = np.zeros((HEIGHT, WIDTH, 3), np.float32)
     for item in items:
@@ -75,7 +49,7 @@ def paint_scene(rng: np.random.Generator) -> tuple[np.ndarray, list[dict]]:
     ]
 
 
-def _drop_hidden(items: list[Item], offset: int) -> list[Item]:
+def _drop_hidden(items: list[Item]) -> list[Item]:
     """Leave out things that hardly anything is seen of."""
     visible = np.zeros((HEIGHT, WIDTH), np.int32)
     for i, item in enumerate(items, 1):
@@ -84,7 +58,7 @@ def _drop_hidden(items: list[Item], offset: int) -> list[Item]:
     return [
         item
         for item, count in zip(items, pixels, strict=True)
-        if count >= (15 if item.label in ("pole", "traffic sign") else MIN_VISIBLE_PIXELS)
+        if count >= MIN_VISIBLE_PIXELS.get(item.label, 60)
     ]
 
 
@@ -113,27 +87,19 @@ def _photograph(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.clip(image, 0, 255).astype(np.uint8)
 
 
-def _tone(rng: np.random.Generator, base: Color, spread: int = 18) -> Color:
-    return tuple(float(np.clip(c + rng.integers(-spread, spread + 1), 5, 250)) for c in base)
-
-
-def _darker(color: Color, factor: float) -> Color:
-    return tuple(c * factor for c in color)
-
-
 def _ground(camera: Camera, rng, road_half: float, pavement: float) -> list[Item]:
     """Sky, pavement, road with markings."""
     frame = np.array([[0, 0], [WIDTH, 0], [WIDTH, HEIGHT], [0, HEIGHT]], float)
     skies = [(150, 185, 225), (200, 205, 210), (120, 160, 210), (225, 190, 160)]
-    sky = Item("sky", FAR, frame, _tone(rng, skies[rng.integers(len(skies))]))
+    sky = Item("sky", FAR, frame, tone(rng, skies[rng.integers(len(skies))]))
     for _ in range(rng.integers(0, 5)):
         center = rng.uniform([0, 0], [WIDTH, 90])
-        sky.details.append((_blob(rng, center, rng.uniform(10, 45), 0.4), (228, 228, 230)))
+        sky.details.append((blob(rng, center, rng.uniform(10, 45), 0.4), (228, 228, 230)))
     wide = camera.project([-200, 200, 200, -200], 0, [FAR, FAR, 0.8, 0.8])
-    ground = Item("sidewalk", FAR, wide, _tone(rng, (150, 140, 138)))
+    ground = Item("sidewalk", FAR, wide, tone(rng, (150, 140, 138)))
     near, far = 0.8, FAR
     lane = camera.project([-road_half, road_half, road_half, -road_half], 0, [far, far, near, near])
-    road = Item("road", FAR, lane, _tone(rng, (92, 92, 96), 14), texture=3)
+    road = Item("road", FAR, lane, tone(rng, (92, 92, 96), 14), texture=3)
     for z in np.arange(3 + rng.uniform(0, 3), 60, 6):
         mark = camera.project([-0.1, 0.1, 0.1, -0.1], 0, [z + 2.5, z + 2.5, z, z])
         road.details.append((mark, (205, 205, 200)))
@@ -141,7 +107,7 @@ def _ground(camera: Camera, rng, road_half: float, pavement: float) -> list[Item
         for side in (-1, 1):
             x = np.array([road_half, road_half + pavement]) * side
             joint = camera.project([x[0], x[1], x[1], x[0]], 0, [z, z, z + 0.12, z + 0.12])
-            ground.details.append((joint, _darker(ground.color, 0.85)))
+            ground.details.append((joint, darker(ground.color, 0.85)))
     return [sky, ground, road]
 
 
@@ -152,49 +118,12 @@ def _street_side(camera: Camera, rng, x: float, side: int) -> list[Item]:
         length = rng.uniform(6, 16) * max(1.0, z / 40)
         near = max(z - length, 1.5)
         if rng.random() < 0.65:
-            items += _building(camera, rng, x, near, z, side)
+            items += make_building(camera, rng, x, near, z, side)
         else:
             for depth in np.sort(rng.uniform(near, z, 2))[::-1]:
-                items.append(_tree(camera, rng, x + side * rng.uniform(0.5, 3), depth))
+                items.append(make_tree(camera, rng, x + side * rng.uniform(0.5, 3), depth))
         z = near if near > 1.5 else 0
     return items
-
-
-def _building(camera: Camera, rng, x: float, near: float, far: float, side: int) -> list[Item]:
-    """The facade along the street, and the wall that closes the gap behind it."""
-    height = rng.uniform(6, 16)
-    paints = [(150, 110, 90), (180, 165, 140), (125, 125, 130), (165, 90, 75), (200, 190, 170)]
-    color = _tone(rng, paints[rng.integers(len(paints))])
-    back = camera.project([x, x, x + side * 30, x + side * 30], [0, height, height, 0], far)
-    front = camera.project(x, [0, height, height, 0], [near, near, far, far])
-    facade = Item("building", near, front, color)
-    glass = _tone(rng, (70, 80, 95))
-    for z in np.arange(near + 1, far - 1.5, 3.0):
-        for y in np.arange(1.5, height - 1.5, 3.0):
-            pane = camera.project(x, [y, y + 1.5, y + 1.5, y], [z, z, z + 1.4, z + 1.4])
-            facade.details.append((pane, glass))
-    return [Item("building", far, back, _darker(color, 0.85)), facade]
-
-
-def _blob(rng, center, radius: float, flatness: float = 1.0) -> np.ndarray:
-    angles = np.linspace(0, 2 * np.pi, 18, endpoint=False)
-    radii = radius * rng.uniform(0.75, 1.15, 18)
-    return np.asarray(center) + np.stack(
-        [np.cos(angles) * radii, np.sin(angles) * radii * flatness], axis=-1
-    )
-
-
-def _tree(camera: Camera, rng, x: float, z: float) -> Item:
-    scale = FOCAL_LENGTH / z
-    radius = rng.uniform(1.6, 3.4)
-    center = camera.project(x, rng.uniform(2.0, 4.5), z)[0]
-    color = _tone(rng, (70, 105, 55), 22)
-    crown = Item("vegetation", z, _blob(rng, center, radius * scale), color, texture=12)
-    for _ in range(8):
-        spot = center + rng.normal(0, radius * scale * 0.4, 2)
-        tone = _darker(color, rng.uniform(0.75, 1.25))
-        crown.details.append((_blob(rng, spot, radius * scale * 0.2), tone))
-    return crown
 
 
 def _traffic(camera: Camera, rng, road_half: float) -> list[Item]:
@@ -204,13 +133,13 @@ def _traffic(camera: Camera, rng, road_half: float) -> list[Item]:
         z = rng.uniform(7, 16)
         while z < 40:
             if rng.random() < 0.55:
-                items.append(_car(camera, rng, side * (road_half - 1.1), z))
+                items.append(make_car(camera, rng, side * (road_half - 1.1), z))
             z += rng.uniform(5.5, 10)
     for _ in range(rng.integers(0, 3)):
-        items.append(_car(camera, rng, rng.uniform(-1.5, 1.5), rng.uniform(9, 40)))
+        items.append(make_car(camera, rng, rng.uniform(-1.5, 1.5), rng.uniform(9, 40)))
     for _ in range(rng.integers(0, 4)):
         x = rng.choice([-1, 1]) * (road_half - rng.uniform(2.2, 3.2))
-        items += _cyclist(camera, rng, x, rng.uniform(7, 25), with_rider=True)
+        items += make_cyclist(camera, rng, x, rng.uniform(7, 25), with_rider=True)
     return items
 
 
@@ -219,141 +148,13 @@ def _pavement(camera: Camera, rng, road_half: float, pavement: float) -> list[It
     items = []
     for _ in range(rng.integers(2, 9)):
         x = rng.choice([-1, 1]) * rng.uniform(road_half + 0.4, road_half + pavement - 0.3)
-        items.append(_person(camera, rng, x, rng.uniform(7, 34)))
+        items.append(make_person(camera, rng, x, rng.uniform(7, 34)))
     for _ in range(rng.integers(0, 3)):
         x = rng.choice([-1, 1]) * rng.uniform(road_half + 0.8, road_half + pavement)
-        items += _cyclist(camera, rng, x, rng.uniform(7, 20), with_rider=False)
+        items += make_cyclist(camera, rng, x, rng.uniform(7, 20), with_rider=False)
     for side in (-1, 1):
         z = rng.uniform(6, 14)
         while z < 32:
-            items += _pole(camera, rng, side * (road_half + 0.3), z)
+            items += make_pole(camera, rng, side * (road_half + 0.3), z)
             z += rng.uniform(8, 16)
     return items
-
-
-def _car(camera: Camera, rng, x: float, z: float) -> Item:
-    """A car seen from behind or the front: body, windscreen, lamps, plate, wheels."""
-    width, height = rng.uniform(1.65, 1.95), rng.uniform(1.4, 1.8)
-    w, waist = width / 2, height * 0.55
-    outline = [(-w, 0.15), (-w, waist), (-w * 0.78, height), (w * 0.78, height), (w, waist)]
-    outline += [(w, 0.15), (w * 0.9, 0), (w * 0.6, 0), (w * 0.55, 0.2), (-w * 0.55, 0.2)]
-    outline += [(-w * 0.6, 0), (-w * 0.9, 0)]
-    paints = [(170, 30, 30), (35, 60, 130), (190, 190, 195), (35, 35, 40), (225, 225, 225)]
-    paints += [(60, 95, 70), (120, 120, 125)]
-    color = _tone(rng, paints[rng.integers(len(paints))])
-    car = Item("car", z, camera.shape(outline, x, z), color, texture=3)
-
-    def part(points, tone):
-        car.details.append((camera.shape(points, x, z), tone))
-
-    part(
-        [
-            (-w * 0.84, waist),
-            (-w * 0.68, height * 0.93),
-            (w * 0.68, height * 0.93),
-            (w * 0.84, waist),
-        ],
-        (45, 55, 65),
-    )
-    lamp = (225, 60, 45) if rng.random() < 0.5 else (240, 235, 210)
-    for side in (-1, 1):
-        part(_box(side * w * 0.8, waist * 0.8, w * 0.16, 0.08), lamp)
-        part(_box(side * w * 0.75, 0.1, w * 0.14, 0.1), (20, 20, 20))
-    part(_box(0, 0.45, 0.26, 0.07), (230, 230, 220))
-    return car
-
-
-def _box(x: float, y: float, half_width: float, half_height: float) -> np.ndarray:
-    return np.array(
-        [
-            (x - half_width, y - half_height),
-            (x - half_width, y + half_height),
-            (x + half_width, y + half_height),
-            (x + half_width, y - half_height),
-        ]
-    )
-
-
-def _head(radius: float, y: float) -> list[tuple[float, float]]:
-    angles = np.linspace(-0.35 * np.pi, 1.35 * np.pi, 10)
-    return [(radius * np.cos(a), y + radius * np.sin(a)) for a in angles]
-
-
-def _person(camera: Camera, rng, x: float, z: float) -> Item:
-    """A standing or walking person: legs, torso, head."""
-    tall, stride = rng.uniform(0.9, 1.08), rng.uniform(0.05, 0.3)
-    outline = [(-stride - 0.1, 0), (-0.2, 0.85), (-0.29, 0.9), (-0.25, 1.4), (-0.08, 1.45)]
-    outline += _head(0.14, 1.6)[::-1]
-    outline += [(0.08, 1.45), (0.25, 1.4), (0.29, 0.9), (0.2, 0.85), (stride + 0.1, 0)]
-    outline += [(stride - 0.08, 0), (0, 0.7), (-stride + 0.08, 0)]
-    trousers, shirt = _tone(rng, (60, 60, 80), 40), _tone(rng, (140, 100, 100), 90)
-    flip = rng.random() < 0.5
-
-    def points(shape):
-        return camera.shape(np.asarray(shape) * tall, x, z, flip)
-
-    person = Item("person", z, points(outline), trousers, texture=3)
-    torso = [(-0.2, 0.85), (-0.29, 0.9), (-0.25, 1.4), (0.25, 1.4), (0.29, 0.9), (0.2, 0.85)]
-    person.details.append((points(torso), shirt))
-    person.details.append((points(_head(0.13, 1.6)), _tone(rng, (190, 150, 125), 40)))
-    return person
-
-
-def _cyclist(camera: Camera, rng, x: float, z: float, with_rider: bool) -> list[Item]:
-    """A bicycle seen from the side and, on it, a rider."""
-    flip = rng.random() < 0.5
-
-    def points(shape):
-        return camera.shape(shape, x, z, flip)
-
-    def wheel(center, radius):
-        angles = np.linspace(0, 2 * np.pi, 16, endpoint=False)
-        return [(center + radius * np.cos(a), 0.34 + radius * np.sin(a)) for a in angles]
-
-    outline = [(-0.85, 0.15), (-0.88, 0.4), (-0.7, 0.66), (-0.3, 0.95), (0.35, 1.0), (0.5, 0.9)]
-    outline += [(0.72, 0.66), (0.88, 0.4), (0.85, 0.15), (0.6, 0), (0.4, 0.15), (-0.4, 0.15)]
-    outline += [(-0.6, 0)]
-    frame = _tone(rng, (150, 60, 60), 90)
-    bicycle = Item("bicycle", z, points(outline), _tone(rng, (110, 110, 108), 10), texture=2)
-    for center in (-0.54, 0.54):
-        bicycle.details.append((points(wheel(center, 0.34)), (25, 25, 25)))
-        bicycle.details.append((points(wheel(center, 0.25)), (125, 125, 122)))
-    triangle = [(-0.54, 0.34), (-0.25, 0.8), (0.4, 0.82), (0.0, 0.3)]
-    bicycle.details.append((points(triangle), frame))
-    if not with_rider:
-        return [bicycle]
-    body = [(-0.05, 0.3), (-0.28, 0.85), (-0.3, 1.05), (-0.12, 1.5), (-0.05, 1.55)]
-    body += [(p[0] + 0.05, p[1]) for p in _head(0.14, 1.7)[::-1]]
-    body += [
-        (0.15, 1.5),
-        (0.45, 1.1),
-        (0.4, 1.02),
-        (0.1, 1.2),
-        (0.05, 0.95),
-        (0.2, 0.75),
-        (0.1, 0.3),
-    ]
-    rider = Item("rider", z - 0.01, points(body), _tone(rng, (130, 110, 90), 90), texture=3)
-    legs = [(-0.05, 0.3), (-0.28, 0.85), (0.05, 0.95), (0.2, 0.75), (0.1, 0.3)]
-    rider.details.append((points(legs), _tone(rng, (50, 50, 65), 25)))
-    helmet = [(p[0] + 0.05, p[1]) for p in _head(0.13, 1.7)]
-    rider.details.append((points(helmet), _tone(rng, (180, 160, 60), 60)))
-    return [bicycle, rider]
-
-
-def _pole(camera: Camera, rng, x: float, z: float) -> list[Item]:
-    """A pole, often with a sign."""
-    tall = rng.uniform(3, 6)
-    gray = _tone(rng, (100, 102, 105), 25)
-    pole = Item("pole", z, camera.shape(_box(0, tall / 2, 0.13, tall / 2), x, z), gray, texture=2)
-    if rng.random() < 0.4:
-        return [pole]
-    y, r = rng.uniform(2.3, min(3.4, tall)), rng.uniform(0.42, 0.6)
-    corners = int(rng.choice([3, 4, 16]))
-    angles = np.linspace(0, 2 * np.pi, corners, endpoint=False) + np.pi / 2
-    plate = np.stack([np.cos(angles) * r, y + np.sin(angles) * r], axis=-1)
-    color = [(190, 35, 35), (35, 70, 170), (225, 190, 40)][rng.integers(3)]
-    sign = Item("traffic sign", z - 0.01, camera.shape(plate, x, z), _tone(rng, color), texture=2)
-    middle = (plate - [0, y]) * 0.55 + [0, y]
-    sign.details.append((camera.shape(middle, x, z), (230, 230, 225)))
-    return [pole, sign]

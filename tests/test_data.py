@@ -12,13 +12,8 @@ from panopticapi.utils import rgb2id
 from PIL import Image
 
 from efficientps_d2 import InputError, PanopticDatasetMapper, register_dataset_folders
-from efficientps_d2.datasets import (
-    check_dataset_files,
-    class_table,
-    dataset_classes,
-    dataset_metadata,
-    with_class_counts,
-)
+from efficientps_d2.classes import class_table, dataset_classes, with_class_counts
+from efficientps_d2.datasets import check_dataset_files, dataset_metadata
 from efficientps_d2.trainer import Trainer
 
 

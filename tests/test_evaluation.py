@@ -12,8 +12,8 @@ from panopticapi.utils import rgb2id
 from PIL import Image
 
 from efficientps_d2 import adaptive_panoptic_fusion, register_cityscapes_layout
+from efficientps_d2.classes import class_table
 from efficientps_d2.dataset_mapper import PanopticDatasetMapper
-from efficientps_d2.datasets import class_table
 from efficientps_d2.evaluation import results_table, write_instance_json
 from efficientps_d2.streets import make_streets
 from efficientps_d2.trainer import Trainer
