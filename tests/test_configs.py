@@ -1,0 +1,52 @@
+"""Every shipped config builds a model whose parts are registered."""
+
+import pytest
+from conftest import CONFIGS
+from detectron2.modeling import build_model
+
+from efficientps_d2 import EfficientPS
+from efficientps_d2.config import load_config
+
+NAMES = sorted(p.name for p in CONFIGS.glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_config_builds_a_model(name, toy):
+    overrides = ["MODEL.DEVICE", "cpu", "MODEL.EFFICIENTNET.WEIGHTS", ""]
+    if not name.startswith("Base"):
+        assert load_config(str(CONFIGS / name)).DATASETS.TEST, "names no data set"
+    cfg = load_config(
+        str(CONFIGS / name), [*overrides, "DATASETS.TRAIN", (toy,), "DATASETS.TEST", (toy,)]
+    )
+    model = build_model(cfg)
+    assert isinstance(model, EfficientPS) and model.thing_class_ids == [2, 3]
+    assert model.sem_seg_head.predictor.out_channels == 4
+
+
+def test_official_form_is_the_paper_form_and_its_keys():
+    """The two forms are sets of keys: nothing else may differ."""
+    paper = load_config(str(CONFIGS / "efficientps_cityscapes.yaml"))
+    official = load_config(str(CONFIGS / "efficientps_cityscapes_official.yaml"))
+
+    def flat(node, prefix=""):
+        for key, value in node.items():
+            if isinstance(value, dict):
+                yield from flat(value, f"{prefix}{key}.")
+            else:
+                yield f"{prefix}{key}", value
+
+    differing = {k for (k, v), (_, w) in zip(flat(paper), flat(official), strict=True) if v != w}
+    assert differing == {
+        "MODEL.EFFICIENTNET.ACTIVATE_STAGE0_PROJECTION",
+        "MODEL.EFFICIENTPS.SEPARABLE_FPN",
+        "MODEL.EFFICIENTPS.INNER_NORM",
+        "MODEL.SEM_SEG_HEAD.HARD_PIXELS_PER",
+        "MODEL.RPN.BOUNDARY_THRESH",
+        "MODEL.RPN.POST_NMS_TOPK_TRAIN",
+        "MODEL.ROI_BOX_HEAD.POOLER_TYPE",
+        "MODEL.ROI_MASK_HEAD.POOLER_TYPE",
+        "MODEL.PANOPTIC_FPN.COMBINE.MASK_LOGIT_SCALE",
+        "MODEL.PIXEL_MEAN",
+        "MODEL.PIXEL_STD",
+        "SOLVER.WARMUP_ITERS",
+    }
