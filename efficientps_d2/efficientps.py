@@ -92,24 +92,17 @@ class EfficientPS(PanopticFPN):
             :func:`adaptive_panoptic_fusion`. Without post-processing, the raw instances (classes
             0..things-1) and semantic logits at the padded size.
         """
+        detections, sem_seg_logits = super().inference(batched_inputs, do_postprocess=False)
         if not do_postprocess:
-            return super().inference(batched_inputs, do_postprocess=False)
-        images = self.preprocess_image(batched_inputs)
-        features = self.backbone(images.tensor)
-        sem_seg_logits, _ = self.sem_seg_head(features, None)
-        proposals, _ = self.proposal_generator(images, features, None)
-        detections, _ = self.roi_heads(images, features, proposals, None)
+            return detections, sem_seg_logits
         return [
             self.postprocess(*result)
-            for result in zip(
-                detections, sem_seg_logits, batched_inputs, images.image_sizes, strict=True
-            )
+            for result in zip(detections, sem_seg_logits, batched_inputs, strict=True)
         ]
 
-    def postprocess(
-        self, instances: Instances, sem_seg: Tensor, inputs: dict, image_size: tuple[int, int]
-    ) -> dict:
-        """Outputs of one image; ``sem_seg`` covers the padded image, ``image_size`` does not."""
+    def postprocess(self, instances: Instances, sem_seg: Tensor, inputs: dict) -> dict:
+        """Outputs of one image; ``sem_seg`` covers its padding too, ``instances`` do not."""
+        image_size = instances.image_size
         height = inputs.get("height", image_size[0])
         width = inputs.get("width", image_size[1])
         # Crops the padding first, then resizes.

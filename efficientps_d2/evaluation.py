@@ -48,7 +48,9 @@ def build_panoptic_evaluator(cfg: CfgNode, name: str, output_folder: str) -> Dat
         evaluators.append(CityscapesInstanceEvaluator(name))
         evaluators.append(CityscapesSemSegEvaluator(name))
     else:
-        evaluators.append(ThingsCOCOEvaluator(name, output_folder))
+        limit = cfg.TEST.DETECTIONS_PER_IMAGE  # COCO's own is 100
+        max_dets = limit if limit > 100 else None
+        evaluators.append(ThingsCOCOEvaluator(name, output_folder, max_dets_per_image=max_dets))
         evaluators.append(PanopticSemSegEvaluator(name, output_folder))
     evaluators.append(COCOPanopticEvaluator(name, output_folder))
     return DatasetEvaluators(evaluators)

@@ -5,10 +5,11 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import CLASS_ORDERS, write_dataset
+from conftest import CLASS_ORDERS, draw_scene, write_dataset
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 from detectron2.structures import Boxes, Instances
-from panopticapi.utils import rgb2id
+from panopticapi.utils import id2rgb, rgb2id
 from PIL import Image
 
 from efficientps_d2 import adaptive_panoptic_fusion, register_cityscapes_layout
@@ -90,6 +91,50 @@ def test_perfect_predictions_on_cityscapes_layout(tmp_path, tiny_config):
     assert results["panoptic_seg"]["PQ_th"] == pytest.approx(100.0)
     assert results["segm"]["AP"] == pytest.approx(100.0)
     assert results["sem_seg"]["IoU"] == pytest.approx(100.0)
+
+
+def test_built_in_cityscapes(tmp_path, monkeypatch, tiny_config):
+    """Detectron2's own registration and loader, our mapper, Cityscapes' evaluators."""
+    monkeypatch.chdir(tmp_path)  # built-in data sets are registered below datasets/
+    make_streets("datasets/cityscapes", splits={"train": 1, "val": 1}, seed=4)
+    results = evaluate_perfect_predictions(
+        tiny_config("cityscapes_fine_panoptic_val"), "cityscapes_fine_panoptic_val"
+    )
+    assert results["panoptic_seg"]["PQ"] == pytest.approx(100.0)
+    assert results["segm"]["AP"] == pytest.approx(100.0)
+    assert results["sem_seg"]["IoU"] == pytest.approx(100.0)
+
+
+@pytest.mark.parametrize("instance_json", [True, False])
+def test_built_in_coco(tmp_path, monkeypatch, tiny_config, instance_json):
+    """Detectron2's own loader of 133 classes; AP from the instance JSON, or without it."""
+    monkeypatch.chdir(tmp_path)
+    name = "coco_2017_val_panoptic"
+    categories = [{k: c[k] for k in ("id", "name", "isthing")} for c in COCO_CATEGORIES]
+    of_name = {c["name"]: c["id"] for c in categories}
+    ids = {"car": of_name["car"], "person": of_name["toothbrush"]}
+    ids |= {"road": of_name["road"], "sky": of_name["sky-other-merged"]}
+    scene_categories = [{"id": i, "name": n} for n, i in ids.items()]
+    pan_seg, segments = draw_scene(np.random.default_rng(2), scene_categories, (60, 80))
+    for folder in ("val2017", "panoptic_val2017", "annotations"):
+        (tmp_path / "datasets" / "coco" / folder).mkdir(parents=True)
+    coco = tmp_path / "datasets" / "coco"
+    Image.fromarray(np.zeros((60, 80, 3), np.uint8)).save(coco / "val2017" / "000000000007.jpg")
+    Image.fromarray(id2rgb(pan_seg)).save(coco / "panoptic_val2017" / "000000000007.png")
+    content = {
+        "images": [{"id": 7, "file_name": "000000000007.jpg", "height": 60, "width": 80}],
+        "annotations": [
+            {"image_id": 7, "file_name": "000000000007.png", "segments_info": segments}
+        ],
+        "categories": categories,
+    }
+    (coco / "annotations" / "panoptic_val2017.json").write_text(json.dumps(content))
+    if instance_json:
+        write_instance_json(name, str(coco / "annotations" / "instances_val2017.json"))
+    results = evaluate_perfect_predictions(tiny_config(name), name)
+    assert results["panoptic_seg"]["PQ"] == pytest.approx(100.0)
+    assert results["segm"]["AP"] == pytest.approx(100.0)
+    assert results["sem_seg"]["mIoU"] == pytest.approx(100.0)
 
 
 def test_wrong_classes_are_punished(tmp_path, register, tiny_config):

@@ -257,7 +257,7 @@ def test_padding_is_cropped_before_resizing(keen_model):
     none = Instances((50, 60), pred_boxes=Boxes(torch.zeros(0, 4)), scores=torch.zeros(0))
     none.pred_classes = torch.zeros(0, dtype=torch.int64)
     none.pred_mask_logits = torch.zeros(0, 28, 28)
-    output = keen_model.postprocess(none, sem_seg, {"height": 100, "width": 120}, (50, 60))
+    output = keen_model.postprocess(none, sem_seg, {"height": 100, "width": 120})
     panoptic_seg, segments = output["panoptic_seg"]
     assert [(s["category_id"], s["area"]) for s in segments] == [(0, 100 * 60), (1, 100 * 60)]
     assert (panoptic_seg[:, :60] == 1).all() and (panoptic_seg[:, 60:] == 2).all()
