@@ -49,12 +49,18 @@ def dataset_classes(cfg: CfgNode) -> ClassTable:
 
 
 def with_class_counts(cfg: CfgNode) -> CfgNode:
-    """A copy of ``cfg`` whose class counts follow its data sets where they are -1.
+    """A copy of ``cfg`` with the class counts and thing ids of its data sets.
 
     Raises:
-        InputError: if a given count contradicts the data sets.
+        InputError: if a count that is not -1 contradicts the data sets, or if these lack things or
+            stuff.
     """
     table = dataset_classes(cfg)
+    if not 0 < len(table.thing_ids) < len(table.names):
+        raise InputError(
+            f"The data sets have {len(table.thing_ids)} thing classes among {len(table.names)}; "
+            "panoptic segmentation needs at least one thing and one stuff class."
+        )
     cfg = cfg.clone()
     frozen = cfg.is_frozen()
     cfg.defrost()
@@ -68,6 +74,7 @@ def with_class_counts(cfg: CfgNode) -> CfgNode:
                 "to -1 to follow the data."
             )
         node.NUM_CLASSES = count
+    cfg.MODEL.EFFICIENTPS.THING_CLASS_IDS = table.thing_ids
     if frozen:
         cfg.freeze()
     return cfg

@@ -8,6 +8,10 @@ from yaml import YAMLError
 
 from .errors import InputError
 
+# What Detectron2's config raises for wrong keys, values and files.
+BAD_VALUE = (KeyError, ValueError, TypeError, AttributeError, AssertionError, SyntaxError)
+BAD_VALUE += (OSError, YAMLError)
+
 
 def add_efficientps_config(cfg: CN) -> None:
     """Add the keys of this project to ``cfg``; Detectron2's own keys are reused where one exists.
@@ -30,6 +34,9 @@ def add_efficientps_config(cfg: CN) -> None:
     cfg.MODEL.EFFICIENTPS = CN()
     # Output convolutions of the 2-way FPN: depthwise-separable (paper) or full 3x3 (authors' code).
     cfg.MODEL.EFFICIENTPS.SEPARABLE_FPN = True
+    # Contiguous id of each thing class. Set from the data sets and saved with the config, so that a
+    # trained model can be built where its data are not.
+    cfg.MODEL.EFFICIENTPS.THING_CLASS_IDS = []
     # Norm and activation also between depthwise and pointwise convolution (authors' code).
     cfg.MODEL.EFFICIENTPS.INNER_NORM = False
     # Memory format of convolutions: the same results, a third faster on the CPU.
@@ -71,11 +78,11 @@ def load_config(config_file: str, overrides: list[str] | None = None) -> CN:
     add_efficientps_config(cfg)
     try:
         cfg.merge_from_file(config_file)
-    except (KeyError, ValueError, AssertionError, YAMLError) as error:
+    except BAD_VALUE as error:
         raise InputError(f"{config_file}: {_sentence(error)}; correct that key.") from error
     try:
         cfg.merge_from_list(overrides or [])
-    except (KeyError, ValueError, AssertionError, SyntaxError) as error:
+    except BAD_VALUE as error:
         raise InputError(
             f"Config overrides {' '.join(overrides)!r}: {_sentence(error)}; give pairs KEY VALUE "
             "with keys that the config has."
@@ -84,5 +91,5 @@ def load_config(config_file: str, overrides: list[str] | None = None) -> CN:
 
 
 def _sentence(error: Exception) -> str:
-    text = str(error.args[0]) if error.args else str(error)
+    text = str(error) if isinstance(error, (OSError, YAMLError)) else str(error.args[0])
     return " ".join(text.split()).rstrip(".")

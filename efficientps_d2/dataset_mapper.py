@@ -4,6 +4,7 @@ import copy
 import logging
 from collections.abc import Sequence
 
+import cv2
 import detectron2.data.transforms as T
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from detectron2.data import detection_utils as utils
 from detectron2.projects.point_rend import ColorAugSSDTransform
 from detectron2.structures import BitMasks, Boxes, Instances
 from panopticapi.utils import rgb2id
+from PIL import Image
 
 from .classes import dataset_classes
 from .datasets import IGNORE_LABEL
@@ -19,7 +21,8 @@ from .errors import InputError
 
 logger = logging.getLogger(__name__)
 
-CROWD_CLASS = -1  # Detectron2's heads ignore this class; ours know that it marks crowd regions
+CROWD_CLASS = -1  # marks crowd regions for the heads in instance_heads.py
+DAMAGED = (OSError, SyntaxError, Image.DecompressionBombError)  # what reading a bad file raises
 
 
 class ResizeWithJitter(T.ResizeShortestEdge):
@@ -27,6 +30,8 @@ class ResizeWithJitter(T.ResizeShortestEdge):
 
     def __init__(self, *args, jitter: tuple[float, float], **kwargs):
         super().__init__(*args, **kwargs)
+        if len(jitter) != 2 or not 0 < jitter[0] <= jitter[1]:
+            raise InputError(f"INPUT.SCALE_JITTER is {jitter}; give (smallest, largest) factor.")
         self.jitter = jitter
 
     def get_transform(self, image):
@@ -108,7 +113,7 @@ class PanopticDatasetMapper:
         try:
             image = utils.read_image(record["file_name"], format=self.image_format)
             pan_seg = utils.read_image(record["pan_seg_file_name"], format="RGB")
-        except (OSError, SyntaxError) as error:
+        except DAMAGED as error:
             self._skip_damaged(record, error)
             return None
         segments = record.pop("segments_info")
@@ -137,8 +142,14 @@ class PanopticDatasetMapper:
             detector_class = self.detector_class.get(segment["category_id"])
             if detector_class is None:
                 continue
-            classes.append(CROWD_CLASS if segment.get("iscrowd", 0) else detector_class)
-            masks.append(mask)
+            if segment.get("iscrowd", 0):
+                # One segment may hold all groups of a class; each gets a box of its own.
+                count, parts = cv2.connectedComponents(mask.astype(np.uint8))
+                masks += [parts == i for i in range(1, count)]
+                classes += [CROWD_CLASS] * (count - 1)
+            else:
+                masks.append(mask)
+                classes.append(detector_class)
 
         instances = Instances(pan_seg.shape)
         instances.gt_classes = torch.tensor(classes, dtype=torch.int64)

@@ -47,11 +47,18 @@ def check_dataset_files(name: str) -> None:
                 f'Data set "{name}" has no {path}; put the data there, or set the environment '
                 "variable DETECTRON2_DATASETS to the folder that holds it."
             )
-    if name.startswith("cityscapes_fine_panoptic") and "." in metadata.image_root:
+    if not name.startswith("cityscapes_fine_panoptic"):
+        return
+    if "." in metadata.image_root:
         raise InputError(
             f'The path {metadata.image_root} of data set "{name}" contains a dot, which the '
             "Cityscapes loader of Detectron2 cannot handle; set DETECTRON2_DATASETS to a path "
             "without one, for instance a symbolic link."
+        )
+    if next(Path(metadata.gt_dir).glob("*/*_labelTrainIds.png"), None) is None:
+        raise InputError(
+            f"{metadata.gt_dir} has no *_labelTrainIds.png; make them with "
+            "csCreateTrainIdLabelImgs of cityscapesscripts."
         )
 
 
@@ -67,10 +74,18 @@ def register_panoptic_dataset(
         panoptic_json: COCO-panoptic JSON with images, annotations and categories.
 
     Raises:
-        InputError: if the JSON is missing or damaged, or a category lacks an id or a name.
+        InputError: if the name is taken, the JSON is missing or damaged, or a category lacks an id
+            or a name. Nothing is registered then.
     """
+    if name in DatasetCatalog.list():
+        raise InputError(f'A data set "{name}" is registered already; choose another name.')
     _register(name, str(image_root), str(panoptic_root), str(panoptic_json))
-    MetadataCatalog.get(name).class_loader()
+    try:
+        MetadataCatalog.get(name).class_loader()
+    except InputError:
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
+        raise
 
 
 def register_dataset_folders(root: str | None = None) -> list[str]:
@@ -170,10 +185,7 @@ def _read_json(path: str) -> dict:
 
 def _set_classes(metadata: Metadata, categories: list[dict], path: str = "") -> None:
     """Set names, colours and id tables; contiguous ids follow the order of ``categories``."""
-    for category in categories:
-        for key in ("id", "name", "isthing"):
-            if category.get(key) in (None, ""):
-                raise InputError(f'{path}: category {category} has no "{key}"; add it.')
+    _require(categories, ("id", "name", "isthing"), "category", path)
     ids = [category["id"] for category in categories]
     if len(set(ids)) < len(ids) or not 0 < len(ids) < IGNORE_LABEL:
         raise InputError(
@@ -202,6 +214,8 @@ def _make_records(
 ) -> list[dict]:
     """Detectron2's standard dicts; ``category_id`` of the segments becomes contiguous."""
     path = metadata.panoptic_json
+    _require(content["images"], ("id", "file_name"), "image", path)
+    _require(content["annotations"], ("image_id", "file_name", "segments_info"), "annotation", path)
     images = {image["id"]: image for image in content["images"]}
     stems = {Path(image_file(image)).stem for image in images.values()}
     if len(stems) < len(content["images"]):
@@ -225,13 +239,11 @@ def _make_records(
             {
                 "file_name": file_name,
                 "image_id": image["id"],
-                "height": image["height"],
-                "width": image["width"],
+                **{key: image[key] for key in ("height", "width") if key in image},
                 "pan_seg_file_name": pan_seg_file_name,
-                "segments_info": [
-                    _contiguous_segment(s, metadata, pan_seg_file_name)
-                    for s in annotation["segments_info"]
-                ],
+                "segments_info": _contiguous_segments(
+                    annotation["segments_info"], metadata, pan_seg_file_name
+                ),
             }
         )
     if not records:
@@ -239,13 +251,25 @@ def _make_records(
     return records
 
 
-def _contiguous_segment(segment: dict, metadata: Metadata, file: str) -> dict:
+def _contiguous_segments(segments: list[dict], metadata: Metadata, file: str) -> list[dict]:
+    _require(segments, ("id", "category_id"), f"segment of {file}", metadata.panoptic_json)
     table = metadata.stuff_dataset_id_to_contiguous_id
-    category = segment["category_id"]
-    if category not in table:
+    things = metadata.thing_dataset_id_to_contiguous_id
+    unknown = [s for s in segments if s["category_id"] not in table]
+    if unknown:
         raise InputError(
-            f"{metadata.panoptic_json}: segment {segment['id']} of {file} has the category "
-            f"{category}, which the categories do not list."
+            f"{metadata.panoptic_json}: segment {unknown[0]['id']} of {file} has the category "
+            f"{unknown[0]['category_id']}, which the categories do not list."
         )
-    isthing = category in metadata.thing_dataset_id_to_contiguous_id
-    return {**segment, "category_id": table[category], "isthing": isthing}
+    return [
+        {**s, "category_id": table[s["category_id"]], "isthing": s["category_id"] in things}
+        for s in segments
+    ]
+
+
+def _require(items: list[dict], keys: tuple[str, ...], what: str, path: str) -> None:
+    for item in items:
+        for key in keys:
+            if item.get(key) in (None, ""):
+                shown = {k: v for k, v in item.items() if k != "segments_info"}
+                raise InputError(f'{path}: {what} {shown} has no "{key}"; add it.')

@@ -4,13 +4,14 @@ import logging
 import re
 
 import timm
+import torch
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 from timm.layers import convert_sync_batchnorm, freeze_batch_norm_2d
 from torch import nn
 
 from .errors import InputError
-from .pretrained import load_pretrained_backbone
+from .pretrained import existing_file, load_pretrained_backbone
 
 logger = logging.getLogger(__name__)
 
@@ -97,19 +98,42 @@ class EfficientNet(Backbone):
 class TimmFeatures(Backbone):
     """Any timm network with features at strides 4, 8, 16 and 32, unchanged, as "res2".."res5"."""
 
-    def __init__(self, name: str):
+    def __init__(self, name: str, *, weights: str = "", drop_path: float = 0.0):
+        """
+        Args:
+            name: timm name of the network, with or without a weights tag.
+            weights: "timm" to download ImageNet weights, a file in timm's format, or "".
+            drop_path: stochastic depth rate.
+        """
         super().__init__()
         try:
             reductions = timm.create_model(name, features_only=True).feature_info.reduction()
-            self.body = timm.create_model(
-                name, features_only=True, out_indices=[reductions.index(s) for s in STRIDES]
-            )
-        except (RuntimeError, AttributeError, ValueError) as error:
+            options = {"out_indices": [reductions.index(s) for s in STRIDES]}
+            if drop_path:
+                options["drop_path_rate"] = drop_path
+            self.body = timm.create_model(name, features_only=True, **options)
+            self._channels_last = str(getattr(self.body, "output_fmt", "")).endswith("NHWC")
+            shapes = [f.shape for f in self.forward(torch.zeros(2, 3, 64, 96)).values()]
+            if [shape[-1] * s for shape, s in zip(shapes, STRIDES, strict=True)] != [96] * 4:
+                raise ValueError(f"its features for 64 x 96 pixels have the shapes {shapes}")
+            if weights:
+                source = {} if weights == "timm" else {"file": existing_file(weights)}
+                self.body = timm.create_model(
+                    name,
+                    features_only=True,
+                    pretrained=True,
+                    pretrained_cfg_overlay=source,
+                    **options,
+                )
+                logger.info("Loaded ImageNet weights of %s from %s.", name, weights)
+        except InputError:
+            raise
+        except Exception as error:  # timm's networks and its hub client raise many kinds
             raise InputError(
-                f"MODEL.EFFICIENTNET.NAME is {name!r}, which timm cannot build with features at "
-                f"strides 4, 8, 16 and 32 ({error}); take a name from timm.list_models()."
+                f"MODEL.EFFICIENTNET.NAME {name!r} with WEIGHTS {weights!r} cannot be used: "
+                f"{type(error).__name__}, {' '.join(str(error).split())}; take a convolutional "
+                "network of timm.list_models() and, without a connection, a file of its weights."
             ) from error
-        self._channels_last = str(getattr(self.body, "output_fmt", "NCHW")).endswith("NHWC")
         self._out_features = list(FEATURES)
         self._out_feature_strides = dict(zip(FEATURES, STRIDES, strict=True))
         channels = self.body.feature_info.channels()
@@ -122,6 +146,7 @@ class TimmFeatures(Backbone):
         return dict(zip(FEATURES, features, strict=True))
 
     def freeze(self, freeze_at: int) -> None:
+        """Only ``EfficientNet`` knows its stages."""
         if freeze_at != 0:
             raise InputError("MODEL.BACKBONE.FREEZE_AT must be 0 for a backbone of timm's own.")
 
@@ -141,16 +166,22 @@ def set_norm(backbone: Backbone, norm: str) -> Backbone:
 def build_efficientnet_backbone(cfg, input_shape: ShapeSpec) -> Backbone:
     """Build ``MODEL.EFFICIENTNET.NAME`` with its ImageNet weights, norm and frozen part."""
     options = cfg.MODEL.EFFICIENTNET
-    if is_paper_efficientnet(options.NAME) or is_efficientnet_lite(options.NAME):
+    weights = "" if cfg.MODEL.WEIGHTS else options.WEIGHTS
+    paper = is_paper_efficientnet(options.NAME)
+    if options.ACTIVATE_STAGE0_PROJECTION and not paper:
+        raise InputError(
+            "MODEL.EFFICIENTNET.ACTIVATE_STAGE0_PROJECTION is only for tf_efficientnet_b0 to b7."
+        )
+    if paper or is_efficientnet_lite(options.NAME):
         backbone = EfficientNet(
             options.NAME,
             drop_path=options.DROP_PATH,
             activate_stage0_projection=options.ACTIVATE_STAGE0_PROJECTION,
         )
+        if weights:
+            load_pretrained_backbone(backbone, options.NAME, weights)
     else:
-        backbone = TimmFeatures(options.NAME)
-    if options.WEIGHTS and not cfg.MODEL.WEIGHTS:
-        load_pretrained_backbone(backbone, options.NAME, options.WEIGHTS)
+        backbone = TimmFeatures(options.NAME, weights=weights, drop_path=options.DROP_PATH)
     backbone = set_norm(backbone, options.NORM)
     backbone.freeze(cfg.MODEL.BACKBONE.FREEZE_AT)
     return backbone

@@ -13,7 +13,7 @@ from detectron2.modeling.postprocessing import detector_postprocess, sem_seg_pos
 from detectron2.structures import ImageList, Instances
 from torch import Tensor
 
-from .classes import dataset_classes, with_class_counts
+from .classes import with_class_counts
 from .errors import InputError
 from .panoptic_fusion import adaptive_panoptic_fusion
 
@@ -61,11 +61,12 @@ class EfficientPS(PanopticFPN):
 
     @classmethod
     def from_config(cls, cfg: CfgNode):
-        cfg = with_class_counts(cfg)
+        if not cfg.MODEL.EFFICIENTPS.THING_CLASS_IDS:  # saved configs need no data set
+            cfg = with_class_counts(cfg)
         combine = cfg.MODEL.PANOPTIC_FPN.COMBINE
         return {
             **super().from_config(cfg),
-            "thing_class_ids": dataset_classes(cfg).thing_ids,
+            "thing_class_ids": cfg.MODEL.EFFICIENTPS.THING_CLASS_IDS,
             "combine_method": combine.METHOD,
             "mask_logit_scale": combine.MASK_LOGIT_SCALE,
             "confine_to_box": combine.CONFINE_TO_BOX,

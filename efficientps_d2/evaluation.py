@@ -1,5 +1,6 @@
 """The stock evaluators for every panoptic data set, behind adapters that re-index classes."""
 
+import importlib
 import json
 import logging
 import os
@@ -19,6 +20,7 @@ from detectron2.evaluation import (
     DatasetEvaluators,
     SemSegEvaluator,
 )
+from detectron2.structures import Instances
 from detectron2.utils import comm
 from panopticapi.utils import rgb2id
 from tabulate import tabulate
@@ -26,6 +28,7 @@ from tabulate import tabulate
 from .cityscapes_shim import redirect_cityscapesscripts
 from .classes import class_table
 from .datasets import IGNORE_LABEL, dataset_metadata
+from .errors import InputError
 from .visualization import PictureWriter
 
 logger = logging.getLogger(__name__)
@@ -45,15 +48,50 @@ def build_panoptic_evaluator(cfg: CfgNode, name: str, output_folder: str) -> Dat
         evaluators.append(PictureWriter(name, folder, cfg.TEST.PICTURES))
     if metadata.evaluator_type == "cityscapes_panoptic_seg":
         redirect_cityscapesscripts()
-        evaluators.append(CityscapesInstanceEvaluator(name))
+        evaluators.append(CityscapesAPEvaluator(name))
         evaluators.append(CityscapesSemSegEvaluator(name))
     else:
         limit = cfg.TEST.DETECTIONS_PER_IMAGE  # COCO's own is 100
         max_dets = limit if limit > 100 else None
         evaluators.append(ThingsCOCOEvaluator(name, output_folder, max_dets_per_image=max_dets))
         evaluators.append(PanopticSemSegEvaluator(name, output_folder))
-    evaluators.append(COCOPanopticEvaluator(name, output_folder))
+    evaluators.append(PanopticEvaluator(name, output_folder))
     return DatasetEvaluators(evaluators)
+
+
+class PanopticEvaluator(COCOPanopticEvaluator):
+    """Panoptic quality by panopticapi, which cannot average over no class at all."""
+
+    def evaluate(self):
+        """As in :class:`COCOPanopticEvaluator`.
+
+        Raises:
+            InputError: if things, or stuff, occur neither in the truth nor in the predictions.
+        """
+        try:
+            return super().evaluate()
+        except ZeroDivisionError as error:
+            raise InputError(
+                f"{self._metadata.panoptic_json} has no segment of any thing class, or of any "
+                "stuff class, so panoptic quality is not defined; evaluate on more pictures."
+            ) from error
+
+
+class CityscapesAPEvaluator(CityscapesInstanceEvaluator):
+    """Cityscapes' instance AP, without its file ``matches.json`` in the working directory."""
+
+    def evaluate(self):
+        """As in :class:`CityscapesInstanceEvaluator`."""
+        scripts = importlib.import_module(
+            "cityscapesscripts.evaluation.evalInstanceLevelSemanticLabeling"
+        )
+        write = scripts.writeDict2JSON
+        folder = self._temp_dir
+        scripts.writeDict2JSON = lambda content, path: write(content, os.path.join(folder, path))
+        try:
+            return super().evaluate()
+        finally:
+            scripts.writeDict2JSON = write
 
 
 class ThingsCOCOEvaluator(COCOEvaluator):
@@ -94,7 +132,7 @@ class ThingsCOCOEvaluator(COCOEvaluator):
         for output in outputs:
             instances = output["instances"]
             classes = instances.pred_classes
-            instances = instances[list(range(len(instances)))]  # a new object with the same fields
+            instances = Instances(instances.image_size, **instances.get_fields())
             instances.pred_classes = classes.new_tensor(
                 [self.to_things[c] for c in classes.tolist()]
             )

@@ -19,8 +19,8 @@ def load_pretrained_backbone(backbone: nn.Module, name: str, source: str) -> Non
     """Load ImageNet weights into ``backbone`` in place.
 
     Args:
-        backbone: ``EfficientNet`` or ``TimmFeatures``.
-        name: timm name of the network, with or without a weights tag.
+        backbone: ``EfficientNet``.
+        name: its timm name, with or without a weights tag.
         source: "timm" to download, "lite" for the PyPI packages of EfficientNet-Lite0 to 2, or a
             file with a timm state dict.
 
@@ -28,26 +28,25 @@ def load_pretrained_backbone(backbone: nn.Module, name: str, source: str) -> Non
         InputError: if the source is missing or does not hold weights of this network. The backbone
             is then never left with random weights unnoticed.
     """
-    network = getattr(backbone, "body", backbone)
     if source == "timm":
         state = _from_timm(name)
     elif source == "lite":
-        state = _from_lite_package(name, list(network.state_dict()))
+        state = _from_lite_package(name, list(backbone.state_dict()))
     else:
         state = _from_file(source)
-    expected = network.state_dict()
+    expected = backbone.state_dict()
     # Left out on purpose: the classifier, and squeeze-excite, which the paper removes.
     dropped = [k for k in state if k not in expected]
     unknown = [k for k in dropped if ".se." not in k and not k.startswith("classifier.")]
     missing = [k for k in expected if k not in state]
     shapes = [k for k in expected if k in state and state[k].shape != expected[k].shape]
-    if missing or shapes or (unknown and network is backbone):
+    if missing or shapes or unknown:
         key = (missing + shapes + unknown)[0]
         raise InputError(
             f"MODEL.EFFICIENTNET.WEIGHTS {source!r} does not hold weights of {name}: "
             f"{key} is missing, unexpected or of another shape; name the network they belong to."
         )
-    network.load_state_dict({k: state[k] for k in expected})
+    backbone.load_state_dict({k: state[k] for k in expected})
     squeeze_excite = sum(".se." in k for k in dropped)
     logger.info(
         "Loaded %d ImageNet tensors of %s from %s%s.",
@@ -90,18 +89,23 @@ def _from_lite_package(name: str, keys: list[str]) -> dict[str, Tensor]:
     return dict(zip(keys, tensors, strict=False))
 
 
-def _from_file(path: str) -> dict[str, Tensor]:
+def existing_file(path: str) -> str:
+    """``path``, if it is a file; otherwise an InputError that lists the sources there are."""
     if not Path(path).is_file():
         raise InputError(
             f'MODEL.EFFICIENTNET.WEIGHTS names the file "{path}", which does not exist; give an '
             'existing file, "timm", "lite", or "" for random weights.'
         )
+    return path
+
+
+def _from_file(path: str) -> dict[str, Tensor]:
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        state = torch.load(existing_file(path), map_location="cpu", weights_only=True)
+        state = state.get("state_dict", state.get("model", state))
+        return {k.removeprefix("module."): v for k, v in state.items()}
+    except (RuntimeError, EOFError, pickle.UnpicklingError, AttributeError) as error:
         raise InputError(
             f"MODEL.EFFICIENTNET.WEIGHTS {path} cannot be read as a PyTorch state dict; it may be "
             "truncated or of another format."
         ) from error
-    state = state.get("state_dict", state.get("model", state))
-    return {k.removeprefix("module."): v for k, v in state.items()}

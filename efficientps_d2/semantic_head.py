@@ -95,6 +95,11 @@ class EfficientPSSemSegHead(nn.Module):
                 f"MODEL.SEM_SEG_HEAD.IN_FEATURES gives {[name for name, _ in shapes]}; this head "
                 "needs the four features at strides 4, 8, 16 and 32."
             )
+        if hard_pixels_per not in ("image", "batch"):
+            raise InputError(
+                f"MODEL.SEM_SEG_HEAD.HARD_PIXELS_PER is {hard_pixels_per!r}; "
+                'use "image" or "batch".'
+            )
         self.in_features = [name for name, _ in shapes]
         self.ignore_value = ignore_value
         self.loss_weight = loss_weight
@@ -192,11 +197,10 @@ def hard_pixel_cross_entropy(
     if per == "batch":
         losses = losses.flatten()
         return losses.topk(math.ceil(fraction * losses.numel())).values.mean()
-    if per != "image":
-        raise InputError(f'MODEL.SEM_SEG_HEAD.HARD_PIXELS_PER is {per!r}; use "image" or "batch".')
+    labelled = (targets != ignore_value).flatten(1).sum(dim=1).tolist()
     means = []
-    for loss, labelled in zip(losses, targets != ignore_value, strict=True):
-        hard_pixels = math.ceil(fraction * int(labelled.sum()))
+    for loss, count in zip(losses, labelled, strict=True):
+        hard_pixels = math.ceil(fraction * count)
         # Ignored pixels have loss 0, so they can only tie with, never displace, labelled ones.
         means.append(loss.flatten().topk(hard_pixels).values.sum() / max(hard_pixels, 1))
     return torch.stack(means).mean()

@@ -26,12 +26,14 @@ from .errors import InputError
 from .street_scene import paint_scene
 
 SPLITS = {"train": 300, "val": 60}
+SEED_ORDER = ("train", "val", "test")
+MARKER = "streets.json"  # tells a folder of ours, which may be replaced, from any other
 CITY = "paintville"
 
 
 def write_scene(root: Path, split: str, number: int, seed: int) -> None:
     """Paint one scene and write its picture, polygons, label ids and instance ids."""
-    rng = np.random.default_rng([seed, sorted(SPLITS).index(split), number])
+    rng = np.random.default_rng([seed, SEED_ORDER.index(split), number])
     image, objects = paint_scene(rng)
     base = f"{CITY}_{number:06d}_000000"
     image_file = root / "leftImg8bit" / split / CITY / f"{base}_leftImg8bit.png"
@@ -56,11 +58,11 @@ def make_streets(root: str | Path, *, splits: dict[str, int] | None = None, seed
     Args:
         root: folder of the data set, ``$DETECTRON2_DATASETS/streets`` for the names
             ``streets_train`` and ``streets_val``.
-        splits: number of pictures of each split.
+        splits: number of pictures of each split ("train", "val", "test").
         seed: seed of all scenes.
     """
     root, splits = Path(root), splits or SPLITS
-    if root.exists() and not (root / "gtFine").is_dir() and any(root.iterdir()):
+    if root.exists() and not (root / MARKER).is_file() and any(root.iterdir()):
         raise InputError(f"{root} is not empty and not a streets data set; give another folder.")
     partial = root.with_name(f".{root.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -75,6 +77,7 @@ def make_streets(root: str | Path, *, splits: dict[str, int] | None = None, seed
                 future.result()
         with contextlib.redirect_stdout(io.StringIO()):
             convert2panoptic(str(partial / "gtFine"), setNames=list(splits))
+        (partial / MARKER).write_text(json.dumps({"seed": seed, **splits}))
         shutil.rmtree(root, ignore_errors=True)
         partial.rename(root)
     finally:

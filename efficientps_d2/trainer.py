@@ -11,13 +11,13 @@ import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
 from detectron2.data import DatasetMapper, build_detection_test_loader, build_detection_train_loader
+from detectron2.data import detection_utils as utils
 from detectron2.data.build import worker_init_reset_seed
-from detectron2.data.detection_utils import SizeMismatchError
 from detectron2.engine import DefaultTrainer, HookBase
 from detectron2.utils import comm
 from torch.utils.data import DataLoader
 
-from .dataset_mapper import PanopticDatasetMapper
+from .dataset_mapper import DAMAGED, PanopticDatasetMapper, check_panoptic_truth
 from .errors import InputError
 from .evaluation import build_panoptic_evaluator, results_table
 
@@ -69,16 +69,20 @@ class FittingCheckpointer(DetectionCheckpointer):
 
 
 class EvaluationMapper(DatasetMapper):
-    """Detectron2's mapper, which for an unreadable image names the file."""
+    """Detectron2's mapper; unreadable images and truths that contradict the JSON are errors."""
 
     def __call__(self, record):
+        """As in :class:`DatasetMapper`."""
         try:
+            image = utils.read_image(record["file_name"], format="RGB")
+            pan_seg = utils.read_image(record["pan_seg_file_name"], format="RGB")
+            check_panoptic_truth(record, image, pan_seg, record["segments_info"])
             return super().__call__(record)
-        except (OSError, SyntaxError, SizeMismatchError) as error:
+        except DAMAGED as error:
             reason = " ".join(str(error).split())
             raise InputError(
-                f"{record['file_name']} cannot be used ({reason}); an evaluation needs every "
-                "image, so repair it or take it out of the data set."
+                f"{record['file_name']} or its panoptic PNG cannot be read ({reason}); an "
+                "evaluation needs every image, so repair it or take it out of the data set."
             ) from error
 
 
@@ -147,6 +151,23 @@ class Trainer(DefaultTrainer):
         self.model.register_forward_hook(self._check_losses)
 
     @classmethod
+    def build_model(cls, cfg):
+        """As in :class:`DefaultTrainer`.
+
+        Raises:
+            InputError: if a value of the config names something that does not exist.
+        """
+        try:
+            return super().build_model(cfg)
+        except InputError:
+            raise
+        except (KeyError, ValueError, RuntimeError, AssertionError, AttributeError) as error:
+            raise InputError(
+                f"The model cannot be built from this config: {' '.join(str(error).split())}; "
+                "correct the key below MODEL that says so."
+            ) from error
+
+    @classmethod
     def build_train_loader(cls, cfg):
         loader = build_detection_train_loader(cfg, mapper=PanopticDatasetMapper(cfg))
         # With aspect ratio grouping the loader of the processes is wrapped.
@@ -156,7 +177,10 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_test_loader(cls, cfg, dataset_name):
-        return build_detection_test_loader(cfg, dataset_name, mapper=EvaluationMapper(cfg, False))
+        mapper = EvaluationMapper(cfg, False)
+        loader = build_detection_test_loader(cfg, dataset_name, mapper=mapper)
+        loader.worker_init_fn = ignore_interrupt
+        return loader
 
     @classmethod
     def build_evaluator(cls, cfg, dataset_name, output_folder=None):

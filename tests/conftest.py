@@ -99,10 +99,10 @@ def register():
     names = []
 
     def register(name: str, folder: Path) -> str:
+        names.append(name)
         register_panoptic_dataset(
             name, folder / "images", folder / "panoptic", folder / "panoptic.json"
         )
-        names.append(name)
         return name
 
     yield register

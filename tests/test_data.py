@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 
 import numpy as np
 import pytest
@@ -176,6 +177,11 @@ BAD_JSON = {
         lambda c: c["annotations"][0]["segments_info"][0].update(category_id=999),
         "category 999",
     ),
+    "segment without an id": (
+        lambda c: c["annotations"][0]["segments_info"][0].pop("id"),
+        'segment of .*truth_0.png .* has no "id"',
+    ),
+    "image without a file": (lambda c: c["images"][1].pop("file_name"), 'no "file_name"'),
     "unknown image": (lambda c: c["annotations"][1].update(image_id="x"), "image 'x'"),
     "missing image file": (
         lambda c: c["images"][0].update(file_name="sub/none.png"),
@@ -197,9 +203,6 @@ def test_bad_json_is_one_sentence(tmp_path, register, case):
     with pytest.raises(InputError, match=message) as error:
         DatasetCatalog.get(register("bad", folder))
     assert "panoptic.json" in str(error.value)
-    MetadataCatalog.pop("bad", None)
-    if "bad" in DatasetCatalog.list():
-        DatasetCatalog.remove("bad")
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"images": []', "\x00\x01"])
@@ -208,8 +211,10 @@ def test_damaged_json_is_one_sentence(tmp_path, register, content):
     (folder / "panoptic.json").write_text(content)
     with pytest.raises(InputError, match="panoptic.json"):
         register("damaged", folder)
-    DatasetCatalog.remove("damaged")
-    MetadataCatalog.pop("damaged")
+    assert "damaged" not in DatasetCatalog.list()
+    # Nothing is half registered: once repaired, the same name works.
+    shutil.rmtree(folder)
+    register("damaged", write_dataset(folder))
 
 
 def disagree(folder, kind):
@@ -256,5 +261,5 @@ def test_damaged_images_are_skipped_up_to_a_limit(tmp_path, register, tiny_confi
     batches = iter(build_detection_train_loader(cfg, mapper=PanopticDatasetMapper(cfg)))
     seen = {sample["image_id"] for _ in range(6) for sample in next(batches)}
     assert seen == {"i1", "i2"}
-    with pytest.raises(InputError, match="picture.0.jpg cannot be used"):
+    with pytest.raises(InputError, match="picture.0.jpg or its panoptic PNG cannot be read"):
         list(Trainer.build_test_loader(cfg, name))
