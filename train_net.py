@@ -4,7 +4,9 @@ python train_net.py --config-file configs/efficientps_cityscapes.yaml --num-gpus
 """
 
 import logging
+import multiprocessing
 import os
+import signal
 import sys
 import warnings
 
@@ -19,6 +21,7 @@ from detectron2.engine import (  # noqa: E402
 from detectron2.evaluation import verify_results  # noqa: E402
 from detectron2.utils import comm  # noqa: E402
 from detectron2.utils.logger import setup_logger  # noqa: E402
+from torch.multiprocessing import ProcessExitedException, ProcessRaisedException  # noqa: E402
 
 from efficientps_d2.classes import with_class_counts  # noqa: E402
 from efficientps_d2.config import load_config  # noqa: E402
@@ -43,7 +46,9 @@ def setup(args):
         for node in (cfg.MODEL.EFFICIENTNET, cfg.MODEL.FPN, cfg.MODEL.SEM_SEG_HEAD):
             node.NORM = node.NORM.replace("SyncBN", "BN")
         cfg.MODEL.ROI_MASK_HEAD.NORM = cfg.MODEL.ROI_MASK_HEAD.NORM.replace("SyncBN", "BN")
-    for name in [*(() if args.eval_only else cfg.DATASETS.TRAIN), *cfg.DATASETS.TEST]:
+    if args.eval_only:
+        cfg.DATASETS.TRAIN = ()
+    for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
         check_dataset_files(name)
     cfg = with_class_counts(cfg)
 
@@ -79,12 +84,22 @@ def main(args):
     return trainer.train()
 
 
+def pass_on(number, frame):
+    """The children of a launch on several GPUs save a checkpoint; their parent waits for them."""
+    for child in multiprocessing.active_children():
+        os.kill(child.pid, number)
+
+
 if __name__ == "__main__":
     arguments = default_argument_parser().parse_args()
+    gpus = arguments.num_gpus if torch.cuda.is_available() else 0
+    if gpus > 1:
+        signal.signal(signal.SIGINT, pass_on)
+        signal.signal(signal.SIGTERM, pass_on)
     try:
         launch(
             main,
-            arguments.num_gpus if torch.cuda.is_available() else 0,
+            gpus,
             num_machines=arguments.num_machines,
             machine_rank=arguments.machine_rank,
             dist_url=arguments.dist_url,
@@ -92,3 +107,11 @@ if __name__ == "__main__":
         )
     except InputError as error:
         sys.exit(f"Error: {one_sentence(error)}")
+    except ProcessRaisedException as error:
+        if f"{InputError.__name__}: " not in str(error).strip().splitlines()[-1]:
+            raise
+        sys.exit(f"Error: {one_sentence(error)}")
+    except ProcessExitedException as error:  # that process has said why
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import sys
+import time
 import weakref
 from collections import OrderedDict
 
@@ -15,6 +16,7 @@ from detectron2.data import detection_utils as utils
 from detectron2.data.build import worker_init_reset_seed
 from detectron2.engine import DefaultTrainer, HookBase
 from detectron2.utils import comm
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
 from .dataset_mapper import DAMAGED, PanopticDatasetMapper, check_panoptic_truth
@@ -86,11 +88,34 @@ class EvaluationMapper(DatasetMapper):
             ) from error
 
 
+class FreezeBatchNorm(HookBase):
+    """Keep the statistics of all batch norms from an iteration on (paper section 4.2).
+
+    What was trained with the statistics of small, mixed batches then learns to do with fixed ones,
+    as in inference. Scales and biases go on training.
+    """
+
+    def __init__(self, iteration: int):
+        self.iteration = iteration
+
+    def before_step(self):
+        if self.trainer.iter < self.iteration:
+            return
+        if self.trainer.iter == self.iteration:
+            logger.info("The statistics of all batch norms are fixed from here on.")
+        for module in self.trainer.model.modules():
+            if isinstance(module, _BatchNorm):  # an evaluation sets them to training again
+                module.eval()
+
+
 class StopOnSignal(HookBase):
     """On Ctrl-C or SIGTERM, finish the iteration, save a checkpoint and say how to go on."""
 
     def before_train(self):
         self.signal = None
+        self.since = 0.0
+        self.in_step = False
+        self.completed = self.trainer.start_iter - 1
         self._process = os.getpid()
         self._previous = {
             number: signal.signal(number, self._remember)
@@ -102,28 +127,34 @@ class StopOnSignal(HookBase):
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
         if self.signal is not None:
+            # One signal can come twice: from the terminal or job system, and passed on by a parent.
+            if time.monotonic() - self.since < 2:
+                return
             raise SystemExit(128 + number)
-        self.signal = number
-        if hasattr(signal, "SIGCHLD"):
-            # Loader processes may die of the same signal; PyTorch would raise wherever we are.
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        if comm.is_main_process():
+        self.signal, self.since = number, time.monotonic()
+        if comm.get_world_size() == 1 and not self.in_step:
+            self.stop()  # an evaluation may take long
+        elif comm.is_main_process():
             print("\nStopping after this iteration; once more stops at once.", file=sys.stderr)
 
     def after_step(self):
+        if comm.get_world_size() > 1:  # all processes must leave after the same iteration
+            self.signal = max(comm.all_gather(self.signal or 0)) or None
         if self.signal is not None:
-            self.stop(self.trainer.iter)
+            self.stop()
 
-    def stop(self, iteration: int):
-        """Leave the training after ``iteration``, the last one that was completed."""
-        if comm.is_main_process() and iteration >= 0:
-            self.trainer.checkpointer.save(f"model_{iteration:07d}", iteration=iteration)
+    def stop(self):
+        """Save a checkpoint of the last completed iteration and leave."""
+        if comm.is_main_process() and self.completed >= self.trainer.start_iter:
+            name = f"model_{self.completed:07d}"
+            self.trainer.checkpointer.save(name, iteration=self.completed)
             command = " ".join(sys.argv if "--resume" in sys.argv else [*sys.argv, "--resume"])
             logger.warning(
                 "Stopped after iteration %d and saved a checkpoint; continue with: python %s",
-                iteration,
+                self.completed,
                 command,
             )
+        comm.synchronize()
         raise SystemExit(128 + self.signal)
 
     def after_train(self):
@@ -131,10 +162,11 @@ class StopOnSignal(HookBase):
             signal.signal(number, handler)
 
 
-def ignore_interrupt(worker_id: int) -> None:
-    """Loader processes get Ctrl-C too; without them no iteration could be finished."""
+def leave_process_group(worker_id: int) -> None:
+    """Keep signals for the whole group from loader processes: the trainer decides when to stop."""
     worker_init_reset_seed(worker_id)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "setsid"):
+        os.setsid()
 
 
 class Trainer(DefaultTrainer):
@@ -172,14 +204,14 @@ class Trainer(DefaultTrainer):
         loader = build_detection_train_loader(cfg, mapper=PanopticDatasetMapper(cfg))
         # With aspect ratio grouping the loader of the processes is wrapped.
         inner = loader if isinstance(loader, DataLoader) else loader.dataset
-        inner.worker_init_fn = ignore_interrupt
+        inner.worker_init_fn = leave_process_group
         return loader
 
     @classmethod
     def build_test_loader(cls, cfg, dataset_name):
         mapper = EvaluationMapper(cfg, False)
         loader = build_detection_test_loader(cfg, dataset_name, mapper=mapper)
-        loader.worker_init_fn = ignore_interrupt
+        loader.worker_init_fn = leave_process_group
         return loader
 
     @classmethod
@@ -210,7 +242,10 @@ class Trainer(DefaultTrainer):
         )
         # Last, so that the schedule has made its step when a checkpoint is saved.
         self.stop_on_signal = StopOnSignal()
-        return [*super().build_hooks(), self.stop_on_signal]
+        hooks = [*super().build_hooks(), self.stop_on_signal]
+        if self.cfg.SOLVER.FREEZE_BN_ITER > 0:
+            hooks.append(FreezeBatchNorm(self.cfg.SOLVER.FREEZE_BN_ITER))
+        return hooks
 
     def resume_or_load(self, resume: bool = True):
         if resume and not self.checkpointer.has_checkpoint():
@@ -219,17 +254,15 @@ class Trainer(DefaultTrainer):
         super().resume_or_load(resume)
 
     def run_step(self):
+        self.stop_on_signal.in_step = True
         try:
             super().run_step()
         except InputError as error:  # of a loader process: the message holds its whole traceback
             raise SystemExit(f"Error: {one_sentence(error)}") from error
         except FloatingPointError as error:  # Detectron2's RPN looks before there is any loss
             self._stop_diverged(f"the RPN's output ({error})")
-        except RuntimeError:
-            if self.stop_on_signal.signal is None:
-                raise
-            # The loader processes died of the same signal in the middle of this iteration.
-            self.stop_on_signal.stop(self.iter - 1)
+        self.stop_on_signal.completed = self.iter
+        self.stop_on_signal.in_step = False
 
     def _check_losses(self, model, inputs, losses):
         """Stop before a loss that is not finite reaches the weights, and name its term."""
@@ -250,6 +283,6 @@ class Trainer(DefaultTrainer):
         )
 
 
-def one_sentence(error: InputError) -> str:
-    """The message of an error, without the traceback that a loader process wraps around it."""
+def one_sentence(error: Exception) -> str:
+    """The message of an InputError, without the traceback that another process wraps around it."""
     return str(error).strip().splitlines()[-1].removeprefix(f"{InputError.__module__}.InputError: ")
