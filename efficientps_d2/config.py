@@ -56,7 +56,7 @@ def add_efficientps_config(cfg: CN) -> None:
     # Scale factors drawn uniformly and applied on top of the MIN_SIZE_TRAIN resize.
     cfg.INPUT.SCALE_JITTER = (1.0, 1.0)
     cfg.INPUT.COLOR_JITTER = False  # SSD-style brightness, contrast, saturation and hue
-    # From this iteration on, batch norms keep their statistics, as in the last epochs of the paper's
+    # From this iteration on, batch norms keep their statistics, as in the last stage of the paper's
     # training; 0 for never.
     cfg.SOLVER.FREEZE_BN_ITER = 0
     # Unreadable training images that are skipped before training stops, for each loader process.

@@ -89,7 +89,7 @@ class EvaluationMapper(DatasetMapper):
 
 
 class FreezeBatchNorm(HookBase):
-    """Keep the statistics of all batch norms from an iteration on (paper section 4.2).
+    """Keep the statistics of all batch norms from an iteration on, as the paper does at the end.
 
     What was trained with the statistics of small, mixed batches then learns to do with fixed ones,
     as in inference. Scales and biases go on training.

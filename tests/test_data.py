@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import CLASS_ORDERS, write_dataset
 from detectron2.data import DatasetCatalog, MetadataCatalog, build_detection_train_loader
-from panopticapi.utils import rgb2id
+from panopticapi.utils import id2rgb, rgb2id
 from PIL import Image
 
 from efficientps_d2 import InputError, PanopticDatasetMapper, register_dataset_folders
@@ -104,8 +104,38 @@ def test_crops_recompute_boxes_and_keep_truth_aligned(toy, tiny_config):
     assert len(sizes) > 1 and max(h for h, _ in sizes) == 64
 
 
+def test_image_and_truth_are_augmented_alike(tmp_path, register, tiny_config):
+    """A picture that shows its own labels still does after scale, crop and flip, in RGB order."""
+    folder = write_dataset(tmp_path / "aligned", count=1, size=(100, 160))
+    labels = np.zeros((100, 160), dtype=int)
+    labels[20:80, 30:70], labels[40:60, 90:150] = 1, 2
+    colors = np.array([[200, 0, 0], [0, 200, 0], [0, 0, 200]], dtype=np.uint8)
+    Image.fromarray(colors[labels]).save(folder / "images" / "sub" / "picture.png")
+    Image.fromarray(id2rgb(labels + 1)).save(folder / "panoptic" / "truth_0.png")
+
+    def show_labels(content):
+        content["images"][0]["file_name"] = "sub/picture.png"
+        segments = [{"id": i + 1, "category_id": c} for i, c in enumerate((26, 103, 11))]
+        content["annotations"][0]["segments_info"] = segments
+
+    edit_json(folder, show_labels)
+    name = register("aligned", folder)
+    cfg = tiny_config(name, "INPUT.SCALE_JITTER", (0.7, 1.5))
+    mapper = PanopticDatasetMapper(cfg)
+    left_of_centre = set()
+    for _ in range(20):
+        sample = mapper(DatasetCatalog.get(name)[0])
+        shown = sample["image"].float().argmax(dim=0)
+        expected = torch.tensor([0, -1, 1, 2])[sample["sem_seg"]]
+        assert (shown == expected).float().mean() > 0.97  # but for blended edges
+        columns = torch.nonzero(expected == 1)[:, 1], torch.nonzero(expected == 2)[:, 1]
+        if len(columns[0]) and len(columns[1]):
+            left_of_centre.add(bool(columns[0].float().mean() < columns[1].float().mean()))
+    assert left_of_centre == {True, False}, "both flipped and not"
+
+
 def test_crowd_and_thingless_images(tmp_path, register):
-    """Crowd regions keep their semantic label and get detector class -1."""
+    """Crowd regions keep their semantic label and get detector class -1, each part a box."""
     folder = write_dataset(tmp_path / "crowd", count=1)
 
     def crowd(content):
@@ -118,6 +148,14 @@ def test_crowd_and_thingless_images(tmp_path, register):
     assert {-1} <= set(sample["instances"].gt_classes.tolist()) <= {-1, 1}
     car = sample["instances"].gt_masks.tensor[sample["instances"].gt_classes == -1][0]
     assert (sample["sem_seg"][car] == 2).all()
+
+    pan_seg = np.ones((40, 120), dtype=int)
+    pan_seg[10:20, 5:15] = pan_seg[10:20, 100:110] = 2
+    segments = [{"id": 1, "category_id": 0}, {"id": 2, "category_id": 2, "iscrowd": 1}]
+    _, instances = mapper_without_augmentation(name)._targets(pan_seg, segments)
+    boxes = sorted(instances.gt_boxes.tensor.tolist())
+    assert boxes == [[5, 10, 15, 20], [100, 10, 110, 20]]
+    assert instances.gt_classes.tolist() == [-1, -1]
 
 
 def test_folders_are_data_sets_without_code(tmp_path, monkeypatch):

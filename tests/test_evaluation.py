@@ -1,6 +1,8 @@
 """Perfect predictions must score 100 in every metric, for every order of classes."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from detectron2.structures import Boxes, Instances
 from panopticapi.utils import id2rgb, rgb2id
 from PIL import Image
 
-from efficientps_d2 import adaptive_panoptic_fusion, register_cityscapes_layout
+from efficientps_d2 import InputError, adaptive_panoptic_fusion, register_cityscapes_layout
 from efficientps_d2.classes import class_table
 from efficientps_d2.dataset_mapper import PanopticDatasetMapper
 from efficientps_d2.evaluation import results_table, write_instance_json
@@ -77,8 +79,11 @@ def test_perfect_predictions_on_coco_panoptic_data(tmp_path, register, tiny_conf
     assert np.asarray(Image.open(picture)).std() > 10
 
 
-def test_perfect_predictions_on_cityscapes_layout(tmp_path, tiny_config):
+def test_perfect_predictions_on_cityscapes_layout(tmp_path, tiny_config, monkeypatch):
     """The same through Cityscapes' own evaluators, which want contiguous ids 11 to 18."""
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
     root = tmp_path / "streets.v1"
     make_streets(root, splits={"train": 1, "val": 2}, seed=3)
     register_cityscapes_layout("perfect_val", str(root), "val")
@@ -91,6 +96,34 @@ def test_perfect_predictions_on_cityscapes_layout(tmp_path, tiny_config):
     assert results["panoptic_seg"]["PQ_th"] == pytest.approx(100.0)
     assert results["segm"]["AP"] == pytest.approx(100.0)
     assert results["sem_seg"]["IoU"] == pytest.approx(100.0)
+    assert list(work.iterdir()) == [], "cityscapesscripts writes matches.json here by itself"
+
+
+def test_newer_detectron2_finds_cityscapesscripts():
+    """Its evaluators import the package under an internal name (detectron2#5436)."""
+    code = (
+        "from efficientps_d2.cityscapes_shim import redirect_cityscapesscripts as redirect\n"
+        "redirect(); redirect()\n"
+        "from deeplearning.projects.cityscapesApi.cityscapesscripts.helpers.labels import labels\n"
+        "import deeplearning.projects.cityscapesApi.cityscapesscripts.evaluation"
+        ".evalInstanceLevelSemanticLabeling as internal\n"
+        "import cityscapesscripts.evaluation.evalInstanceLevelSemanticLabeling as public\n"
+        "assert internal is public and len(labels) == 35\n"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
+
+
+def test_damaged_or_contradicting_truth_stops_an_evaluation(tmp_path, register, tiny_config):
+    folder = write_dataset(tmp_path / "truth", count=1)
+    name = register("truth", folder)
+    png = folder / "panoptic" / "truth_0.png"
+    good = png.read_bytes()
+    png.write_bytes(good[: len(good) // 2])
+    with pytest.raises(InputError, match="picture.0.jpg or its panoptic PNG cannot be read"):
+        list(Trainer.build_test_loader(tiny_config(name), name))
+    Image.fromarray(np.zeros((96, 160, 3), np.uint8)).save(png)
+    with pytest.raises(InputError, match="truth_0.png disagrees with its JSON"):
+        list(Trainer.build_test_loader(tiny_config(name), name))
 
 
 def test_built_in_cityscapes(tmp_path, monkeypatch, tiny_config):

@@ -183,6 +183,16 @@ def test_mostly_covered_instance_is_dropped():
     assert [s["instance_id"] for s in segments if s["isthing"]] == [0, 2]
 
 
+def test_instance_covered_exactly_to_the_threshold_is_kept():
+    boxes = [[4, 4, 20, 20], [4, 12, 20, 24], [4, 12, 20, 28]]
+    logits = np.full((3, 4, 4), 3.0)
+    # Of the second 16 x 12 box the first covers 8 of 12 rows, of the third 8 of 16.
+    instances = make_instances(boxes, [0.9, 0.8, 0.7], [0, 0, 0], logits, (32, 32))
+    sem_seg_logits = torch.stack([torch.full((32, 32), -9.0), torch.full((32, 32), 1.0)])
+    _, segments = fuse(instances, sem_seg_logits)
+    assert [s["instance_id"] for s in segments if s["isthing"]] == [0, 2]
+
+
 def test_empty_mask_is_dropped():
     instances = make_instances([BOX], [0.9], [0], np.full((4, 4), -3.0))
     _, segments = fuse(instances, scene(stuff=-9.0, thing=8.0))
@@ -228,7 +238,7 @@ def test_memory_does_not_grow_with_instances_times_pixels():
     size = (256, 512)
     sem_seg_logits = torch.randn(19, *size)
 
-    def peak(count):
+    def allocated(count):
         x0 = torch.arange(count) % 10 * 50.0
         y0 = torch.arange(count) // 10 * 25.0
         boxes = torch.stack([x0, y0, x0 + 12, y0 + 12], dim=1)
@@ -240,7 +250,7 @@ def test_memory_does_not_grow_with_instances_times_pixels():
         return sum(max(e.self_cpu_memory_usage, 0) for e in profile.events())
 
     one_map = 256 * 512 * 4
-    assert peak(100) - peak(1) < 4 * one_map
+    assert allocated(100) - allocated(1) < 4 * one_map
 
 
 @pytest.mark.parametrize("confine_to_box", [True, False])

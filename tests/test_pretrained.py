@@ -5,7 +5,7 @@ import timm
 import torch
 
 from efficientps_d2 import InputError
-from efficientps_d2.efficientnet import EfficientNet, build_efficientnet_backbone
+from efficientps_d2.efficientnet import EfficientNet, TimmFeatures, build_efficientnet_backbone
 from efficientps_d2.pretrained import load_pretrained_backbone
 
 
@@ -49,6 +49,19 @@ def test_weights_of_another_network(tmp_path):
         load_pretrained_backbone(
             EfficientNet("tf_efficientnet_b0"), "tf_efficientnet_b0", str(tmp_path / "b1.pth")
         )
+
+
+def test_any_timm_network_takes_its_own_weights(tmp_path):
+    """Also those whose tensors timm renames for feature extraction."""
+    name = "convnext_atto"
+    source = timm.create_model(name)
+    torch.save(source.state_dict(), tmp_path / "atto.pth")
+    net = TimmFeatures(name, weights=str(tmp_path / "atto.pth"))
+    assert torch.equal(net.body.stem_0.weight, source.stem[0].weight)
+    with pytest.raises(InputError, match='"none.pth", which does not exist'):
+        TimmFeatures(name, weights="none.pth")
+    with pytest.raises(InputError, match="swin_tiny.* cannot be used"):
+        TimmFeatures("swin_tiny_patch4_window7_224")
 
 
 def test_damaged_file(tmp_path):

@@ -65,7 +65,17 @@ def test_scenes_are_worth_learning():
 
 
 def test_other_folders_are_not_overwritten(tmp_path):
+    (tmp_path / "gtFine" / "train").mkdir(parents=True)  # somebody's Cityscapes
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(InputError, match="not empty and not a streets data set"):
         make_streets(tmp_path)
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
+    assert (tmp_path / "gtFine" / "train").is_dir()
+
+
+def test_our_own_folder_is_replaced_whole(tmp_path):
+    root = tmp_path / "streets"
+    make_streets(root, splits={"train": 2}, seed=1)
+    make_streets(root, splits={"val": 1}, seed=1)
+    assert len(list(root.glob("leftImg8bit/*/*/*.png"))) == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["streets"]
