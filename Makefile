@@ -4,7 +4,6 @@ PY := $(VENV)/bin/python
 CHECK := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
 PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
 	$$p -c '$(CHECK)' 2>/dev/null && echo $$p && break; done)
-DATASETS := $(or $(DETECTRON2_DATASETS),datasets)
 OUTPUT := output/streets
 
 .PHONY: demo test lint venv

@@ -83,8 +83,14 @@ def load_config(config_file: str, overrides: list[str] | None = None) -> CN:
         cfg.merge_from_file(config_file)
     except BAD_VALUE as error:
         raise InputError(f"{config_file}: {_sentence(error)}; correct that key.") from error
+    overrides = overrides or []
+    if len(overrides) % 2:
+        raise InputError(
+            f"Config overrides {' '.join(overrides)!r}: give pairs KEY VALUE, after all flags "
+            "such as --resume."
+        )
     try:
-        cfg.merge_from_list(overrides or [])
+        cfg.merge_from_list(overrides)
     except BAD_VALUE as error:
         raise InputError(
             f"Config overrides {' '.join(overrides)!r}: {_sentence(error)}; give pairs KEY VALUE "

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 import signal
 import sys
 import time
@@ -148,9 +149,11 @@ class StopOnSignal(HookBase):
         if comm.is_main_process() and self.completed >= self.trainer.start_iter:
             name = f"model_{self.completed:07d}"
             self.trainer.checkpointer.save(name, iteration=self.completed)
-            command = " ".join(sys.argv if "--resume" in sys.argv else [*sys.argv, "--resume"])
+            # Flags must stand before the config overrides.
+            flags = [a for a in sys.argv[1:] if a != "--resume"]
+            command = shlex.join(["python", sys.argv[0], "--resume", *flags])
             logger.warning(
-                "Stopped after iteration %d and saved a checkpoint; continue with: python %s",
+                "Stopped after iteration %d and saved a checkpoint; continue with: %s",
                 self.completed,
                 command,
             )
@@ -249,7 +252,7 @@ class Trainer(DefaultTrainer):
 
     def resume_or_load(self, resume: bool = True):
         if resume and not self.checkpointer.has_checkpoint():
-            logger.warning("%s has no checkpoint; --resume starts anew.", self.cfg.OUTPUT_DIR)
+            logger.info("%s has no checkpoint to resume: starting anew.", self.cfg.OUTPUT_DIR)
         self.checkpointer.strict = resume and self.checkpointer.has_checkpoint()
         super().resume_or_load(resume)
 

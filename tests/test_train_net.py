@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -103,7 +104,11 @@ def test_signal_saves_a_checkpoint_and_resume_goes_on(datasets, tmp_path, number
     assert content["trainer"]["_trainer"]["optimizer"]["state"]
 
     last = stopped + 3
-    resumed = run(datasets, "--resume", *arguments, "SOLVER.MAX_ITER", last, "TEST.PICTURES", 0)
+    printed = text.split("continue with: ")[1].splitlines()[0]
+    resume = shlex.split(printed.replace("python", sys.executable, 1))
+    resume += ["SOLVER.MAX_ITER", str(last), "TEST.PICTURES", "0"]
+    resumed = subprocess.run(resume, cwd=ROOT, env=env, capture_output=True, text=True)
+    assert resumed.returncode == 0, resumed.stderr[-3000:]
     assert f"Starting training from iteration {stopped + 1}" in resumed.stdout
     final = torch.load(tmp_path / "model_final.pth", weights_only=False)
     assert final["iteration"] == last - 1
@@ -142,7 +147,16 @@ def mistakes(trained_output, tmp_path):
     return {
         "unknown key": (["MODEL.NONSENSE", "1"], "MODEL.NONSENSE"),
         "bad value": (["SOLVER.MAX_ITER", "many"], "SOLVER.MAX_ITER"),
-        "key without value": (["SOLVER.MAX_ITER"], "Config overrides"),
+        "key without value": (["SOLVER.MAX_ITER"], "give pairs KEY VALUE"),
+        "unknown part": (["MODEL.BACKBONE.NAME", "build_none"], "build_none"),
+        "unknown network": (["MODEL.EFFICIENTNET.NAME", "tf_none"], "'tf_none'"),
+        "unknown pixels": (
+            ["MODEL.SEM_SEG_HEAD.HARD_PIXELS_PER", "row"],
+            "HARD_PIXELS_PER is 'row'",
+        ),
+        "one jitter": (["INPUT.SCALE_JITTER", "(1.0,)"], "INPUT.SCALE_JITTER is"),
+        "node for a value": (["SOLVER", "1"], "Config overrides"),
+        "value for a node": (["SOLVER.BASE_LR.X", "1"], "Config overrides"),
         "unknown norm": (["MODEL.EFFICIENTNET.NORM", "LN"], "MODEL.EFFICIENTNET.NORM is 'LN'"),
         "unknown fusion": (["MODEL.PANOPTIC_FPN.COMBINE.METHOD", "best"], "METHOD is 'best'"),
         "unknown data set": (["DATASETS.TRAIN", "('none_train',)"], '"none_train"'),
