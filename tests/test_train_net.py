@@ -9,9 +9,13 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import write_dataset
+from detectron2.engine import DefaultPredictor
+
+from efficientps_d2.config import load_config
 
 ROOT = Path(__file__).parent.parent
 TINY = [
@@ -76,6 +80,18 @@ def test_eval_only_gives_the_same_numbers(trained, datasets, tmp_path):
     weights = output / "model_final.pth"
     run(datasets, "--eval-only", *TINY, "MODEL.WEIGHTS", weights, "OUTPUT_DIR", tmp_path)
     assert (tmp_path / "results.md").read_text() == (output / "results.md").read_text()
+
+
+def test_saved_config_predicts_with_detectron2s_predictor(trained):
+    """As the README shows; a picture of any size, as OpenCV reads it."""
+    output, _ = trained
+    cfg = load_config(
+        str(output / "config.yaml"), ["MODEL.WEIGHTS", str(output / "model_final.pth")]
+    )
+    outputs = DefaultPredictor(cfg)(np.full((70, 101, 3), 128, np.uint8))
+    panoptic_seg, segments_info = outputs["panoptic_seg"]
+    assert panoptic_seg.shape == (70, 101) and outputs["sem_seg"].shape == (4, 70, 101)
+    assert set(panoptic_seg.unique().tolist()) - {0} == {s["id"] for s in segments_info}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -150,10 +166,7 @@ def mistakes(trained_output, tmp_path):
         "key without value": (["SOLVER.MAX_ITER"], "give pairs KEY VALUE"),
         "unknown part": (["MODEL.BACKBONE.NAME", "build_none"], "build_none"),
         "unknown network": (["MODEL.EFFICIENTNET.NAME", "tf_none"], "'tf_none'"),
-        "unknown pixels": (
-            ["MODEL.SEM_SEG_HEAD.HARD_PIXELS_PER", "row"],
-            "HARD_PIXELS_PER is 'row'",
-        ),
+        "unknown rule": (["MODEL.SEM_SEG_HEAD.HARD_PIXELS_PER", "row"], "PIXELS_PER is 'row'"),
         "one jitter": (["INPUT.SCALE_JITTER", "(1.0,)"], "INPUT.SCALE_JITTER is"),
         "node for a value": (["SOLVER", "1"], "Config overrides"),
         "value for a node": (["SOLVER.BASE_LR.X", "1"], "Config overrides"),
