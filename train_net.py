@@ -23,11 +23,12 @@ from detectron2.utils import comm  # noqa: E402
 from detectron2.utils.logger import setup_logger  # noqa: E402
 from torch.multiprocessing import ProcessExitedException, ProcessRaisedException  # noqa: E402
 
+from efficientps_d2.checkpoint import FittingCheckpointer  # noqa: E402
 from efficientps_d2.classes import with_class_counts  # noqa: E402
 from efficientps_d2.config import load_config  # noqa: E402
 from efficientps_d2.datasets import check_dataset_files  # noqa: E402
 from efficientps_d2.errors import InputError  # noqa: E402
-from efficientps_d2.trainer import FittingCheckpointer, Trainer, one_sentence  # noqa: E402
+from efficientps_d2.trainer import Trainer, one_sentence  # noqa: E402
 
 logger = logging.getLogger("efficientps_d2")
 

@@ -9,6 +9,7 @@ import detectron2.data.transforms as T
 import numpy as np
 import torch
 from detectron2.config import configurable
+from detectron2.data import DatasetMapper
 from detectron2.data import detection_utils as utils
 from detectron2.projects.point_rend import ColorAugSSDTransform
 from detectron2.structures import BitMasks, Boxes, Instances
@@ -16,8 +17,8 @@ from panopticapi.utils import rgb2id
 from PIL import Image
 
 from .classes import dataset_classes
-from .datasets import IGNORE_LABEL
 from .errors import InputError
+from .panoptic_json import IGNORE_LABEL
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ def build_train_augmentations(cfg) -> list[T.Augmentation | T.Transform]:
 
 
 class PanopticDatasetMapper:
-    """Training mapper for every panoptic data set; evaluation uses Detectron2's ``DatasetMapper``.
+    """Training mapper for every panoptic data set.
 
     Reads the image and the panoptic PNG, augments both, and adds to the record
 
@@ -175,6 +176,24 @@ class PanopticDatasetMapper:
             error,
             count,
         )
+
+
+class EvaluationMapper(DatasetMapper):
+    """Detectron2's mapper; unreadable images and truths that contradict the JSON are errors."""
+
+    def __call__(self, record):
+        """As in :class:`DatasetMapper`."""
+        try:
+            image = utils.read_image(record["file_name"], format="RGB")
+            pan_seg = utils.read_image(record["pan_seg_file_name"], format="RGB")
+            check_panoptic_truth(record, image, pan_seg, record["segments_info"])
+            return super().__call__(record)
+        except DAMAGED as error:
+            reason = " ".join(str(error).split())
+            raise InputError(
+                f"{record['file_name']} or its panoptic PNG cannot be read ({reason}); an "
+                "evaluation needs every image, so repair it or take it out of the data set."
+            ) from error
 
 
 def check_panoptic_truth(

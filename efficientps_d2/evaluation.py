@@ -27,8 +27,9 @@ from tabulate import tabulate
 
 from .cityscapes_shim import redirect_cityscapesscripts
 from .classes import class_table
-from .datasets import IGNORE_LABEL, dataset_metadata
+from .datasets import dataset_metadata
 from .errors import InputError
+from .panoptic_json import IGNORE_LABEL
 from .visualization import PictureWriter
 
 logger = logging.getLogger(__name__)

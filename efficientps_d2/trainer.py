@@ -2,167 +2,24 @@
 
 import logging
 import os
-import shlex
-import signal
-import sys
-import time
 import weakref
 from collections import OrderedDict
 
 import torch
-from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
-from detectron2.data import DatasetMapper, build_detection_test_loader, build_detection_train_loader
-from detectron2.data import detection_utils as utils
+from detectron2.data import build_detection_test_loader, build_detection_train_loader
 from detectron2.data.build import worker_init_reset_seed
-from detectron2.engine import DefaultTrainer, HookBase
+from detectron2.engine import DefaultTrainer
 from detectron2.utils import comm
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
-from .dataset_mapper import DAMAGED, PanopticDatasetMapper, check_panoptic_truth
+from .checkpoint import FittingCheckpointer
+from .dataset_mapper import EvaluationMapper, PanopticDatasetMapper
 from .errors import InputError
 from .evaluation import build_panoptic_evaluator, results_table
+from .hooks import FreezeBatchNorm, StopOnSignal
 
 logger = logging.getLogger(__name__)
-
-
-class FittingCheckpointer(DetectionCheckpointer):
-    """Loads weights only if they fit.
-
-    For finetuning, parameters of another shape are named by Detectron2's log and start anew, but at
-    least one must match. With ``strict``, for evaluation and resuming, all must.
-    """
-
-    strict = False
-
-    def save(self, name: str, **kwargs):
-        """As in the base class; diverged weights never replace good ones as the last checkpoint."""
-        bad = [k for k, v in self.model.state_dict().items() if not torch.isfinite(v).all()]
-        if bad:
-            raise SystemExit(
-                f"Error: {bad[0]} became NaN or infinite, so {name} was not saved; lower "
-                "SOLVER.BASE_LR or lengthen SOLVER.WARMUP_ITERS."
-            )
-        super().save(name, **kwargs)
-
-    def _load_file(self, filename: str):
-        try:
-            return super()._load_file(filename)
-        except FileNotFoundError:
-            raise
-        except Exception as error:  # torch.load raises many kinds for damaged files
-            raise InputError(
-                f"{filename} cannot be read as a checkpoint; it may be truncated or of another "
-                "kind."
-            ) from error
-
-    def _load_model(self, checkpoint):
-        expected = set(self.model.state_dict())
-        incompatible = super()._load_model(checkpoint)
-        wrong_shapes = [key for key, *_ in incompatible.incorrect_shapes]
-        lost = [k for k in [*wrong_shapes, *incompatible.missing_keys] if k in expected]
-        if lost and (self.strict or len(lost) == len(expected)):
-            what = "has another shape" if lost[0] in wrong_shapes else "is missing"
-            raise InputError(
-                f"The checkpoint does not fit this config: {lost[0]} {what} in it ({len(lost)} of "
-                f"{len(expected)} tensors); use the config it was trained with."
-            )
-        return incompatible
-
-
-class EvaluationMapper(DatasetMapper):
-    """Detectron2's mapper; unreadable images and truths that contradict the JSON are errors."""
-
-    def __call__(self, record):
-        """As in :class:`DatasetMapper`."""
-        try:
-            image = utils.read_image(record["file_name"], format="RGB")
-            pan_seg = utils.read_image(record["pan_seg_file_name"], format="RGB")
-            check_panoptic_truth(record, image, pan_seg, record["segments_info"])
-            return super().__call__(record)
-        except DAMAGED as error:
-            reason = " ".join(str(error).split())
-            raise InputError(
-                f"{record['file_name']} or its panoptic PNG cannot be read ({reason}); an "
-                "evaluation needs every image, so repair it or take it out of the data set."
-            ) from error
-
-
-class FreezeBatchNorm(HookBase):
-    """Keep the statistics of all batch norms from an iteration on, as the paper does at the end.
-
-    What was trained with the statistics of small, mixed batches then learns to do with fixed ones,
-    as in inference. Scales and biases go on training.
-    """
-
-    def __init__(self, iteration: int):
-        self.iteration = iteration
-
-    def before_step(self):
-        if self.trainer.iter < self.iteration:
-            return
-        if self.trainer.iter == self.iteration:
-            logger.info("The statistics of all batch norms are fixed from here on.")
-        for module in self.trainer.model.modules():
-            if isinstance(module, _BatchNorm):  # an evaluation sets them to training again
-                module.eval()
-
-
-class StopOnSignal(HookBase):
-    """On Ctrl-C or SIGTERM, finish the iteration, save a checkpoint and say how to go on."""
-
-    def before_train(self):
-        self.signal = None
-        self.since = 0.0
-        self.in_step = False
-        self.completed = self.trainer.start_iter - 1
-        self._process = os.getpid()
-        self._previous = {
-            number: signal.signal(number, self._remember)
-            for number in (signal.SIGINT, signal.SIGTERM)
-        }
-
-    def _remember(self, number, frame):
-        if os.getpid() != self._process:  # a process that an evaluator has forked
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-        if self.signal is not None:
-            # One signal can come twice: from the terminal or job system, and passed on by a parent.
-            if time.monotonic() - self.since < 2:
-                return
-            raise SystemExit(128 + number)
-        self.signal, self.since = number, time.monotonic()
-        if comm.get_world_size() == 1 and not self.in_step:
-            self.stop()  # an evaluation may take long
-        elif comm.is_main_process():
-            print("\nStopping after this iteration; once more stops at once.", file=sys.stderr)
-
-    def after_step(self):
-        if comm.get_world_size() > 1:  # all processes must leave after the same iteration
-            self.signal = max(comm.all_gather(self.signal or 0)) or None
-        if self.signal is not None:
-            self.stop()
-
-    def stop(self):
-        """Save a checkpoint of the last completed iteration and leave."""
-        if comm.is_main_process() and self.completed >= self.trainer.start_iter:
-            name = f"model_{self.completed:07d}"
-            self.trainer.checkpointer.save(name, iteration=self.completed)
-            # Flags must stand before the config overrides.
-            flags = [a for a in sys.argv[1:] if a != "--resume"]
-            command = shlex.join(["python", sys.argv[0], "--resume", *flags])
-            logger.warning(
-                "Stopped after iteration %d and saved a checkpoint; continue with: %s",
-                self.completed,
-                command,
-            )
-        comm.synchronize()
-        raise SystemExit(128 + self.signal)
-
-    def after_train(self):
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
 
 
 def leave_process_group(worker_id: int) -> None:

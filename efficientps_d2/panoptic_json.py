@@ -1,0 +1,121 @@
+"""COCO's panoptic format: from its JSON to Detectron2's metadata and records."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from detectron2.data.catalog import Metadata
+from detectron2.utils.colormap import colormap
+
+from .errors import InputError
+
+IGNORE_LABEL = 255
+
+
+def read_json(path: str) -> dict:
+    try:
+        with open(path, encoding="utf-8") as f:
+            content = json.load(f)
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{path} does not exist; put the panoptic JSON there, or set DETECTRON2_DATASETS."
+        ) from error
+    except ValueError as error:
+        raise InputError(f"{path} is not valid JSON ({error}); write it again.") from error
+    for key in ("images", "annotations", "categories"):
+        if not isinstance(content, dict) or not isinstance(content.get(key), list):
+            raise InputError(f'{path} has no list "{key}"; it must be in COCO\'s panoptic format.')
+    return content
+
+
+def set_classes(metadata: Metadata, categories: list[dict], path: str = "") -> None:
+    """Set names, colours and id tables; contiguous ids follow the order of ``categories``."""
+    _require(categories, ("id", "name", "isthing"), "category", path)
+    ids = [category["id"] for category in categories]
+    if len(set(ids)) < len(ids) or not 0 < len(ids) < IGNORE_LABEL:
+        raise InputError(
+            f"{path} lists {len(set(ids))} different ids for {len(ids)} categories; give 1 to "
+            f"{IGNORE_LABEL - 1} categories, each with an id of its own."
+        )
+    names = [category["name"] for category in categories]
+    palette = colormap(rgb=True).astype(int).tolist()
+    colors = [c.get("color") or palette[i % len(palette)] for i, c in enumerate(categories)]
+    contiguous = {id_: i for i, id_ in enumerate(ids)}
+    metadata.set(
+        thing_classes=names,
+        stuff_classes=names,
+        thing_colors=colors,
+        stuff_colors=colors,
+        thing_dataset_id_to_contiguous_id={
+            c["id"]: contiguous[c["id"]] for c in categories if c["isthing"]
+        },
+        # As in Detectron2's COCO metadata this table holds the things too.
+        stuff_dataset_id_to_contiguous_id=contiguous,
+    )
+
+
+def make_records(
+    content: dict, metadata: Metadata, image_file: Callable[[dict], str]
+) -> list[dict]:
+    """Detectron2's standard dicts; ``category_id`` of the segments becomes contiguous."""
+    path = metadata.panoptic_json
+    _require(content["images"], ("id", "file_name"), "image", path)
+    _require(content["annotations"], ("image_id", "file_name", "segments_info"), "annotation", path)
+    images = {image["id"]: image for image in content["images"]}
+    stems = {Path(image_file(image)).stem for image in images.values()}
+    if len(stems) < len(content["images"]):
+        raise InputError(
+            f"{path} lists two images with the same id or file name; panoptic evaluation needs "
+            "different names, without regard to folder and suffix."
+        )
+    records = []
+    for annotation in content["annotations"]:
+        image = images.get(annotation["image_id"])
+        if image is None:
+            raise InputError(
+                f"{path} annotates image {annotation['image_id']!r}, which its images do not list."
+            )
+        file_name = os.path.join(metadata.image_root, image_file(image))
+        pan_seg_file_name = os.path.join(metadata.panoptic_root, annotation["file_name"])
+        for file in (file_name, pan_seg_file_name):
+            if not os.path.isfile(file):
+                raise InputError(f"{path} names {file}, which does not exist; add it.")
+        records.append(
+            {
+                "file_name": file_name,
+                "image_id": image["id"],
+                **{key: image[key] for key in ("height", "width") if key in image},
+                "pan_seg_file_name": pan_seg_file_name,
+                "segments_info": _contiguous_segments(
+                    annotation["segments_info"], metadata, pan_seg_file_name
+                ),
+            }
+        )
+    if not records:
+        raise InputError(f"{path} has no annotations; a data set needs at least one image.")
+    return records
+
+
+def _contiguous_segments(segments: list[dict], metadata: Metadata, file: str) -> list[dict]:
+    _require(segments, ("id", "category_id"), f"segment of {file}", metadata.panoptic_json)
+    table = metadata.stuff_dataset_id_to_contiguous_id
+    things = metadata.thing_dataset_id_to_contiguous_id
+    unknown = [s for s in segments if s["category_id"] not in table]
+    if unknown:
+        raise InputError(
+            f"{metadata.panoptic_json}: segment {unknown[0]['id']} of {file} has the category "
+            f"{unknown[0]['category_id']}, which the categories do not list."
+        )
+    return [
+        {**s, "category_id": table[s["category_id"]], "isthing": s["category_id"] in things}
+        for s in segments
+    ]
+
+
+def _require(items: list[dict], keys: tuple[str, ...], what: str, path: str) -> None:
+    for item in items:
+        for key in keys:
+            if item.get(key) in (None, ""):
+                shown = {k: v for k, v in item.items() if k != "segments_info"}
+                raise InputError(f'{path}: {what} {shown} has no "{key}"; add it.')
