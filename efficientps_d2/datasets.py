@@ -1,4 +1,4 @@
-"""Registration and records of panoptic data sets."""
+"""Registration of panoptic data sets: built in, in folders, and anywhere else."""
 
 import os
 from collections.abc import Callable
