@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import logging
 import os
 from pathlib import Path
 
@@ -31,8 +30,6 @@ from .datasets import dataset_metadata
 from .errors import InputError
 from .panoptic_json import IGNORE_LABEL
 from .visualization import PictureWriter
-
-logger = logging.getLogger(__name__)
 
 
 def build_panoptic_evaluator(cfg: CfgNode, name: str, output_folder: str) -> DatasetEvaluators:
