@@ -118,10 +118,12 @@ class PanopticDatasetMapper:
             self._skip_damaged(record, error)
             return None
         segments = record.pop("segments_info")
-        check_panoptic_truth(record, image, pan_seg, segments)
-
-        # Detectron2's own records lack the size, which grouping by aspect ratio needs.
-        record["height"], record["width"] = image.shape[:2]
+        try:
+            # Sets height and width, which records of Detectron2 may lack.
+            utils.check_image_size(record, image)
+        except utils.SizeMismatchError as error:
+            raise InputError(str(error)) from error
+        check_panoptic_truth(record, pan_seg, segments)
 
         # The panoptic map stays an RGB picture until here: only uint8 is resized without blending.
         inputs = T.AugInput(image, sem_seg=pan_seg)
@@ -184,33 +186,28 @@ class EvaluationMapper(DatasetMapper):
     def __call__(self, record):
         """As in :class:`DatasetMapper`."""
         try:
-            image = utils.read_image(record["file_name"], format="RGB")
+            inputs = super().__call__(record)  # with the true height and width
             pan_seg = utils.read_image(record["pan_seg_file_name"], format="RGB")
-            check_panoptic_truth(record, image, pan_seg, record["segments_info"])
-            return super().__call__(record)
+        except utils.SizeMismatchError as error:
+            raise InputError(str(error)) from error
         except DAMAGED as error:
             reason = " ".join(str(error).split())
             raise InputError(
                 f"{record['file_name']} or its panoptic PNG cannot be read ({reason}); an "
                 "evaluation needs every image, so repair it or take it out of the data set."
             ) from error
+        check_panoptic_truth(inputs, pan_seg, record["segments_info"])
+        return inputs
 
 
-def check_panoptic_truth(
-    record: dict, image: np.ndarray, pan_seg: np.ndarray, segments: list[dict]
-) -> None:
+def check_panoptic_truth(record: dict, pan_seg: np.ndarray, segments: list[dict]) -> None:
     """Fail if the panoptic PNG disagrees with its image or with the segments of the JSON."""
     file = record["pan_seg_file_name"]
-    height, width = image.shape[:2]
-    if (record.get("height", height), record.get("width", width)) != (height, width):
+    height, width = pan_seg.shape[:2]
+    if (height, width) != (record["height"], record["width"]):
         raise InputError(
-            f"{record['file_name']} is {width} x {height} pixels, but its JSON says "
-            f"{record['width']} x {record['height']}; correct one of them."
-        )
-    if image.shape[:2] != pan_seg.shape[:2]:
-        raise InputError(
-            f"{file} is {pan_seg.shape[1]} x {pan_seg.shape[0]} pixels, but "
-            f"{record['file_name']} is {width} x {height}; they must have the same size."
+            f"{file} is {width} x {height} pixels, but {record['file_name']} is "
+            f"{record['width']} x {record['height']}; they must have the same size."
         )
     ids = rgb2id(pan_seg).ravel()
     # Neighbours mostly have the same id: looking only at changes is much faster than a full sort.

@@ -13,6 +13,17 @@ from torch import as_tensor
 
 CAPTIONS = ("input", "truth", "prediction")
 SCALE_TO_WIDTH = 640  # small images are enlarged, so that labels stay readable
+MANY_THINGS = 30  # whose labels would cover the picture
+
+
+class UnclutteredVisualizer(Visualizer):
+    """Detectron2's visualizer, without the labels of a crowd."""
+
+    def overlay_instances(self, *, labels=None, **kwargs):
+        """As in :class:`Visualizer`."""
+        if labels is not None and len(labels) > MANY_THINGS:
+            labels = None
+        return super().overlay_instances(labels=labels, **kwargs)
 
 
 class PictureWriter(DatasetEvaluator):
@@ -71,7 +82,8 @@ def draw_panoptic(image: np.ndarray, pan_seg, segments_info: list[dict], metadat
         np.asarray(pan_seg.cpu() if hasattr(pan_seg, "cpu") else pan_seg).astype(int)
     )
     scale = max(1.0, SCALE_TO_WIDTH / image.shape[1])
-    visualizer = Visualizer(image, metadata, scale=scale, instance_mode=ColorMode.SEGMENTATION)
+    mode = ColorMode.SEGMENTATION
+    visualizer = UnclutteredVisualizer(image, metadata, scale=scale, instance_mode=mode)
     return visualizer.draw_panoptic_seg(pan_seg, segments, area_threshold=100).get_image()
 
 
