@@ -5,11 +5,13 @@ import torch
 from detectron2.config import configurable
 from detectron2.layers import ShapeSpec, cat
 from detectron2.modeling import (
+    ANCHOR_GENERATOR_REGISTRY,
     PROPOSAL_GENERATOR_REGISTRY,
     ROI_HEADS_REGISTRY,
     ROI_MASK_HEAD_REGISTRY,
     RPN_HEAD_REGISTRY,
 )
+from detectron2.modeling.anchor_generator import DefaultAnchorGenerator
 from detectron2.modeling.proposal_generator.rpn import RPN, StandardRPNHead
 from detectron2.modeling.roi_heads import StandardROIHeads
 from detectron2.modeling.roi_heads.mask_head import BaseMaskRCNNHead, mask_rcnn_inference
@@ -34,6 +36,15 @@ def inside_crowd(boxes: Boxes, crowd: Boxes) -> Tensor:
     if len(crowd) == 0:
         return torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
     return pairwise_ioa(crowd, boxes).max(dim=0).values >= CROWD_COVERAGE
+
+
+@ANCHOR_GENERATOR_REGISTRY.register()
+class WholePixelAnchorGenerator(DefaultAnchorGenerator):
+    """Anchors whose sides lie on whole pixels, as in the authors' code; half a pixel at most."""
+
+    def generate_cell_anchors(self, *args, **kwargs):
+        """As in :class:`DefaultAnchorGenerator`."""
+        return super().generate_cell_anchors(*args, **kwargs).round()
 
 
 @PROPOSAL_GENERATOR_REGISTRY.register()

@@ -33,7 +33,7 @@ def load_pretrained_backbone(backbone: nn.Module, name: str, source: str) -> Non
     elif source == "lite":
         state = _from_lite_package(name, list(backbone.state_dict()))
     else:
-        state = _from_file(source)
+        state, _ = read_checkpoint(existing_file(source))
     expected = backbone.state_dict()
     # Left out on purpose: the classifier, and squeeze-excite, which the paper removes.
     dropped = [k for k in state if k not in expected]
@@ -84,7 +84,7 @@ def _from_lite_package(name: str, keys: list[str]) -> dict[str, Tensor]:
             f"run: pip install {package.replace('_', '-')}"
         ) from error
     path = getattr(module, f"EfficientnetLite{match[2]}ModelFile").get_model_file_path()
-    tensors = list(_from_file(path).values())
+    tensors = list(read_checkpoint(path)[0].values())
     # What follows the backbone is the classifier.
     return dict(zip(keys, tensors, strict=False))
 
@@ -99,13 +99,34 @@ def existing_file(path: str) -> str:
     return path
 
 
-def _from_file(path: str) -> dict[str, Tensor]:
+def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], list[str]]:
+    """The tensors of a checkpoint, without executing anything that was pickled into it.
+
+    Takes bare state dicts and those below ``state_dict`` or ``model``; ``module.`` prefixes go.
+
+    Returns:
+        The tensors by name, and the names of what else the file holds.
+
+    Raises:
+        InputError: if the file is missing, damaged, or holds no tensors.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"{path} does not exist; give a checkpoint file.")
     try:
-        state = torch.load(existing_file(path), map_location="cpu", weights_only=True)
-        state = state.get("state_dict", state.get("model", state))
-        return {k.removeprefix("module."): v for k, v in state.items()}
-    except (RuntimeError, EOFError, pickle.UnpicklingError, AttributeError) as error:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        key = next((key for key in ("state_dict", "model") if key in content), None)
+        state = content[key] if key else content
+        state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+        if not state or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+            raise TypeError("it holds no state dict")
+    except pickle.UnpicklingError as error:
         raise InputError(
-            f"MODEL.EFFICIENTNET.WEIGHTS {path} cannot be read as a PyTorch state dict; it may be "
-            "truncated or of another format."
+            f"{path} is damaged or holds pickled objects besides tensors, which could run code; "
+            "save its state dict alone."
         ) from error
+    except (RuntimeError, EOFError, AttributeError, TypeError, KeyError, ValueError) as error:
+        raise InputError(
+            f"{path} cannot be read as a PyTorch state dict; it may be truncated or of another "
+            "format."
+        ) from error
+    return state, [name for name in content if name != key] if key else []

@@ -41,6 +41,7 @@ def test_official_form_is_the_paper_form_and_its_keys():
         "MODEL.EFFICIENTPS.SEPARABLE_FPN",
         "MODEL.EFFICIENTPS.INNER_NORM",
         "MODEL.SEM_SEG_HEAD.HARD_PIXELS_PER",
+        "MODEL.ANCHOR_GENERATOR.NAME",
         "MODEL.RPN.BOUNDARY_THRESH",
         "MODEL.RPN.POST_NMS_TOPK_TRAIN",
         "MODEL.ROI_BOX_HEAD.POOLER_TYPE",
