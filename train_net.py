@@ -25,7 +25,7 @@ from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
 from efficientps_d2.checkpoint import FittingCheckpointer  # noqa: E402
 from efficientps_d2.classes import with_class_counts  # noqa: E402
-from efficientps_d2.config import load_config  # noqa: E402
+from efficientps_d2.config import load_config, without_cuda  # noqa: E402
 from efficientps_d2.datasets import check_dataset_files  # noqa: E402
 from efficientps_d2.errors import InputError  # noqa: E402
 from efficientps_d2.trainer import Trainer, one_sentence  # noqa: E402
@@ -37,16 +37,12 @@ def setup(args):
     """Make the config of this run: file, overrides, device, classes of the data; start the logs."""
     cfg = load_config(args.config_file, args.opts)
     on_cpu = cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available()
-    if on_cpu:
-        cfg.MODEL.DEVICE = "cpu"
-    if cfg.MODEL.DEVICE == "cpu":
+    if on_cpu or cfg.MODEL.DEVICE == "cpu":
         if cfg.SOLVER.AMP.ENABLED:
             raise InputError(
                 "SOLVER.AMP.ENABLED is True, but AMP training needs CUDA; set it False."
             )
-        for node in (cfg.MODEL.EFFICIENTNET, cfg.MODEL.FPN, cfg.MODEL.SEM_SEG_HEAD):
-            node.NORM = node.NORM.replace("SyncBN", "BN")
-        cfg.MODEL.ROI_MASK_HEAD.NORM = cfg.MODEL.ROI_MASK_HEAD.NORM.replace("SyncBN", "BN")
+        cfg = without_cuda(cfg)
     if args.eval_only:
         cfg.DATASETS.TRAIN = ()
     for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):

@@ -99,6 +99,16 @@ def load_config(config_file: str, overrides: list[str] | None = None) -> CN:
     return cfg
 
 
+def without_cuda(cfg: CN) -> CN:
+    """A copy of ``cfg`` for the CPU, which has no synchronised batch norm."""
+    cfg = cfg.clone()
+    cfg.MODEL.DEVICE = "cpu"
+    model = cfg.MODEL
+    for node in (model.EFFICIENTNET, model.FPN, model.SEM_SEG_HEAD, model.ROI_MASK_HEAD):
+        node.NORM = node.NORM.replace("SyncBN", "BN")
+    return cfg
+
+
 def _sentence(error: Exception) -> str:
     text = str(error) if isinstance(error, (OSError, YAMLError)) else str(error.args[0])
     return " ".join(text.split()).rstrip(".")

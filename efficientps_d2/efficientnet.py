@@ -11,7 +11,7 @@ from timm.layers import convert_sync_batchnorm, freeze_batch_norm_2d
 from torch import nn
 
 from .errors import InputError
-from .pretrained import existing_file, load_pretrained_backbone
+from .pretrained import existing_file, load_pretrained_backbone, warn_of_other_statistics
 
 logger = logging.getLogger(__name__)
 
@@ -167,6 +167,8 @@ def build_efficientnet_backbone(cfg, input_shape: ShapeSpec) -> Backbone:
     """Build ``MODEL.EFFICIENTNET.NAME`` with its ImageNet weights, norm and frozen part."""
     options = cfg.MODEL.EFFICIENTNET
     weights = "" if cfg.MODEL.WEIGHTS else options.WEIGHTS
+    if weights:
+        warn_of_other_statistics(options.NAME, weights, cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD)
     paper = is_paper_efficientnet(options.NAME)
     if options.ACTIVATE_STAGE0_PROJECTION and not paper:
         raise InputError(

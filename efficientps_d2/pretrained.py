@@ -6,6 +6,7 @@ import pickle
 import re
 from pathlib import Path
 
+import numpy as np
 import timm
 import torch
 from torch import Tensor, nn
@@ -87,6 +88,31 @@ def _from_lite_package(name: str, keys: list[str]) -> dict[str, Tensor]:
     tensors = list(read_checkpoint(path)[0].values())
     # What follows the backbone is the classifier.
     return dict(zip(keys, tensors, strict=False))
+
+
+def warn_of_other_statistics(name: str, source: str, mean: list[float], std: list[float]) -> None:
+    """Log it if pictures are normalised unlike those that the ImageNet weights were trained on.
+
+    Args:
+        name: timm name of the network.
+        source: as in :func:`load_pretrained_backbone`.
+        mean, std: of the config, RGB, 0 to 255.
+    """
+    expected = [[127.0] * 3, [128.0] * 3]
+    if source != "lite":
+        trained = timm.get_pretrained_cfg(name)
+        if trained is None:
+            return
+        expected = [[round(255 * x, 3) for x in values] for values in (trained.mean, trained.std)]
+    given = [list(mean), list(std)]
+    if not np.allclose(given, expected, rtol=0, atol=1):
+        logger.warning(
+            "The ImageNet weights of %s were trained with MODEL.PIXEL_MEAN %s and PIXEL_STD %s, "
+            "but the config has %s and %s.",
+            name,
+            *expected,
+            *given,
+        )
 
 
 def existing_file(path: str) -> str:

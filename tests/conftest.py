@@ -32,7 +32,7 @@ CLASS_ORDERS = {
 
 def make_categories(order: list[str]) -> list[dict]:
     # Dataset ids are neither contiguous nor sorted.
-    ids = [26, 7, 103, 11]
+    ids = [26, 7, 103, 11, 40, 5]
     return [
         {"id": ids[i], "name": name.rstrip("*"), "isthing": int(name.endswith("*"))}
         for i, name in enumerate(order)
@@ -67,10 +67,12 @@ def draw_scene(rng: np.random.Generator, categories: list[dict], size: tuple[int
     return pan_seg, segments
 
 
-def write_dataset(folder: Path, order: str = "things_last", count: int = 3, size=(96, 160)) -> Path:
+def write_dataset(
+    folder: Path, order: str = "things_last", count: int = 3, size=(96, 160), more_classes=()
+) -> Path:
     """Write a COCO-panoptic folder with images of sub-folders and different suffixes."""
     rng = np.random.default_rng(5)
-    categories = make_categories(CLASS_ORDERS[order])
+    categories = make_categories([*CLASS_ORDERS[order], *more_classes])
     palette = {c["id"]: rng.integers(0, 255, 3) for c in categories}
     content = {"images": [], "annotations": [], "categories": categories}
     (folder / "images" / "sub").mkdir(parents=True)

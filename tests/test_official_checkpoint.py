@@ -54,8 +54,6 @@ class Converted:
             "MODEL:\n  EFFICIENTPS:\n"
             f"    SEPARABLE_FPN: {FORMS[form]['separable_fpn']}\n"
             f"    INNER_NORM: {FORMS[form]['inner_norm']}\n"
-            "  EFFICIENTNET: {NORM: BN}\n  FPN: {NORM: BN}\n"
-            "  SEM_SEG_HEAD: {NORM: BN}\n  ROI_MASK_HEAD: {NORM: BN}\n"
         )
         self.output = folder / f"{form}_converted.pth"
         self.convert(self.checkpoint, self.output)

