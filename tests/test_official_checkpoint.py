@@ -235,6 +235,14 @@ def test_pickle_without_tensors(converted, tmp_path):
     assert not (tmp_path / "was_run").exists()
 
 
+def test_config_of_another_network(converted, tmp_path):
+    """The authors' code has no EfficientNet-Lite: its weights would compute something else there."""
+    config = str(CONFIGS / "efficientps_streets.yaml")
+    arguments = [str(converted.output), str(tmp_path / "out.pth"), "--reverse"]
+    with pytest.raises(SystemExit, match="does not describe the authors' network"):
+        tool.main([*arguments, "--config-file", config])
+
+
 def test_tensor_without_counterpart():
     with pytest.raises(InputError, match="semantic_net.weight has no counterpart"):
         official_name("semantic_net.weight")

@@ -21,6 +21,7 @@ from torch import nn  # noqa: E402
 
 from efficientps_d2 import InputError  # noqa: E402
 from efficientps_d2.config import load_config, without_cuda  # noqa: E402
+from efficientps_d2.efficientnet import is_paper_efficientnet  # noqa: E402
 from efficientps_d2.official_checkpoint import (  # noqa: E402
     Change,
     from_official,
@@ -36,6 +37,12 @@ CLASSIFIERS = ("sem_seg_head.predictor.weight", "roi_heads.box_predictor.cls_sco
 
 def build_matching_model(config_file: str, state: dict, reverse: bool) -> nn.Module:
     """The config's model, with as many classes as the checkpoint has."""
+    backbone = load_config(config_file).MODEL.EFFICIENTNET
+    if not (is_paper_efficientnet(backbone.NAME) and backbone.ACTIVATE_STAGE0_PROJECTION):
+        raise InputError(
+            f"{config_file} does not describe the authors' network: MODEL.EFFICIENTNET must name B0 "
+            "to B7 and have ACTIVATE_STAGE0_PROJECTION True."
+        )
     names = CLASSIFIERS if reverse else [official_name(name) for name in CLASSIFIERS]
     for name in names:
         if name not in state:
