@@ -236,7 +236,7 @@ def test_pickle_without_tensors(converted, tmp_path):
 
 
 def test_config_of_another_network(converted, tmp_path):
-    """The authors' code has no EfficientNet-Lite: its weights would compute something else there."""
+    """The authors' code has no EfficientNet-Lite, whose activations differ."""
     config = str(CONFIGS / "efficientps_streets.yaml")
     arguments = [str(converted.output), str(tmp_path / "out.pth"), "--reverse"]
     with pytest.raises(SystemExit, match="does not describe the authors' network"):

@@ -40,8 +40,8 @@ def build_matching_model(config_file: str, state: dict, reverse: bool) -> nn.Mod
     backbone = load_config(config_file).MODEL.EFFICIENTNET
     if not (is_paper_efficientnet(backbone.NAME) and backbone.ACTIVATE_STAGE0_PROJECTION):
         raise InputError(
-            f"{config_file} does not describe the authors' network: MODEL.EFFICIENTNET must name B0 "
-            "to B7 and have ACTIVATE_STAGE0_PROJECTION True."
+            f"{config_file} does not describe the authors' network: give one with B0 to B7 in "
+            "MODEL.EFFICIENTNET.NAME and ACTIVATE_STAGE0_PROJECTION True."
         )
     names = CLASSIFIERS if reverse else [official_name(name) for name in CLASSIFIERS]
     for name in names:
