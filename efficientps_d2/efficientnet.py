@@ -29,6 +29,17 @@ def is_efficientnet_lite(name: str) -> bool:
     return re.fullmatch(r"tf_efficientnet_lite[0-4](\..*)?", name) is not None
 
 
+def check_weights_tag(name: str) -> None:
+    """Fail if a timm name ends with the tag of weights that timm does not have."""
+    network, _, tag = name.partition(".")
+    known = timm.list_pretrained(f"{network}.*")
+    if tag and known and name not in known:
+        raise InputError(
+            f"MODEL.EFFICIENTNET.NAME is {name}, but timm has no such weights; name {network} or "
+            f"one of {', '.join(known)}."
+        )
+
+
 class EfficientNet(Backbone):
     """EfficientNet with the taps of EfficientPS (paper section 3.1).
 
@@ -167,6 +178,7 @@ def build_efficientnet_backbone(cfg, input_shape: ShapeSpec) -> Backbone:
     """Build ``MODEL.EFFICIENTNET.NAME`` with its ImageNet weights, norm and frozen part."""
     options = cfg.MODEL.EFFICIENTNET
     weights = "" if cfg.MODEL.WEIGHTS else options.WEIGHTS
+    check_weights_tag(options.NAME)
     if weights:
         warn_of_other_statistics(options.NAME, weights, cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD)
     paper = is_paper_efficientnet(options.NAME)

@@ -18,7 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from .errors import InputError
 
-# Modules here and there whose tensors have the same names. In both tables the first match counts.
+# Modules here and there whose tensors have the same names.
 SAME_BELOW = {
     "backbone.bottom_up": "backbone",
     "proposal_generator.rpn_head.conv": "rpn_head.rpn_conv",
@@ -48,6 +48,7 @@ CONVS_BELOW = {
     "sem_seg_head.mc4": "semantic_head.aligning_convs.0.convs",
     "sem_seg_head.mc3": "semantic_head.aligning_convs.1.convs",
 }
+# Lazy, so that `.0.weight` is a part, and `.0.1.weight` a part of the module with an index.
 CONV_TENSOR = re.compile(
     r"(?P<index>(?:\.\d)??)(?P<part>\.[01])?(?P<norm>\.norm)?(?P<tensor>\.\w+)"
 )
@@ -75,8 +76,8 @@ def official_name(name: str) -> str:
         if name.startswith(f"{here}."):
             return there + name.removeprefix(here)
     for here, there in CONVS_BELOW.items():
-        if name.startswith(f"{here}."):
-            match = CONV_TENSOR.fullmatch(name.removeprefix(here))
+        match = CONV_TENSOR.fullmatch(name.removeprefix(here))
+        if match and name.startswith(here):
             kind = ".bn" if match["norm"] else ".conv"
             return there + match["index"] + PARTS[match["part"]] + kind + match["tensor"]
     raise InputError(f"{name} has no counterpart in the authors' network.")
@@ -117,11 +118,14 @@ def from_official(official: dict[str, Tensor], model: nn.Module) -> tuple[dict, 
 
 
 def to_official(state: dict[str, Tensor], model: nn.Module) -> tuple[dict, list[Change]]:
-    """The reverse of :func:`from_official`.
+    """The reverse of :func:`from_official`, with arguments and results the other way round.
 
     Background rows that Detectron2 does not have become zeros. Where a norm has a negative weight,
     which InPlaceABN cannot have, the signs of weight, running mean and preceding convolution change
     together; the output stays the same. A weight below eps becomes eps.
+
+    Raises:
+        InputError: if a tensor is missing, unexpected or of the wrong shape; the message names it.
     """
     _same_names(state, model.state_dict())
     norms = dict(_norm_weights(model))
@@ -129,7 +133,7 @@ def to_official(state: dict[str, Tensor], model: nn.Module) -> tuple[dict, list[
     for name, (_, conv) in norms.items():
         sign = torch.where(state[name] < 0, -1.0, 1.0)
         if (sign < 0).any():
-            flips[conv] = flips[name.replace("weight", "running_mean")] = sign
+            flips[conv] = flips[f"{name.removesuffix('weight')}running_mean"] = sign
     official, changes = {}, []
     for name, expected in model.state_dict().items():
         tensor, how = state[name], ""
@@ -155,7 +159,10 @@ def to_official(state: dict[str, Tensor], model: nn.Module) -> tuple[dict, list[
 
 
 def _norm_weights(model: nn.Module) -> Iterator[tuple[str, tuple[float, str]]]:
-    """Name of each norm's weight, with its eps and the name of the convolution's weight before."""
+    """Name of each norm's weight, with its eps and the name of its convolution's weight.
+
+    Every norm of the network is registered right after the convolution it belongs to.
+    """
     conv = ""
     for name, module in model.named_modules():
         if isinstance(module, _BatchNorm):

@@ -140,19 +140,21 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], list[str]]:
         raise InputError(f"{path} does not exist; give a checkpoint file.")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        key = next((key for key in ("state_dict", "model") if key in content), None)
-        state = content[key] if key else content
-        state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
-        if not state or not all(isinstance(tensor, Tensor) for tensor in state.values()):
-            raise TypeError("it holds no state dict")
     except pickle.UnpicklingError as error:
         raise InputError(
             f"{path} is damaged or holds pickled objects besides tensors, which could run code; "
             "save its state dict alone."
         ) from error
-    except (RuntimeError, EOFError, AttributeError, TypeError, KeyError, ValueError) as error:
+    except Exception as error:  # torch.load raises many kinds for damaged files
         raise InputError(
-            f"{path} cannot be read as a PyTorch state dict; it may be truncated or of another "
-            "format."
+            f"{path} cannot be read as a checkpoint; it may be truncated or of another kind."
         ) from error
+    try:
+        key = next((key for key in ("state_dict", "model") if key in content), None)
+        state = content[key] if key else content
+        state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    except (AttributeError, TypeError):
+        state = {}
+    if not state or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise InputError(f"{path} holds no state dict of tensors; give a PyTorch checkpoint.")
     return state, [name for name in content if name != key] if key else []

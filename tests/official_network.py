@@ -24,8 +24,9 @@ STAGES = (
 class OfficialNetwork:
     """Forward pass in float32, in inference; ``state`` fills while it runs."""
 
-    def __init__(self, *, separable_fpn: bool, inner_norm: bool, classes=19, things=8, seed=0):
+    def __init__(self, *, separable_fpn, inner_norm, activate_stage0, classes=19, things=8, seed=0):
         self.separable_fpn, self.inner_norm = separable_fpn, inner_norm
+        self.activate_stage0 = activate_stage0
         self.classes, self.things = classes, things
         self.state = {}
         self.random = torch.Generator().manual_seed(seed)
@@ -100,7 +101,7 @@ class OfficialNetwork:
                 x = norm(f"{block}.{next(names)}", x)
                 project = "conv_pwl" if expansion > 1 else "conv_pw"
                 x = self.conv(f"backbone.{block}.{project}", x, channels)
-                x = norm(f"{block}.{next(names)}", x, activation=i == 0)
+                x = norm(f"{block}.{next(names)}", x, activation=i == 0 and self.activate_stage0)
                 if step == 1 and before.shape[1] == channels:
                     x = x + before
             if i in (1, 2, 4):

@@ -61,6 +61,13 @@ def test_wrong_pixel_statistics_are_logged(caplog):
         caplog.clear()
 
 
+def test_unknown_weights_tag_is_one_sentence(toy, tiny_config):
+    for name in ("tf_efficientnet_b4.ra_in1k", "resnet18.bogus"):
+        cfg = tiny_config(toy, "MODEL.EFFICIENTNET.NAME", name)
+        with pytest.raises(InputError, match=f"NAME is {name}, but timm has no such weights"):
+            build_efficientnet_backbone(cfg, None)
+
+
 def test_file_with_timm_weights_drops_squeeze_excite(tmp_path, caplog):
     source = timm.create_model("tf_efficientnet_b0")
     torch.save(source.state_dict(), tmp_path / "b0.pth")

@@ -37,18 +37,27 @@ CLASSIFIERS = ("sem_seg_head.predictor.weight", "roi_heads.box_predictor.cls_sco
 
 def build_matching_model(config_file: str, state: dict, reverse: bool) -> nn.Module:
     """The config's model, with as many classes as the checkpoint has."""
-    backbone = load_config(config_file).MODEL.EFFICIENTNET
-    if not (is_paper_efficientnet(backbone.NAME) and backbone.ACTIVATE_STAGE0_PROJECTION):
+    if not is_paper_efficientnet(load_config(config_file).MODEL.EFFICIENTNET.NAME):
         raise InputError(
-            f"{config_file} does not describe the authors' network: give one with B0 to B7 in "
-            "MODEL.EFFICIENTNET.NAME and ACTIVATE_STAGE0_PROJECTION True."
+            f"{config_file} does not describe the authors' network; give a config with one of "
+            "tf_efficientnet_b0 to b7 as MODEL.EFFICIENTNET.NAME."
         )
     names = CLASSIFIERS if reverse else [official_name(name) for name in CLASSIFIERS]
     for name in names:
         if name not in state:
-            raise InputError(f"{name} is missing: this is no checkpoint of that EfficientPS.")
-    classes, detector_classes = (len(state[name]) for name in names)
-    things = detector_classes - 1
+            expected = "this project" if reverse else "the authors' code"
+            raise InputError(
+                f"{name} is missing, so this is no checkpoint of {expected}; --reverse is for "
+                "checkpoints of this project, and only for them."
+            )
+    classes, things = (state[name].shape[:1].numel() for name in names)
+    things -= 1  # without background
+    if not 0 < things < classes:
+        raise InputError(
+            f"{names[0]} has {classes} rows and {names[1]} {things + 1}, which is no number of all "
+            "classes and of things with background."
+        )
+    print(f"{classes} classes, {things} of them things.")
     overrides = ["MODEL.EFFICIENTNET.WEIGHTS", ""]
     overrides += ["MODEL.SEM_SEG_HEAD.NUM_CLASSES", classes, "MODEL.ROI_HEADS.NUM_CLASSES", things]
     overrides += ["MODEL.EFFICIENTPS.THING_CLASS_IDS", list(range(classes - things, classes))]
@@ -59,7 +68,7 @@ def print_report(changes: list[Change], reverse: bool) -> None:
     """One line for modules whose names differ in numbers only and that changed alike."""
 
     def module(name: str) -> str:
-        return re.sub(r"\.\d+", ".*", name).rpartition(".")[0]
+        return re.sub(r"(\.|fcn)\d+", r"\1*", name).rpartition(".")[0]
 
     groups = Counter((module(c.official_name), module(c.name), c.how) for c in changes)
     rows = [[there, here, count, how or "as it is"] for (there, here, how), count in groups.items()]
@@ -68,8 +77,8 @@ def print_report(changes: list[Change], reverse: bool) -> None:
     print(f"\n{len(changes)} tensors: {len(changes) - changed} as they are, {changed} changed.")
     if reverse:
         print(
-            "Not exactly as in an original checkpoint: weights of norms lost their signs and at "
-            "most the last bit, background rows are zeros."
+            "Not exactly as in a checkpoint of the authors: weights of norms have no sign and are "
+            "rounded as |weight| + eps was, background rows are zeros."
         )
 
 
@@ -90,16 +99,26 @@ def main(argv: list[str] | None = None) -> None:
         convert = to_official if args.reverse else from_official
         converted, changes = convert(state, model)
     except InputError as error:
-        sys.exit(f"Error: {args.input} was not converted: {error}")
+        sys.exit(f"Error: nothing was converted: {error}")
     print_report(changes, args.reverse)
     if other:
         print(f"Dropped besides the tensors: {', '.join(other)}.")
     content = {"meta": {}, "state_dict": converted} if args.reverse else {"model": converted}
-    partial = args.output.with_name(f"{args.output.name}.partial")
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(content, partial)
-    partial.replace(args.output)
+    save(content, args.output)
     print(f"Wrote {args.output}.")
+
+
+def save(content: dict, path: Path) -> None:
+    """Write the whole file or none."""
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(content, partial)
+        partial.replace(path)
+    except (OSError, RuntimeError) as error:
+        sys.exit(f"Error: {path} cannot be written ({error}); give another OUTPUT.")
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":
