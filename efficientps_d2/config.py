@@ -39,7 +39,7 @@ def add_efficientps_config(cfg: CN) -> None:
     cfg.MODEL.EFFICIENTPS.THING_CLASS_IDS = []
     # Norm and activation also between depthwise and pointwise convolution (authors' code).
     cfg.MODEL.EFFICIENTPS.INNER_NORM = False
-    # Memory format of convolutions: the same results, a third faster on the CPU.
+    # Memory format of convolutions: the same results; the configs for the CPU use it.
     cfg.MODEL.EFFICIENTPS.CHANNELS_LAST = False
 
     # The semantic loss averages over the hardest pixels of each "image" (paper) or of the whole
