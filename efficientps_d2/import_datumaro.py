@@ -7,7 +7,6 @@ from .errors import InputError
 from .import_painting import Classes
 from .import_regions import (
     Picture,
-    PlacedMask,
     Region,
     coco_runs,
     crop,
@@ -71,17 +70,26 @@ def _picture(item: dict, labels: list[str], source: Source, file: Path, place: s
             f"{place} names the picture {path or item['id']!r}, which is not in "
             f"{source.root / images}; export with images, or put it there."
         )
-    size = image.get("size")
-    if size is not None:
-        size = read_size(*(size if isinstance(size, list) and len(size) == 2 else (0, 0)), place)
     annotations = item.get("annotations", [])
     if not isinstance(annotations, list) or not all(isinstance(a, dict) for a in annotations):
         raise InputError(f"{place} has damaged annotations; export it again.")
+    sizes = {_size(a.get("rle"), place) for a in annotations if a.get("type") == "mask"}
+    if image.get("size") is not None:
+        sizes.add(_size(image, place))
+    if len(sizes) > 1:
+        raise InputError(f"{place} has masks of another size than its image; export it again.")
     try:
         ordered = sorted(annotations, key=lambda a: a.get("z_order", 0))
     except TypeError as error:
         raise InputError(f"{place} has a z_order that is no number; export it again.") from error
+    size = next(iter(sizes), None)
     return Picture(found, size, _regions(ordered, labels, source, file, place), file)
+
+
+def _size(owner, place: str) -> tuple[int, int]:
+    """ "size", (height, width), of an image or a mask."""
+    size = owner.get("size") if isinstance(owner, dict) else None
+    return read_size(*(size if isinstance(size, list) and len(size) == 2 else (0, 0)), place)
 
 
 def _regions(
@@ -115,13 +123,9 @@ def _regions(
 def _shape(annotation: dict, place: str):
     kind, values = annotation.get("type"), annotation.get("points")
     if kind == "mask":
-        rle = annotation.get("rle")
-        rle = rle if isinstance(rle, dict) else {}
-        size = rle.get("size")
-        size = read_size(*(size if isinstance(size, list) and len(size) == 2 else (0, 0)), place)
-        runs = rle.get("counts")
+        runs = annotation["rle"].get("counts")
         runs = coco_runs(runs, place) if isinstance(runs, str) else runs
-        return PlacedMask(*crop(runs_to_mask(runs, size, "F", place)))
+        return crop(runs_to_mask(runs, _size(annotation["rle"], place), "F", place))
     if kind == "bbox":
         box = annotation.get("bbox")
         values = values if box is None else box

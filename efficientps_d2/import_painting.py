@@ -73,8 +73,8 @@ def paint(
     for count, region in enumerate(picture.regions):
         if count == MAX_REGIONS:
             raise InputError(
-                f"{picture.origin} has more than {MAX_REGIONS} regions in one picture; remove what a "
-                "tool made by mistake."
+                f"{picture.origin} has more than {MAX_REGIONS} regions in one picture; remove "
+                "what a tool made by mistake."
             )
         name, is_group = classes.find(region.label)
         if name is None:

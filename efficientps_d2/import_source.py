@@ -15,7 +15,7 @@ from xml.etree.ElementTree import Element, ParseError
 
 import defusedxml.ElementTree
 from defusedxml import DefusedXmlException
-from PIL import Image
+from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from .errors import InputError
@@ -23,6 +23,7 @@ from .errors import InputError
 # Formats that only hold pixels; others, such as EPS, would start programs.
 IMAGE_FORMATS = ("JPEG", "MPO", "PNG", "BMP", "TIFF", "WEBP", "PPM", "GIF")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".gif")
+ORIENTATION = 0x0112  # EXIF tag
 # What Pillow raises for damaged files.
 DAMAGED = (
     OSError,
@@ -59,11 +60,8 @@ class Source:
             raise InputError(f"{self.root} is a file; give the folder that it lies in.")
         if not self.root.is_dir():
             raise InputError(f"{self.root} does not exist; give the folder of the annotations.")
-        self.files = sorted(
-            Path(folder, name).relative_to(self.root)
-            for folder, _, names in os.walk(self.root)
-            for name in names
-        )
+        found = [Path(folder, name) for folder, _, names in os.walk(self.root) for name in names]
+        self.files = sorted(file.relative_to(self.root) for file in found if file.is_file())
         self.by_name = defaultdict(list)
         for file in self.files:
             self.by_name[file.name].append(file)
@@ -76,16 +74,17 @@ class Source:
         """The file at ``path`` below the first of ``folders`` that has it, or None.
 
         Args:
-            path: as an annotation tool wrote it; backslashes separate folders, too.
+            path: a text as an annotation tool wrote it, where backslashes separate folders, too,
+                or the path of a file that is known.
             folders: relative to ``root``; ``root`` itself if none is given.
 
         Raises:
             InputError: if the path is absolute, or leads out of ``root``, by ``..`` or by a link.
         """
-        windows = PureWindowsPath(path)
+        path = path if isinstance(path, Path) else PureWindowsPath(path)
         for folder in folders or (Path(),):
-            inside = os.path.normpath(os.path.join(folder, *windows.parts))
-            if windows.drive or windows.root or inside.split(os.sep)[0] == os.pardir:
+            inside = os.path.normpath(os.path.join(folder, *path.parts))
+            if path.drive or path.root or inside.split(os.sep)[0] == os.pardir:
                 raise InputError(
                     f"The annotations name {str(path)!r}, which is not inside {self.root}; put the "
                     "file there and name it relative to the annotations."
@@ -94,7 +93,7 @@ class Source:
             if os.path.isfile(file):
                 if not file.resolve().is_relative_to(self.root.resolve()):
                     raise InputError(
-                        f"{file} is a link that leads out of {self.root}; put the file itself there."
+                        f"{file} is a link out of {self.root}; put the file itself there."
                     )
                 return file
         return None
@@ -102,7 +101,7 @@ class Source:
     def find_image(self, stem: str | Path, *folders: Path) -> Path | None:
         """As :meth:`find`, for a name without suffix."""
         for suffix in itertools.chain(IMAGE_SUFFIXES, map(str.upper, IMAGE_SUFFIXES)):
-            if image := self.find(f"{stem}{suffix}", *folders):
+            if image := self.find(type(stem)(f"{stem}{suffix}"), *folders):
                 return image
         return None
 
@@ -193,7 +192,7 @@ def load_xml(file: Path) -> Element:
 
 
 def load_image(file: Path | BytesIO, name: str | Path, formats=IMAGE_FORMATS) -> Image.Image:
-    """A fully decoded image, as it is stored.
+    """A fully decoded image, as it is stored, with its ``format``.
 
     Args:
         file: what is read.
@@ -210,3 +209,17 @@ def load_image(file: Path | BytesIO, name: str | Path, formats=IMAGE_FORMATS) ->
             f"{name} cannot be read as an image ({reason}); repair it or remove it with its "
             "annotation."
         ) from error
+
+
+def load_upright(file: Path) -> tuple[Image.Image, str | None]:
+    """An image of 8 bits as annotation tools show it, and its format if that turned it."""
+    image = load_image(file, file)
+    if image.mode[0] in "IF":
+        raise InputError(f"{file} has more than 8 bits per pixel; convert it to 8-bit RGB.")
+    try:
+        orientation = image.getexif().get(ORIENTATION, 1)
+    except DAMAGED:  # viewers ignore damaged tags, too
+        orientation = 1
+    if orientation not in range(2, 9):
+        return image, None
+    return ImageOps.exif_transpose(image), "JPEG" if image.format == "MPO" else image.format

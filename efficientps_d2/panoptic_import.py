@@ -11,14 +11,12 @@ from pathlib import Path
 import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from panopticapi.utils import id2rgb, rgb2id
-from PIL import Image, ImageOps
+from PIL import Image
 
 from .errors import InputError
 from .import_painting import Classes, paint
 from .import_regions import Picture
-from .import_source import DAMAGED, Source, load_image
-
-_ORIENTATION = 0x0112  # EXIF tag
+from .import_source import Source, load_upright
 
 
 @dataclass
@@ -138,8 +136,13 @@ def _write_pictures(
                 f"{picture.origin}; remove one."
             )
         origins[picture.image] = picture.origin
-        image, turned = _load_upright(picture)
+        image, turned = load_upright(picture.image)
         size = image.height, image.width
+        if picture.size not in (None, size):
+            raise InputError(
+                f"{picture.image} is {size[1]} x {size[0]} pixels, but {picture.origin} tells "
+                f"{picture.size[1]} x {picture.size[0]}; put the picture there that was annotated."
+            )
         ids, segments = paint(picture, size, classes, source, summary.ignored)
         if not segments:
             source.warn("pictures without any region of a class were left out", picture.origin)
@@ -165,30 +168,6 @@ def _write_pictures(
             f"labels are {', '.join(sorted(summary.ignored)) or 'none'}."
         )
     return entries
-
-
-def _load_upright(picture: Picture) -> tuple[Image.Image, str | None]:
-    """The image as annotation tools show it, and its format if it had to be turned for that."""
-    image = load_image(picture.image, picture.image)
-    if image.mode[0] in "IF":
-        raise InputError(
-            f"{picture.image} has more than 8 bits per pixel; convert it to 8-bit RGB."
-        )
-    try:
-        orientation = image.getexif().get(_ORIENTATION, 1)
-    except DAMAGED:  # viewers ignore damaged tags, too
-        orientation = 1
-    turned = None
-    if orientation in range(2, 9):
-        turned = "JPEG" if image.format == "MPO" else image.format
-        image = ImageOps.exif_transpose(image)
-    if picture.size not in (None, (image.height, image.width)):
-        height, width = picture.size
-        raise InputError(
-            f"{picture.image} is {image.width} x {image.height} pixels, but {picture.origin} tells "
-            f"{width} x {height}; put the picture there that was annotated."
-        )
-    return image, turned
 
 
 def _free_stem(image: Path, stems: set[str]) -> str:

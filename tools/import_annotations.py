@@ -2,9 +2,10 @@
 
 python tools/import_annotations.py labelme SOURCE datasets/mine --things car,person --stuff road,sky
 
-SOURCE is the unpacked folder of annotations and pictures: labelme's JSON files, or what CVAT exports
-as "CVAT for images 1.1" (cvat), "Datumaro 1.0" (datumaro), "Segmentation mask 1.1" (voc-mask) or
-"Cityscapes 1.0" (cityscapes, as the data set itself). Labels in neither list are ignored.
+SOURCE is the unpacked folder of annotations and pictures: labelme's JSON files, or what CVAT
+exports as "CVAT for images 1.1" (cvat), "Datumaro 1.0" (datumaro), "Segmentation mask 1.1"
+(voc-mask) or "Cityscapes 1.0" (cityscapes, as the data set itself). Labels in neither list are
+ignored.
 """
 
 import argparse
