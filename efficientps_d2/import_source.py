@@ -21,7 +21,7 @@ from tqdm import tqdm
 from .errors import InputError
 
 # Formats that only hold pixels; others, such as EPS, would start programs.
-IMAGE_FORMATS = ("JPEG", "MPO", "PNG", "BMP", "TIFF", "WEBP", "PPM", "GIF")
+IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "PPM", "GIF", "WEBP")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".gif")
 ORIENTATION = 0x0112  # EXIF tag
 # What Pillow raises for damaged files.

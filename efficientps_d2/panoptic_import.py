@@ -64,7 +64,7 @@ def import_annotations(
         raise InputError(f"--split is {split}; give a part of the pictures, above 0 and up to 1.")
     folder, dest = Source(source), Path(dest)
     _check_destination(folder.root, dest, overwrite)
-    partial = dest.with_name(f"{dest.name}.partial")
+    partial = _beside(dest, "partial")
     summary = ImportSummary(warnings=folder.warnings)
     try:
         shutil.rmtree(partial, ignore_errors=True)
@@ -83,11 +83,12 @@ def import_annotations(
 
 
 def _check_destination(source: Path, dest: Path, overwrite: bool) -> None:
-    inner, outer = dest.resolve(), source.resolve()
-    if inner.is_relative_to(outer) or outer.is_relative_to(inner):
-        raise InputError(f"{dest} and {source} lie in each other; give a folder outside.")
     if dest.name in ("", ".."):
         raise InputError(f"{dest} has no name to call the data set after; give DEST a name.")
+    inner, outer = dest.resolve(), source.resolve()
+    for replaced in (inner, _beside(inner, "partial"), _beside(inner, "old")):
+        if replaced.is_relative_to(outer) or outer.is_relative_to(replaced):
+            raise InputError(f"{dest} and {source} are in each other's way; give another folder.")
     if dest.exists():
         if not overwrite:
             raise InputError(f"{dest} exists already; give another folder or --overwrite.")
@@ -103,6 +104,10 @@ def _check_destination(source: Path, dest: Path, overwrite: bool) -> None:
                 raise InputError(f'"{name}" is another data set; give DEST another last name.')
 
 
+def _beside(dest: Path, suffix: str) -> Path:
+    return dest.with_name(f"{dest.name}.{suffix}")
+
+
 def _is_imported(folder: Path) -> bool:
     """Whether a folder holds nothing but splits that an import wrote."""
     return folder.is_dir() and all(
@@ -115,7 +120,7 @@ def _is_imported(folder: Path) -> bool:
 
 def _replace(dest: Path, partial: Path) -> None:
     """Put the finished folder in the place of the old one, if any."""
-    old = dest.with_name(f"{dest.name}.old")
+    old = _beside(dest, "old")
     if dest.exists():
         dest.rename(old)
     partial.rename(dest)
@@ -183,8 +188,8 @@ def _free_stem(image: Path, stems: set[str]) -> str:
 
 def _check_truth(file: Path, segments: list[dict], classes: Classes) -> None:
     """Read a panoptic PNG back: its pixels must be what the segments say."""
-    ids, counts = np.unique(rgb2id(np.asarray(Image.open(file))), return_counts=True)
-    areas = {int(i): int(n) for i, n in zip(ids, counts, strict=True) if i != 0}
+    counts = np.bincount(rgb2id(np.asarray(Image.open(file))).ravel())
+    areas = {int(i): int(counts[i]) for i in np.flatnonzero(counts) if i != 0}
     stuff = [s["category_id"] for s in segments if s["category_id"] > len(classes.things)]
     told = {s["id"]: s["area"] for s in segments}
     if told != areas or len(told) < len(segments) or len(set(stuff)) < len(stuff):
