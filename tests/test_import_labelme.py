@@ -74,6 +74,19 @@ def test_circle_is_centre_and_rim(tmp_path):
     assert (truth.objects("car")[0] == (np.hypot(xs - 8, ys - 6) < 13**0.5)).all()
 
 
+def test_shapes_are_cut_at_the_picture(tmp_path):
+    shapes = [
+        labelme_shape("car", rectangle(-50, -3, 4, 5)),
+        labelme_shape("road", [[10, 8], [900, 900]], "rectangle"),
+        labelme_shape("person", [[-100, 6], [-100 + 104.2, 6]], "circle"),
+    ]
+    write_labelme(tmp_path / "source", shapes)
+    truth = import_all("labelme", tmp_path / "source")["a"]
+    assert (truth.objects("road")[0] == box(10, 8, 16, 12)).all()
+    assert (truth.objects("person")[0] == box(0, 0, 4, 12)).all()
+    assert not truth.objects("car"), "covered"
+
+
 def test_mask_shape_lies_in_its_box(tmp_path):
     """Both corners are pixels of the mask, and what leaves the picture is cut off."""
     mask = np.array([[1, 0, 1], [0, 1, 0]], dtype=bool)

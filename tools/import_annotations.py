@@ -61,7 +61,7 @@ def print_next_commands(dest: Path, splits: list[str]) -> None:
     root = os.path.expanduser(os.getenv("DETECTRON2_DATASETS", "datasets"))
     elsewhere = dest.parent.resolve() != Path(root).resolve()
     datasets = f"DETECTRON2_DATASETS={shlex.quote(str(dest.parent))} " if elsewhere else ""
-    train, test = (shlex.quote(str((f"{dest.name}_{s}",))) for s in (splits[0], splits[-1]))
+    train, test = (shlex.quote(f'("{dest.name}_{s}",)') for s in (splits[0], splits[-1]))
     print(f"\nWrote {dest}. Look at it, then train:\n")
     print(f"python tools/check_dataset.py {shlex.quote(str(dest / 'train'))}")
     print(f"{datasets}python train_net.py --config-file configs/efficientps_custom.yaml \\")
