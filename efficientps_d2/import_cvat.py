@@ -10,6 +10,7 @@ from .import_regions import (
     Picture,
     PlacedMask,
     Region,
+    check_count,
     ellipse,
     read_points,
     read_size,
@@ -50,6 +51,7 @@ def _picture(image: Element, source: Source, file: Path) -> Picture:
             "it there."
         )
     size = read_size(image.get("height"), image.get("width"), place)
+    check_count(image, place)
     # "tag" labels a whole picture.
     shapes = [shape for shape in image if shape.tag != "tag"]
     ordered = sorted(shapes, key=lambda shape: _number(shape, "z_order", place, "0"))

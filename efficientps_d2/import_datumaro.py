@@ -8,6 +8,7 @@ from .import_painting import Classes
 from .import_regions import (
     Picture,
     Region,
+    check_count,
     coco_runs,
     crop,
     ellipse,
@@ -73,6 +74,7 @@ def _picture(item: dict, labels: list[str], source: Source, file: Path, place: s
     annotations = item.get("annotations", [])
     if not isinstance(annotations, list) or not all(isinstance(a, dict) for a in annotations):
         raise InputError(f"{place} has damaged annotations; export it again.")
+    check_count(annotations, place)
     sizes = {_size(a.get("rle"), place) for a in annotations if a.get("type") == "mask"}
     if image.get("size") is not None:
         sizes.add(_size(image, place))

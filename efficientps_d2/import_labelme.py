@@ -14,6 +14,7 @@ from .import_regions import (
     Picture,
     PlacedMask,
     Region,
+    check_count,
     ellipse,
     read_points,
     read_size,
@@ -37,6 +38,7 @@ def read_labelme(source: Source, classes: Classes) -> Iterator[Picture]:
             source.warn('JSON files without a list "shapes" were left out', file)
             continue
         found = True
+        check_count(content["shapes"], str(file))
         height, width = content.get("imageHeight"), content.get("imageWidth")
         size = None if height is None or width is None else read_size(height, width, str(file))
         yield Picture(

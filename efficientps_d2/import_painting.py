@@ -11,8 +11,6 @@ from .import_regions import Picture, Region, raster
 from .import_source import Source
 from .panoptic_json import IGNORE_LABEL
 
-MAX_REGIONS = 100_000  # of one picture
-
 
 class Classes:
     """The classes of a data set; category ids count from 1, things first.
@@ -71,11 +69,6 @@ def paint(
     numbers: dict[tuple, int] = {}
     boxes: dict[int, list[int]] = {}  # around all that was painted: left, top, right, bottom
     for count, region in enumerate(picture.regions):
-        if count == MAX_REGIONS:
-            raise InputError(
-                f"{picture.origin} has more than {MAX_REGIONS} regions in one picture; remove "
-                "what a tool made by mistake."
-            )
         name, is_group = classes.find(region.label)
         if name is None:
             ignored[region.label.strip() or "(no label)"] += 1

@@ -1,6 +1,6 @@
 """What importers hand over: pictures with labelled regions, as outlines or masks."""
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from .errors import InputError
 MAX_COORDINATE = 1e6
 MAX_LENGTH = 4e6
 MAX_PIXELS = 1 << 28
+MAX_SHAPES = 100_000  # of one picture
 
 
 class PlacedMask(NamedTuple):
@@ -68,6 +69,14 @@ def read_size(height, width, place: str) -> tuple[int, int]:
     if min(size) <= 0 or size[0] * size[1] > MAX_PIXELS:
         raise InputError(f"{place} has the size {width!r} x {height!r}; repair it or remove it.")
     return size
+
+
+def check_count(shapes: Sized, place: str) -> None:
+    if len(shapes) > MAX_SHAPES:
+        raise InputError(
+            f"{place} has {len(shapes)} shapes in one picture, more than {MAX_SHAPES}; remove what "
+            "a tool made by mistake."
+        )
 
 
 def read_points(pairs, place: str) -> np.ndarray:

@@ -81,10 +81,10 @@ class Source:
         Raises:
             InputError: if the path is absolute, or leads out of ``root``, by ``..`` or by a link.
         """
-        path = path if isinstance(path, Path) else PureWindowsPath(path)
+        parts = path if isinstance(path, Path) else PureWindowsPath(path)
         for folder in folders or (Path(),):
-            inside = os.path.normpath(os.path.join(folder, *path.parts))
-            if path.drive or path.root or inside.split(os.sep)[0] == os.pardir:
+            inside = os.path.normpath(os.path.join(folder, *parts.parts))
+            if parts.drive or parts.root or inside.split(os.sep)[0] == os.pardir:
                 raise InputError(
                     f"The annotations name {str(path)!r}, which is not inside {self.root}; put the "
                     "file there and name it relative to the annotations."

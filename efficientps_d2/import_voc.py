@@ -8,7 +8,7 @@ from panopticapi.utils import rgb2id
 
 from .errors import InputError
 from .import_painting import Classes
-from .import_regions import Picture, Region, crop
+from .import_regions import Picture, Region, check_count, crop
 from .import_source import Source, load_image, load_text
 
 BACKGROUND = 0  # black, in both maps
@@ -102,7 +102,9 @@ def _regions(
         )
     rest = class_map.copy()
     things = []
-    for color in np.unique(object_map).tolist():
+    objects = np.unique(object_map).tolist()
+    check_count(objects, str(file))  # a photo has as many colours as pixels
+    for color in objects:
         mask = object_map == color
         if color in (BACKGROUND, BORDER):
             continue

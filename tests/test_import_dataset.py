@@ -1,12 +1,7 @@
 """The imported folder: loads and trains, is complete or absent, and splits as told."""
 
 import contextlib
-import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -17,18 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from import_sources import (
     SIZE,
-    TOOL,
+    import_annotations,
     labelme_shape,
     read_split,
     rectangle,
     run,
-    write_image,
     write_labelme,
 )
 from pycocotools import mask as coco_mask
 
 from efficientps_d2 import PanopticDatasetMapper, register_dataset_folders
 from efficientps_d2.classes import class_table
+from efficientps_d2.import_labelme import read_labelme
 
 ROAD = labelme_shape("road", rectangle(0, 6, 16, 12))
 CAR = labelme_shape("car", rectangle(2, 2, 6, 8))
@@ -85,8 +80,8 @@ def test_imported_folder_is_a_data_set(tmp_path, capsys):
     assert [f"DETECTRON2_DATASETS={tmp_path}", "python", "train_net.py", "--config-file"] in [
         row[:4] for row in rows
     ]
-    train, val = """'("imported_train",)' '("imported_val",)'""".split()
-    assert rows[-1] == ["DATASETS.TRAIN", train, "DATASETS.TEST", val]
+    names = [f"""'("imported_{split}",)'""" for split in ("train", "val")]
+    assert rows[-1] == ["DATASETS.TRAIN", names[0], "DATASETS.TEST", names[1]]
 
 
 COORDINATES = st.integers(-8, 24).map(float) | st.floats(-8, 24, allow_nan=False, width=32)
@@ -258,23 +253,18 @@ def test_impossible_splits(tmp_path, split):
         run("labelme", source, tmp_path / "mine", "--split", split)
 
 
-def test_interrupt_leaves_nothing(tmp_path):
-    """The command itself, stopped by Ctrl-C while it writes."""
-    source = tmp_path / "source"
-    write_image(source / "a.png", (600, 800))
-    content = write_labelme(source, [ROAD], name="a.png", size=(600, 800)).read_text()
-    for i in range(400):
-        os.link(source / "a.png", source / f"b{i}.png")
-        (source / f"b{i}.json").write_text(content.replace("a.png", f"b{i}.png"))
-    command = [sys.executable, TOOL, "labelme", source, tmp_path / "mine"]
-    command += ["--things", "car", "--stuff", "road"]
-    environment = {**os.environ, "PYTHONPATH": str(TOOL.parent.parent)}
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-    written = tmp_path / "mine.partial" / "all" / "panoptic"
-    while process.poll() is None and not (written.exists() and any(written.iterdir())):
-        pass
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 1 and "Error: stopped" in errors and "Traceback" not in errors
-    assert [f.name for f in tmp_path.iterdir()] == ["source"]
-    assert json.loads((source / "a.json").read_text())
+def test_interrupt_leaves_nothing(tmp_path, monkeypatch):
+    source = write_many(tmp_path / "source", 3)
+    during = []
+
+    def interrupted(source, classes):
+        pictures = read_labelme(source, classes)
+        yield next(pictures)
+        yield next(pictures)
+        during.extend(f.name for f in tmp_path.rglob("*.png"))
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(import_annotations.READERS, "labelme", interrupted)
+    with pytest.raises(SystemExit, match="Error: stopped; .*mine is as it was"):
+        run("labelme", source, tmp_path / "mine")
+    assert during and [f.name for f in tmp_path.iterdir()] == ["source"]
