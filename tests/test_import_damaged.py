@@ -172,9 +172,7 @@ def zip_in_folder(source):
 
 def many_shapes(source):
     file = write_labelme(source, [ROAD])
-    shape = '{"label": "car", "points": [[1, 1], [3, 1], [3, 3]]}'
-    text = file.read_text().replace('"shapes": [', '"shapes": [' + f"{shape}, " * 1_000_000, 1)
-    file.write_text(text)
+    file.write_text(file.read_text().replace('"shapes": [', '"shapes": [' + "{}, " * 1_000_000, 1))
 
 
 BOMB = (
