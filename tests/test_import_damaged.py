@@ -251,6 +251,11 @@ REFUSED = {
     ),
     "zero byte in path": ("labelme", labelme(imagePath="a\0.jpg"), "put it there"),
     "endless path": ("labelme", labelme(imagePath="a/" * 5000), "put it there"),
+    "two pictures of that name": (
+        "labelme",
+        lambda s: (write_image(s / "b" / "x.jpg"), labelme(name="c/x.jpg", imagePath="x/x.jpg")(s)),
+        "x/x.jpg, which is not in",
+    ),
     "link outside": ("labelme", link_outside, "is a link out of"),
     "two annotations of a picture": ("labelme", two_jsons, "annotated twice, in a.json and in b.j"),
     "image twice, cvat": ("cvat", edit("cvat", "*.xml", repeat_cvat_image), "annotated twice"),
@@ -283,6 +288,12 @@ REFUSED = {
     "infinite circle": ("labelme", polygon([[3, 3], [3, -INF]], shape_type="circle"), "not pairs"),
     "huge number": ("labelme", polygon([[1, 1], [10**400, 5], [1, 5]]), "not pairs of numbers"),
     "far away": ("labelme", polygon([[1, 1], [1e9, 5], [1, 5]]), "reaches far out of any picture"),
+    "endless outline": ("labelme", polygon([[0, 0], [9e5, 0]] * 3), "reaches far out of any"),
+    "CVAT mask far away": (
+        "cvat",
+        cvat('<mask label="car" rle="0,8" left="1e300" top="0" width="4" height="2"/>'),
+        "reaches far out of any picture",
+    ),
     "huge circle": (
         "labelme",
         polygon([[3, 3], [9e5, 9e5]], shape_type="circle"),
