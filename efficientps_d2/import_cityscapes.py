@@ -77,4 +77,4 @@ def _regions(ids: np.ndarray, labels: dict[int, str], file: Path) -> Iterator[Re
                 f"{file} has the label id {label}, which is not in the table of labels; export it "
                 "with label_colors.txt."
             )
-        yield Region(labels[label], crop(ids == id_), group=id_, crowd=id_ < 1000)
+        yield Region(labels[label], crop(ids == id_), crowd=id_ < 1000)

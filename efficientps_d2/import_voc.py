@@ -113,7 +113,7 @@ def _regions(
         name, _ = classes.find(label)
         if name in classes.things:
             rest[mask] = BACKGROUND
-            things.append(Region(label, crop(mask), group=color))
+            things.append(Region(label, crop(mask)))
     for color in sorted(set(np.unique(rest).tolist()) - {BACKGROUND, BORDER}):
         label = labels[color]
         name, _ = classes.find(label)

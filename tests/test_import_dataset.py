@@ -195,6 +195,7 @@ def test_overwrite_replaces_only_imports(tmp_path):
     write_many(source, 3)
     run("labelme", source, dest, "--overwrite", "--split", "1")
     assert not (dest / "val").exists() and len(read_split(dest / "train")) == 3
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["mine", "source"]
     (dest / "train" / "notes.txt").write_text("precious")
     with pytest.raises(SystemExit, match="holds more than an imported data set"):
         run("labelme", source, dest, "--overwrite")

@@ -22,7 +22,7 @@ def voc_maps():
 
 
 @pytest.mark.parametrize("palette", [True, False])
-def test_voc_colours_with_and_without_palette(tmp_path, voc_maps, palette):
+def test_voc_colours_with_and_without_palette(tmp_path, voc_maps, palette, capsys):
     classes, objects = voc_maps
     classes[9, 2:12] = BORDER
     write_voc(tmp_path / "source", classes, objects, palette)
@@ -32,6 +32,7 @@ def test_voc_colours_with_and_without_palette(tmp_path, voc_maps, palette):
     assert len(truth.objects("sky")) == 1
     first, second = truth.objects("car")
     assert (first == box(2, 5, 6, 9)).all() and (second == box(8, 5, 12, 9)).all()
+    assert "Warning: pixels" not in capsys.readouterr().out
 
 
 def test_voc_object_is_what_most_of_it_is(tmp_path, voc_maps):
