@@ -1,0 +1,80 @@
+"""Importer for the layout of Cityscapes, as the data set and CVAT's "Cityscapes 1.0" have it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from cityscapesscripts.helpers.labels import labels as cityscapes_labels
+
+from .errors import InputError
+from .import_painting import Classes
+from .import_regions import Picture, Region, crop
+from .import_source import Source, load_image, load_text
+
+TRUTH = "_gtFine_instanceIds.png"
+
+
+def read_cityscapes(source: Source, classes: Classes) -> Iterator[Picture]:
+    """One picture for each ``*_gtFine_instanceIds.png`` in gtFine, with that in leftImg8bit.
+
+    Labels follow label_colors.txt if there is one, otherwise they are those of Cityscapes.
+
+    Raises:
+        InputError: if there is no such file, or one is damaged, has an unknown label or no picture.
+    """
+    files = [f for f in source.files if f.name.endswith(TRUTH)]
+    if not files:
+        raise source.nothing_found(f"*{TRUTH}")
+    labels = _read_labels(source)
+    for file in source.progress(files):
+        parts = file.parts
+        depth = parts.index("gtFine") if "gtFine" in parts else len(parts) - 1
+        above, below = Path(*parts[:depth]), Path(*parts[depth + 1 : -1])
+        folders = [above / images / below for images in ("leftImg8bit", "imgsFine/leftImg8bit")]
+        stem = file.name.removesuffix(TRUTH) + "_leftImg8bit"
+        image = source.find_image(stem, *folders, file.parent)
+        if not image:
+            raise InputError(
+                f"{file} has no picture {stem}.png in {source.root / folders[0]}; put it there."
+            )
+        ids = _read_ids(source.find(file))
+        yield Picture(image, ids.shape, _regions(ids, labels, file), file)
+
+
+def _read_labels(source: Source) -> dict[int, str]:
+    """The name of each label id."""
+    file = source.find("label_colors.txt") or source.find("label_color.txt")
+    if not file:
+        return {label.id: label.name for label in cityscapes_labels if label.id >= 0}
+    names, has_background = [], False
+    for line in load_text(file).splitlines():
+        words = line.split()
+        if not words or line.startswith("#"):
+            continue
+        has_color = len(words) > 3 and all(word.isdigit() for word in words[:3])
+        names.append(" ".join(words[3:] if has_color else words))
+        has_background |= words[:3] == ["0", "0", "0"] or names[-1] == "background"
+    if not names:
+        raise InputError(f"{file} lists no labels; write lines such as 128 0 0 car there.")
+    # Ids are line numbers; a background that is not listed has the first.
+    return dict(enumerate(names if has_background else ["background", *names]))
+
+
+def _read_ids(file: Path) -> np.ndarray:
+    """(H, W) int32 from a grey PNG of 8 or 16 bits."""
+    image = load_image(file, file, ("PNG",))
+    if image.mode != "L" and image.mode[0] != "I":
+        raise InputError(f"{file} is not a grey PNG of instance ids; export it again.")
+    return np.asarray(image).astype(np.int32)
+
+
+def _regions(ids: np.ndarray, labels: dict[int, str], file: Path) -> Iterator[Region]:
+    """Objects have the id label * 1000 + number; stuff and groups have their bare label."""
+    for id_ in np.unique(ids).tolist():
+        label = id_ // 1000 if id_ >= 1000 else id_
+        if label not in labels:
+            raise InputError(
+                f"{file} has the label id {label}, which is not in the table of labels; export it "
+                "with label_colors.txt."
+            )
+        yield Region(labels[label], crop(ids == id_), crowd=id_ < 1000)

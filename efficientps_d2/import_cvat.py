@@ -1,0 +1,104 @@
+"""Importer for CVAT's "CVAT for images 1.1": annotations.xml beside images/."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree.ElementTree import Element
+
+from .errors import InputError
+from .import_painting import Classes
+from .import_regions import (
+    Picture,
+    PlacedMask,
+    Region,
+    check_count,
+    ellipse,
+    read_points,
+    read_size,
+    rectangle,
+    runs_to_mask,
+)
+from .import_source import Source, load_xml
+
+
+def read_cvat(source: Source, classes: Classes) -> Iterator[Picture]:
+    """The pictures of all XML files whose root is "annotations", in their order.
+
+    Raises:
+        InputError: if there is no such file, or one is damaged, of a video, or names a picture
+            that is not there.
+    """
+    found = False
+    for file in source.with_suffix(".xml"):
+        root = load_xml(source.find(file))
+        if root.tag != "annotations":
+            continue
+        found = True
+        if root.find("track") is not None:
+            raise InputError(f'{file} is of a video; export it as "CVAT for images 1.1".')
+        for image in source.progress(root.findall("image")):
+            yield _picture(image, source, file)
+    if not found:
+        raise source.nothing_found("annotations.xml of CVAT for images")
+
+
+def _picture(image: Element, source: Source, file: Path) -> Picture:
+    name, subset = image.get("name", ""), image.get("subset", "")
+    place = f"{file}, image {name!r},"
+    folders = [file.parent / "images", file.parent / "images" / subset, file.parent]
+    if not name or not (path := source.find(name, *folders)):
+        raise InputError(
+            f"{place} is not in {source.root / file.parent / 'images'}; export with images, or put "
+            "it there."
+        )
+    size = read_size(image.get("height"), image.get("width"), place)
+    check_count(image, place)
+    # "tag" labels a whole picture.
+    shapes = [shape for shape in image if shape.tag != "tag"]
+    ordered = sorted(shapes, key=lambda shape: _number(shape, "z_order", place, "0"))
+    return Picture(path, size, _regions(ordered, source, file, place), file)
+
+
+def _regions(shapes: list[Element], source: Source, file: Path, place: str) -> Iterator[Region]:
+    for shape in shapes:
+        outline = _shape(shape, place)
+        if outline is None:
+            source.warn(f'shapes of type "{shape.tag}" have no area and were left out', file)
+            continue
+        crowd = any(
+            a.get("name") == "is_crowd" and (a.text or "").strip().lower() in ("true", "1")
+            for a in shape.iter("attribute")
+        )
+        group = shape.get("group_id", "0")
+        yield Region(shape.get("label", ""), outline, None if group == "0" else group, crowd)
+
+
+def _shape(shape: Element, place: str):
+    def numbers(*names: str) -> list[float]:
+        return [_number(shape, name, place) for name in names]
+
+    if shape.tag == "polygon":
+        pairs = [pair.split(",") for pair in shape.get("points", "").split(";") if pair.strip()]
+        return read_points(pairs, place)
+    if shape.tag not in ("box", "ellipse", "mask"):
+        return None
+    degrees = _number(shape, "rotation", place, "0")
+    if shape.tag == "box":
+        xtl, ytl, xbr, ybr = numbers("xtl", "ytl", "xbr", "ybr")
+        return rectangle([(xtl, ytl), (xbr, ybr)], place, degrees)
+    if shape.tag == "ellipse":
+        cx, cy, rx, ry = numbers("cx", "cy", "rx", "ry")
+        return ellipse((cx, cy), (rx, ry), place, degrees)
+    size = read_size(shape.get("height"), shape.get("width"), f"{place} mask")
+    runs = shape.get("rle", "").split(",")
+    (left, top), *_ = read_points([numbers("left", "top")], place).astype(int).tolist()
+    # Runs go along rows here, unlike COCO's.
+    return PlacedMask(runs_to_mask(runs, size, "C", f"{place} mask"), left, top)
+
+
+def _number(shape: Element, name: str, place: str, default: str = "") -> float:
+    try:
+        return float(shape.get(name, default))
+    except ValueError as error:
+        raise InputError(
+            f'{place} has a {shape.tag} whose "{name}" is {shape.get(name)!r}; give a number.'
+        ) from error

@@ -1,0 +1,114 @@
+"""From the regions of a picture to a map of segment ids."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+import numpy as np
+from detectron2.utils.colormap import colormap
+
+from .errors import InputError
+from .import_regions import Picture, Region, raster
+from .import_source import Source
+from .panoptic_json import IGNORE_LABEL
+
+
+class Classes:
+    """The classes of a data set; category ids count from 1, things first.
+
+    Raises:
+        InputError: if there are no things, no stuff, too many classes, or one of them twice.
+    """
+
+    def __init__(self, things: Iterable[str], stuff: Iterable[str]):
+        self.things, self.stuff = list(things), list(stuff)
+        self.names = self.things + self.stuff
+        twice = [name for name, count in Counter(self.names).items() if count > 1]
+        if twice:
+            raise InputError(f'--things and --stuff list "{twice[0]}" twice; list it once.')
+        if not (self.things and self.stuff) or len(self.names) >= IGNORE_LABEL:
+            raise InputError(
+                f"--things and --stuff list {len(self.things)} and {len(self.stuff)} classes; give "
+                f"at least one of each and no more than {IGNORE_LABEL - 1} together."
+            )
+
+    def find(self, label: str) -> tuple[str | None, bool]:
+        """The class of a label and whether the label tells a group, as Cityscapes' "cargroup"."""
+        label = label.strip()
+        single = label.removesuffix("group")
+        if label not in self.names and single in self.things:
+            return single, True
+        return (label if label in self.names else None), False
+
+    def categories(self) -> list[dict]:
+        colors = colormap(rgb=True).astype(int).tolist()
+        return [
+            {
+                "id": i + 1,
+                "name": name,
+                "supercategory": name,
+                "isthing": int(name in self.things),
+                "color": colors[i % len(colors)],
+            }
+            for i, name in enumerate(self.names)
+        ]
+
+
+def paint(
+    picture: Picture, size: tuple[int, int], classes: Classes, source: Source, ignored: Counter
+) -> tuple[np.ndarray, list[dict]]:
+    """Paint the regions of a picture over each other.
+
+    Args:
+        size: (height, width).
+        ignored: counts the regions whose label is no class.
+
+    Returns:
+        (H, W) int32 segment ids, 0 for void, and the ``segments_info`` of COCO's panoptic format.
+    """
+    ids = np.zeros(size, dtype=np.int32)
+    numbers: dict[tuple, int] = {}
+    boxes: dict[int, list[int]] = {}  # around all that was painted: left, top, right, bottom
+    for count, region in enumerate(picture.regions):
+        name, is_group = classes.find(region.label)
+        if name is None:
+            ignored[region.label.strip() or "(no label)"] += 1
+            continue
+        mask, left, top = raster(region.shape, size)
+        if not mask.any():
+            source.warn("shapes that cover no pixel of their picture were left out", picture.origin)
+            continue
+        key = _segment_key(region, name, is_group, name in classes.things, count)
+        id_ = numbers.setdefault(key, len(numbers) + 1)
+        bottom, right = top + mask.shape[0], left + mask.shape[1]
+        ids[top:bottom, left:right][mask] = id_
+        x0, y0, x1, y1 = boxes.get(id_, (left, top, right, bottom))
+        boxes[id_] = [min(x0, left), min(y0, top), max(x1, right), max(y1, bottom)]
+    segments = []
+    for (name, kind, _), id_ in numbers.items():
+        x0, y0, x1, y1 = boxes[id_]
+        ys, xs = np.nonzero(ids[y0:y1, x0:x1] == id_)
+        if len(ys) == 0:
+            source.warn("objects that others cover completely were left out", picture.origin)
+            continue
+        x, y = x0 + int(xs.min()), y0 + int(ys.min())
+        segments.append(
+            {
+                "id": id_,
+                "category_id": classes.names.index(name) + 1,
+                "area": len(ys),
+                "bbox": [x, y, x0 + int(xs.max()) + 1 - x, y0 + int(ys.max()) + 1 - y],
+                "iscrowd": int(kind == "crowd"),
+            }
+        )
+    return ids, segments
+
+
+def _segment_key(region: Region, name: str, is_group: bool, is_thing: bool, count: int) -> tuple:
+    """Regions with the same key are one segment."""
+    if not is_thing:
+        return name, "stuff", None
+    if region.crowd or is_group:  # PQ knows one crowd segment per class and picture
+        return name, "crowd", None
+    if region.group is None:
+        return name, "single", count
+    return name, "group", region.group

@@ -1,0 +1,241 @@
+"""From pictures with regions to a data set folder in COCO's panoptic format."""
+
+import json
+import random
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from panopticapi.utils import id2rgb, rgb2id
+from PIL import Image
+
+from .errors import InputError
+from .import_painting import Classes, paint
+from .import_regions import Picture
+from .import_source import Source, load_upright
+
+
+@dataclass
+class ImportSummary:
+    """What an import wrote.
+
+    Attributes:
+        pictures: number of pictures of each split.
+        segments: number of segments of each (split, class).
+        ignored: number of regions of each label that is not a class.
+        warnings: for each message the places that it is about.
+    """
+
+    pictures: Counter = field(default_factory=Counter)
+    segments: Counter = field(default_factory=Counter)
+    ignored: Counter = field(default_factory=Counter)
+    warnings: dict[str, list[str]] = field(default_factory=dict)
+
+
+def import_annotations(
+    read: Callable[[Source, Classes], Iterator[Picture]],
+    source: str | Path,
+    dest: str | Path,
+    classes: Classes,
+    *,
+    split: float = 0.8,
+    seed: int = 0,
+    overwrite: bool = False,
+) -> ImportSummary:
+    """Write ``dest/{train,val}/{images,panoptic,panoptic.json}``, completely or not at all.
+
+    Args:
+        read: an importer, such as :func:`.import_labelme.read_labelme`.
+        source: folder of the annotations and pictures; nothing outside it is read.
+        dest: folder of the data set, which the data sets ``NAME_train`` and ``NAME_val`` are
+            called after; nothing else is written but a ``.partial`` beside it.
+        classes: other labels are ignored.
+        split: part of the pictures for training, chosen by ``seed``; 1 makes no ``val``.
+        overwrite: replace a data set that ``dest`` holds.
+
+    Raises:
+        InputError: for anything that is wrong in the annotations or arguments.
+    """
+    if not 0 < split <= 1:
+        raise InputError(f"--split is {split}; give a part of the pictures, above 0 and up to 1.")
+    folder, dest = Source(source), Path(dest)
+    _check_destination(folder.root, dest, overwrite)
+    partial = _beside(dest, "partial")
+    summary = ImportSummary(warnings=folder.warnings)
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        entries = _write_pictures(read(folder, classes), partial / "all", classes, folder, summary)
+        for name, chosen in _choose_split(entries, split, seed).items():
+            _write_split(partial, name, chosen, classes)
+            _count(summary, name, chosen, classes)
+        _warn_of_classes(entries, classes, folder)
+        shutil.rmtree(partial / "all")
+        _replace(dest, partial)
+    except OSError as error:
+        raise InputError(f"The import failed ({error}); check rights and free space.") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return summary
+
+
+def _check_destination(source: Path, dest: Path, overwrite: bool) -> None:
+    if dest.name in ("", ".."):
+        raise InputError(f"{dest} has no name to call the data set after; give DEST a name.")
+    inner, outer = dest.resolve(), source.resolve()
+    for replaced in (inner, _beside(inner, "partial"), _beside(inner, "old")):
+        if replaced.is_relative_to(outer) or outer.is_relative_to(replaced):
+            raise InputError(f"{dest} and {source} are in each other's way; give another folder.")
+    if dest.exists():
+        if not overwrite:
+            raise InputError(f"{dest} exists already; give another folder or --overwrite.")
+        if not _is_imported(dest):
+            raise InputError(
+                f"{dest} holds more than an imported data set; give another folder or remove it."
+            )
+    for split in ("train", "val"):
+        name = f"{dest.name}_{split}"
+        if name in DatasetCatalog.list():
+            used = MetadataCatalog.get(name).get("panoptic_json", "")
+            if Path(used).resolve() != inner / split / "panoptic.json":
+                raise InputError(f'"{name}" is another data set; give DEST another last name.')
+
+
+def _beside(dest: Path, suffix: str) -> Path:
+    return dest.with_name(f"{dest.name}.{suffix}")
+
+
+def _is_imported(folder: Path) -> bool:
+    """Whether a folder holds nothing but splits that an import wrote."""
+    return folder.is_dir() and all(
+        split.name in ("train", "val")
+        and split.is_dir()
+        and {f.name for f in split.iterdir()} == {"images", "panoptic", "panoptic.json"}
+        for split in folder.iterdir()
+    )
+
+
+def _replace(dest: Path, partial: Path) -> None:
+    """Put the finished folder in the place of the old one, if any."""
+    old = _beside(dest, "old")
+    if dest.exists():
+        dest.rename(old)
+    partial.rename(dest)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _write_pictures(
+    pictures: Iterable[Picture], folder: Path, classes: Classes, source: Source, summary
+) -> list[tuple[dict, dict]]:
+    """Write images and panoptic PNGs to ``folder``; return entries for "images", "annotations"."""
+    for name in ("images", "panoptic"):
+        (folder / name).mkdir(parents=True)
+    entries, stems, origins = [], set(), {}
+    for picture in pictures:
+        if picture.image in origins:
+            raise InputError(
+                f"{picture.image} is annotated twice, in {origins[picture.image]} and in "
+                f"{picture.origin}; remove one."
+            )
+        origins[picture.image] = picture.origin
+        image, turned = load_upright(picture.image)
+        size = image.height, image.width
+        if picture.size not in (None, size):
+            raise InputError(
+                f"{picture.image} is {size[1]} x {size[0]} pixels, but {picture.origin} tells "
+                f"{picture.size[1]} x {picture.size[0]}; put the picture there that was annotated."
+            )
+        ids, segments = paint(picture, size, classes, source, summary.ignored)
+        if not segments:
+            source.warn("pictures without any region of a class were left out", picture.origin)
+            continue
+        stem = _free_stem(picture.image.relative_to(source.root), stems)
+        file = folder / "images" / f"{stem}{picture.image.suffix}"
+        if turned:
+            image.save(file, format=turned, quality=95)
+        else:
+            shutil.copyfile(picture.image, file)
+        truth = folder / "panoptic" / f"{stem}.png"
+        Image.fromarray(id2rgb(ids)).save(truth)
+        _check_truth(truth, segments, classes)
+        entries.append(
+            (
+                {"id": stem, "file_name": file.name, "height": size[0], "width": size[1]},
+                {"image_id": stem, "file_name": truth.name, "segments_info": segments},
+            )
+        )
+    if not entries:
+        raise InputError(
+            f"{source.root} has no picture with a region of a class in --things or --stuff; its "
+            f"labels are {', '.join(sorted(summary.ignored)) or 'none'}."
+        )
+    return entries
+
+
+def _free_stem(image: Path, stems: set[str]) -> str:
+    """The stem of an image, prefixed with its folders if another picture has it."""
+    folders = "_".join([*image.parent.parts, image.stem])
+    with_suffix = f"{folders}_{image.suffix[1:]}"
+    candidates = [image.stem, folders, with_suffix]
+    candidates += [f"{with_suffix}_{i}" for i in range(2, len(stems) + 3)]
+    stem = next(c for c in candidates if c.casefold() not in stems)
+    stems.add(stem.casefold())
+    return stem
+
+
+def _check_truth(file: Path, segments: list[dict], classes: Classes) -> None:
+    """Read a panoptic PNG back: its pixels must be what the segments say."""
+    counts = np.bincount(rgb2id(np.asarray(Image.open(file))).ravel())
+    areas = {int(i): int(counts[i]) for i in np.flatnonzero(counts) if i != 0}
+    stuff = [s["category_id"] for s in segments if s["category_id"] > len(classes.things)]
+    told = {s["id"]: s["area"] for s in segments}
+    if told != areas or len(told) < len(segments) or len(set(stuff)) < len(stuff):
+        raise InputError(f"{file} does not hold what was written to it; check the disk.")
+
+
+def _choose_split(entries: list, split: float, seed: int) -> dict[str, list]:
+    """Shuffle and cut; both parts get a picture if there are two."""
+    order = list(range(len(entries)))
+    random.Random(seed).shuffle(order)
+    count = len(order)
+    if split < 1 and len(order) > 1:
+        count = min(max(round(split * len(order)), 1), len(order) - 1)
+    parts = {"train": sorted(order[:count]), "val": sorted(order[count:])}
+    return {name: [entries[i] for i in part] for name, part in parts.items() if part}
+
+
+def _write_split(partial: Path, name: str, entries: list, classes: Classes) -> None:
+    for kind, number in (("images", 0), ("panoptic", 1)):
+        (partial / name / kind).mkdir(parents=True)
+        for entry in entries:
+            file = Path(kind, entry[number]["file_name"])
+            (partial / "all" / file).rename(partial / name / file)
+    content = {
+        "images": [image for image, _ in entries],
+        "annotations": [annotation for _, annotation in entries],
+        "categories": classes.categories(),
+    }
+    (partial / name / "panoptic.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+def _count(summary: ImportSummary, split: str, entries: list, classes: Classes) -> None:
+    summary.pictures[split] = len(entries)
+    for _, entry in entries:
+        for segment in entry["segments_info"]:
+            summary.segments[split, classes.names[segment["category_id"] - 1]] += 1
+
+
+def _warn_of_classes(entries: list, classes: Classes, source: Source) -> None:
+    """Warn of classes that never occur, and of things that only occur as crowds."""
+    crowds = defaultdict(set)
+    for _, entry in entries:
+        for segment in entry["segments_info"]:
+            crowds[classes.names[segment["category_id"] - 1]].add(segment["iscrowd"])
+    for name in classes.names:
+        if not crowds[name]:
+            source.warn("classes in --things or --stuff occur nowhere", name)
+        elif crowds[name] == {1}:
+            source.warn("things occur only as crowds, so no object can be learned of them", name)

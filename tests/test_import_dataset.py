@@ -1,0 +1,271 @@
+"""The imported folder: loads and trains, is complete or absent, and splits as told."""
+
+import contextlib
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from import_sources import (
+    SIZE,
+    import_annotations,
+    labelme_shape,
+    read_split,
+    rectangle,
+    run,
+    write_labelme,
+)
+from pycocotools import mask as coco_mask
+
+from efficientps_d2 import PanopticDatasetMapper, register_dataset_folders
+from efficientps_d2.classes import class_table
+from efficientps_d2.import_labelme import read_labelme
+
+ROAD = labelme_shape("road", rectangle(0, 6, 16, 12))
+CAR = labelme_shape("car", rectangle(2, 2, 6, 8))
+
+
+def write_many(source: Path, count: int) -> Path:
+    for i in range(count):
+        write_labelme(source, [ROAD, CAR], name=f"p{i}.jpg")
+    return source
+
+
+def load(dest: Path, split: str) -> list[tuple[dict, dict]]:
+    """Each record and what the mapper makes of it, by the way of every data set folder."""
+    name = f"{dest.name}_{split}"
+    try:
+        assert name in register_dataset_folders(str(dest.parent))
+        MetadataCatalog.get(name).class_loader()
+        mapper = PanopticDatasetMapper(
+            augmentations=[],
+            image_format="RGB",
+            thing_class_ids=class_table(MetadataCatalog.get(name)).thing_ids,
+        )
+        table = class_table(MetadataCatalog.get(name))
+        assert table.names == ["car", "person", "road", "sky"] and table.thing_ids == [0, 1]
+        return [(record, mapper(record)) for record in DatasetCatalog.get(name)]
+    finally:
+        for other in ("train", "val"):
+            if f"{dest.name}_{other}" in DatasetCatalog.list():
+                DatasetCatalog.remove(f"{dest.name}_{other}")
+                MetadataCatalog.pop(f"{dest.name}_{other}")
+
+
+def test_imported_folder_is_a_data_set(tmp_path, capsys):
+    source, dest = write_many(tmp_path / "source", 5), tmp_path / "imported"
+    run("labelme", source, dest)
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["imported", "source"]
+    assert sorted(f.name for f in dest.iterdir()) == ["train", "val"]
+    samples = load(dest, "train") + load(dest, "val")
+    assert sorted(Path(record["file_name"]).name for record, _ in samples) == [
+        f"p{i}.jpg" for i in range(5)
+    ]
+    for record, sample in samples:
+        assert sample["image"].shape == (3, *SIZE) and record["height"] == SIZE[0]
+        expected = np.full(SIZE, 255)
+        expected[6:] = 2
+        expected[2:8, 2:6] = 0
+        assert (sample["sem_seg"].numpy() == expected).all()
+        assert sample["instances"].gt_classes.tolist() == [0]
+        assert sample["instances"].gt_boxes.tensor.tolist() == [[2, 2, 6, 8]]
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["pictures", "4", "1"] in rows and ["car", "thing", "4", "1"] in rows
+    assert ["sky", "stuff", "0", "0"] in rows
+    assert ["python", "tools/check_dataset.py", str(dest / "train")] in rows
+    assert [f"DETECTRON2_DATASETS={tmp_path}", "python", "train_net.py", "--config-file"] in [
+        row[:4] for row in rows
+    ]
+    names = [f"""'("imported_{split}",)'""" for split in ("train", "val")]
+    assert rows[-1] == ["DATASETS.TRAIN", names[0], "DATASETS.TEST", names[1]]
+
+
+COORDINATES = st.integers(-8, 24).map(float) | st.floats(-8, 24, allow_nan=False, width=32)
+SHAPES = st.lists(
+    st.tuples(
+        st.sampled_from(["car", "person", "road", "sky", "tree"]),
+        st.lists(st.tuples(COORDINATES, COORDINATES), min_size=3, max_size=6),
+        st.none() | st.integers(0, 2),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+def covered(points) -> np.ndarray:
+    """(H, W) bool by pycocotools on the whole picture, which is slow for many shapes."""
+    runs = coco_mask.frPyObjects([np.array(points).ravel().tolist()], *SIZE)
+    return coco_mask.decode(runs)[:, :, 0].astype(bool)
+
+
+@given(shapes=SHAPES)
+@settings(max_examples=40, deadline=None)
+def test_every_pixel_belongs_to_the_last_shape_on_it(shapes):
+    """Whatever is drawn, pixels go to the last listed shape; the mapper reads the same."""
+    classes = ["car", "person", "road", "sky"]
+    expected, owner = np.full(SIZE, 255), np.full(SIZE, -1)
+    objects = {}
+    for i, (label, points, group) in enumerate(shapes):
+        if label in classes:
+            key = label if label in classes[2:] else (label, i if group is None else f"g{group}")
+            owner[covered(points)] = objects.setdefault(key, len(objects))
+            expected[covered(points)] = classes.index(label)
+    with tempfile.TemporaryDirectory() as folder:
+        source, dest = Path(folder, "source"), Path(folder, "random")
+        drawn = [labelme_shape(label, points, group=group) for label, points, group in shapes]
+        write_labelme(source, drawn)
+        with contextlib.redirect_stdout(None):
+            if (owner < 0).all():
+                with pytest.raises(SystemExit, match="no picture with a region of a class"):
+                    run("labelme", source, dest)
+                return
+            run("labelme", source, dest)
+        ((record, sample),) = load(dest, "train")
+        (truth,) = read_split(dest / "train").values()
+    assert (sample["sem_seg"].numpy() == expected).all()
+    void = int((truth.ids == 0).sum())
+    assert sum(s["area"] for s in truth.segments) + void == truth.ids.size
+    # The same pixels belong together.
+    pairs = set(zip(owner.ravel().tolist(), truth.ids.ravel().tolist(), strict=True))
+    assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
+    assert len(truth.segments) == len(set(owner.ravel().tolist()) - {-1})
+    things = sum(s["name"] in ("car", "person") for s in truth.segments)
+    assert len(sample["instances"]) == things and len(record["segments_info"]) == len(
+        truth.segments
+    )
+
+
+@pytest.mark.parametrize(
+    ("count", "split", "train", "val"),
+    [(10, "0.8", 8, 2), (2, "0.99", 1, 1), (2, "0.01", 1, 1), (1, "0.5", 1, 0), (3, "1.0", 3, 0)],
+)
+def test_split_sizes(tmp_path, count, split, train, val):
+    source, dest = write_many(tmp_path / "source", count), tmp_path / "mine"
+    run("labelme", source, dest, "--split", split)
+    assert len(read_split(dest / "train")) == train
+    assert (dest / "val").exists() == bool(val)
+    if val:
+        assert len(read_split(dest / "val")) == val
+        assert not read_split(dest / "val").keys() & read_split(dest / "train").keys()
+
+
+def test_split_follows_the_seed(tmp_path):
+    source, names = write_many(tmp_path / "source", 8), []
+    for i, seed in enumerate("001"):
+        run("labelme", source, tmp_path / f"d{i}", "--seed", seed, "--split", "0.5")
+        names.append(sorted(read_split(tmp_path / f"d{i}" / "train")))
+    assert names[0] == names[1] != names[2]
+    assert names[0] != [f"p{i}" for i in range(4)], "shuffled"
+
+
+def test_pictures_of_the_same_name(tmp_path):
+    source = tmp_path / "source"
+    for name in ("x.jpg", "a/x.jpg", "b/X.png", "b/y.jpg"):
+        write_labelme(source, [ROAD, CAR], name=name)
+    run("labelme", source, tmp_path / "mine", "--split", "1")
+    truths = read_split(tmp_path / "mine" / "train")
+    assert len({name.casefold() for name in truths}) == 4 and "y" in truths
+    assert "b_X" in truths or "b_x" in truths
+    for name in ("x.jpg", "a/x.jpg", "b/X.png", "b/y.jpg"):
+        data = (source / name).read_bytes()
+        assert sum(t.file.read_bytes() == data for t in truths.values()) >= 1
+
+
+def test_pictures_without_a_class_are_left_out(tmp_path, capsys):
+    source = write_many(tmp_path / "source", 2)
+    write_labelme(source, [labelme_shape("tree", rectangle(0, 0, 3, 3))], name="empty.jpg")
+    hidden = labelme_shape("car", rectangle(3, 3, 5, 5))
+    write_labelme(source, [hidden, CAR, ROAD], name="hidden.jpg")
+    run("labelme", source, tmp_path / "mine", "--split", "1")
+    assert sorted(read_split(tmp_path / "mine" / "train")) == ["hidden", "p0", "p1"]
+    out = capsys.readouterr().out
+    assert "without any region of a class were left out: 1 (empty.json)" in out
+    assert "that others cover completely were left out: 1 (hidden.json)" in out
+
+
+def test_overwrite_replaces_only_imports(tmp_path):
+    source, dest = write_many(tmp_path / "source", 2), tmp_path / "mine"
+    run("labelme", source, dest)
+    with pytest.raises(SystemExit, match="exists already; give another folder or --overwrite"):
+        run("labelme", source, dest)
+    write_many(source, 3)
+    run("labelme", source, dest, "--overwrite", "--split", "1")
+    assert not (dest / "val").exists() and len(read_split(dest / "train")) == 3
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["mine", "source"]
+    (dest / "train" / "notes.txt").write_text("precious")
+    with pytest.raises(SystemExit, match="holds more than an imported data set"):
+        run("labelme", source, dest, "--overwrite")
+    assert (dest / "train" / "notes.txt").read_text() == "precious"
+
+
+def test_failed_overwrite_keeps_the_old_data(tmp_path):
+    source, dest = write_many(tmp_path / "source", 2), tmp_path / "mine"
+    run("labelme", source, dest)
+    before = {f: f.read_bytes() for f in dest.rglob("*") if f.is_file()}
+    (source / "p1.json").write_text("{")
+    with pytest.raises(SystemExit, match="p1.json is not valid JSON"):
+        run("labelme", source, dest, "--overwrite")
+    assert before == {f: f.read_bytes() for f in dest.rglob("*") if f.is_file()}
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["mine", "source"]
+
+
+def test_source_is_never_in_the_way(tmp_path):
+    """A source that is called as the temporary folder of DEST is not deleted."""
+    for name in ("mine.partial", "mine.old", "mine"):
+        source = write_many(tmp_path / name, 1)
+        with pytest.raises(SystemExit, match="in each other's way"):
+            run("labelme", source, tmp_path / "mine", "--overwrite")
+        assert (source / "p0.json").exists()
+        shutil.rmtree(source)
+
+
+def test_names_of_other_data_sets_are_refused(tmp_path):
+    source = write_many(tmp_path / "source", 1)
+    with pytest.raises(SystemExit, match='"streets_train" is another data set'):
+        run("labelme", source, tmp_path / "streets")
+
+
+@pytest.mark.parametrize(
+    ("things", "stuff", "message"),
+    [
+        ("car,road", "road", '"road" twice'),
+        ("car,car", "road", '"car" twice'),
+        ("", "road", "at least one of each"),
+        ("car", ",", "at least one of each"),
+        (",".join(map(str, range(300))), "road", "no more than 254"),
+        ("cat", "sea", "its labels are car, road"),
+    ],
+)
+def test_class_lists(tmp_path, things, stuff, message):
+    source = write_many(tmp_path / "source", 1)
+    with pytest.raises(SystemExit, match=message):
+        run("labelme", source, tmp_path / "mine", things=things, stuff=stuff)
+    assert not (tmp_path / "mine").exists()
+
+
+@pytest.mark.parametrize("split", ["0", "1.5", "-1", "nan"])
+def test_impossible_splits(tmp_path, split):
+    source = write_many(tmp_path / "source", 1)
+    with pytest.raises(SystemExit, match="--split is"):
+        run("labelme", source, tmp_path / "mine", "--split", split)
+
+
+def test_interrupt_leaves_nothing(tmp_path, monkeypatch):
+    source = write_many(tmp_path / "source", 3)
+    during = []
+
+    def interrupted(source, classes):
+        pictures = read_labelme(source, classes)
+        yield next(pictures)
+        yield next(pictures)
+        during.extend(f.name for f in tmp_path.rglob("*.png"))
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(import_annotations.READERS, "labelme", interrupted)
+    with pytest.raises(SystemExit, match="Error: stopped; .*mine is as it was"):
+        run("labelme", source, tmp_path / "mine")
+    assert during and [f.name for f in tmp_path.iterdir()] == ["source"]

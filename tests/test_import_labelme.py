@@ -1,0 +1,186 @@
+"""labelme: every shape type, grouping, order, and where pictures are found."""
+
+import json
+
+import numpy as np
+import pytest
+from import_sources import (
+    SIZE,
+    box,
+    import_all,
+    labelme_mask,
+    labelme_shape,
+    rectangle,
+    write_image,
+    write_labelme,
+)
+from PIL import Image, ImageOps
+
+ROAD = labelme_shape("road", rectangle(0, 6, 16, 12))
+
+
+def test_shapes_paint_over_each_other_in_their_order(tmp_path):
+    shapes = [
+        labelme_shape("sky", [[16, 6], [0, 0]], "rectangle"),  # corners in any order
+        ROAD,
+        labelme_shape("car", rectangle(2, 4, 8, 9), "oriented_rectangle"),
+        labelme_shape("car", rectangle(6, 4, 10, 9)),
+        labelme_shape("road", rectangle(8, 8, 12, 12)),
+    ]
+    write_labelme(tmp_path / "source", shapes)
+    truth = import_all("labelme", tmp_path / "source")["a"]
+    expected = np.full(SIZE, "road", dtype="U20")
+    expected[:6] = "sky"
+    expected[4:9, 2:10] = "car"
+    expected[8:, 8:12] = "road"
+    assert (truth.classes == expected).all()
+    first, second = truth.objects("car")
+    assert (first == box(2, 4, 6, 9)).all()
+    assert (second == box(6, 4, 10, 9) & ~box(8, 8, 12, 12)).all()
+    assert len(truth.objects("road")) == len(truth.objects("sky")) == 1
+    source = tmp_path / "source" / "a.jpg"
+    assert truth.file.read_bytes() == source.read_bytes(), "not encoded again"
+
+
+def test_groups_are_objects_of_one_label(tmp_path):
+    shapes = [
+        labelme_shape("car", rectangle(0, 0, 2, 2), group=1),
+        labelme_shape("car", rectangle(4, 0, 6, 2), group=1),
+        labelme_shape("car", rectangle(8, 0, 10, 2), group=0),  # 0 is a group here
+        labelme_shape("car", rectangle(12, 0, 14, 2), group=0),
+        labelme_shape("person", rectangle(0, 4, 2, 6), group=1),
+        labelme_shape("person", rectangle(4, 4, 6, 6)),
+        labelme_shape("person", rectangle(8, 4, 10, 6)),
+        labelme_shape("road", rectangle(0, 8, 2, 10), group=1),
+        labelme_shape("road", rectangle(4, 8, 6, 10), group=2),
+    ]
+    write_labelme(tmp_path / "source", shapes)
+    truth = import_all("labelme", tmp_path / "source")["a"]
+    cars = truth.objects("car")
+    assert len(cars) == 2 and (cars[0] == box(0, 0, 2, 2) | box(4, 0, 6, 2)).all()
+    assert (cars[1] == box(8, 0, 10, 2) | box(12, 0, 14, 2)).all()
+    assert len(truth.objects("person")) == 3
+    (road,) = truth.objects("road")
+    assert (road == box(0, 8, 2, 10) | box(4, 8, 6, 10)).all()
+    assert not any(segment["iscrowd"] for segment in truth.segments)
+
+
+def test_circle_is_centre_and_rim(tmp_path):
+    write_labelme(
+        tmp_path / "source", [ROAD, labelme_shape("car", [[8, 6], [11, 8]], "circle")]
+    )  # radius 3.6: no pixel centre is near the rim
+    truth = import_all("labelme", tmp_path / "source")["a"]
+    ys, xs = np.mgrid[: SIZE[0], : SIZE[1]] + 0.5
+    assert (truth.objects("car")[0] == (np.hypot(xs - 8, ys - 6) < 13**0.5)).all()
+
+
+def test_shapes_are_cut_at_the_picture(tmp_path):
+    shapes = [
+        labelme_shape("car", rectangle(-50, -3, 4, 5)),
+        labelme_shape("road", [[10, 8], [900, 900]], "rectangle"),
+        labelme_shape("person", [[-100, 6], [-100 + 104.2, 6]], "circle"),
+    ]
+    write_labelme(tmp_path / "source", shapes)
+    truth = import_all("labelme", tmp_path / "source")["a"]
+    assert (truth.objects("road")[0] == box(10, 8, 16, 12)).all()
+    assert (truth.objects("person")[0] == box(0, 0, 4, 12)).all()
+    assert not truth.objects("car"), "covered"
+
+
+def test_mask_shape_lies_in_its_box(tmp_path):
+    """Both corners are pixels of the mask, and what leaves the picture is cut off."""
+    mask = np.array([[1, 0, 1], [0, 1, 0]], dtype=bool)
+    shapes = [ROAD, labelme_mask("car", mask, 4, 7), labelme_mask("person", mask, -1, 11)]
+    write_labelme(tmp_path / "source", shapes)
+    truth = import_all("labelme", tmp_path / "source")["a"]
+    expected = np.zeros(SIZE, dtype=bool)
+    expected[7:9, 4:7] = mask
+    assert (truth.objects("car")[0] == expected).all()
+    assert np.argwhere(truth.objects("person")[0]).tolist() == [[11, 1]]
+
+
+@pytest.mark.parametrize("kind", ["line", "linestrip", "point", "points", "banana"])
+def test_shapes_without_area_are_left_out(tmp_path, kind, capsys):
+    shapes = [ROAD, labelme_shape("car", [[2, 2], [5, 5], [9, 2]], kind)]
+    write_labelme(tmp_path / "source", shapes)
+    truth = import_all("labelme", tmp_path / "source")["a"]
+    assert {s["name"] for s in truth.segments} == {"road"}
+    assert f'shapes of type "{kind}" have no area and were left out: 1 (a.json)' in (
+        capsys.readouterr().out
+    )
+
+
+def test_unlisted_labels_do_not_cover_and_are_counted(tmp_path, capsys):
+    shapes = [ROAD] + [labelme_shape("tree", rectangle(0, 0, 16, 12))] * 3
+    write_labelme(tmp_path / "source", [*shapes, labelme_shape("", rectangle(0, 0, 3, 3))])
+    truth = import_all("labelme", tmp_path / "source", things="car,cat")["a"]
+    assert (truth.classes[6:] == "road").all() and (truth.classes[:6] == "").all()
+    out = capsys.readouterr().out
+    assert "do not list: tree (3), (no label) (1)." in out
+    assert "occur nowhere: 3 (car, cat, sky)" in out
+
+
+def test_group_labels_are_crowds(tmp_path):
+    """Cityscapes' convention: "cargroup" is a crowd, one segment for a picture."""
+    shapes = [
+        labelme_shape("cargroup", rectangle(0, 0, 2, 2)),
+        labelme_shape("cargroup", rectangle(4, 0, 6, 2)),
+        labelme_shape("car", rectangle(8, 0, 10, 2)),
+    ]
+    write_labelme(tmp_path / "source", shapes)
+    truth = import_all("labelme", tmp_path / "source")["a"]
+    assert sorted((s["area"], s["iscrowd"]) for s in truth.segments) == [(4, 0), (8, 1)]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_turned_photos_are_written_upright(tmp_path, orientation):
+    """The annotation is about what the tool showed, which is the image turned as EXIF tells."""
+    source = tmp_path / "source"
+    source.mkdir()
+    stored = np.zeros((40, 60, 3), dtype=np.uint8)
+    stored[:16, :16] = 255
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(stored).save(source / "a.jpg", exif=exif, quality=95)
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(source / "a.jpg")))
+    ys, xs = np.nonzero(upright[..., 0] > 128)
+    bright = rectangle(int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1)
+    write_labelme(source, [labelme_shape("car", bright)], size=upright.shape[:2])
+    truth = import_all("labelme", source)["a"]
+    assert ((truth.image[..., 0] > 128) == truth.objects("car")[0]).mean() > 0.99
+    assert Image.open(truth.file).getexif().get(0x0112, 1) == 1
+    if orientation == 1:
+        assert truth.file.read_bytes() == (source / "a.jpg").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("path", "warns"),
+    [
+        ("..\\images\\a.jpg", False),
+        ("../images/a.jpg", False),
+        ("../../elsewhere/a.jpg", True),
+        ("C:\\Users\\me\\a.jpg", True),
+        ("/home/me/a.jpg", True),
+        ("a.jpg", True),
+    ],
+)
+def test_pictures_in_another_folder_are_found(tmp_path, path, warns, capsys):
+    source = tmp_path / "source"
+    pixels = write_image(source / "images" / "a.png")
+    (source / "images" / "a.png").rename(source / "images" / "a.jpg")
+    write_labelme(source, [ROAD], name="json/a.jpg", imagePath=path)
+    (source / "json" / "a.jpg").unlink()
+    truth = import_all("labelme", source)["a"]
+    assert (truth.image == pixels).all()
+    assert ("found by their names" in capsys.readouterr().out) == warns
+
+
+def test_early_files_without_shape_type_and_size(tmp_path):
+    shape = {"label": "car", "points": rectangle(1, 1, 4, 4)}
+    file = write_labelme(tmp_path / "source", [shape])
+    content = json.loads(file.read_text())
+    for key in ("imageHeight", "imageWidth", "version", "flags"):
+        del content[key]
+    file.write_text("\ufeff" + json.dumps(content), encoding="utf-8")
+    truth = import_all("labelme", tmp_path / "source")["a"]
+    assert (truth.objects("car")[0] == box(1, 1, 4, 4)).all()

@@ -1,0 +1,109 @@
+"""Turn the annotations of a common tool into a data set for training.
+
+python tools/import_annotations.py labelme SOURCE datasets/mine --things car,person --stuff road,sky
+
+SOURCE is the unpacked folder of annotations and pictures: labelme's JSON files, or what CVAT
+exports as "CVAT for images 1.1" (cvat), "Datumaro 1.0" (datumaro), "Segmentation mask 1.1"
+(voc-mask) or "Cityscapes 1.0" (cityscapes, as the data set itself). Labels in neither list are
+ignored.
+"""
+
+import argparse
+import os
+import shlex
+import sys
+import warnings
+from pathlib import Path
+
+warnings.filterwarnings("ignore", category=FutureWarning, module="torch.jit")  # Detectron2's import
+warnings.filterwarnings("ignore", module="PIL")  # odd files; what is damaged becomes an error
+
+from tabulate import tabulate  # noqa: E402
+
+from efficientps_d2 import InputError  # noqa: E402
+from efficientps_d2.import_cityscapes import read_cityscapes  # noqa: E402
+from efficientps_d2.import_cvat import read_cvat  # noqa: E402
+from efficientps_d2.import_datumaro import read_datumaro  # noqa: E402
+from efficientps_d2.import_labelme import read_labelme  # noqa: E402
+from efficientps_d2.import_painting import Classes  # noqa: E402
+from efficientps_d2.import_voc import read_voc  # noqa: E402
+from efficientps_d2.panoptic_import import ImportSummary, import_annotations  # noqa: E402
+
+READERS = {
+    "labelme": read_labelme,
+    "cvat": read_cvat,
+    "datumaro": read_datumaro,
+    "voc-mask": read_voc,
+    "cityscapes": read_cityscapes,
+}
+SHOWN_PLACES = 3
+
+
+def print_summary(summary: ImportSummary, classes: Classes) -> None:
+    splits = list(summary.pictures)
+    rows = [["pictures", "", *summary.pictures.values()]]
+    for name in classes.names:
+        kind = "thing" if name in classes.things else "stuff"
+        rows.append([name, kind, *(summary.segments[split, name] for split in splits)])
+    print(tabulate(rows, ["segments of", "kind", *splits]))
+    if summary.ignored:
+        labels = ", ".join(f"{label} ({count})" for label, count in summary.ignored.most_common())
+        print(f"\nIgnored shapes, whose labels --things and --stuff do not list: {labels}.")
+    if summary.warnings:
+        print()
+    for message, places in summary.warnings.items():
+        shown = list(dict.fromkeys(places))
+        more = ", ..." if len(shown) > SHOWN_PLACES else ""
+        print(f"Warning: {message}: {len(places)} ({', '.join(shown[:SHOWN_PLACES])}{more}).")
+
+
+def print_next_commands(dest: Path, splits: list[str]) -> None:
+    """What to run now; without a val split, the pictures of the training serve both."""
+    root = os.path.expanduser(os.getenv("DETECTRON2_DATASETS", "datasets"))
+    elsewhere = dest.parent.resolve() != Path(root).resolve()
+    datasets = f"DETECTRON2_DATASETS={shlex.quote(str(dest.parent))} " if elsewhere else ""
+    train, test = (shlex.quote(f'("{dest.name}_{s}",)') for s in (splits[0], splits[-1]))
+    print(f"\nWrote {dest}. Look at it, then train:\n")
+    print(f"python tools/check_dataset.py {shlex.quote(str(dest / 'train'))}")
+    print(f"{datasets}python train_net.py --config-file configs/efficientps_custom.yaml \\")
+    print(f"    DATASETS.TRAIN {train} DATASETS.TEST {test}")
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("tool", choices=READERS, help="what the annotations come from")
+    parser.add_argument("source", type=Path, help="folder of annotations and pictures")
+    parser.add_argument("dest", type=Path, help="new folder; its last name is the data set's")
+    parser.add_argument("--things", required=True, help="labels of objects, with commas between")
+    parser.add_argument("--stuff", required=True, help="labels of other regions")
+    parser.add_argument("--split", type=float, default=0.8, help="part of the pictures to train on")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the choice of these")
+    parser.add_argument("--overwrite", action="store_true", help="replace a data set at DEST")
+    args = parser.parse_args(argv)
+    things, stuff = (
+        [name.strip() for name in names.split(",") if name.strip()]
+        for names in (args.things, args.stuff)
+    )
+    try:
+        classes = Classes(things, stuff)
+        summary = import_annotations(
+            READERS[args.tool],
+            args.source,
+            args.dest,
+            classes,
+            split=args.split,
+            seed=args.seed,
+            overwrite=args.overwrite,
+        )
+    except InputError as error:
+        sys.exit(f"Error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(f"Error: stopped; {args.dest} is as it was.")
+    print_summary(summary, classes)
+    print_next_commands(args.dest, list(summary.pictures))
+
+
+if __name__ == "__main__":
+    main()
