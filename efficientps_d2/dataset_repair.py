@@ -45,11 +45,8 @@ def write_repaired(source: Source, result: CheckResult, dest: str, processes: in
     Raises:
         InputError: if ``dest`` or ``dest.partial`` exists or lies in the data set.
     """
-    folder, temporary = Path(dest), Path(f"{dest}.partial")
-    for path in (folder, temporary):
-        if path.exists() or path.is_symlink():
-            raise InputError(f"{path} exists already; remove it, or give --fix another folder.")
-    _require_outside(folder, source.location)
+    require_new_folder(dest, source.location)
+    temporary = Path(f"{dest}.partial")
     jobs = _jobs(source, result)
     try:
         for part in ("images", "panoptic"):
@@ -62,7 +59,7 @@ def write_repaired(source: Source, result: CheckResult, dest: str, processes: in
             "annotations": [annotation for _, annotation in written],
         }
         (temporary / "panoptic.json").write_text(json.dumps(content), encoding="utf-8")
-        temporary.rename(folder)
+        temporary.rename(dest)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     kinds = [KINDS[problem.kind].repair for problem in result.problems]
@@ -71,10 +68,14 @@ def write_repaired(source: Source, result: CheckResult, dest: str, processes: in
     return Repairs(len(jobs), sum(job.repair for job in jobs), left_out, by_hand)
 
 
-def _require_outside(folder: Path, location: Location) -> None:
+def require_new_folder(dest: str, location: Location) -> None:
+    """Fail if a copy cannot be written to ``dest``: it exists, or lies in the data set."""
+    for path in (Path(dest), Path(f"{dest}.partial")):
+        if path.exists() or path.is_symlink():
+            raise InputError(f"--fix: {path} exists already; remove it, or give another folder.")
     for root in (location.image_root, location.panoptic_root, Path(location.panoptic_json).parent):
-        if folder.resolve().is_relative_to(Path(root).resolve()):
-            raise InputError(f"--fix {folder} lies in the data set itself; give a folder outside.")
+        if Path(dest).resolve().is_relative_to(Path(root).resolve()):
+            raise InputError(f"--fix: {dest} lies in the data set itself; give a folder outside.")
 
 
 def _jobs(source: Source, result: CheckResult) -> list[Job]:

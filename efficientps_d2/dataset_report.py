@@ -17,7 +17,7 @@ from .dataset_problems import KINDS, LEFT_OUT, Problem
 from .dataset_source import Source
 from .dataset_suggest import Suggestion, resized_things
 from .panoptic_json import set_classes
-from .picture_check import read_pixels
+from .picture_check import read_pixels, unusable
 from .visualization import draw_panoptic, side_by_side
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1)
@@ -67,9 +67,8 @@ def problem_list(problems: list[Problem], limit: int | None) -> str:
     for problem in problems:
         groups[problem.kind].append(problem)
     parts = []
-    for kind in sorted(
-        groups, key=lambda kind: (not KINDS[kind].is_error, list(KINDS).index(kind))
-    ):
+    order = list(KINDS)
+    for kind in sorted(groups, key=lambda k: (not KINDS[k].is_error, order.index(k))):
         group, severity = groups[kind], "Error" if KINDS[kind].is_error else "Warning"
         lines = [f"{severity}: {kind}: {len(group)}  (--fix: {KINDS[kind].repair})"]
         lines += [f"  {problem.file}: {problem.text}" for problem in group[:limit]]
@@ -102,9 +101,9 @@ def draw_pictures(source: Source, result: CheckResult, count: int, folder: str) 
         The number of pictures written.
 
     Raises:
-        InputError: if the categories are damaged.
+        InputError: if there are no categories or too many.
     """
-    categories = source.content["categories"]
+    categories = [{"id": id_, **c._asdict()} for id_, c in source.categories.items()]
     metadata = Metadata(name=source.location.name)
     set_classes(metadata, categories, source.location.panoptic_json)
     table = metadata.stuff_dataset_id_to_contiguous_id
@@ -121,14 +120,15 @@ def draw_pictures(source: Source, result: CheckResult, count: int, folder: str) 
         segments = [
             {**segment, "category_id": table[segment["category_id"]]}
             for segment in picture.annotation["segments_info"]
-            if isinstance(segment, dict)
-            and isinstance(segment.get("category_id"), (int, str))
-            and segment["category_id"] in table
+            if unusable(segment, set(), source.categories) is None
         ]
         panels = [image, draw_panoptic(image, truth, segments, metadata)]
         drawn = side_by_side(panels, ("input", "truth"))
         file = Path(folder, f"{Path(picture.image_file).stem}.png")
         partial = file.with_suffix(".partial.png")
-        cv2.imwrite(str(partial), drawn[:, :, ::-1])
-        partial.replace(file)
+        try:
+            cv2.imwrite(str(partial), drawn[:, :, ::-1])
+            partial.replace(file)
+        finally:
+            partial.unlink(missing_ok=True)
     return len(chosen)

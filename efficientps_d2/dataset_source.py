@@ -1,7 +1,6 @@
 """Where the pictures of a data set are, read from its JSON without trusting it."""
 
 import os
-from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -32,6 +31,14 @@ class Picture(NamedTuple):
     image: dict
     annotation: dict
     kinds: frozenset[str]
+
+
+class ListedImage(NamedTuple):
+    """An image of the JSON: its entry, its path below the images, and kinds of its problems."""
+
+    entry: dict
+    file: str
+    kinds: set[str]
 
 
 class Location(NamedTuple):
@@ -106,8 +113,9 @@ def read_source(location: Location) -> Source:
         except InputError as error:
             report("Cityscapes layout", str(error))
     categories = _categories(content, location, report)
-    images, image_kinds = _images(content, location, report)
-    pictures = _pictures(content, images, image_kinds, location, report)
+    images = _images(content, location, report)
+    annotations = _annotations(content, images, report)
+    pictures = _pictures(annotations, images, location, report)
     return Source(location, content, categories, pictures, problems)
 
 
@@ -134,10 +142,8 @@ def _categories(content: dict, location: Location, report: Callable) -> dict:
         name = category.get("name") if usable else None
         # "0" would be taken as a thing.
         if not (isinstance(name, str) and name and category.get("isthing") in (0, 1)):
-            report(
-                "damaged category",
-                f"category {shown(category)} needs an id, a name and isthing 0 or 1",
-            )
+            text = f"category {shown(category)} needs an id, a name and isthing 0 or 1"
+            report("damaged category", text)
         if not usable:
             continue
         id_ = category["id"]
@@ -161,51 +167,37 @@ def _categories(content: dict, location: Location, report: Callable) -> dict:
     return categories
 
 
-def _images(
-    content: dict, location: Location, report: Callable
-) -> tuple[dict, defaultdict[object, set[str]]]:
-    """Image entries by id, and the kinds of problems of each id."""
-    images, stems, kinds = {}, {}, defaultdict(set)
-
+def _images(content: dict, location: Location, report: Callable) -> dict[object, ListedImage]:
+    images, stems = {}, {}
     for image in content["images"]:
-        if not (isinstance(image, dict) and is_id(image.get("id"))) or not (
-            isinstance(image.get("file_name"), str) and image["file_name"]
-        ):
+        usable = isinstance(image, dict) and is_id(image.get("id")) and image.get("file_name")
+        if not usable or not isinstance(image["file_name"], str):
             report("damaged image entry", f"image {shown(image)} needs an id and a file_name")
             continue
         if image["id"] in images:
             report("duplicate image id", f"several images have the id {shown(image['id'])}")
-            kinds[image["id"]].add("duplicate image id")
+            images[image["id"]].kinds.add("duplicate image id")
             continue
-        images[image["id"]] = image
         file = location.image_file(image)
+        images[image["id"]] = ListedImage(image, file, set())
         stem = Path(file).stem
         if stem in stems:
             files = f"{shown(stems[stem])} and {shown(file)}"
             text = "have one name without folder and suffix, which panoptic evaluation needs"
             report("duplicate image name", f"{files} {text} to differ")
-            kinds[image["id"]].add("duplicate image name")
+            images[image["id"]].kinds.add("duplicate image name")
         stems[stem] = file
-    return images, kinds
+    return images
 
 
-def _pictures(
-    content: dict,
-    images: dict,
-    image_kinds: defaultdict[object, set[str]],
-    location: Location,
-    report: Callable,
-) -> list[Picture]:
-    """What the annotations name; ``image_kinds`` gains what is found about them."""
+def _annotations(content: dict, images: dict[object, ListedImage], report: Callable) -> list[dict]:
+    """The usable annotations of listed images."""
     annotations, seen = [], set()
-
     for annotation in content["annotations"]:
         entry = annotation if isinstance(annotation, dict) else {}
         file, id_ = entry.get("file_name"), entry.get("image_id")
-        if not (
-            (isinstance(file, str) and file and is_id(id_))
-            and isinstance(entry.get("segments_info"), list)
-        ):
+        usable = isinstance(file, str) and file and is_id(id_)
+        if not usable or not isinstance(entry.get("segments_info"), list):
             text = "needs an image_id, a file_name and a list segments_info"
             report("damaged annotation", f"annotation {shown(annotation)} {text}")
         elif id_ not in images:
@@ -215,35 +207,35 @@ def _pictures(
             annotations.append(annotation)
             if id_ in seen:
                 report("several annotations", f"{shown(file)} is not the first of {shown(id_)}")
-                image_kinds[id_].add("several annotations")
+                images[id_].kinds.add("several annotations")
             seen.add(id_)
     for id_ in [id_ for id_ in images if id_ not in seen]:
-        file = shown(location.image_file(images[id_]))
+        file = shown(images[id_].file)
         report("image without annotation", f"{file}, image {shown(id_)}, is never used")
     if not content["annotations"]:
         report("no pictures", "there are no annotations: a data set needs at least one picture")
-    pictures = [_picture(annotation, images, image_kinds, location) for annotation in annotations]
-    inside = []
-    for picture in pictures:
-        files = (picture.image_file, picture.panoptic_file)
-        outside = [file for file in files if not _is_inside(file, location)]
+    return annotations
+
+
+def _pictures(
+    annotations: list[dict],
+    images: dict[object, ListedImage],
+    location: Location,
+    report: Callable,
+) -> list[Picture]:
+    pictures = []
+    for annotation in annotations:
+        image = images[annotation["image_id"]]
+        image_file = os.path.join(location.image_root, image.file)
+        panoptic_file = os.path.join(location.panoptic_root, annotation["file_name"])
+        outside = [file for file in (image_file, panoptic_file) if not _is_inside(file, location)]
         for file in outside:
             text = "leaves the folder of the data set and is not read: give a path inside"
             report("path outside the data set", text, shown(file))
         if not outside:
-            inside.append(picture)
-    return inside
-
-
-def _picture(annotation: dict, images: dict, image_kinds: dict, location: Location) -> Picture:
-    image = images[annotation["image_id"]]
-    return Picture(
-        os.path.join(location.image_root, location.image_file(image)),
-        os.path.join(location.panoptic_root, annotation["file_name"]),
-        image,
-        annotation,
-        frozenset(image_kinds.get(image["id"], ())),
-    )
+            kinds = frozenset(image.kinds)
+            pictures.append(Picture(image_file, panoptic_file, image.entry, annotation, kinds))
+    return pictures
 
 
 def _is_inside(path: str, location: Location) -> bool:

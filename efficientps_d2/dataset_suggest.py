@@ -149,10 +149,8 @@ def _stuff_limit(statistics: Statistics) -> Suggestion:
     quantile = float(np.quantile(statistics.stuff, STUFF_LOSS, method="lower"))
     picture = float(np.median(statistics.pictures[:, :2].prod(axis=1)))
     limit = 2 ** int(math.log2(max(1.0, min(quantile, STUFF_AREA_SHARE * picture))))
-    lost = (statistics.stuff < limit).mean()
-    reason = (
-        f"{lost:.1%} of the true stuff segments are smaller (1 % of them than {quantile:.0f} px)"
-    )
+    lost, half = (statistics.stuff < limit).mean(), np.median(statistics.stuff)
+    reason = f"{lost:.1%} of the true stuff segments are smaller; half have {half:.0f} px or more"
     return Suggestion("MODEL.PANOPTIC_FPN.COMBINE.STUFF_AREA_LIMIT", limit, reason)
 
 

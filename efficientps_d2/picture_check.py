@@ -136,11 +136,11 @@ def _check_segments(
     index = {id_: i for i, id_ in enumerate(found.ids.tolist())}
     report, listed = PictureReport(problems, classes={}, things=[], stuff=[]), set()
     for segment in picture.annotation["segments_info"]:
-        kind, text = _unusable(segment, listed, categories)
+        wrong = unusable(segment, listed, categories)
         if isinstance(segment, dict) and is_id(segment.get("id")):
             listed.add(segment["id"])
-        if kind:
-            problems.append(Problem(kind, file, text))
+        if wrong:
+            problems.append(Problem(wrong[0], file, wrong[1]))
             continue
         category = categories[segment["category_id"]]
         title = f"segment {segment['id']} ({category.name})"
@@ -171,8 +171,8 @@ def _check_segments(
     return report
 
 
-def _unusable(segment: object, listed: set, categories: dict) -> tuple[str, str]:
-    """Kind and text of what makes a segment unusable; empty if nothing does."""
+def unusable(segment: object, listed: set, categories: dict) -> tuple[str, str] | None:
+    """Kind and text of what makes a segment of the JSON unusable; ``listed`` are ids before it."""
     if not isinstance(segment, dict):
         return "damaged segment", f"segment {shown(segment)} is no object"
     id_, category = segment.get("id"), segment.get("category_id")
@@ -187,7 +187,7 @@ def _unusable(segment: object, listed: set, categories: dict) -> tuple[str, str]
     if category not in categories:
         text = f"which the categories do not list: segment {id_}"
         return "unknown category", f"has category {shown(category)}, {text}"
-    return "", ""
+    return None
 
 
 def _wrong_values(segment: dict, area: int, box: list[int], file: str, title: str) -> list[Problem]:

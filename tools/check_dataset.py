@@ -5,7 +5,7 @@ python tools/check_dataset.py /data/berries/train --fix /data/berries_fixed/trai
 
 Takes a registered name (cityscapes_fine_panoptic_val, streets_train, NAME_SPLIT of a folder in
 DETECTRON2_DATASETS), or a folder with images/, panoptic/ and panoptic.json. Exit status: 0 if
-training and evaluation would work, 1 if errors were found, 2 for wrong usage.
+training and evaluation would work, 1 if the data have errors, 2 for wrong usage.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from efficientps_d2 import InputError  # noqa: E402
 from efficientps_d2.config import load_config  # noqa: E402
 from efficientps_d2.dataset_check import CheckResult, check_dataset  # noqa: E402
 from efficientps_d2.dataset_problems import KINDS  # noqa: E402
-from efficientps_d2.dataset_repair import write_repaired  # noqa: E402
+from efficientps_d2.dataset_repair import require_new_folder, write_repaired  # noqa: E402
 from efficientps_d2.dataset_report import (  # noqa: E402
     class_table,
     draw_pictures,
@@ -91,6 +91,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         cfg = load_config(args.config_file)
         location = find_dataset(args.dataset)
+        if args.fix:
+            require_new_folder(args.fix, location)
         status = 1  # from here on, what fails is the data set
         source = read_source(location)
         result = check_dataset(source, args.processes)
