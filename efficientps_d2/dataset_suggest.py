@@ -9,6 +9,7 @@ from .dataset_check import Statistics
 
 STRIDES = (4, 8, 16, 32)  # of p2 to p5
 LARGEST_SHORT_EDGE = 1024  # the paper's; larger pictures are reduced to it
+LARGEST_ASPECT = 4.0  # longer pictures are reduced further, for the sake of memory
 SMALL_THING, WANTED_THING = 20, 32  # pixels: a median below the first is enlarged to the second
 LARGEST_ENLARGEMENT = 2.0
 THING_QUANTILES = (0.05, 0.99)  # of sizes, for the smallest and the largest anchor
@@ -36,9 +37,9 @@ def suggest_config(statistics: Statistics) -> list[Suggestion]:
         return []
     short, reason = _training_size(statistics)
     edges = np.sort(statistics.pictures[:, :2], axis=1)
-    aspect = np.quantile(edges[:, 1] / edges[:, 0], 0.99)
+    aspect = min(float(np.quantile(edges[:, 1] / edges[:, 0], 0.99)), LARGEST_ASPECT)
     longest = _multiple(short * aspect, 32, math.ceil)
-    long_reason = f"99 % of the pictures fit: their long edge is at most {aspect:.2f} short ones"
+    long_reason = f"room for long edges of {aspect:.2f} short ones (99 % quantile, at most 4)"
     suggestions = [
         Suggestion("INPUT.MIN_SIZE_TRAIN", (short,), reason),
         Suggestion("INPUT.MAX_SIZE_TRAIN", longest, long_reason),
@@ -84,7 +85,8 @@ def anchor_sizes(things: np.ndarray) -> list[int]:
     Args:
         things: (T,) sizes in pixels of the resized pictures, T > 0.
     """
-    smallest, largest = np.quantile(things, THING_QUANTILES)
+    smallest = np.quantile(things, THING_QUANTILES[0], method="lower")
+    largest = np.quantile(things, THING_QUANTILES[1], method="higher")
     # Things of nearly one size: steps of sqrt(2) around it, so that sizes differ.
     middle = math.sqrt(smallest * largest)
     spread = 2 ** (0.5 * (len(STRIDES) - 1) / 2)
@@ -120,7 +122,7 @@ def _crop(statistics: Statistics, short: int, longest: int) -> Suggestion:
         largest = np.quantile(resized_things(statistics, short, longest), THING_QUANTILES[1])
         edge = max(_multiple(2 * largest, 32, math.ceil), SMALLEST_CROP)
         reason = f"twice the largest usual thing ({largest:.0f} px), at least {SMALLEST_CROP}"
-    size = tuple(min(edge, _multiple(pixels, 32, math.ceil)) for pixels in typical)
+    size = [min(edge, _multiple(pixels, 32, math.ceil)) for pixels in typical]
     reason += " and at most the median picture; larger is better if memory and time allow"
     return Suggestion("INPUT.CROP.SIZE", size, reason)
 
