@@ -4,22 +4,22 @@ import json
 
 import numpy as np
 import pytest
+from checker import TRUTH, check, edit_json
 from conftest import write_dataset
-from damaged_data import TRUTH, edit_json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from panopticapi.utils import id2rgb, rgb2id
 from PIL import Image
-from test_check_dataset import run
 
-from efficientps_d2.dataset_check import check_dataset
+from efficientps_d2.config import load_config
 from efficientps_d2.dataset_repair import repair_segments
-from efficientps_d2.dataset_source import Category, find_dataset, read_source
+from efficientps_d2.dataset_report import class_table, size_tables
+from efficientps_d2.dataset_source import Category
 from efficientps_d2.picture_check import measure_segments
 
 
-def test_statistics_agree_with_a_slow_count(tmp_path, capsys):
+def test_statistics_agree_with_a_slow_count(tmp_path):
     folder = write_dataset(tmp_path / "data", "mixed", more_classes=["tree"])
     edit_json(folder, lambda c: c["annotations"][0]["segments_info"][-1].update(iscrowd=1))
     content = json.loads((folder / "panoptic.json").read_text())
@@ -42,15 +42,15 @@ def test_statistics_agree_with_a_slow_count(tmp_path, capsys):
         most = max(most, things)
         for id_ in {s["category_id"] for s in annotation["segments_info"]}:
             counts[id_][0] += 1
-    statistics = check_dataset(read_source(find_dataset(str(folder)))).statistics
+    source, (*_, statistics) = check(folder)
     assert statistics.classes == {id_: count for id_, count in counts.items() if any(count)}
     assert (statistics.void, statistics.pixels) == (void, 3 * 96 * 160)
     assert sorted(statistics.things[:, 0]) == pytest.approx(sorted(sizes))
     assert (statistics.things[:, 1:] == (96, 160)).all()
     assert sorted(statistics.stuff) == sorted(stuff)
     assert statistics.pictures[:, 2].max() == most
-    run(folder)
-    rows = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines() if line}
+    table = class_table(source, statistics)
+    rows = {line.split()[0]: line.split() for line in table.splitlines()}
     names = {c["name"]: c["id"] for c in content["categories"]}
     for name, id_ in names.items():
         assert rows[name][2:5] == [str(n) for n in counts[id_]]
@@ -58,7 +58,7 @@ def test_statistics_agree_with_a_slow_count(tmp_path, capsys):
     assert rows["void"][1:] == [str(void), f"{void / statistics.pixels:.2%}"]
 
 
-def test_sizes_against_anchors(tmp_path, capsys):
+def test_sizes_against_anchors(tmp_path):
     """Things of 10, 20 and 40 px, doubled by the config, against anchors of 32 and 64."""
     folder = write_dataset(tmp_path / "data", count=1)
     pan_seg = np.ones((96, 160), dtype=int)
@@ -75,9 +75,8 @@ def test_sizes_against_anchors(tmp_path, capsys):
         "MODEL: {ANCHOR_GENERATOR: {SIZES: [[32], [64]]}}\n"
         "INPUT: {MIN_SIZE_TRAIN: [96], MAX_SIZE_TRAIN: 320, SCALE_JITTER: [1.5, 2.5]}\n"
     )
-    run(folder, "--config-file", config)
-    out = capsys.readouterr().out
-    rows = [line.split() for line in out.splitlines()]
+    tables = size_tables(check(folder)[1].statistics, load_config(str(config)), config.name)
+    rows = [line.split() for line in tables.splitlines()]
     assert ["share", "of", "things", "33.3%", "33.3%", "33.3%"] in rows
     quantiles = {row[0]: row[-1] for row in rows if row and row[0] in ("as", "resized")}
     assert quantiles == {"as": "40", "resized": "80"}

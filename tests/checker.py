@@ -1,13 +1,40 @@
-"""Ways to damage a data set of ``conftest.write_dataset``, and what the checker says of each."""
+"""The checker of data sets for tests, and ways to damage those of ``conftest.write_dataset``."""
 
+import importlib.util
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 from panopticapi.utils import id2rgb, rgb2id
 from PIL import Image
 
+from efficientps_d2.dataset_check import check_dataset
+from efficientps_d2.dataset_source import find_dataset, read_source
+
+TOOL = Path(__file__).parent.parent / "tools" / "check_dataset.py"
+spec = importlib.util.spec_from_file_location("check_dataset", TOOL)
+tool = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(tool)
+
 IMAGE, TRUTH, JSON = "images/sub/picture.0.jpg", "panoptic/truth_0.png", "panoptic.json"
+
+
+def run(*arguments) -> int:
+    """The exit status of the tool."""
+    return tool.main([*map(str, arguments), "--processes", "1"])
+
+
+def check(folder):
+    """Source and result of a folder."""
+    source = read_source(find_dataset(str(folder)))
+    return source, check_dataset(source)
+
+
+def files(folder) -> dict:
+    """Content of each file by its path below ``folder``."""
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    return {path.relative_to(folder): path.read_bytes() for path in paths}
 
 
 def edit_json(folder, change) -> None:
