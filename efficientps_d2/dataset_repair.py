@@ -140,12 +140,9 @@ def repair_segments(
         The new map and segments.
     """
     found = measure_segments(pan_seg)
-    present = set(found.ids.tolist())
     new_ids, kept, stuff = {0: 0}, {}, {}
     for segment in segments:
         id_, category = segment["id"], segment["category_id"]
-        if id_ not in present:
-            continue
         new_ids[id_] = id_ if categories[category].isthing else stuff.setdefault(category, id_)
         if new_ids[id_] == id_:
             kept[id_] = segment

@@ -185,7 +185,6 @@ def _images(content: dict, location: Location, report: Callable) -> dict[object,
             files = f"{shown(stems[stem])} and {shown(file)}"
             text = "have one name without folder and suffix, which panoptic evaluation needs"
             report("duplicate image name", f"{files} {text} to differ")
-            images[image["id"]].kinds.add("duplicate image name")
         stems[stem] = file
     return images
 

@@ -73,7 +73,7 @@ def read_pixels(file: str, is_truth: bool, problems: list[Problem]) -> np.ndarra
         problems.append(Problem(kind, shown(file), text))
 
     if not os.path.isfile(file):
-        report("missing file", "does not exist")
+        report("missing file", "does not exist, or is no file")
         return None
     try:
         with warnings.catch_warnings():

@@ -204,6 +204,7 @@ CASES = {
     "text as image entry": (append("images", "x.jpg"), "damaged image entry", JSON),
     "image without a file": (set_first("images", file_name=...), "damaged image entry", JSON),
     "list as image id": (set_first("images", id=[1]), "damaged image entry", JSON),
+    "true as image id": (set_first("images", id=True), "damaged image entry", JSON),
     "number as file": (set_first("images", file_name=7), "damaged image entry", JSON),
     "image outside": (set_first("images", file_name="../../no.png"), OUTSIDE, "no.png"),
     "absolute path": (set_first("annotations", file_name="/etc/passwd"), OUTSIDE, "/etc/passwd"),

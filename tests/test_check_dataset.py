@@ -55,6 +55,17 @@ def test_sound_data_have_no_problems_and_the_copy_is_the_same(tmp_path, capsys):
     assert files(folder) == files(tmp_path / "fixed" / "train")
 
 
+@pytest.mark.parametrize("case", ["the same image id", "two annotations"])
+def test_ambiguous_pictures_are_left_out(tmp_path, case):
+    """Which image belongs to which annotation is not guessed."""
+    folder = write_dataset(tmp_path / "data")
+    CASES[case][0](folder)
+    run(folder, "--fix", tmp_path / "fixed")
+    content = json.loads((tmp_path / "fixed" / "panoptic.json").read_text())
+    assert [image["id"] for image in content["images"]] == ["i2"]
+    assert [annotation["image_id"] for annotation in content["annotations"]] == ["i2"]
+
+
 def test_all_problems_of_a_set_are_found_at_once(tmp_path):
     folder = write_dataset(tmp_path / "data")
     for case in ("truncated image", "unlisted id", "no iscrowd", "nameless category"):
