@@ -6,7 +6,7 @@ import detectron2.data.transforms as T
 import numpy as np
 import pytest
 from conftest import CONFIGS
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -35,6 +35,7 @@ def suggested(*args) -> dict:
 
 @settings(deadline=None)
 @given(SIZES)
+@example(np.array([20.0] + [100.0] * 10))
 def test_anchors_ascend_and_cover(things):
     sizes = anchor_sizes(things)
     assert all(a < b for a, b in zip(sizes, sizes[1:], strict=False))
