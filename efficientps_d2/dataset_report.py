@@ -43,7 +43,8 @@ def size_tables(statistics: Statistics, cfg: CfgNode, config_name: str) -> str:
     if not len(statistics.things):
         return "There are no things whose sizes could be compared with anchors."
     short, longest = float(np.median(cfg.INPUT.MIN_SIZE_TRAIN)), cfg.INPUT.MAX_SIZE_TRAIN
-    resized = resized_things(statistics, short, longest) * np.mean(cfg.INPUT.SCALE_JITTER)
+    jitter = np.mean(cfg.INPUT.SCALE_JITTER)
+    resized = resized_things(statistics, short, longest) * jitter
     rows = [
         [title, *np.quantile(sizes, QUANTILES)]
         for title, sizes in (("as it is", statistics.things[:, 0]), ("resized", resized))
@@ -55,7 +56,7 @@ def size_tables(statistics: Statistics, cfg: CfgNode, config_name: str) -> str:
     shares = [["share of things", *(f"{count / len(resized):.1%}" for count in counts)]]
     return (
         f"Size is the square root of the box area; resized as by {config_name}: short edge "
-        f"{short:g} (0: as it is), long edge at most {longest}, mean of SCALE_JITTER.\n\n"
+        f"{short:g} (0: as it is), long edge at most {longest}, then times {jitter:g} (mean of SCALE_JITTER).\n\n"
         f"{tabulate(rows, header, floatfmt='.0f')}\n\n"
         f"{tabulate(shares, ['anchor sizes', *names], disable_numparse=True)}"
     )
