@@ -56,7 +56,8 @@ def size_tables(statistics: Statistics, cfg: CfgNode, config_name: str) -> str:
     shares = [["share of things", *(f"{count / len(resized):.1%}" for count in counts)]]
     return (
         f"Size is the square root of the box area; resized as by {config_name}: short edge "
-        f"{short:g} (0: as it is), long edge at most {longest}, then times {jitter:g} (mean of SCALE_JITTER).\n\n"
+        f"{short:g} (0: as it is), long edge at most {longest}, then times {jitter:g} "
+        "(mean of SCALE_JITTER).\n\n"
         f"{tabulate(rows, header, floatfmt='.0f')}\n\n"
         f"{tabulate(shares, ['anchor sizes', *names], disable_numparse=True)}"
     )
