@@ -110,21 +110,23 @@ def register_cityscapes_layout(name: str, root: str, split: str) -> None:
     image_root = os.path.join(root, "leftImg8bit", split)
     panoptic_root = os.path.join(root, "gtFine", f"cityscapes_panoptic_{split}")
 
-    def image_file(image: dict) -> str:
-        # The file names in Cityscapes' panoptic JSON do not exist on disk; the ids tell them.
-        return os.path.join(str(image["id"]).split("_")[0], f"{image['id']}_leftImg8bit.png")
-
     _register(
         name,
         image_root,
         panoptic_root,
         f"{panoptic_root}.json",
-        image_file,
+        cityscapes_image_file,
         evaluator_type="cityscapes_panoptic_seg",
     )
     metadata = MetadataCatalog.get(name)
     metadata.gt_dir = os.path.join(root, "gtFine", split)
     set_classes(metadata, CITYSCAPES_CATEGORIES)
+
+
+def cityscapes_image_file(image: dict) -> str:
+    """Path of an image in ``leftImg8bit/SPLIT``, from its entry in Cityscapes' panoptic JSON."""
+    # The file names in that JSON do not exist on disk; the ids tell them.
+    return os.path.join(str(image["id"]).split("_")[0], f"{image['id']}_leftImg8bit.png")
 
 
 def _datasets_root() -> str:

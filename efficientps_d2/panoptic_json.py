@@ -21,7 +21,9 @@ def read_json(path: str) -> dict:
         raise InputError(
             f"{path} does not exist; put the panoptic JSON there, or set DETECTRON2_DATASETS."
         ) from error
-    except ValueError as error:
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); it must be a file.") from error
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid JSON ({error}); write it again.") from error
     for key in ("images", "annotations", "categories"):
         if not isinstance(content, dict) or not isinstance(content.get(key), list):

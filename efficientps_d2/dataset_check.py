@@ -1,0 +1,111 @@
+"""Check a whole panoptic data set: every problem, and the statistics that settings depend on."""
+
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from .dataset_problems import Problem
+from .dataset_source import Source
+from .errors import InputError
+from .picture_check import PictureReport, check_picture
+
+
+class Statistics(NamedTuple):
+    """Statistics of a data set; sizes in pixels of the pictures as they are."""
+
+    pictures: np.ndarray  # (P, 3) int64: height, width, number of things without crowds
+    things: np.ndarray  # (T, 3) float64: sqrt(box area), height and width of the picture
+    stuff: np.ndarray  # (S,) float64: areas of the stuff segments
+    classes: dict  # category id: [pictures, segments, pixels]
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of all pictures."""
+        return int(self.pictures[:, :2].prod(axis=1).sum())
+
+    @property
+    def void(self) -> int:
+        """Pixels that belong to no class."""
+        return self.pixels - sum(pixels for *_, pixels in self.classes.values())
+
+
+class CheckResult(NamedTuple):
+    """All problems, the kinds of problems of each of ``source.pictures``, and the statistics."""
+
+    problems: list[Problem]
+    kinds: list[frozenset[str]]
+    statistics: Statistics
+
+
+def check_dataset(source: Source, processes: int = 1) -> CheckResult:
+    """Read every picture once, with a progress bar.
+
+    Raises:
+        InputError: if a process dies, mostly for lack of memory.
+    """
+    check = partial(check_picture, categories=source.categories)
+    problems, kinds, reports = list(source.problems), [], []
+    found = map_pictures(check, source.pictures, processes, "checking")
+    for picture, report in zip(source.pictures, found, strict=True):
+        problems += report.problems
+        kinds.append(picture.kinds | {problem.kind for problem in report.problems})
+        reports.append(report)
+    statistics = merge_statistics(reports)
+    for isthing, name in ((True, "thing"), (False, "stuff")):
+        ids = [id_ for id_, c in source.categories.items() if c.isthing == isthing]
+        if ids and statistics.classes and not any(id_ in statistics.classes for id_ in ids):
+            text = f"no picture holds a {name} segment: nothing is learned about {name} classes"
+            problems.append(Problem("nothing to learn", source.location.panoptic_json, text))
+    return CheckResult(problems, kinds, statistics)
+
+
+def map_pictures(function: Callable, items: list, processes: int, title: str) -> Iterator:
+    """Results of ``function`` of each item, in order, from several processes.
+
+    Raises:
+        InputError: if a process dies.
+    """
+    bar = partial(tqdm, total=len(items), desc=title, unit="picture")
+    if processes == 1:
+        yield from bar(map(function, items))
+        return
+    pool = ProcessPoolExecutor(processes, initializer=_ignore_interrupts)
+    try:
+        yield from bar(pool.map(function, items, chunksize=4))
+    except BrokenProcessPool as error:
+        raise InputError(
+            "A process that reads pictures died, probably for lack of memory; start fewer with "
+            "--processes."
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _ignore_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops its children
+
+
+def merge_statistics(reports: Iterable[PictureReport]) -> Statistics:
+    """The statistics of all pictures whose panoptic PNG could be used."""
+    reports = [report for report in reports if report.size is not None]
+    classes: dict = {}
+    for report in reports:
+        for id_, (segments, pixels) in report.classes.items():
+            total = classes.setdefault(id_, [0, 0, 0])
+            for i, count in enumerate((1, segments, pixels)):
+                total[i] += count
+    pictures = [(*r.size, len(r.things)) for r in reports]
+    pictures = np.array(pictures, dtype=np.int64).reshape(-1, 3)
+    things = np.array([size for r in reports for size in r.things], dtype=np.float64)
+    return Statistics(
+        pictures,
+        np.column_stack([things, np.repeat(pictures[:, :2], pictures[:, 2], axis=0)]),
+        np.array([area for r in reports for area in r.stuff], dtype=np.float64),
+        classes,
+    )

@@ -1,0 +1,163 @@
+"""A repaired copy of a panoptic data set: whatever can be repaired without a decision."""
+
+import json
+import os
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from panopticapi.utils import id2rgb, rgb2id
+from PIL import Image
+
+from .dataset_check import CheckResult, map_pictures
+from .dataset_problems import BY_HAND, COPIED, KINDS, LEFT_OUT, Problem
+from .dataset_source import Location, Picture, Source
+from .errors import InputError
+from .picture_check import measure_segments, read_pixels
+
+
+class Job(NamedTuple):
+    """A picture, and the names of its files in the copy, below images/ and panoptic/."""
+
+    picture: Picture
+    image_name: str
+    panoptic_name: str
+    repair: bool
+
+
+class Repairs(NamedTuple):
+    """How many pictures a copy holds, and what it does not settle."""
+
+    pictures: int
+    repaired: int
+    left_out: list[Problem]
+    by_hand: list[Problem]
+
+
+def write_repaired(source: Source, result: CheckResult, dest: str, processes: int = 1) -> Repairs:
+    """Write a folder with images/, panoptic/ and panoptic.json; the source stays untouched.
+
+    Pictures without usable files are left out. Pictures with problems that need a decision, such as
+    an unknown category, are copied as they are.
+
+    Raises:
+        InputError: if ``dest`` or ``dest.partial`` exists or lies in the data set.
+    """
+    require_new_folder(dest, source.location)
+    temporary = Path(f"{dest}.partial")
+    jobs = _jobs(source, result)
+    try:
+        for part in ("images", "panoptic"):
+            (temporary / part).mkdir(parents=True)
+        write = partial(_write_picture, categories=source.categories, folder=temporary)
+        written = list(map_pictures(write, jobs, processes, "repairing"))
+        content = {
+            **source.content,
+            "images": [image for image, _ in written],
+            "annotations": [annotation for _, annotation in written],
+        }
+        (temporary / "panoptic.json").write_text(json.dumps(content), encoding="utf-8")
+        temporary.rename(dest)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    kinds = [KINDS[problem.kind].repair for problem in result.problems]
+    left_out = [p for p, k in zip(result.problems, kinds, strict=True) if k == LEFT_OUT]
+    by_hand = [p for p, k in zip(result.problems, kinds, strict=True) if k == BY_HAND]
+    return Repairs(len(jobs), sum(job.repair for job in jobs), left_out, by_hand)
+
+
+def require_new_folder(dest: str, location: Location) -> None:
+    """Fail if a copy cannot be written to ``dest``: it exists, or lies in the data set."""
+    for path in (Path(dest), Path(f"{dest}.partial")):
+        if path.exists() or path.is_symlink():
+            raise InputError(f"--fix: {path} exists already; remove it, or give another folder.")
+    for root in (location.image_root, location.panoptic_root, Path(location.panoptic_json).parent):
+        if Path(dest).resolve().is_relative_to(Path(root).resolve()):
+            raise InputError(f"--fix: {dest} lies in the data set itself; give a folder outside.")
+
+
+def _jobs(source: Source, result: CheckResult) -> list[Job]:
+    location, jobs = source.location, []
+    images, truths = set(), set()  # names in use
+    for picture, kinds in zip(source.pictures, result.kinds, strict=True):
+        repairs = {KINDS[kind].repair for kind in kinds} - {COPIED}
+        if LEFT_OUT in repairs:
+            continue
+        image_name = _free_name(picture.image_file, location.image_root, images)
+        panoptic_name = _free_name(picture.panoptic_file, location.panoptic_root, truths)
+        repair = bool(repairs) and BY_HAND not in repairs
+        jobs.append(Job(picture, image_name, panoptic_name, repair))
+    return jobs
+
+
+def _free_name(path: str, root: str, taken: set[str]) -> str:
+    """The path below ``root``, with a stem that is not in ``taken`` yet, and is then."""
+    # ".." leads to a folder beside that of the images, in the data set.
+    parts = [part for part in Path(os.path.relpath(path, root)).parts if part != os.pardir]
+    name = os.path.join(*parts)
+    stem, suffix = os.path.splitext(name)
+    count = 1
+    while Path(name).stem in taken:
+        count += 1
+        name = f"{stem}.{count}{suffix}"
+    taken.add(Path(name).stem)
+    return name
+
+
+def _write_picture(job: Job, categories: dict, folder: Path) -> tuple[dict, dict]:
+    """Write both files of a picture; returns its image entry and its annotation."""
+    image_file = folder / "images" / job.image_name
+    panoptic_file = folder / "panoptic" / job.panoptic_name
+    for file in (image_file, panoptic_file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(job.picture.image_file, image_file)
+    image = {**job.picture.image, "file_name": job.image_name}
+    annotation = {**job.picture.annotation, "file_name": job.panoptic_name}
+    if not job.repair:
+        shutil.copyfile(job.picture.panoptic_file, panoptic_file)
+        return image, annotation
+    pan_seg = rgb2id(read_pixels(job.picture.panoptic_file, True, []))
+    image["height"], image["width"] = pan_seg.shape
+    segments = annotation["segments_info"]
+    pan_seg, annotation["segments_info"] = repair_segments(pan_seg, segments, categories)
+    Image.fromarray(id2rgb(pan_seg)).save(panoptic_file, format="PNG")
+    return image, annotation
+
+
+def repair_segments(
+    pan_seg: np.ndarray, segments: list[dict], categories: dict
+) -> tuple[np.ndarray, list[dict]]:
+    """Merge stuff, drop empty segments, make unlisted ids void, compute areas and boxes.
+
+    Args:
+        pan_seg: (H, W) integer segment ids; not changed.
+        segments: of the JSON, with ids that differ and known categories; not changed.
+        categories: :class:`Category` by dataset id.
+
+    Returns:
+        The new map and segments.
+    """
+    found = measure_segments(pan_seg)
+    new_ids, kept, stuff = {0: 0}, {}, {}
+    for segment in segments:
+        id_, category = segment["id"], segment["category_id"]
+        new_ids[id_] = id_ if categories[category].isthing else stuff.setdefault(category, id_)
+        if new_ids[id_] == id_:
+            kept[id_] = segment
+    table = np.array([new_ids.get(id_, 0) for id_ in found.ids.tolist()], dtype=np.int64)
+    pan_seg = table[np.searchsorted(found.ids, pan_seg)]
+    found = measure_segments(pan_seg)
+    return pan_seg, [
+        {
+            **kept[id_],
+            "area": area,
+            "bbox": box,
+            "iscrowd": int(kept[id_].get("iscrowd") or 0),
+        }
+        for id_, area, box in zip(
+            found.ids.tolist(), found.areas.tolist(), found.boxes.tolist(), strict=True
+        )
+        if id_ != 0
+    ]

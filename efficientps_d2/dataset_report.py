@@ -1,0 +1,136 @@
+"""Tables, texts and pictures about a checked data set."""
+
+import os
+from collections import defaultdict
+from pathlib import Path
+
+import cv2
+import numpy as np
+from detectron2.config import CfgNode
+from detectron2.data import detection_utils as utils
+from detectron2.data.catalog import Metadata
+from panopticapi.utils import rgb2id
+from tabulate import tabulate
+
+from .dataset_check import CheckResult, Statistics
+from .dataset_problems import KINDS, LEFT_OUT, Problem
+from .dataset_source import Source
+from .dataset_suggest import Suggestion, resized_things
+from .panoptic_json import set_classes
+from .picture_check import read_pixels, unusable
+from .visualization import draw_panoptic, side_by_side
+
+QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1)
+
+
+def class_table(source: Source, statistics: Statistics) -> str:
+    """Kind, pictures, segments, pixels and share of pixels of each class, and of void."""
+    rows = []
+    for id_, category in source.categories.items():
+        images, segments, pixels = statistics.classes.get(id_, (0, 0, 0))
+        kind = "thing" if category.isthing else "stuff"
+        rows.append([category.name, kind, images, segments, pixels])
+    rows.append(["void", "", "", "", statistics.void])
+    total = max(statistics.pixels, 1)
+    rows = [[*row, f"{row[-1] / total:.2%}"] for row in rows]
+    header = ["class", "kind", "images", "segments", "pixels", "share"]
+    align = ("left", "left", *["right"] * 4)
+    return tabulate(rows, header, colalign=align, disable_numparse=True)
+
+
+def size_tables(statistics: Statistics, cfg: CfgNode, config_name: str) -> str:
+    """Sizes of things, also after the resize of a config, and where they lie among its anchors."""
+    if not len(statistics.things):
+        return "There are no things whose sizes could be compared with anchors."
+    short, longest = float(np.median(cfg.INPUT.MIN_SIZE_TRAIN)), cfg.INPUT.MAX_SIZE_TRAIN
+    jitter = np.mean(cfg.INPUT.SCALE_JITTER)
+    resized = resized_things(statistics, short, longest) * jitter
+    rows = [
+        [title, *np.quantile(sizes, QUANTILES)]
+        for title, sizes in (("as it is", statistics.things[:, 0]), ("resized", resized))
+    ]
+    header = ["size of things / px", *(f"{q:.0%}" for q in QUANTILES[:-1]), "largest"]
+    anchors = sorted({size for level in cfg.MODEL.ANCHOR_GENERATOR.SIZES for size in level})
+    counts = np.bincount(np.searchsorted(anchors, resized), minlength=len(anchors) + 1)
+    names = [f"up to {anchors[0]}", *(f"to {a}" for a in anchors[1:]), f"above {anchors[-1]}"]
+    shares = [["share of things", *(f"{count / len(resized):.1%}" for count in counts)]]
+    return (
+        f"Size is the square root of the box area; resized as by {config_name}: short edge "
+        f"{short:g} (0: as it is), long edge at most {longest}, then times {jitter:g} "
+        "(mean of SCALE_JITTER).\n\n"
+        f"{tabulate(rows, header, floatfmt='.0f')}\n\n"
+        f"{tabulate(shares, ['anchor sizes', *names], disable_numparse=True)}"
+    )
+
+
+def problem_list(problems: list[Problem], limit: int | None) -> str:
+    """Problems by kind, errors first; of each kind not more than ``limit``, and the number."""
+    groups = defaultdict(list)
+    for problem in problems:
+        groups[problem.kind].append(problem)
+    parts = []
+    order = list(KINDS)
+    for kind in sorted(groups, key=lambda k: (not KINDS[k].is_error, order.index(k))):
+        group, severity = groups[kind], "Error" if KINDS[kind].is_error else "Warning"
+        lines = [f"{severity}: {kind}: {len(group)}  (--fix: {KINDS[kind].repair})"]
+        lines += [f"  {problem.file}: {problem.text}" for problem in group[:limit]]
+        if limit is not None and len(group) > limit:
+            lines.append(f"  and {len(group) - limit} more; --all prints them")
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def suggestion_text(suggestions: list[Suggestion]) -> str:
+    """A table of keys, values and reasons, and the same as overrides for a command line."""
+    if not suggestions:
+        return "There is nothing to suggest without pictures."
+    rows = [[s.key, str(s.value), s.reason] for s in suggestions]
+    overrides = " \\\n".join(f'    {s.key} "{s.value}"' for s in suggestions)
+    table = tabulate(rows, ["key", "value", "reason"], disable_numparse=True)
+    return f"{table}\n\nAs overrides for train_net.py:\n\n{overrides}"
+
+
+def draw_pictures(source: Source, result: CheckResult, count: int, folder: str) -> int:
+    """Write pictures of image and truth, evenly spread over the data set.
+
+    Args:
+        source: of the data set.
+        result: of its check; pictures without usable files are not drawn.
+        count: number of pictures.
+        folder: made if needed; pictures of the same name are replaced.
+
+    Returns:
+        The number of pictures written.
+
+    Raises:
+        InputError: if there are no categories or too many.
+    """
+    categories = [{"id": id_, **c._asdict()} for id_, c in source.categories.items()]
+    metadata = Metadata(name=source.location.name)
+    set_classes(metadata, categories, source.location.panoptic_json)
+    table = metadata.stuff_dataset_id_to_contiguous_id
+    usable = [
+        picture
+        for picture, kinds in zip(source.pictures, result.kinds, strict=True)
+        if LEFT_OUT not in {KINDS[kind].repair for kind in kinds}
+    ]
+    chosen = np.linspace(0, len(usable) - 1, min(count, len(usable))).round().astype(int)
+    os.makedirs(folder, exist_ok=True)
+    for picture in (usable[i] for i in chosen):
+        image = utils.read_image(picture.image_file, format="RGB")
+        truth = rgb2id(read_pixels(picture.panoptic_file, True, []))
+        segments = [
+            {**segment, "category_id": table[segment["category_id"]]}
+            for segment in picture.annotation["segments_info"]
+            if unusable(segment, set(), source.categories) is None
+        ]
+        panels = [image, draw_panoptic(image, truth, segments, metadata)]
+        drawn = side_by_side(panels, ("input", "truth"))
+        file = Path(folder, f"{Path(picture.image_file).stem}.png")
+        partial = file.with_suffix(".partial.png")
+        try:
+            cv2.imwrite(str(partial), drawn[:, :, ::-1])
+            partial.replace(file)
+        finally:
+            partial.unlink(missing_ok=True)
+    return len(chosen)

@@ -1,0 +1,244 @@
+"""Where the pictures of a data set are, read from its JSON without trusting it."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+
+from .dataset_problems import Problem, shown
+from .datasets import check_dataset_files, cityscapes_image_file, register_dataset_folders
+from .errors import InputError
+from .panoptic_json import IGNORE_LABEL, read_json
+
+
+class Category(NamedTuple):
+    """A class of the data set."""
+
+    name: str
+    isthing: bool
+
+
+class Picture(NamedTuple):
+    """One annotated picture; ``image`` and ``annotation`` are its entries in the JSON.
+
+    ``kinds`` are the kinds of problems that concern it in the JSON as a whole.
+    """
+
+    image_file: str
+    panoptic_file: str
+    image: dict
+    annotation: dict
+    kinds: frozenset[str]
+
+
+class ListedImage(NamedTuple):
+    """An image of the JSON: its entry, its path below the images, and kinds of its problems."""
+
+    entry: dict
+    file: str
+    kinds: set[str]
+
+
+class Location(NamedTuple):
+    """The files of a data set; ``categories`` if they are fixed by its registration."""
+
+    name: str
+    image_root: str
+    panoptic_root: str
+    panoptic_json: str
+    image_file: Callable[[dict], str]
+    categories: dict | None
+
+
+class Source(NamedTuple):
+    """What the JSON says: categories by dataset id, pictures with usable paths, and problems."""
+
+    location: Location
+    content: dict
+    categories: dict
+    pictures: list[Picture]
+    problems: list[Problem]
+
+
+def find_dataset(name: str) -> Location:
+    """Locate a data set by its registered name, or a folder with images/, panoptic/ and JSON.
+
+    Raises:
+        InputError: if there is no such data set, or it is not panoptic.
+    """
+    folder = Path(name)
+    if (folder / "panoptic.json").is_file():
+        title = "_".join(folder.resolve().parts[-2:])
+        roots = [str(folder / part) for part in ("images", "panoptic", "panoptic.json")]
+        return Location(title, *roots, lambda image: image["file_name"], None)
+    if name not in DatasetCatalog.list():
+        register_dataset_folders()
+    if name not in DatasetCatalog.list():
+        raise InputError(
+            f'"{name}" is neither a registered data set nor a folder; give a folder with images/, '
+            "panoptic/ and panoptic.json, or set DETECTRON2_DATASETS to the folder that holds "
+            "NAME/SPLIT for a data set NAME_SPLIT."
+        )
+    metadata = MetadataCatalog.get(name)
+    if metadata.get("panoptic_json") is None:
+        raise InputError(f'"{name}" has no panoptic annotations; name a panoptic data set.')
+    cityscapes = metadata.evaluator_type == "cityscapes_panoptic_seg"
+    return Location(
+        name,
+        metadata.image_root,
+        metadata.panoptic_root,
+        metadata.panoptic_json,
+        cityscapes_image_file if cityscapes else lambda image: image["file_name"],
+        _registered_categories(metadata),
+    )
+
+
+def read_source(location: Location) -> Source:
+    """Read the JSON and find everything that is wrong in it without opening pictures.
+
+    Raises:
+        InputError: if the JSON cannot be read at all.
+    """
+    content = read_json(location.panoptic_json)
+    problems: list[Problem] = []
+
+    def report(kind: str, text: str, file: str = location.panoptic_json) -> None:
+        problems.append(Problem(kind, file, text))
+
+    if location.name.startswith("cityscapes_fine_panoptic"):
+        try:
+            check_dataset_files(location.name)
+        except InputError as error:
+            report("Cityscapes layout", str(error))
+    categories = _categories(content, location, report)
+    images = _images(content, location, report)
+    annotations = _annotations(content, images, report)
+    pictures = _pictures(annotations, images, location, report)
+    return Source(location, content, categories, pictures, problems)
+
+
+def is_id(value: object) -> bool:
+    """Whether a JSON value can be an id: a whole number or a text."""
+    return isinstance(value, (int, str)) and not isinstance(value, bool) and value != ""
+
+
+def _registered_categories(metadata) -> dict | None:
+    """Categories of data that do not take them from their JSON."""
+    if metadata.get("stuff_classes") is None:
+        return None
+    things = metadata.thing_dataset_id_to_contiguous_id
+    return {
+        id_: Category(metadata.stuff_classes[contiguous], id_ in things)
+        for id_, contiguous in (things | metadata.stuff_dataset_id_to_contiguous_id).items()
+    }
+
+
+def _categories(content: dict, location: Location, report: Callable) -> dict:
+    categories, names = {}, set()
+    for category in content["categories"]:
+        usable = isinstance(category, dict) and is_id(category.get("id"))
+        name = category.get("name") if usable else None
+        # "0" would be taken as a thing.
+        if not (isinstance(name, str) and name and category.get("isthing") in (0, 1)):
+            text = f"category {shown(category)} needs an id, a name and isthing 0 or 1"
+            report("damaged category", text)
+        if not usable:
+            continue
+        id_ = category["id"]
+        if id_ in categories:
+            report("duplicate category id", f"two categories have the id {shown(id_)}")
+            continue
+        categories[id_] = Category(shown(name), bool(category.get("isthing")))
+        if shown(name) in names:
+            report("duplicate category name", f"two categories have the name {shown(name)}")
+        names.add(shown(name))
+        if location.categories is not None and (
+            id_ not in location.categories
+            or location.categories[id_].isthing != categories[id_].isthing
+        ):
+            text = f"category {shown(id_)}, {shown(name)}, is not among those of {location.name}"
+            report("category that differs", f"{text} or not of the same kind there")
+    things = sum(c.isthing for c in categories.values())
+    if not 0 < things < len(categories) < IGNORE_LABEL:
+        text = f"{len(categories)} categories, {things} of them things: at least one thing and one"
+        report("class list", f"{text} stuff class are needed, and at most {IGNORE_LABEL - 1}")
+    return categories
+
+
+def _images(content: dict, location: Location, report: Callable) -> dict[object, ListedImage]:
+    images, stems = {}, {}
+    for image in content["images"]:
+        usable = isinstance(image, dict) and is_id(image.get("id")) and image.get("file_name")
+        if not usable or not isinstance(image["file_name"], str):
+            report("damaged image entry", f"image {shown(image)} needs an id and a file_name")
+            continue
+        if image["id"] in images:
+            report("duplicate image id", f"several images have the id {shown(image['id'])}")
+            images[image["id"]].kinds.add("duplicate image id")
+            continue
+        file = location.image_file(image)
+        images[image["id"]] = ListedImage(image, file, set())
+        stem = Path(file).stem
+        if stem in stems:
+            files = f"{shown(stems[stem])} and {shown(file)}"
+            text = "have one name without folder and suffix, which panoptic evaluation needs"
+            report("duplicate image name", f"{files} {text} to differ")
+        stems[stem] = file
+    return images
+
+
+def _annotations(content: dict, images: dict[object, ListedImage], report: Callable) -> list[dict]:
+    """The usable annotations of listed images."""
+    annotations, seen = [], set()
+    for annotation in content["annotations"]:
+        entry = annotation if isinstance(annotation, dict) else {}
+        file, id_ = entry.get("file_name"), entry.get("image_id")
+        usable = isinstance(file, str) and file and is_id(id_)
+        if not usable or not isinstance(entry.get("segments_info"), list):
+            text = "needs an image_id, a file_name and a list segments_info"
+            report("damaged annotation", f"annotation {shown(annotation)} {text}")
+        elif id_ not in images:
+            text = f"is of image {shown(id_)}, which the images do not list"
+            report("annotation without image", f"{shown(file)} {text}")
+        else:
+            annotations.append(annotation)
+            if id_ in seen:
+                report("several annotations", f"{shown(file)} is not the first of {shown(id_)}")
+                images[id_].kinds.add("several annotations")
+            seen.add(id_)
+    for id_ in [id_ for id_ in images if id_ not in seen]:
+        file = shown(images[id_].file)
+        report("image without annotation", f"{file}, image {shown(id_)}, is never used")
+    if not content["annotations"]:
+        report("no pictures", "there are no annotations: a data set needs at least one picture")
+    return annotations
+
+
+def _pictures(
+    annotations: list[dict],
+    images: dict[object, ListedImage],
+    location: Location,
+    report: Callable,
+) -> list[Picture]:
+    pictures = []
+    for annotation in annotations:
+        image = images[annotation["image_id"]]
+        image_file = os.path.join(location.image_root, image.file)
+        panoptic_file = os.path.join(location.panoptic_root, annotation["file_name"])
+        outside = [file for file in (image_file, panoptic_file) if not _is_inside(file, location)]
+        for file in outside:
+            text = "leaves the folder of the data set and is not read: give a path inside"
+            report("path outside the data set", text, shown(file))
+        if not outside:
+            kinds = frozenset(image.kinds)
+            pictures.append(Picture(image_file, panoptic_file, image.entry, annotation, kinds))
+    return pictures
+
+
+def _is_inside(path: str, location: Location) -> bool:
+    """Whether a path, links left alone, is in the smallest folder that holds the data set."""
+    roots = [os.path.abspath(root) for root in (location.image_root, location.panoptic_root)]
+    folder = os.path.commonpath(roots)
+    return os.path.commonpath([folder, os.path.abspath(path)]) == folder

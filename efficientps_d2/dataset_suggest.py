@@ -1,0 +1,161 @@
+"""Config values that suit a data set, from its measured sizes and counts."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from .dataset_check import Statistics
+
+STRIDES = (4, 8, 16, 32)  # of p2 to p5
+LARGEST_SHORT_EDGE = 1024  # the paper's; larger pictures are reduced to it
+LARGEST_ASPECT = 4.0  # longer pictures are reduced further, for the sake of memory
+SMALL_THING, WANTED_THING = 20, 32  # pixels: a median below the first is enlarged to the second
+LARGEST_ENLARGEMENT = 2.0
+THING_QUANTILES = (0.05, 0.99)  # of sizes, for the smallest and the largest anchor
+SMALLEST_CROP = 320
+DETECTIONS_PER_THING = 1.5  # AP also profits from weak detections
+STUFF_LOSS = 0.01  # share of the true stuff segments that may be below the area limit
+STUFF_AREA_SHARE = 0.004  # of a picture: larger limits would also remove what is worth finding
+
+
+class Suggestion(NamedTuple):
+    """A config key, its value as ``merge_from_list`` takes it, and why."""
+
+    key: str
+    value: object
+    reason: str
+
+
+def suggest_config(statistics: Statistics) -> list[Suggestion]:
+    """Overrides for a model with one anchor size for each of p2 to p5.
+
+    Keys that the data say nothing about are left out: anchors without things, the area limit
+    without stuff, everything without pictures.
+    """
+    if not len(statistics.pictures):
+        return []
+    short, reason = _training_size(statistics)
+    edges = np.sort(statistics.pictures[:, :2], axis=1)
+    aspect = min(float(np.quantile(edges[:, 1] / edges[:, 0], 0.99)), LARGEST_ASPECT)
+    longest = _multiple(short * aspect, 32, math.ceil)
+    long_reason = f"room for long edges of {aspect:.2f} short ones (99 % quantile, at most 4)"
+    suggestions = [
+        Suggestion("INPUT.MIN_SIZE_TRAIN", (short,), reason),
+        Suggestion("INPUT.MAX_SIZE_TRAIN", longest, long_reason),
+        Suggestion("INPUT.MIN_SIZE_TEST", short, "as in training"),
+        Suggestion("INPUT.MAX_SIZE_TEST", longest, "as in training"),
+        _crop(statistics, short, longest),
+    ]
+    if len(statistics.things):
+        suggestions += _for_things(statistics, resized_things(statistics, short, longest))
+    if len(statistics.stuff):
+        suggestions.append(_stuff_limit(statistics))
+    return suggestions
+
+
+def resize_factors(sizes: np.ndarray, short: float, longest: float) -> np.ndarray:
+    """Factors of Detectron2's ResizeShortestEdge.
+
+    Args:
+        sizes: (N, 2) heights and widths.
+        short: shortest edge after the resize; 0 for no resize.
+        longest: largest long edge.
+
+    Returns:
+        (N,) float64.
+    """
+    if short == 0:
+        return np.ones(len(sizes))
+    edges = np.sort(np.asarray(sizes, dtype=np.float64), axis=1)
+    return np.minimum(short / edges[:, 0], longest / edges[:, 1])
+
+
+def resized_things(statistics: Statistics, short: float, longest: float) -> np.ndarray:
+    """(T,) sizes of the things in pixels after that resize."""
+    things = statistics.things
+    return things[:, 0] * resize_factors(things[:, 1:], short, longest)
+
+
+def anchor_sizes(things: np.ndarray) -> list[int]:
+    """One anchor size for each of p2 to p5, ascending, in geometric steps.
+
+    Larger things never give smaller anchors.
+
+    Args:
+        things: (T,) sizes in pixels of the resized pictures, T > 0.
+    """
+    smallest = np.quantile(things, THING_QUANTILES[0], method="lower")
+    largest = np.quantile(things, THING_QUANTILES[1], method="higher")
+    # Things of nearly one size: steps of sqrt(2) around it, so that sizes differ.
+    middle = math.sqrt(smallest * largest)
+    spread = 2 ** (0.5 * (len(STRIDES) - 1) / 2)
+    smallest, largest = min(smallest, middle / spread), max(largest, middle * spread)
+    sizes = np.geomspace(smallest, largest, len(STRIDES))
+    # Anchors of less than two strides would leave gaps between them.
+    return [max(2 * stride, round(size)) for stride, size in zip(STRIDES, sizes, strict=True)]
+
+
+def _training_size(statistics: Statistics) -> tuple[int, str]:
+    """Shortest edge for training, and the reason."""
+    median = float(np.median(statistics.pictures[:, :2].min(axis=1)))
+    short = min(median, LARGEST_SHORT_EDGE)
+    reason = f"the median short edge is {median:.0f} px"
+    if short < median:
+        reason += f", reduced to {short} px to fit into memory"
+    if len(statistics.things):
+        size = float(np.median(resized_things(statistics, short, math.inf)))
+        reason += f"; the median thing then has {size:.0f} px"
+        if size < SMALL_THING:
+            enlargement = min(WANTED_THING / size, LARGEST_ENLARGEMENT)
+            reason += f", so enlarged about {enlargement:.1f} times"
+            return _multiple(short * enlargement, 32, round), reason
+    return round(short), reason
+
+
+def _crop(statistics: Statistics, short: int, longest: int) -> Suggestion:
+    sizes = statistics.pictures[:, :2]
+    resized = sizes * resize_factors(sizes, short, longest)[:, None]
+    typical = np.median(resized, axis=0)
+    edge, reason = SMALLEST_CROP, "no things: as small as crops should be"
+    if len(statistics.things):
+        largest = np.quantile(resized_things(statistics, short, longest), THING_QUANTILES[1])
+        edge = max(_multiple(2 * largest, 32, math.ceil), SMALLEST_CROP)
+        reason = f"twice the largest usual thing ({largest:.0f} px), at least {SMALLEST_CROP}"
+    size = [min(edge, _multiple(pixels, 32, math.ceil)) for pixels in typical]
+    reason += " and at most the median picture; larger is better if memory and time allow"
+    return Suggestion("INPUT.CROP.SIZE", size, reason)
+
+
+def _for_things(statistics: Statistics, things: np.ndarray) -> list[Suggestion]:
+    low, middle, high = np.quantile(things, (THING_QUANTILES[0], 0.5, THING_QUANTILES[1]))
+    sizes = f"things have {low:.0f} px (5 %), {middle:.0f} (median), {high:.0f} (99 %) at that size"
+    most = int(statistics.pictures[:, 2].max())
+    detections = max(100, _multiple(DETECTIONS_PER_THING * most, 50, math.ceil))
+    suggestions = [
+        Suggestion("MODEL.ANCHOR_GENERATOR.SIZES", [[s] for s in anchor_sizes(things)], sizes),
+        Suggestion("TEST.DETECTIONS_PER_IMAGE", detections, f"at most {most} things in a picture"),
+    ]
+    if detections > 100:
+        reason = f"two proposals for each of {detections} detections"
+        for phase in ("TRAIN", "TEST"):
+            before = max(1000, 2 * detections)
+            suggestions += [
+                Suggestion(f"MODEL.RPN.PRE_NMS_TOPK_{phase}", before, f"of each level; {reason}"),
+                Suggestion(f"MODEL.RPN.POST_NMS_TOPK_{phase}", 2 * detections, reason),
+            ]
+    return suggestions
+
+
+def _stuff_limit(statistics: Statistics) -> Suggestion:
+    quantile = float(np.quantile(statistics.stuff, STUFF_LOSS, method="lower"))
+    picture = float(np.median(statistics.pictures[:, :2].prod(axis=1)))
+    limit = 2 ** int(math.log2(max(1.0, min(quantile, STUFF_AREA_SHARE * picture))))
+    lost, half = (statistics.stuff < limit).mean(), np.median(statistics.stuff)
+    reason = f"{lost:.1%} of the true stuff segments are smaller; half have {half:.0f} px or more"
+    return Suggestion("MODEL.PANOPTIC_FPN.COMBINE.STUFF_AREA_LIMIT", limit, reason)
+
+
+def _multiple(value: float, step: int, rounding) -> int:
+    """``value`` rounded to a multiple of ``step``, at least one step."""
+    return max(step, step * rounding(value / step))

@@ -1,0 +1,205 @@
+"""Check one picture: its image and its panoptic PNG against the JSON."""
+
+import os
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+from detectron2.data import detection_utils as utils
+from panopticapi.utils import rgb2id
+from PIL import Image
+
+from .dataset_problems import Problem, shown
+from .dataset_source import Picture, is_id
+
+MAX_SEGMENT_ID = 256**3 - 1
+# What Pillow makes of an image that is not RGB but can be read as RGB.
+CONVERTED_MODES = {
+    "1": "black and white",
+    "L": "gray in three channels",
+    "LA": "gray without the alpha channel",
+    "P": "the colours of its palette",
+    "PA": "the colours of its palette without alpha",
+    "RGBA": "the colours without the alpha channel",
+    "CMYK": "colours computed without a colour profile",
+    "YCbCr": "the same colours",
+}
+
+
+class Segments(NamedTuple):
+    """The segments of a panoptic map, by ascending id; sizes in pixels."""
+
+    ids: np.ndarray  # (N,) int64
+    areas: np.ndarray  # (N,) int64
+    boxes: np.ndarray  # (N, 4) int64: x, y, width, height
+
+
+class PictureReport(NamedTuple):
+    """Problems and small statistics of one picture; sizes in pixels of the panoptic PNG."""
+
+    problems: list[Problem]
+    size: tuple[int, int] | None = None  # height, width; None if the PNG could not be used
+    classes: dict = {}  # category id: [segments, pixels]
+    things: list[float] = []  # sqrt(box area) of each thing that is no crowd
+    stuff: list[int] = []  # area of each stuff segment
+
+
+def check_picture(picture: Picture, categories: dict) -> PictureReport:
+    """Read both files of a picture and compare them with the JSON.
+
+    Args:
+        picture: the files, and what the JSON says of them.
+        categories: :class:`Category` by dataset id.
+    """
+    problems: list[Problem] = []
+    image = read_pixels(picture.image_file, False, problems)
+    pan_seg = read_pixels(picture.panoptic_file, True, problems)
+    if image is not None:
+        _check_json_size(picture, image.shape[:2], problems)
+    if pan_seg is None:
+        return PictureReport(problems)
+    if image is not None and image.shape != pan_seg.shape:
+        (height, width), (h, w) = pan_seg.shape[:2], image.shape[:2]
+        text = f"is {width} x {height} pixels, but {shown(picture.image_file)} is {w} x {h}"
+        problems.append(Problem("size mismatch", shown(picture.panoptic_file), text))
+    size, segments = pan_seg.shape[:2], measure_segments(rgb2id(pan_seg))
+    return _check_segments(picture, segments, categories, problems)._replace(size=size)
+
+
+def read_pixels(file: str, is_truth: bool, problems: list[Problem]) -> np.ndarray | None:
+    """(H, W, 3) uint8 RGB as training reads it; None and a problem if that is of no use."""
+
+    def report(kind: str, text: str) -> None:
+        problems.append(Problem(kind, shown(file), text))
+
+    if not os.path.isfile(file):
+        report("missing file", "does not exist, or is no file")
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's, which do not name the file
+            with Image.open(file) as image:
+                mode, file_format = image.mode, image.format
+            pixels = utils.read_image(file, format="RGB")
+    except Exception as error:  # damaged files make decoders raise anything
+        report("unreadable file", f"cannot be read ({shown(str(error)) or type(error).__name__})")
+        return None
+    if is_truth and (mode not in ("RGB", "RGBA") or file_format == "JPEG"):
+        what = "a JPEG, which changes ids" if file_format == "JPEG" else f"of mode {mode}"
+        report("PNG of another mode", f"is {what}: write an RGB PNG, id = R + 256 G + 65536 B")
+        return None
+    if mode in CONVERTED_MODES and not is_truth:
+        text = f"is of mode {mode}: reading gives {CONVERTED_MODES[mode]}"
+        report("image mode that is converted", text)
+    elif mode != "RGB" and not is_truth:
+        values = f"{pixels.min()} to {pixels.max()} of 0 to 255"
+        text = f"is of mode {mode}: reading cuts its values, and gives {values}"
+        report("image mode that loses values", text)
+    return pixels
+
+
+def measure_segments(pan_seg: np.ndarray) -> Segments:
+    """Ids, areas and boxes of an (H, W) map of segment ids, void (0) included."""
+    height, width = pan_seg.shape
+    # Runs of equal ids within rows: far fewer than pixels, so that sorting them is cheap.
+    changes = np.ones((height, width), dtype=bool)
+    np.not_equal(pan_seg[:, 1:], pan_seg[:, :-1], out=changes[:, 1:])
+    starts = np.flatnonzero(changes)
+    lengths = np.diff(starts, append=height * width)
+    ids, which = np.unique(pan_seg.ravel()[starts], return_inverse=True)
+    y, x0 = np.divmod(starts, width)
+    low = np.full((len(ids), 2), max(height, width))
+    high = np.zeros((len(ids), 2), dtype=np.int64)
+    np.minimum.at(low, which, np.stack([x0, y], axis=1))
+    np.maximum.at(high, which, np.stack([x0 + lengths, y + 1], axis=1))
+    areas = np.bincount(which, weights=lengths).astype(np.int64)
+    return Segments(ids.astype(np.int64), areas, np.concatenate([low, high - low], axis=1))
+
+
+def _check_json_size(picture: Picture, size: tuple[int, int], problems: list[Problem]) -> None:
+    stated = picture.image.get("height"), picture.image.get("width")
+    if stated == (None, None):
+        problems.append(
+            Problem("no size in the JSON", shown(picture.image_file), "has no height and width")
+        )
+    elif stated != size:
+        height, width = stated
+        text = f"is {size[1]} x {size[0]} pixels, but {shown(width)} x {shown(height)} in the JSON"
+        problems.append(Problem("wrong size in the JSON", shown(picture.image_file), text))
+
+
+def _check_segments(
+    picture: Picture, found: Segments, categories: dict, problems: list[Problem]
+) -> PictureReport:
+    """Compare the segments of the JSON with those of the PNG, and count them."""
+    file = shown(picture.panoptic_file)
+    index = {id_: i for i, id_ in enumerate(found.ids.tolist())}
+    report, listed = PictureReport(problems, classes={}, things=[], stuff=[]), set()
+    for segment in picture.annotation["segments_info"]:
+        wrong = unusable(segment, listed, categories)
+        if isinstance(segment, dict) and is_id(segment.get("id")):
+            listed.add(segment["id"])
+        if wrong:
+            problems.append(Problem(wrong[0], file, wrong[1]))
+            continue
+        category = categories[segment["category_id"]]
+        title = f"segment {segment['id']} ({category.name})"
+        if segment["id"] not in index:
+            problems.append(Problem("empty segment", file, f"{title} has no pixels in the PNG"))
+            continue
+        i = index[segment["id"]]
+        area, box = int(found.areas[i]), found.boxes[i].tolist()
+        problems += _wrong_values(segment, area, box, file, title)
+        count = report.classes.setdefault(segment["category_id"], [0, 0])
+        count[0] += 1
+        count[1] += area
+        if not category.isthing:
+            report.stuff.append(area)
+            if count[0] == 2:
+                text = f"{category.name} has several segments; each stuff class can have one"
+                problems.append(Problem("duplicate stuff segment", file, text))
+        elif not segment.get("iscrowd"):
+            report.things.append(float(box[2] * box[3]) ** 0.5)
+    unlisted = [id_ for id_ in index if id_ not in listed and id_ != 0]
+    if unlisted:
+        pixels = sum(int(found.areas[index[id_]]) for id_ in unlisted)
+        few = ", ".join(map(str, unlisted[:5])) + (", ..." if len(unlisted) > 5 else "")
+        text = f"{len(unlisted)} id(s) with {pixels} pixels are not in the JSON: {few}"
+        problems.append(Problem("unlisted id", file, text))
+    if not report.classes:
+        problems.append(Problem("nothing labelled", file, "has no pixel of a known class"))
+    return report
+
+
+def unusable(segment: object, listed: set, categories: dict) -> tuple[str, str] | None:
+    """Kind and text of what makes a segment of the JSON unusable; ``listed`` are ids before it."""
+    if not isinstance(segment, dict):
+        return "damaged segment", f"segment {shown(segment)} is no object"
+    id_, category = segment.get("id"), segment.get("category_id")
+    if type(id_) is not int or not 0 < id_ <= MAX_SEGMENT_ID:
+        text = f"is no whole number from 1 to {MAX_SEGMENT_ID}"
+        return "damaged segment", f"the id {shown(id_)} of a segment {text}"
+    if segment.get("iscrowd") not in (None, 0, 1) or not is_id(category):
+        text = f"segment {id_} needs a category_id, and 0 or 1 as iscrowd"
+        return "damaged segment", f"{text}: {shown(segment)}"
+    if id_ in listed:
+        return "duplicate segment id", f"two segments have the id {id_}"
+    if category not in categories:
+        text = f"which the categories do not list: segment {id_}"
+        return "unknown category", f"has category {shown(category)}, {text}"
+    return None
+
+
+def _wrong_values(segment: dict, area: int, box: list[int], file: str, title: str) -> list[Problem]:
+    problems = []
+    if segment.get("area") != area:
+        stated = shown(segment.get("area", "missing"))
+        text = f"{title} has {area} pixels, but its area is {stated}"
+        problems.append(Problem("wrong area", file, text))
+    if "bbox" in segment and segment["bbox"] != box:
+        text = f"{title} has the box {box}, but its bbox is {shown(segment['bbox'])}"
+        problems.append(Problem("wrong box", file, text))
+    if segment.get("iscrowd") is None:
+        text = f"{title} has no iscrowd, which the evaluation needs"
+        problems.append(Problem("iscrowd missing", file, text))
+    return problems
