@@ -116,7 +116,7 @@ def _training_size(statistics: Statistics) -> tuple[int, str]:
 def _crop(statistics: Statistics, short: int, longest: int) -> Suggestion:
     sizes = statistics.pictures[:, :2]
     resized = sizes * resize_factors(sizes, short, longest)[:, None]
-    typical = np.median(resized, axis=0)
+    typical = np.floor(np.median(resized, axis=0))  # resizing rounds, so a fraction is no pixel
     edge, reason = SMALLEST_CROP, "no things: as small as crops should be"
     if len(statistics.things):
         largest = np.quantile(resized_things(statistics, short, longest), THING_QUANTILES[1])
