@@ -17,7 +17,7 @@ from panopticapi.utils import rgb2id
 from PIL import Image
 
 from .classes import dataset_classes
-from .errors import InputError
+from .errors import InputError, one_line
 from .panoptic_json import IGNORE_LABEL
 
 logger = logging.getLogger(__name__)
@@ -191,7 +191,7 @@ class EvaluationMapper(DatasetMapper):
         except utils.SizeMismatchError as error:
             raise InputError(str(error)) from error
         except DAMAGED as error:
-            reason = " ".join(str(error).split())
+            reason = one_line(error)
             raise InputError(
                 f"{record['file_name']} or its panoptic PNG cannot be read ({reason}); an "
                 "evaluation needs every image, so repair it or take it out of the data set."

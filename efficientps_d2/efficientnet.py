@@ -10,7 +10,7 @@ from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 from timm.layers import convert_sync_batchnorm, freeze_batch_norm_2d
 from torch import nn
 
-from .errors import InputError
+from .errors import InputError, one_line
 from .pretrained import existing_file, load_pretrained_backbone, warn_of_other_statistics
 
 logger = logging.getLogger(__name__)
@@ -142,7 +142,7 @@ class TimmFeatures(Backbone):
         except Exception as error:  # timm's networks and its hub client raise many kinds
             raise InputError(
                 f"MODEL.EFFICIENTNET.NAME {name!r} with WEIGHTS {weights!r} cannot be used: "
-                f"{type(error).__name__}, {' '.join(str(error).split())}; take a convolutional "
+                f"{type(error).__name__}, {one_line(error)}; take a convolutional "
                 "network of timm.list_models() and, without a connection, a file of its weights."
             ) from error
         self._out_features = list(FEATURES)

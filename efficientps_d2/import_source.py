@@ -18,7 +18,7 @@ from defusedxml import DefusedXmlException
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from .errors import InputError
+from .errors import InputError, one_line
 
 # Formats that only hold pixels; others, such as EPS, would start programs.
 IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "PPM", "GIF", "WEBP")
@@ -204,7 +204,7 @@ def load_image(file: Path | BytesIO, name: str | Path, formats=IMAGE_FORMATS) ->
             image.load()
             return image
     except DAMAGED as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise InputError(
             f"{name} cannot be read as an image ({reason}); repair it or remove it with its "
             "annotation."

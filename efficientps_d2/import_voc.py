@@ -12,7 +12,7 @@ from .import_regions import Picture, Region, check_count, crop
 from .import_source import Source, load_image, load_text
 
 BACKGROUND = 0  # black, in both maps
-BORDER = 224 + 256 * 224 + 256**2 * 192  # around objects in Pascal's own data: void
+BORDER = rgb2id([224, 224, 192])  # around objects in Pascal's own data: void
 
 
 def read_voc(source: Source, classes: Classes) -> Iterator[Picture]:
@@ -67,13 +67,9 @@ def _read_labels(source: Source, root: Path) -> dict[int, str]:
             color = []
         if len(color) != 3 or not all(0 <= value <= 255 for value in color):
             raise InputError(f'{file} has the line "{line}"; write LABEL:R,G,B::.')
-        if labels.setdefault(_number(color), name.strip()) != name.strip():
+        if labels.setdefault(rgb2id(color), name.strip()) != name.strip():
             raise InputError(f'{file} gives "{name}" the colour of another label; change it.')
     return labels
-
-
-def _number(color: list[int]) -> int:
-    return color[0] + 256 * color[1] + 256**2 * color[2]
 
 
 def _read_colors(file: Path) -> np.ndarray:

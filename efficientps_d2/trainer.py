@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from .checkpoint import FittingCheckpointer
 from .dataset_mapper import EvaluationMapper, PanopticDatasetMapper
-from .errors import InputError
+from .errors import InputError, one_line
 from .evaluation import build_panoptic_evaluator, results_table
 from .hooks import FreezeBatchNorm, StopOnSignal
 
@@ -55,7 +55,7 @@ class Trainer(DefaultTrainer):
             raise
         except (KeyError, ValueError, RuntimeError, AssertionError, AttributeError) as error:
             raise InputError(
-                f"The model cannot be built from this config: {' '.join(str(error).split())}; "
+                f"The model cannot be built from this config: {one_line(error)}; "
                 "correct the key below MODEL that says so."
             ) from error
 

@@ -37,7 +37,8 @@ CLASSIFIERS = ("sem_seg_head.predictor.weight", "roi_heads.box_predictor.cls_sco
 
 def build_matching_model(config_file: str, state: dict, reverse: bool) -> nn.Module:
     """The config's model, with as many classes as the checkpoint has."""
-    if not is_paper_efficientnet(load_config(config_file).MODEL.EFFICIENTNET.NAME):
+    cfg = without_cuda(load_config(config_file, ["MODEL.EFFICIENTNET.WEIGHTS", ""]))
+    if not is_paper_efficientnet(cfg.MODEL.EFFICIENTNET.NAME):
         raise InputError(
             f"{config_file} does not describe the authors' network; give a config with one of "
             "tf_efficientnet_b0 to b7 as MODEL.EFFICIENTNET.NAME."
@@ -58,10 +59,9 @@ def build_matching_model(config_file: str, state: dict, reverse: bool) -> nn.Mod
             "classes and of things with background."
         )
     print(f"{classes} classes, {things} of them things.")
-    overrides = ["MODEL.EFFICIENTNET.WEIGHTS", ""]
-    overrides += ["MODEL.SEM_SEG_HEAD.NUM_CLASSES", classes, "MODEL.ROI_HEADS.NUM_CLASSES", things]
-    overrides += ["MODEL.EFFICIENTPS.THING_CLASS_IDS", list(range(classes - things, classes))]
-    return build_model(without_cuda(load_config(config_file, overrides)))
+    cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES, cfg.MODEL.ROI_HEADS.NUM_CLASSES = classes, things
+    cfg.MODEL.EFFICIENTPS.THING_CLASS_IDS = list(range(classes - things, classes))
+    return build_model(cfg)
 
 
 def print_report(changes: list[Change], reverse: bool) -> None:
