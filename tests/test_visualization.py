@@ -1,0 +1,26 @@
+"""Pictures that people look at."""
+
+import numpy as np
+import pytest
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.utils.visualizer import Visualizer
+
+from efficientps_d2.visualization import draw_panoptic
+
+
+@pytest.mark.parametrize(("count", "labelled"), [(4, 5), (60, 1)])
+def test_a_crowd_of_things_has_no_labels(toy, monkeypatch, count, labelled):
+    """Sixty labels would cover the picture; the one of the stuff stays."""
+    DatasetCatalog.get(toy)
+    pan_seg = np.ones((96, 160), dtype=np.int64)
+    segments = [{"id": 1, "category_id": 0}]
+    for i in range(count):
+        y, x = 16 * (i // 10), 16 * (i % 10)
+        pan_seg[y : y + 12, x : x + 12] = i + 2
+        segments.append({"id": i + 2, "category_id": 2})
+    texts = []
+    monkeypatch.setattr(Visualizer, "draw_text", lambda self, text, *a, **k: texts.append(text))
+    image = np.zeros((96, 160, 3), dtype=np.uint8)
+    drawn = draw_panoptic(image, pan_seg, segments, MetadataCatalog.get(toy))
+    assert len(texts) == labelled
+    assert drawn.shape[2] == 3 and drawn.std() > 0
