@@ -169,8 +169,9 @@ class PanopticDatasetMapper:
         count = len(self.damaged_images)
         if count > self.damaged_image_limit:
             raise InputError(
-                f"{record['file_name']} is the {count}th unreadable training image, more than "
-                "DATALOADER.DAMAGED_IMAGE_LIMIT allows; repair or remove these images."
+                f"{record['file_name']} or its panoptic PNG is unreadable ({one_line(error)}), and "
+                f"so are {count - 1} more training images; repair or remove them, or raise "
+                "DATALOADER.DAMAGED_IMAGE_LIMIT if readable ones are left."
             ) from error
         logger.warning(
             "Skipped %s or its panoptic PNG, unreadable (%s); %d so far in this process.",

@@ -7,7 +7,11 @@ from collections import OrderedDict
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import build_detection_test_loader, build_detection_train_loader
+from detectron2.data import (
+    build_detection_test_loader,
+    build_detection_train_loader,
+    get_detection_dataset_dicts,
+)
 from detectron2.data.build import worker_init_reset_seed
 from detectron2.engine import DefaultTrainer
 from detectron2.utils import comm
@@ -61,7 +65,13 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_train_loader(cls, cfg):
-        loader = build_detection_train_loader(cfg, mapper=PanopticDatasetMapper(cfg))
+        records = get_detection_dataset_dicts(
+            cfg.DATASETS.TRAIN, filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
+        )
+        mapper = PanopticDatasetMapper(cfg)
+        # Detectron2 cannot draw another image when there is none left.
+        mapper.damaged_image_limit = min(mapper.damaged_image_limit, len(records) - 1)
+        loader = build_detection_train_loader(cfg, dataset=records, mapper=mapper)
         # With aspect ratio grouping the loader of the processes is wrapped.
         inner = loader if isinstance(loader, DataLoader) else loader.dataset
         inner.worker_init_fn = leave_process_group

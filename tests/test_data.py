@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import CLASS_ORDERS, write_dataset
-from detectron2.data import DatasetCatalog, MetadataCatalog, build_detection_train_loader
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from panopticapi.utils import id2rgb, rgb2id
 from PIL import Image
 
@@ -296,8 +296,18 @@ def test_damaged_images_are_skipped_up_to_a_limit(tmp_path, register, tiny_confi
         mapper_without_augmentation(name, limit=0)(records[0])
     # The loader goes on with the other pictures; an evaluation does not.
     cfg = tiny_config(name)
-    batches = iter(build_detection_train_loader(cfg, mapper=PanopticDatasetMapper(cfg)))
+    batches = iter(Trainer.build_train_loader(cfg))
     seen = {sample["image_id"] for _ in range(6) for sample in next(batches)}
     assert seen == {"i1", "i2"}
     with pytest.raises(InputError, match="picture.0.jpg or its panoptic PNG cannot be read"):
         list(Trainer.build_test_loader(cfg, name))
+
+
+def test_training_data_without_a_readable_image_are_named(tmp_path, register, tiny_config):
+    """Also when there are fewer images than may be skipped."""
+    folder = write_dataset(tmp_path / "all_damaged")
+    for image in (folder / "images" / "sub").iterdir():
+        image.write_bytes(b"")
+    cfg = tiny_config(register("all_damaged", folder))
+    with pytest.raises(InputError, match=r"picture.*and so are 2 more training images"):
+        next(iter(Trainer.build_train_loader(cfg)))
