@@ -23,9 +23,11 @@ from detectron2.utils import comm  # noqa: E402
 from detectron2.utils.logger import setup_logger  # noqa: E402
 from torch.multiprocessing import ProcessExitedException, ProcessRaisedException  # noqa: E402
 
+from efficientps_d2.auto_values import fill_auto  # noqa: E402
 from efficientps_d2.checkpoint import FittingCheckpointer  # noqa: E402
 from efficientps_d2.classes import with_class_counts  # noqa: E402
 from efficientps_d2.config import load_config, without_cuda  # noqa: E402
+from efficientps_d2.dataset_report import suggestion_table  # noqa: E402
 from efficientps_d2.datasets import check_dataset_files  # noqa: E402
 from efficientps_d2.errors import InputError  # noqa: E402
 from efficientps_d2.trainer import Trainer, one_sentence  # noqa: E402
@@ -43,12 +45,6 @@ def setup(args):
                 "SOLVER.AMP.ENABLED is True, but AMP training needs CUDA; set it False."
             )
         cfg = without_cuda(cfg)
-    if args.eval_only:
-        cfg.DATASETS.TRAIN = ()
-    for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
-        check_dataset_files(name)
-    cfg = with_class_counts(cfg)
-
     resumes = args.resume and os.path.isfile(os.path.join(cfg.OUTPUT_DIR, "last_checkpoint"))
     if args.eval_only and not (cfg.MODEL.WEIGHTS or resumes):
         raise InputError("--eval-only needs a checkpoint: give MODEL.WEIGHTS FILE, or --resume.")
@@ -57,9 +53,18 @@ def setup(args):
         raise InputError(f"MODEL.WEIGHTS {weights} does not exist; give a checkpoint file.")
     if resumes:
         cfg.MODEL.EFFICIENTNET.WEIGHTS = ""
+    run_folder = cfg.OUTPUT_DIR if resumes else os.path.dirname(weights) if args.eval_only else None
+    chosen = fill_auto(cfg, run_folder)
+    if args.eval_only:
+        cfg.DATASETS.TRAIN = ()
+    for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
+        check_dataset_files(name)
+    cfg = with_class_counts(cfg)
     cfg.freeze()
     default_setup(cfg, args)
     setup_logger(cfg.OUTPUT_DIR, comm.get_rank(), name="efficientps_d2")
+    if chosen:
+        logger.info('Values that were "auto":\n%s', suggestion_table(chosen))
     if on_cpu:
         logger.info("CUDA is not available: running on the CPU, with BN for SyncBN.")
     return cfg

@@ -1,6 +1,7 @@
 """Config keys that EfficientPS adds to Detectron2's."""
 
 import os
+from collections.abc import Iterator
 
 from detectron2.config import CfgNode as CN
 from detectron2.config import get_cfg
@@ -11,6 +12,7 @@ from .errors import InputError
 # What Detectron2's config raises for wrong keys, values and files.
 BAD_VALUE = (KeyError, ValueError, TypeError, AttributeError, AssertionError, SyntaxError)
 BAD_VALUE += (OSError, YAMLError)
+AUTO = "auto"
 
 
 def add_efficientps_config(cfg: CN) -> None:
@@ -19,6 +21,10 @@ def add_efficientps_config(cfg: CN) -> None:
     Existing fusion keys of Detectron2: ``MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH``,
     ``.OVERLAP_THRESH`` and ``.STUFF_AREA_LIMIT``. Calling this twice is harmless.
     """
+    # Keys that are "auto" in the config file or on the command line: train_net.py chooses their
+    # values from the training data.
+    cfg.AUTO = []
+
     # Backbone: a timm name. "tf_efficientnet_b0".."b7" give the paper's variant (no squeeze-excite,
     # LeakyReLU), "tf_efficientnet_lite0".."lite4" EfficientNet-Lite, others timm's own features.
     cfg.MODEL.EFFICIENTNET = CN()
@@ -68,6 +74,8 @@ def add_efficientps_config(cfg: CN) -> None:
 def load_config(config_file: str, overrides: list[str] | None = None) -> CN:
     """Read a config file of this project.
 
+    Keys whose value is "auto" keep their default and are listed in ``AUTO``.
+
     Args:
         config_file: YAML file; ``_BASE_`` is relative to it.
         overrides: alternating keys and values, as on the command line.
@@ -80,23 +88,52 @@ def load_config(config_file: str, overrides: list[str] | None = None) -> CN:
     cfg = get_cfg()
     add_efficientps_config(cfg)
     try:
-        cfg.merge_from_file(config_file)
+        content = CN(CN.load_yaml_with_base(config_file))
+        cfg.AUTO += _pop_auto(content)
+        cfg.merge_from_other_cfg(content)
+        for key in cfg.AUTO:
+            value_of(cfg, key)
     except BAD_VALUE as error:
         raise InputError(f"{config_file}: {_sentence(error)}; correct that key.") from error
-    overrides = overrides or []
+    _override(cfg, overrides or [])
+    return cfg
+
+
+def _override(cfg: CN, overrides: list[str]) -> None:
+    text = " ".join(map(str, overrides))
     if len(overrides) % 2:
         raise InputError(
-            f"Config overrides {' '.join(overrides)!r}: give pairs KEY VALUE, after all flags "
-            "such as --resume."
+            f"Config overrides {text!r}: give pairs KEY VALUE, after all flags such as --resume."
         )
+    pairs = dict(zip(overrides[::2], overrides[1::2], strict=True))
+    auto = [key for key, value in pairs.items() if value == AUTO]
     try:
-        cfg.merge_from_list(overrides)
+        cfg.merge_from_list([x for key, v in pairs.items() if key not in auto for x in (key, v)])
+        for key in auto:
+            value_of(cfg, key)
     except BAD_VALUE as error:
         raise InputError(
-            f"Config overrides {' '.join(overrides)!r}: {_sentence(error)}; give pairs KEY VALUE "
-            "with keys that the config has."
+            f"Config overrides {text!r}: {_sentence(error)}; give pairs KEY VALUE with keys that "
+            "the config has."
         ) from error
+    cfg.AUTO = [key for key in cfg.AUTO if key not in pairs] + auto
+
+
+def value_of(cfg: CN, key: str):
+    """The value of a key such as "INPUT.CROP.SIZE"."""
+    for name in key.split("."):
+        cfg = cfg[name]
     return cfg
+
+
+def _pop_auto(node: CN, prefix: str = "") -> Iterator[str]:
+    """Remove the keys whose value is "auto", and give their full names."""
+    for name, value in list(node.items()):
+        if isinstance(value, CN):
+            yield from _pop_auto(value, f"{prefix}{name}.")
+        elif value == AUTO:
+            del node[name]
+            yield f"{prefix}{name}"
 
 
 def without_cuda(cfg: CN) -> CN:

@@ -1,7 +1,7 @@
 """Check a whole panoptic data set: every problem, and the statistics that settings depend on."""
 
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
@@ -33,6 +33,16 @@ class Statistics(NamedTuple):
     def void(self) -> int:
         """Pixels that belong to no class."""
         return self.pixels - sum(pixels for *_, pixels in self.classes.values())
+
+    @classmethod
+    def of_all(cls, parts: Sequence["Statistics"]) -> "Statistics":
+        """The statistics of several data sets of the same classes."""
+        classes = {id_: np.zeros(3, dtype=int) for part in parts for id_ in part.classes}
+        for id_ in classes:
+            counts = np.sum([part.classes[id_] for part in parts if id_ in part.classes], axis=0)
+            classes[id_] = counts.tolist()
+        sizes = zip(*(part[:3] for part in parts), strict=True)
+        return cls(*(np.concatenate(arrays) for arrays in sizes), classes)
 
 
 class CheckResult(NamedTuple):

@@ -80,14 +80,18 @@ def problem_list(problems: list[Problem], limit: int | None) -> str:
     return "\n\n".join(parts)
 
 
+def suggestion_table(suggestions: list[Suggestion]) -> str:
+    """Keys, values and reasons."""
+    rows = [[s.key, str(s.value), s.reason] for s in suggestions]
+    return tabulate(rows, ["key", "value", "reason"], disable_numparse=True)
+
+
 def suggestion_text(suggestions: list[Suggestion]) -> str:
-    """A table of keys, values and reasons, and the same as overrides for a command line."""
+    """A table of suggestions, and the same as overrides for a command line."""
     if not suggestions:
         return "There is nothing to suggest without pictures."
-    rows = [[s.key, str(s.value), s.reason] for s in suggestions]
     overrides = " \\\n".join(f'    {s.key} "{s.value}"' for s in suggestions)
-    table = tabulate(rows, ["key", "value", "reason"], disable_numparse=True)
-    return f"{table}\n\nAs overrides for train_net.py:\n\n{overrides}"
+    return f"{suggestion_table(suggestions)}\n\nAs overrides for train_net.py:\n\n{overrides}"
 
 
 def draw_pictures(source: Source, result: CheckResult, count: int, folder: str) -> int:

@@ -14,6 +14,7 @@ SMALL_THING, WANTED_THING = 20, 32  # pixels: a median below the first is enlarg
 LARGEST_ENLARGEMENT = 2.0
 THING_QUANTILES = (0.05, 0.99)  # of sizes, for the smallest and the largest anchor
 SMALLEST_CROP = 320
+FEWEST_PROPOSALS = 300
 DETECTIONS_PER_THING = 1.5  # AP also profits from weak detections
 STUFF_LOSS = 0.01  # share of the true stuff segments that may be below the area limit
 STUFF_AREA_SHARE = 0.004  # of a picture: larger limits would also remove what is worth finding
@@ -136,14 +137,13 @@ def _for_things(statistics: Statistics, things: np.ndarray) -> list[Suggestion]:
         Suggestion("MODEL.ANCHOR_GENERATOR.SIZES", [[s] for s in anchor_sizes(things)], sizes),
         Suggestion("TEST.DETECTIONS_PER_IMAGE", detections, f"at most {most} things in a picture"),
     ]
-    if detections > 100:
-        reason = f"two proposals for each of {detections} detections"
-        for phase in ("TRAIN", "TEST"):
-            before = max(1000, 2 * detections)
-            suggestions += [
-                Suggestion(f"MODEL.RPN.PRE_NMS_TOPK_{phase}", before, f"of each level; {reason}"),
-                Suggestion(f"MODEL.RPN.POST_NMS_TOPK_{phase}", 2 * detections, reason),
-            ]
+    after, before = max(FEWEST_PROPOSALS, 2 * detections), max(500, 2 * detections)
+    reason = f"two for each of {detections} detections, at least"
+    for phase in ("TRAIN", "TEST"):
+        suggestions += [
+            Suggestion(f"MODEL.RPN.PRE_NMS_TOPK_{phase}", before, f"{reason} 500; of each level"),
+            Suggestion(f"MODEL.RPN.POST_NMS_TOPK_{phase}", after, f"{reason} {FEWEST_PROPOSALS}"),
+        ]
     return suggestions
 
 

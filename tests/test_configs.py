@@ -5,6 +5,7 @@ from conftest import CONFIGS
 from detectron2.modeling import build_model
 
 from efficientps_d2 import EfficientPS
+from efficientps_d2.auto_values import fill_auto
 from efficientps_d2.config import load_config
 
 NAMES = sorted(p.name for p in CONFIGS.glob("*.yaml"))
@@ -14,10 +15,12 @@ NAMES = sorted(p.name for p in CONFIGS.glob("*.yaml"))
 def test_config_builds_a_model(name, toy):
     overrides = ["MODEL.DEVICE", "cpu", "MODEL.EFFICIENTNET.WEIGHTS", ""]
     if not name.startswith("Base"):
-        assert load_config(str(CONFIGS / name)).DATASETS.TEST, "names no data set"
+        own = load_config(str(CONFIGS / name))
+        assert own.DATASETS.TEST or own.AUTO, "names no data set"
     cfg = load_config(
         str(CONFIGS / name), [*overrides, "DATASETS.TRAIN", (toy,), "DATASETS.TEST", (toy,)]
     )
+    fill_auto(cfg)
     model = build_model(cfg)
     assert isinstance(model, EfficientPS) and model.thing_class_ids == [2, 3]
     assert model.sem_seg_head.predictor.out_channels == 4

@@ -17,6 +17,7 @@ from pathlib import Path
 warnings.filterwarnings("ignore", category=FutureWarning, module="torch.jit")  # Detectron2's import
 
 from efficientps_d2 import InputError  # noqa: E402
+from efficientps_d2.auto_values import use_suggestions  # noqa: E402
 from efficientps_d2.config import load_config  # noqa: E402
 from efficientps_d2.dataset_check import CheckResult, check_dataset  # noqa: E402
 from efficientps_d2.dataset_problems import KINDS  # noqa: E402
@@ -31,13 +32,8 @@ from efficientps_d2.dataset_report import (  # noqa: E402
 from efficientps_d2.dataset_source import Source, find_dataset, read_source  # noqa: E402
 from efficientps_d2.dataset_suggest import suggest_config  # noqa: E402
 
-CONFIGS = Path(__file__).parent.parent / "configs"
+CUSTOM_CONFIG = Path(__file__).parent.parent / "configs" / "efficientps_custom.yaml"
 FIRST_PROBLEMS = 20
-
-
-def default_config() -> str:
-    custom = CONFIGS / "efficientps_custom.yaml"
-    return str(custom if custom.is_file() else CONFIGS / "efficientps_streets.yaml")
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -46,7 +42,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("dataset", metavar="NAME_OR_FOLDER")
     parser.add_argument(
-        "--config-file", default=default_config(), help="whose resize and anchors are compared"
+        "--config-file", default=str(CUSTOM_CONFIG), help="whose resize and anchors are compared"
     )
     parser.add_argument("--processes", type=int, default=os.cpu_count(), metavar="N")
     parser.add_argument("--fix", metavar="DEST", help="write a repaired copy to this new folder")
@@ -96,9 +92,11 @@ def main(argv: list[str] | None = None) -> int:
         status = 1  # from here on, what fails is the data set
         source = read_source(location)
         result = check_dataset(source, args.processes)
+        suggestions = suggest_config(result.statistics)
+        use_suggestions(cfg, suggestions)
         errors = print_report(args, source, result, cfg)
         if args.suggest:
-            print(f"\n{suggestion_text(suggest_config(result.statistics))}")
+            print(f"\n{suggestion_text(suggestions)}")
         if args.draw:
             folder = os.path.join("output", "check", location.name)
             count = draw_pictures(source, result, args.draw, folder)

@@ -1,0 +1,80 @@
+"""Config values that are "auto": taken from an earlier run, or chosen from the training data."""
+
+import logging
+import os
+
+from detectron2.config import CfgNode
+from detectron2.utils import comm
+
+from .config import load_config, value_of
+from .dataset_check import Statistics, check_dataset
+from .dataset_problems import KINDS
+from .dataset_source import find_dataset, read_source
+from .dataset_suggest import Suggestion, suggest_config
+from .datasets import check_dataset_files
+from .errors import InputError
+
+logger = logging.getLogger(__name__)
+
+
+def fill_auto(cfg: CfgNode, run_folder: str | None = None) -> list[Suggestion]:
+    """Give the keys in ``cfg.AUTO`` a value, and empty it.
+
+    Args:
+        cfg: changed.
+        run_folder: of the run whose weights are used. If it has a ``config.yaml``, its values are
+            taken, since weights only work with them; otherwise the pictures of ``DATASETS.TRAIN``
+            are read, by the main process only.
+
+    Returns:
+        What was chosen, for the log.
+
+    Raises:
+        InputError: if the data do not tell a value, or are not there.
+    """
+    if not cfg.AUTO:
+        return []
+    source = os.path.join(run_folder, "config.yaml") if run_folder is not None else ""
+    if os.path.isfile(source):
+        run = load_config(source)
+        values = [Suggestion(key, value_of(run, key), f"as in {source}") for key in cfg.AUTO]
+        return use_suggestions(cfg, values)
+    if not cfg.DATASETS.TRAIN:
+        raise InputError(
+            f'{cfg.AUTO[0]} is "auto", to be chosen from DATASETS.TRAIN, which is empty; name the '
+            "training data, such as DATASETS.TRAIN \"('berries_train',)\"."
+        )
+    suggestions = None
+    if comm.is_main_process():
+        statistics = Statistics.of_all([_statistics(name) for name in cfg.DATASETS.TRAIN])
+        suggestions = suggest_config(statistics)
+    used = use_suggestions(cfg, comm.all_gather(suggestions)[0])
+    if cfg.AUTO:
+        raise InputError(
+            f'{cfg.AUTO[0]} is "auto", but {", ".join(cfg.DATASETS.TRAIN)} does not tell a value '
+            "for it; give one."
+        )
+    return used
+
+
+def use_suggestions(cfg: CfgNode, suggestions: list[Suggestion]) -> list[Suggestion]:
+    """Give keys in ``cfg.AUTO`` their suggested values; returns the suggestions that were used."""
+    used = [suggestion for suggestion in suggestions if suggestion.key in cfg.AUTO]
+    for suggestion in used:
+        cfg.merge_from_list([suggestion.key, suggestion.value])
+        cfg.AUTO.remove(suggestion.key)
+    return used
+
+
+def _statistics(name: str) -> Statistics:
+    check_dataset_files(name)
+    result = check_dataset(read_source(find_dataset(name)), os.cpu_count())
+    errors = sum(KINDS[problem.kind].is_error for problem in result.problems)
+    if errors:
+        logger.warning(
+            '"%s" has %d error(s); "python tools/check_dataset.py %s" lists them.',
+            name,
+            errors,
+            name,
+        )
+    return result.statistics
