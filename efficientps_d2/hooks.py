@@ -47,6 +47,7 @@ class StopOnSignal(HookBase):
             number: signal.signal(number, self._remember)
             for number in (signal.SIGINT, signal.SIGTERM)
         }
+        logger.info("Ctrl-C stops after the iteration, saves a checkpoint and says how to go on.")
 
     def _remember(self, number, frame):
         if os.getpid() != self._process:  # a process that an evaluator has forked

@@ -6,60 +6,16 @@ import sys
 
 import numpy as np
 import pytest
-import torch
-from conftest import CLASS_ORDERS, draw_scene, write_dataset
+from conftest import CLASS_ORDERS, write_dataset
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
-from detectron2.structures import Boxes, Instances
-from panopticapi.utils import id2rgb, rgb2id
+from panopticapi.utils import rgb2id
+from perfect import evaluate_perfect_predictions, perfect_outputs
 from PIL import Image
 
-from efficientps_d2 import InputError, adaptive_panoptic_fusion, register_cityscapes_layout
-from efficientps_d2.classes import class_table
-from efficientps_d2.dataset_mapper import PanopticDatasetMapper
+from efficientps_d2 import InputError, register_cityscapes_layout
 from efficientps_d2.evaluation import results_table, write_instance_json
 from efficientps_d2.streets import make_streets
 from efficientps_d2.trainer import Trainer
-
-
-def perfect_outputs(record, thing_ids, num_classes):
-    """What a perfect network would put out, made from what the mapper trains on."""
-    mapper = PanopticDatasetMapper(augmentations=[], image_format="RGB", thing_class_ids=thing_ids)
-    sample = mapper(record)
-    truth, sem_seg = sample["instances"], sample["sem_seg"]
-    truth = truth[truth.gt_classes >= 0]
-    labels = torch.where(sem_seg == 255, 0, sem_seg)
-    logits = torch.nn.functional.one_hot(labels, num_classes).permute(2, 0, 1) * 20.0 - 10
-    logits[:, sem_seg == 255] = -10.0
-    height, width = sem_seg.shape
-    # Masks as large as the image over boxes as large as the image: exact to the pixel.
-    side = max(height, width)
-    masks = torch.full((len(truth), side, side), -10.0)
-    masks[:, :height, :width] = truth.gt_masks.tensor.float() * 20 - 10
-    instances = Instances(
-        (height, width),
-        pred_boxes=Boxes(torch.tensor([[0.0, 0, side, side]] * len(truth)).reshape(-1, 4)),
-        scores=torch.ones(len(truth)),
-        pred_classes=truth.gt_classes,
-        pred_mask_logits=masks,
-    )
-    panoptic_seg = adaptive_panoptic_fusion(
-        instances, logits, thing_class_ids=thing_ids, stuff_area_limit=0
-    )
-    instances.pred_boxes = truth.gt_boxes
-    instances.pred_masks = truth.gt_masks.tensor
-    instances.pred_classes = torch.tensor(thing_ids)[truth.gt_classes]
-    return {"sem_seg": logits, "instances": instances, "panoptic_seg": panoptic_seg}
-
-
-def evaluate_perfect_predictions(cfg, name):
-    table = class_table(MetadataCatalog.get(name))
-    evaluator = Trainer.build_evaluator(cfg, name)
-    evaluator.reset()
-    for record in DatasetCatalog.get(name):
-        outputs = perfect_outputs(record, table.thing_ids, len(table.names))
-        evaluator.process([record], [outputs])
-    return evaluator.evaluate()
 
 
 @pytest.mark.parametrize("order", CLASS_ORDERS)
@@ -124,50 +80,6 @@ def test_damaged_or_contradicting_truth_stops_an_evaluation(tmp_path, register, 
     Image.fromarray(np.zeros((96, 160, 3), np.uint8)).save(png)
     with pytest.raises(InputError, match="truth_0.png disagrees with its JSON"):
         list(Trainer.build_test_loader(tiny_config(name), name))
-
-
-def test_built_in_cityscapes(tmp_path, monkeypatch, tiny_config):
-    """Detectron2's own registration and loader, our mapper, Cityscapes' evaluators."""
-    monkeypatch.chdir(tmp_path)  # built-in data sets are registered below datasets/
-    make_streets("datasets/cityscapes", splits={"train": 1, "val": 1}, seed=4)
-    results = evaluate_perfect_predictions(
-        tiny_config("cityscapes_fine_panoptic_val"), "cityscapes_fine_panoptic_val"
-    )
-    assert results["panoptic_seg"]["PQ"] == pytest.approx(100.0)
-    assert results["segm"]["AP"] == pytest.approx(100.0)
-    assert results["sem_seg"]["IoU"] == pytest.approx(100.0)
-
-
-@pytest.mark.parametrize("instance_json", [True, False])
-def test_built_in_coco(tmp_path, monkeypatch, tiny_config, instance_json):
-    """Detectron2's own loader of 133 classes; AP from the instance JSON, or without it."""
-    monkeypatch.chdir(tmp_path)
-    name = "coco_2017_val_panoptic"
-    categories = [{k: c[k] for k in ("id", "name", "isthing")} for c in COCO_CATEGORIES]
-    of_name = {c["name"]: c["id"] for c in categories}
-    ids = {"car": of_name["car"], "person": of_name["toothbrush"]}
-    ids |= {"road": of_name["road"], "sky": of_name["sky-other-merged"]}
-    scene_categories = [{"id": i, "name": n} for n, i in ids.items()]
-    pan_seg, segments = draw_scene(np.random.default_rng(2), scene_categories, (60, 80))
-    for folder in ("val2017", "panoptic_val2017", "annotations"):
-        (tmp_path / "datasets" / "coco" / folder).mkdir(parents=True)
-    coco = tmp_path / "datasets" / "coco"
-    Image.fromarray(np.zeros((60, 80, 3), np.uint8)).save(coco / "val2017" / "000000000007.jpg")
-    Image.fromarray(id2rgb(pan_seg)).save(coco / "panoptic_val2017" / "000000000007.png")
-    content = {
-        "images": [{"id": 7, "file_name": "000000000007.jpg", "height": 60, "width": 80}],
-        "annotations": [
-            {"image_id": 7, "file_name": "000000000007.png", "segments_info": segments}
-        ],
-        "categories": categories,
-    }
-    (coco / "annotations" / "panoptic_val2017.json").write_text(json.dumps(content))
-    if instance_json:
-        write_instance_json(name, str(coco / "annotations" / "instances_val2017.json"))
-    results = evaluate_perfect_predictions(tiny_config(name), name)
-    assert results["panoptic_seg"]["PQ"] == pytest.approx(100.0)
-    assert results["segm"]["AP"] == pytest.approx(100.0)
-    assert results["sem_seg"]["mIoU"] == pytest.approx(100.0)
 
 
 def test_wrong_classes_are_punished(tmp_path, register, tiny_config):

@@ -1,0 +1,59 @@
+"""docs/CUSTOM_DATA.md works as it is written."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+LONG = "OUTPUT_DIR output/mine"  # trainings that the test interrupts
+
+
+def run(command: str, env: dict, interrupt: bool) -> str:
+    """Run a command; if asked to, press Ctrl-C when its training has begun. Returns its output."""
+    process = subprocess.Popen(
+        ["bash", "-c", f"exec {command}"],
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    output = ""
+    for line in process.stdout:
+        output += line
+        if interrupt and "Ctrl-C stops after the iteration" in line:
+            time.sleep(1)  # into the first iteration, which is finished
+            process.send_signal(signal.SIGINT)
+            interrupt = False
+    # A stopped training is no success.
+    expected = 130 if "Stopped after iteration" in output else 0
+    assert process.wait() == expected, f"{command}\n{output[-3000:]}"
+    return output
+
+
+def test_the_tutorial_runs_as_written(tmp_path, monkeypatch):
+    for name in ("tools", "configs", "train_net.py"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    monkeypatch.chdir(tmp_path)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    env = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
+    env = {**env, "PATH": path, "DETECTRON2_DATASETS": "datasets"}
+    text = (ROOT / "docs" / "CUSTOM_DATA.md").read_text()
+    blocks = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
+    commands = [c for block in blocks for c in block.replace("\\\n", " ").strip().splitlines()]
+    assert len(commands) == 8
+    outputs = [run(c, env, LONG in c and "--eval-only" not in c) for c in commands]
+
+    content = json.loads(Path("datasets/mine/train/panoptic.json").read_text())
+    assert len(content["images"]) == 16 and len(content["categories"]) == 11
+    assert len(list(Path("output/check/mine_train").iterdir())) == 3
+    assert len(list(Path("output/trial/pictures").iterdir())) == 4
+    assert "PQ" in Path("output/trial/results.md").read_text()
+    assert 'Values that were "auto"' in outputs[4] and "median thing" in outputs[4]
+    assert "Starting training from iteration 0" in outputs[5]
+    assert re.search(r"Starting training from iteration [1-9]", outputs[6])
+    assert "Results on mine_val" in outputs[7]
