@@ -24,10 +24,16 @@ QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1)
 
 
 def class_table(source: Source, statistics: Statistics) -> str:
-    """Kind, pictures, segments, pixels and share of pixels of each class, and of void."""
-    rows = []
+    """Kind, pictures, segments, pixels and share of pixels of each class, and of void.
+
+    Classes without a segment are only named below the table.
+    """
+    rows, absent = [], []
     for id_, category in source.categories.items():
-        images, segments, pixels = statistics.classes.get(id_, (0, 0, 0))
+        if id_ not in statistics.classes:
+            absent.append(category.name)
+            continue
+        images, segments, pixels = statistics.classes[id_]
         kind = "thing" if category.isthing else "stuff"
         rows.append([category.name, kind, images, segments, pixels])
     rows.append(["void", "", "", "", statistics.void])
@@ -35,7 +41,8 @@ def class_table(source: Source, statistics: Statistics) -> str:
     rows = [[*row, f"{row[-1] / total:.2%}"] for row in rows]
     header = ["class", "kind", "images", "segments", "pixels", "share"]
     align = ("left", "left", *["right"] * 4)
-    return tabulate(rows, header, colalign=align, disable_numparse=True)
+    table = tabulate(rows, header, colalign=align, disable_numparse=True)
+    return f"{table}\n\nClasses without a segment: {', '.join(absent)}." if absent else table
 
 
 def size_tables(statistics: Statistics, cfg: CfgNode, config_name: str) -> str:

@@ -55,6 +55,19 @@ def suggest_config(statistics: Statistics) -> list[Suggestion]:
     return suggestions
 
 
+def suggest_classes(categories: dict) -> list[Suggestion]:
+    """Class counts for the :class:`.Category` objects of a data set."""
+    things = sum(category.isthing for category in categories.values())
+    reason = "in the JSON; -1, which the configs have, takes them from there"
+    return [
+        Suggestion(key, count, f"{count} {what} {reason}")
+        for key, count, what in (
+            ("MODEL.SEM_SEG_HEAD.NUM_CLASSES", len(categories), "classes"),
+            ("MODEL.ROI_HEADS.NUM_CLASSES", things, "thing classes"),
+        )
+    ]
+
+
 def resize_factors(sizes: np.ndarray, short: float, longest: float) -> np.ndarray:
     """Factors of Detectron2's ResizeShortestEdge.
 

@@ -1,13 +1,16 @@
 """The tool on wrong usage, unreadable JSON, interrupts and floods; its drawings."""
 
+import shlex
 import shutil
 import zipfile
 
 import numpy as np
 import pytest
 from checker import CASES, edit_json, edit_truth, run, tool
-from conftest import write_dataset
+from conftest import CONFIGS, write_dataset
 from PIL import Image
+
+from efficientps_d2.config import load_config
 
 DAMAGED_JSON = {
     "a list": b"[]",
@@ -113,3 +116,14 @@ def test_drawings(tmp_path, capsys, monkeypatch):
     assert [path.name for path in drawn] == ["picture.0.png", "picture.2.png"]
     truth = np.asarray(Image.open(drawn[1]))[-150:]
     assert len(np.unique(truth.reshape(-1, 3), axis=0)) > 50
+
+
+def test_suggestions_fit_the_data(tmp_path, capsys):
+    """Printed with reasons, classes among them, and as overrides that train_net.py takes."""
+    folder = write_dataset(tmp_path / "data", "mixed", more_classes=["pole"])
+    assert run(folder, "--suggest") == 0
+    out = capsys.readouterr().out
+    overrides = shlex.split(out.rpartition("As overrides for train_net.py:")[2].replace("\\\n", ""))
+    cfg = load_config(str(CONFIGS / "efficientps_streets.yaml"), overrides)
+    assert (cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES, cfg.MODEL.ROI_HEADS.NUM_CLASSES) == (5, 2)
+    assert cfg.INPUT.MIN_SIZE_TEST == 96 and "the median short edge is 96 px" in out

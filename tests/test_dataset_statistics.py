@@ -50,9 +50,12 @@ def test_statistics_agree_with_a_slow_count(tmp_path):
     assert sorted(statistics.stuff) == sorted(stuff)
     assert statistics.pictures[:, 2].max() == most
     table = class_table(source, statistics)
-    rows = {line.split()[0]: line.split() for line in table.splitlines()}
+    rows = {line.split()[0]: line.split() for line in table.splitlines() if line}
     names = {c["name"]: c["id"] for c in content["categories"]}
+    assert f"Classes without a segment: {', '.join(n for n in names if n not in rows)}." in table
     for name, id_ in names.items():
+        if not any(counts[id_]):
+            continue
         assert rows[name][2:5] == [str(n) for n in counts[id_]]
         assert rows[name][5] == f"{counts[id_][2] / statistics.pixels:.2%}"
     assert rows["void"][1:] == [str(void), f"{void / statistics.pixels:.2%}"]

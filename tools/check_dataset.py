@@ -30,7 +30,7 @@ from efficientps_d2.dataset_report import (  # noqa: E402
     suggestion_text,
 )
 from efficientps_d2.dataset_source import Source, find_dataset, read_source  # noqa: E402
-from efficientps_d2.dataset_suggest import suggest_config  # noqa: E402
+from efficientps_d2.dataset_suggest import suggest_classes, suggest_config  # noqa: E402
 
 CUSTOM_CONFIG = Path(__file__).parent.parent / "configs" / "efficientps_custom.yaml"
 FIRST_PROBLEMS = 20
@@ -96,6 +96,7 @@ def main(argv: list[str] | None = None) -> int:
         use_suggestions(cfg, suggestions)
         errors = print_report(args, source, result, cfg)
         if args.suggest:
+            suggestions += suggest_classes(source.categories)
             print(f"\n{suggestion_text(suggestions)}")
         if args.draw:
             folder = os.path.join("output", "check", location.name)
