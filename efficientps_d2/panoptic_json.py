@@ -11,6 +11,16 @@ from detectron2.utils.colormap import colormap
 from .errors import InputError
 
 IGNORE_LABEL = 255
+# Of the keys that are needed; JSON's true and false count as 1 and 0.
+TYPES = {
+    "id": (int, str),
+    "image_id": (int, str),
+    "category_id": (int, str),
+    "isthing": int,
+    "name": str,
+    "file_name": str,
+    "segments_info": list,
+}
 
 
 def read_json(path: str) -> dict:
@@ -116,8 +126,13 @@ def _contiguous_segments(segments: list[dict], metadata: Metadata, file: str) ->
 
 
 def _require(items: list[dict], keys: tuple[str, ...], what: str, path: str) -> None:
+    """Fail unless every item has these keys, with values of the right type."""
     for item in items:
+        if not isinstance(item, dict):
+            raise InputError(f"{path}: {what} {item!r:.80} is no JSON object; write it again.")
         for key in keys:
-            if item.get(key) in (None, ""):
-                shown = {k: v for k, v in item.items() if k != "segments_info"}
-                raise InputError(f'{path}: {what} {shown} has no "{key}"; add it.')
+            value = item.get(key)
+            if not isinstance(value, TYPES[key]) or value == "":
+                shown = {k: v for k, v in item.items() if k not in (key, "segments_info")}
+                problem = f'has "{key}" {value!r:.80}' if key in item else f'has no "{key}"'
+                raise InputError(f"{path}: {what} {shown} {problem}; correct it.")

@@ -219,6 +219,21 @@ BAD_JSON = {
         lambda c: c["annotations"][0]["segments_info"][0].pop("id"),
         'segment of .*truth_0.png .* has no "id"',
     ),
+    "a bare number as segment": (
+        lambda c: c["annotations"][0]["segments_info"].append(7),
+        "segment of .*truth_0.png 7 is no JSON object",
+    ),
+    "no list of segments": (
+        lambda c: c["annotations"][0].update(segments_info=None),
+        'annotation .* has "segments_info" None',
+    ),
+    "a text as image": (lambda c: c["images"].append("x.jpg"), "image 'x.jpg' is no JSON object"),
+    "a list as category id": (
+        lambda c: c["annotations"][0]["segments_info"][0].update(category_id=[26]),
+        r'has "category_id" \[26\]',
+    ),
+    # The text "0" would count as a thing.
+    "a text as isthing": (lambda c: c["categories"][0].update(isthing="0"), "has \"isthing\" '0'"),
     "image without a file": (lambda c: c["images"][1].pop("file_name"), 'no "file_name"'),
     "unknown image": (lambda c: c["annotations"][1].update(image_id="x"), "image 'x'"),
     "missing image file": (
