@@ -38,7 +38,11 @@ logger = logging.getLogger("efficientps_d2")
 def setup(args):
     """Make the config of this run: file, overrides, device, classes of the data; start the logs."""
     cfg = load_config(args.config_file, args.opts)
-    on_cpu = cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available()
+    try:
+        device = torch.device(cfg.MODEL.DEVICE)
+    except RuntimeError as error:
+        raise InputError(f'MODEL.DEVICE "{cfg.MODEL.DEVICE}" is no device: cuda or cpu.') from error
+    on_cpu = device.type == "cuda" and not torch.cuda.is_available()
     if on_cpu or cfg.MODEL.DEVICE == "cpu":
         if cfg.SOLVER.AMP.ENABLED:
             raise InputError(
@@ -66,7 +70,7 @@ def setup(args):
     if chosen:
         logger.info('Values that were "auto":\n%s', suggestion_table(chosen))
     if on_cpu:
-        logger.info("CUDA is not available: running on the CPU, with BN for SyncBN.")
+        logger.info("CUDA is not available: running on the CPU, one process, with BN for SyncBN.")
     return cfg
 
 

@@ -1,7 +1,9 @@
 """EfficientPS panoptic segmentation as Detectron2 plugins; importing it registers everything."""
 
 import importlib.util
+import logging
 import os
+import warnings
 
 if importlib.util.find_spec("detectron2") is None:
     raise ImportError(
@@ -9,20 +11,25 @@ if importlib.util.find_spec("detectron2") is None:
         "(or install it from its own repository)."
     )
 
-from . import efficientps as _efficientps  # noqa: F401  registration
-from . import instance_heads as _instance_heads  # noqa: F401  registration
-from . import semantic_head as _semantic_head  # noqa: F401  registration
-from . import two_way_fpn as _two_way_fpn  # noqa: F401  registration
-from .config import add_efficientps_config
-from .dataset_mapper import PanopticDatasetMapper
-from .datasets import (
+# Calls in Detectron2 that torch is about to change; nobody who uses it can do anything about them.
+warnings.filterwarnings("ignore", category=FutureWarning, module="torch.jit")
+warnings.filterwarnings("ignore", category=UserWarning, message="torch.meshgrid")
+logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
+
+from . import efficientps as _efficientps  # noqa: E402, F401  registration
+from . import instance_heads as _instance_heads  # noqa: E402, F401  registration
+from . import semantic_head as _semantic_head  # noqa: E402, F401  registration
+from . import two_way_fpn as _two_way_fpn  # noqa: E402, F401  registration
+from .config import add_efficientps_config  # noqa: E402
+from .dataset_mapper import PanopticDatasetMapper  # noqa: E402
+from .datasets import (  # noqa: E402
     register_cityscapes_layout,
     register_dataset_folders,
     register_panoptic_dataset,
 )
-from .efficientps import EfficientPS
-from .errors import InputError
-from .panoptic_fusion import adaptive_panoptic_fusion
+from .efficientps import EfficientPS  # noqa: E402
+from .errors import InputError  # noqa: E402
+from .panoptic_fusion import adaptive_panoptic_fusion  # noqa: E402
 
 __all__ = [
     "EfficientPS",

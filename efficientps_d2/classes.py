@@ -75,6 +75,7 @@ def with_class_counts(cfg: CfgNode) -> CfgNode:
             )
         node.NUM_CLASSES = count
     cfg.MODEL.EFFICIENTPS.THING_CLASS_IDS = table.thing_ids
+    cfg.MODEL.EFFICIENTPS.CLASS_NAMES = table.names
     if frozen:
         cfg.freeze()
     return cfg

@@ -1,5 +1,6 @@
 """Config keys that EfficientPS adds to Detectron2's."""
 
+import difflib
 import os
 from collections.abc import Iterator
 
@@ -43,6 +44,7 @@ def add_efficientps_config(cfg: CN) -> None:
     # Contiguous id of each thing class. Set from the data sets and saved with the config, so that a
     # trained model can be built where its data are not.
     cfg.MODEL.EFFICIENTPS.THING_CLASS_IDS = []
+    cfg.MODEL.EFFICIENTPS.CLASS_NAMES = []  # of all classes, by contiguous id; also set and saved
     # Norm and activation also between depthwise and pointwise convolution (authors' code).
     cfg.MODEL.EFFICIENTPS.INNER_NORM = False
     # Memory format of convolutions: the same results; the configs for the CPU use it.
@@ -100,8 +102,8 @@ def load_config(config_file: str, overrides: list[str] | None = None) -> CN:
 
 
 def _override(cfg: CN, overrides: list[str]) -> None:
-    text = " ".join(map(str, overrides))
     if len(overrides) % 2:
+        text = " ".join(map(str, overrides))
         raise InputError(
             f"Config overrides {text!r}: give pairs KEY VALUE, after all flags such as --resume."
         )
@@ -112,11 +114,27 @@ def _override(cfg: CN, overrides: list[str]) -> None:
         for key in auto:
             value_of(cfg, key)
     except BAD_VALUE as error:
-        raise InputError(
-            f"Config overrides {text!r}: {_sentence(error)}; give pairs KEY VALUE with keys that "
-            "the config has."
-        ) from error
+        raise InputError(f"Config overrides: {_sentence(error)}; {_cure(cfg, pairs)}.") from error
     cfg.AUTO = [key for key in cfg.AUTO if key not in pairs] + auto
+
+
+def _cure(cfg: CN, pairs: dict) -> str:
+    """What to do about overrides that the config refuses."""
+    known = [key for key, _ in flat_items(cfg)]
+    for key in pairs:
+        if key not in known:
+            close = difflib.get_close_matches(key, known, 1, cutoff=0.8)
+            return f"write {close[0]} for {key}" if close else f"there is no key {key}"
+    return "give a value of the right type, for a list of one \"('name',)\""
+
+
+def flat_items(node: CN, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Full names, such as "INPUT.CROP.SIZE", and values of all keys."""
+    for name, value in node.items():
+        if isinstance(value, CN):
+            yield from flat_items(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def value_of(cfg: CN, key: str):

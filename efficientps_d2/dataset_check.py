@@ -1,18 +1,14 @@
 """Check a whole panoptic data set: every problem, and the statistics that settings depend on."""
 
-import signal
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from .dataset_problems import Problem
 from .dataset_source import Source
-from .errors import InputError
+from .parallel import map_pictures
 from .picture_check import PictureReport, check_picture
 
 
@@ -73,32 +69,6 @@ def check_dataset(source: Source, processes: int = 1) -> CheckResult:
             text = f"no picture holds a {name} segment: nothing is learned about {name} classes"
             problems.append(Problem("nothing to learn", source.location.panoptic_json, text))
     return CheckResult(problems, kinds, statistics)
-
-
-def map_pictures(function: Callable, items: list, processes: int, title: str) -> Iterator:
-    """Results of ``function`` of each item, in order, from several processes.
-
-    Raises:
-        InputError: if a process dies.
-    """
-    bar = partial(tqdm, total=len(items), desc=title, unit="picture")
-    if processes == 1:
-        yield from bar(map(function, items))
-        return
-    pool = ProcessPoolExecutor(processes, initializer=_ignore_interrupts)
-    try:
-        yield from bar(pool.map(function, items, chunksize=4))
-    except BrokenProcessPool as error:
-        raise InputError(
-            "A process that reads pictures died, probably for lack of memory; start fewer with "
-            "--processes."
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _ignore_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops its children
 
 
 def merge_statistics(reports: Iterable[PictureReport]) -> Statistics:

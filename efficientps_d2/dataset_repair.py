@@ -11,10 +11,11 @@ import numpy as np
 from panopticapi.utils import id2rgb, rgb2id
 from PIL import Image
 
-from .dataset_check import CheckResult, map_pictures
+from .dataset_check import CheckResult
 from .dataset_problems import BY_HAND, COPIED, KINDS, LEFT_OUT, Problem
 from .dataset_source import Location, Picture, Source
 from .errors import InputError
+from .parallel import map_pictures
 from .picture_check import measure_segments, read_pixels
 
 

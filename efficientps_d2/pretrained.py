@@ -15,6 +15,8 @@ from .errors import InputError
 
 logger = logging.getLogger(__name__)
 
+LITE_PACKAGES = re.compile(r"tf_efficientnet_(lite([012]))")
+
 
 def load_pretrained_backbone(backbone: nn.Module, name: str, source: str) -> None:
     """Load ImageNet weights into ``backbone`` in place.
@@ -64,13 +66,14 @@ def _from_timm(name: str) -> dict[str, Tensor]:
     except Exception as error:  # the hub's client raises dozens of kinds when it has no network
         raise InputError(
             f'MODEL.EFFICIENTNET.WEIGHTS is "timm", but the weights of {name} could not be fetched '
-            f"({type(error).__name__}); check the network, or give a file instead."
+            f"({type(error).__name__}); check the network, or give a file"
+            + (', or "lite".' if LITE_PACKAGES.match(name) else ".")
         ) from error
 
 
 def _from_lite_package(name: str, keys: list[str]) -> dict[str, Tensor]:
     """The packages name their tensors after another code base but keep timm's order exactly."""
-    match = re.match(r"tf_efficientnet_(lite([012]))", name)
+    match = LITE_PACKAGES.match(name)
     if match is None:
         raise InputError(
             f'MODEL.EFFICIENTNET.WEIGHTS is "lite", but MODEL.EFFICIENTNET.NAME is {name}; '
@@ -137,7 +140,7 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], list[str]]:
         InputError: if the file is missing, damaged, or holds no tensors.
     """
     if not Path(path).is_file():
-        raise InputError(f"{path} does not exist; give a checkpoint file.")
+        raise InputError(f"{path} is no file; give a checkpoint file.")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

@@ -7,11 +7,12 @@ seed, its split and its number alone.
 
 import argparse
 import contextlib
+import functools
 import io
 import json
 import os
 import shutil
-from concurrent.futures import ProcessPoolExecutor
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,9 @@ from cityscapesscripts.preparation.createPanopticImgs import convert2panoptic
 from cityscapesscripts.preparation.json2instanceImg import createInstanceImage
 from cityscapesscripts.preparation.json2labelImg import createLabelImage
 from PIL import Image
-from tqdm import tqdm
 
 from .errors import InputError
+from .parallel import map_pictures
 from .street_scene import paint_scene
 
 SPLITS = {"train": 300, "val": 60}
@@ -31,8 +32,9 @@ MARKER = "streets.json"  # tells a folder of ours, which may be replaced, from a
 CITY = "paintville"
 
 
-def write_scene(root: Path, split: str, number: int, seed: int) -> None:
-    """Paint one scene and write its picture, polygons, label ids and instance ids."""
+def write_scene(root: Path, seed: int, job: tuple[str, int]) -> None:
+    """Paint scene (split, number) and write its picture, polygons, label ids and instance ids."""
+    split, number = job
     rng = np.random.default_rng([seed, SEED_ORDER.index(split), number])
     image, objects = paint_scene(rng)
     base = f"{CITY}_{number:06d}_000000"
@@ -71,10 +73,9 @@ def make_streets(root: str | Path, *, splits: dict[str, int] | None = None, seed
             (partial / "leftImg8bit" / split / CITY).mkdir(parents=True)
             (partial / "gtFine" / split / CITY).mkdir(parents=True)
         jobs = [(split, i) for split, count in splits.items() for i in range(count)]
-        with ProcessPoolExecutor(os.cpu_count()) as pool:
-            done = [pool.submit(write_scene, partial, *job, seed) for job in jobs]
-            for future in tqdm(done, desc="painting streets", unit="picture"):
-                future.result()
+        write = functools.partial(write_scene, partial, seed)
+        for _ in map_pictures(write, jobs, os.cpu_count(), "painting streets"):
+            pass  # it is written
         with contextlib.redirect_stdout(io.StringIO()):
             convert2panoptic(str(partial / "gtFine"), setNames=list(splits))
         (partial / MARKER).write_text(json.dumps({"seed": seed, **splits}))
@@ -96,7 +97,13 @@ def main() -> None:
     if args.if_missing and args.output.exists():
         print(f"{args.output} is there already.")
         return
-    make_streets(args.output, splits={"train": args.train, "val": args.val}, seed=args.seed)
+    try:
+        make_streets(args.output, splits={"train": args.train, "val": args.val}, seed=args.seed)
+    except InputError as error:
+        sys.exit(f"Error: {error}")
+    except KeyboardInterrupt:
+        print(f"Stopped; {args.output} is as it was.", file=sys.stderr)
+        sys.exit(130)
     print(f"Wrote {args.train} + {args.val} pictures to {args.output}")
 
 

@@ -4,6 +4,7 @@ import logging
 import os
 import weakref
 from collections import OrderedDict
+from pathlib import Path
 
 import torch
 from detectron2.config import CfgNode
@@ -18,12 +19,15 @@ from detectron2.utils import comm
 from torch.utils.data import DataLoader
 
 from .checkpoint import FittingCheckpointer
+from .config import flat_items
 from .dataset_mapper import EvaluationMapper, PanopticDatasetMapper
 from .errors import InputError, one_line
 from .evaluation import build_panoptic_evaluator, results_table
 from .hooks import FreezeBatchNorm, StopOnSignal
 
 logger = logging.getLogger(__name__)
+
+RESULTS = "results.md"
 
 
 def leave_process_group(worker_id: int) -> None:
@@ -58,9 +62,11 @@ class Trainer(DefaultTrainer):
         except InputError:
             raise
         except (KeyError, ValueError, RuntimeError, AssertionError, AttributeError) as error:
+            # Registries say which name they do not know, but not where it stands.
+            keys = [k for k, v in flat_items(cfg) if f"'{v}'" in str(error)]
             raise InputError(
-                f"The model cannot be built from this config: {one_line(error)}; "
-                "correct the key below MODEL that says so."
+                f"The model cannot be built from this config: {one_line(error)}; correct "
+                f"{' or '.join(keys) or 'the key below MODEL that says so'}."
             ) from error
 
     @classmethod
@@ -101,7 +107,7 @@ class Trainer(DefaultTrainer):
                 tables.append(f"Results on {name}\n\n{results_table(of_dataset)}\n")
             text = "\n".join(tables)
             logger.info("\n%s", text)
-            with open(os.path.join(cfg.OUTPUT_DIR, "results.md"), "w") as f:
+            with open(os.path.join(cfg.OUTPUT_DIR, RESULTS), "w") as f:
                 f.write(text)
         return results
 
@@ -120,8 +126,20 @@ class Trainer(DefaultTrainer):
     def resume_or_load(self, resume: bool = True):
         if resume and not self.checkpointer.has_checkpoint():
             logger.info("%s has no checkpoint to resume: starting anew.", self.cfg.OUTPUT_DIR)
+        if not resume and self.checkpointer.has_checkpoint():
+            logger.warning(
+                "%s holds a run that --resume would continue; this one starts anew and replaces "
+                "its files.",
+                self.cfg.OUTPUT_DIR,
+            )
         self.checkpointer.strict = resume and self.checkpointer.has_checkpoint()
         super().resume_or_load(resume)
+
+    def train(self):
+        """As in :class:`DefaultTrainer`; a table of an earlier run is removed first."""
+        if comm.is_main_process():
+            Path(self.cfg.OUTPUT_DIR, RESULTS).unlink(missing_ok=True)
+        return super().train()
 
     def run_step(self):
         self.stop_on_signal.in_step = True

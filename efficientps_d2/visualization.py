@@ -12,7 +12,7 @@ from panopticapi.utils import rgb2id
 from torch import as_tensor
 
 CAPTIONS = ("input", "truth", "prediction")
-SCALE_TO_WIDTH = 640  # small images are enlarged, so that labels stay readable
+SCALE_TO_WIDTH = 1024  # small images are enlarged, so that labels take less of them
 MANY_THINGS = 30  # whose labels would cover the picture
 
 

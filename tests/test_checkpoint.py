@@ -1,4 +1,7 @@
-"""Finetuning: weights of one data set as the start for another."""
+"""Weights of one data set as the start for another, and runs in a used folder."""
+
+import logging
+from pathlib import Path
 
 import torch
 from conftest import write_dataset
@@ -6,6 +9,7 @@ from detectron2.modeling import build_model
 
 from efficientps_d2.checkpoint import FittingCheckpointer
 from efficientps_d2.classes import with_class_counts
+from efficientps_d2.trainer import Trainer
 
 HEADS = (
     "sem_seg_head.predictor",
@@ -33,3 +37,19 @@ def test_finetuning_starts_heads_anew_and_names_them(toy, tmp_path, register, ti
             assert torch.equal(tensor, before[name]) and name in caplog.text
         else:
             assert torch.equal(tensor, old.state_dict()[name]) and name not in caplog.text
+
+
+def test_a_run_over_another_one_is_told(toy, tiny_config, caplog, monkeypatch):
+    """And no table of the other is left, which could be taken for its own."""
+    cfg = tiny_config(toy, "SOLVER.MAX_ITER", 1, "SOLVER.STEPS", ())
+    output = Path(cfg.OUTPUT_DIR)
+    output.mkdir()
+    for name in ("last_checkpoint", "results.md"):
+        (output / name).write_text("of an earlier run")
+    trainer = Trainer(cfg)
+    monkeypatch.setattr(Trainer, "test", lambda *_: {})
+    with caplog.at_level(logging.WARNING, logger="efficientps_d2"):
+        trainer.resume_or_load(resume=False)
+    assert "that --resume would continue" in caplog.text
+    trainer.train()
+    assert (output / "model_final.pth").is_file() and not (output / "results.md").exists()

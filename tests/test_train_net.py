@@ -92,6 +92,7 @@ def test_saved_config_predicts_with_detectron2s_predictor(trained):
     panoptic_seg, segments_info = outputs["panoptic_seg"]
     assert panoptic_seg.shape == (70, 101) and outputs["sem_seg"].shape == (4, 70, 101)
     assert set(panoptic_seg.unique().tolist()) - {0} == {s["id"] for s in segments_info}
+    assert cfg.MODEL.EFFICIENTPS.CLASS_NAMES == ["road", "sky", "car", "person"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -161,7 +162,9 @@ def mistakes(trained_output, tmp_path):
     truncated.write_bytes((trained_output / "model_final.pth").read_bytes()[:5000])
     final = trained_output / "model_final.pth"
     return {
-        "unknown key": (["MODEL.NONSENSE", "1"], "MODEL.NONSENSE"),
+        "unknown key": (["MODEL.NONSENSE", "1"], "there is no key MODEL.NONSENSE"),
+        "misspelt key": (["SOLVER.BASELR", "1"], "write SOLVER.BASE_LR for SOLVER.BASELR"),
+        "text for a list": (["DATASETS.TRAIN", "toy_train"], "for a list of one \"('name',)\""),
         "bad value": (["SOLVER.MAX_ITER", "many"], "SOLVER.MAX_ITER"),
         "key without value": (["SOLVER.MAX_ITER"], "give pairs KEY VALUE"),
         "unknown part": (["MODEL.BACKBONE.NAME", "build_none"], "build_none"),
@@ -171,6 +174,8 @@ def mistakes(trained_output, tmp_path):
         "node for a value": (["SOLVER", "1"], "Config overrides"),
         "value for a node": (["SOLVER.BASE_LR.X", "1"], "Config overrides"),
         "unknown norm": (["MODEL.EFFICIENTNET.NORM", "LN"], "MODEL.EFFICIENTNET.NORM is 'LN'"),
+        "unknown norm of the FPN": (["MODEL.FPN.NORM", "BNN"], "correct MODEL.FPN.NORM."),
+        "unknown device": (["MODEL.DEVICE", "cudaa"], 'MODEL.DEVICE "cudaa" is no device'),
         "unknown fusion": (["MODEL.PANOPTIC_FPN.COMBINE.METHOD", "best"], "METHOD is 'best'"),
         "unknown data set": (["DATASETS.TRAIN", "('none_train',)"], '"none_train"'),
         "missing data set": (

@@ -14,7 +14,6 @@ import sys
 import warnings
 
 warnings.filterwarnings("ignore", category=FutureWarning, module="torch.jit")  # Detectron2's import
-warnings.filterwarnings("ignore", category=UserWarning, message="torch.meshgrid")
 
 import torch  # noqa: E402
 from detectron2.modeling import build_model  # noqa: E402
@@ -80,6 +79,8 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="config overrides: KEY VALUE ...")
     args = parser.parse_args(argv)
+    if min(args.size) < 1:
+        parser.error("--size takes a height and a width of at least 1")
     try:
         cfg = without_cuda(load_config(args.config_file, args.opts))
         cfg.MODEL.EFFICIENTNET.WEIGHTS = ""

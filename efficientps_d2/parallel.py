@@ -1,0 +1,36 @@
+"""Work on many pictures in several processes, with a progress bar."""
+
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+
+from tqdm import tqdm
+
+from .errors import InputError
+
+
+def map_pictures(function: Callable, items: list, processes: int, title: str) -> Iterator:
+    """Results of ``function`` of each item, in order, from several processes.
+
+    Raises:
+        InputError: if a process dies.
+    """
+    bar = partial(tqdm, total=len(items), desc=title, unit="picture")
+    if processes == 1:
+        yield from bar(map(function, items))
+        return
+    pool = ProcessPoolExecutor(processes, initializer=_ignore_interrupts)
+    try:
+        yield from bar(pool.map(function, items, chunksize=4))
+    except BrokenProcessPool as error:
+        raise InputError(
+            "A process that reads pictures died, probably for lack of memory; use fewer processes."
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _ignore_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops its children
