@@ -65,8 +65,13 @@ def setup(args):
         check_dataset_files(name)
     cfg = with_class_counts(cfg)
     cfg.freeze()
-    default_setup(cfg, args)
-    setup_logger(cfg.OUTPUT_DIR, comm.get_rank(), name="efficientps_d2")
+    # The config.yaml of a training is what its weights need; an evaluation must not replace it.
+    logged = cfg.clone()
+    if args.eval_only:
+        logged.defrost()
+        logged.OUTPUT_DIR = os.path.join(cfg.OUTPUT_DIR, "inference")
+    default_setup(logged, args)
+    setup_logger(logged.OUTPUT_DIR, comm.get_rank(), name="efficientps_d2")
     if chosen:
         logger.info('Values that were "auto":\n%s', suggestion_table(chosen))
     if on_cpu:

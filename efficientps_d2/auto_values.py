@@ -6,7 +6,7 @@ import os
 from detectron2.config import CfgNode
 from detectron2.utils import comm
 
-from .config import load_config, value_of
+from .config import flat_items, load_config, value_of
 from .dataset_check import Statistics, check_dataset
 from .dataset_problems import KINDS
 from .dataset_source import find_dataset, read_source
@@ -22,23 +22,20 @@ def fill_auto(cfg: CfgNode, run_folder: str | None = None) -> list[Suggestion]:
 
     Args:
         cfg: changed.
-        run_folder: of the run whose weights are used. If it has a ``config.yaml``, its values are
-            taken, since weights only work with them; otherwise the pictures of ``DATASETS.TRAIN``
-            are read, by the main process only.
+        run_folder: of the run whose weights are used, which only work with its values: they are
+            read from its ``config.yaml``. None for a new training: the main process then reads the
+            pictures of ``DATASETS.TRAIN``.
 
     Returns:
         What was chosen, for the log.
 
     Raises:
-        InputError: if the data do not tell a value, or are not there.
+        InputError: if the data do not tell a value, or the config or data are not there.
     """
     if not cfg.AUTO:
         return []
-    source = os.path.join(run_folder, "config.yaml") if run_folder is not None else ""
-    if os.path.isfile(source):
-        run = load_config(source)
-        values = [Suggestion(key, value_of(run, key), f"as in {source}") for key in cfg.AUTO]
-        return use_suggestions(cfg, values)
+    if run_folder is not None:
+        return use_suggestions(cfg, _values_of_run(cfg.AUTO, run_folder))
     if not cfg.DATASETS.TRAIN:
         raise InputError(
             f'{cfg.AUTO[0]} is "auto", to be chosen from DATASETS.TRAIN, which is empty; name the '
@@ -47,7 +44,8 @@ def fill_auto(cfg: CfgNode, run_folder: str | None = None) -> list[Suggestion]:
     suggestions = None
     if comm.is_main_process():
         statistics = Statistics.of_all([_statistics(name) for name in cfg.DATASETS.TRAIN])
-        suggestions = suggest_config(statistics)
+        given = {key: value for key, value in flat_items(cfg) if key not in cfg.AUTO}
+        suggestions = suggest_config(statistics, given)
     used = use_suggestions(cfg, comm.all_gather(suggestions)[0])
     if cfg.AUTO:
         raise InputError(
@@ -55,6 +53,17 @@ def fill_auto(cfg: CfgNode, run_folder: str | None = None) -> list[Suggestion]:
             "for it; give one."
         )
     return used
+
+
+def _values_of_run(keys: list[str], folder: str) -> list[Suggestion]:
+    file = os.path.join(folder, "config.yaml")
+    if not os.path.isfile(file):
+        raise InputError(
+            f'{keys[0]} is "auto", and {file}, which would tell the value of the weights there, '
+            "does not exist; put the config.yaml of their training there, or give a value."
+        )
+    run = load_config(file)
+    return [Suggestion(key, value_of(run, key), f"as in {file}") for key in keys]
 
 
 def use_suggestions(cfg: CfgNode, suggestions: list[Suggestion]) -> list[Suggestion]:

@@ -109,6 +109,8 @@ def _override(cfg: CN, overrides: list[str]) -> None:
         )
     pairs = dict(zip(overrides[::2], overrides[1::2], strict=True))
     auto = [key for key, value in pairs.items() if value == AUTO]
+    for key, value in pairs.items():
+        _refuse_parts(key, value)
     try:
         cfg.merge_from_list([x for key, v in pairs.items() if key not in auto for x in (key, v)])
         for key in auto:
@@ -152,6 +154,13 @@ def _pop_auto(node: CN, prefix: str = "") -> Iterator[str]:
         elif value == AUTO:
             del node[name]
             yield f"{prefix}{name}"
+        else:
+            _refuse_parts(f"{prefix}{name}", value)
+
+
+def _refuse_parts(key: str, value: object) -> None:
+    if isinstance(value, (list, tuple, str)) and f"'{AUTO}'" in str(value):
+        raise InputError(f'{key} is {value}, with "auto" inside; give "auto" alone, or a value.')
 
 
 def without_cuda(cfg: CN) -> CN:

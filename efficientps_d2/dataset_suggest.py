@@ -9,13 +9,14 @@ from .dataset_check import Statistics
 
 STRIDES = (4, 8, 16, 32)  # of p2 to p5
 LARGEST_SHORT_EDGE = 1024  # the paper's; larger pictures are reduced to it
-LARGEST_ASPECT = 4.0  # longer pictures are reduced further, for the sake of memory
+LARGEST_PICTURE = 1024 * 2048  # pixels, as in the paper; longer pictures are reduced further
 SMALL_THING, WANTED_THING = 20, 32  # pixels: a median below the first is enlarged to the second
 LARGEST_ENLARGEMENT = 2.0
 THING_QUANTILES = (0.05, 0.99)  # of sizes, for the smallest and the largest anchor
-SMALLEST_CROP = 320
+SMALLEST_CROP, LARGEST_CROP = 320, 640
 FEWEST_PROPOSALS = 300
 DETECTIONS_PER_THING = 1.5  # AP also profits from weak detections
+MOST_DETECTIONS = 1000
 STUFF_LOSS = 0.01  # share of the true stuff segments that may be below the area limit
 STUFF_AREA_SHARE = 0.004  # of a picture: larger limits would also remove what is worth finding
 
@@ -28,31 +29,34 @@ class Suggestion(NamedTuple):
     reason: str
 
 
-def suggest_config(statistics: Statistics) -> list[Suggestion]:
+def suggest_config(statistics: Statistics, given: dict | None = None) -> list[Suggestion]:
     """Overrides for a model with one anchor size for each of p2 to p5.
 
     Keys that the data say nothing about are left out: anchors without things, the area limit
     without stuff, everything without pictures.
+
+    Args:
+        statistics: of the training data.
+        given: values by key that are settled: the others are suggested to go with them.
     """
     if not len(statistics.pictures):
         return []
-    short, reason = _training_size(statistics)
-    edges = np.sort(statistics.pictures[:, :2], axis=1)
-    aspect = min(float(np.quantile(edges[:, 1] / edges[:, 0], 0.99)), LARGEST_ASPECT)
-    longest = _multiple(short * aspect, 32, math.ceil)
-    long_reason = f"room for long edges of {aspect:.2f} short ones (99 % quantile, at most 4)"
+    given = given or {}
+    sizes = _training_size(statistics, given)
+    (short, longest), reasons = zip(*sizes, strict=True)
     suggestions = [
-        Suggestion("INPUT.MIN_SIZE_TRAIN", (short,), reason),
-        Suggestion("INPUT.MAX_SIZE_TRAIN", longest, long_reason),
+        Suggestion("INPUT.MIN_SIZE_TRAIN", (short,), reasons[0]),
+        Suggestion("INPUT.MAX_SIZE_TRAIN", longest, reasons[1]),
         Suggestion("INPUT.MIN_SIZE_TEST", short, "as in training"),
         Suggestion("INPUT.MAX_SIZE_TEST", longest, "as in training"),
         _crop(statistics, short, longest),
     ]
     if len(statistics.things):
-        suggestions += _for_things(statistics, resized_things(statistics, short, longest))
+        things = resized_things(statistics, short, longest)
+        suggestions += _for_things(statistics, things, given)
     if len(statistics.stuff):
         suggestions.append(_stuff_limit(statistics))
-    return suggestions
+    return [suggestion for suggestion in suggestions if suggestion.key not in given]
 
 
 def suggest_classes(categories: dict) -> list[Suggestion]:
@@ -110,9 +114,26 @@ def anchor_sizes(things: np.ndarray) -> list[int]:
     return [max(2 * stride, round(size)) for stride, size in zip(STRIDES, sizes, strict=True)]
 
 
-def _training_size(statistics: Statistics) -> tuple[int, str]:
-    """Shortest edge for training, and the reason."""
-    median = float(np.median(statistics.pictures[:, :2].min(axis=1)))
+def _training_size(statistics: Statistics, given: dict) -> list[tuple[int, str]]:
+    """Shortest and longest edge for training, each with its reason."""
+    edges = np.sort(statistics.pictures[:, :2], axis=1)
+    median = float(np.median(edges[:, 0]))
+    if "INPUT.MIN_SIZE_TRAIN" in given:
+        short, reason = int(np.median(given["INPUT.MIN_SIZE_TRAIN"])), "given"
+    else:
+        short, reason = _shortest_edge(statistics, median)
+    if "INPUT.MAX_SIZE_TRAIN" in given:
+        return [(short, reason), (given["INPUT.MAX_SIZE_TRAIN"], "given")]
+    aspect = float(np.quantile(edges[:, 1] / edges[:, 0], 0.99))
+    base = short or median  # 0: pictures stay as they are
+    longest = max(base, min(base * aspect, LARGEST_PICTURE / base))
+    long_reason = f"room for long edges of {aspect:.2f} short ones (99 % quantile)"
+    if longest < base * aspect:
+        long_reason += f", reduced to {LARGEST_PICTURE / 1e6:.1f} million pixels to fit into memory"
+    return [(short, reason), (_multiple(longest, 32, math.ceil), long_reason)]
+
+
+def _shortest_edge(statistics: Statistics, median: float) -> tuple[int, str]:
     short = min(median, LARGEST_SHORT_EDGE)
     reason = f"the median short edge is {median:.0f} px"
     if short < median:
@@ -120,10 +141,10 @@ def _training_size(statistics: Statistics) -> tuple[int, str]:
     if len(statistics.things):
         size = float(np.median(resized_things(statistics, short, math.inf)))
         reason += f"; the median thing then has {size:.0f} px"
-        if size < SMALL_THING:
-            enlargement = min(WANTED_THING / size, LARGEST_ENLARGEMENT)
-            reason += f", so enlarged about {enlargement:.1f} times"
-            return _multiple(short * enlargement, 32, round), reason
+        larger = min(WANTED_THING / size, LARGEST_ENLARGEMENT, LARGEST_SHORT_EDGE / short)
+        if size < SMALL_THING and larger > 1:
+            reason += f", so enlarged about {larger:.1f} times"
+            return _multiple(short * larger, 32, round), reason
     return round(short), reason
 
 
@@ -134,21 +155,29 @@ def _crop(statistics: Statistics, short: int, longest: int) -> Suggestion:
     edge, reason = SMALLEST_CROP, "no things: as small as crops should be"
     if len(statistics.things):
         largest = np.quantile(resized_things(statistics, short, longest), THING_QUANTILES[1])
-        edge = max(_multiple(2 * largest, 32, math.ceil), SMALLEST_CROP)
-        reason = f"twice the largest usual thing ({largest:.0f} px), at least {SMALLEST_CROP}"
+        edge = _multiple(2 * largest, 32, math.ceil)
+        edge = min(max(edge, SMALLEST_CROP), LARGEST_CROP)
+        limits = f"at least {SMALLEST_CROP}, at most {LARGEST_CROP}"
+        reason = f"twice the largest usual thing ({largest:.0f} px), {limits}"
     size = [min(edge, _multiple(pixels, 32, math.ceil)) for pixels in typical]
-    reason += " and at most the median picture; larger is better if memory and time allow"
+    reason += " and the median picture; larger is better if memory and time allow"
     return Suggestion("INPUT.CROP.SIZE", size, reason)
 
 
-def _for_things(statistics: Statistics, things: np.ndarray) -> list[Suggestion]:
+def _for_things(statistics: Statistics, things: np.ndarray, given: dict) -> list[Suggestion]:
     low, middle, high = np.quantile(things, (THING_QUANTILES[0], 0.5, THING_QUANTILES[1]))
     sizes = f"things have {low:.0f} px (5 %), {middle:.0f} (median), {high:.0f} (99 %) at that size"
     most = int(statistics.pictures[:, 2].max())
     detections = max(100, _multiple(DETECTIONS_PER_THING * most, 50, math.ceil))
+    detections = min(detections, MOST_DETECTIONS)
+    detections = given.get("TEST.DETECTIONS_PER_IMAGE", detections)
     suggestions = [
         Suggestion("MODEL.ANCHOR_GENERATOR.SIZES", [[s] for s in anchor_sizes(things)], sizes),
-        Suggestion("TEST.DETECTIONS_PER_IMAGE", detections, f"at most {most} things in a picture"),
+        Suggestion(
+            "TEST.DETECTIONS_PER_IMAGE",
+            detections,
+            f"at most {most} things in a picture; 100 to {MOST_DETECTIONS}",
+        ),
     ]
     after, before = max(FEWEST_PROPOSALS, 2 * detections), max(500, 2 * detections)
     reason = f"two for each of {detections} detections, at least"

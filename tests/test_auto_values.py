@@ -46,6 +46,9 @@ def test_a_given_value_wins(small):
     chosen = {s.key for s in fill_auto(cfg)}
     assert not chosen & {"INPUT.MIN_SIZE_TEST", ANCHORS} and len(chosen) == 10
     assert cfg.INPUT.MIN_SIZE_TEST == 77 and cfg.MODEL.ANCHOR_GENERATOR.SIZES[0] == [9]
+    cfg = custom(small[0], "INPUT.MIN_SIZE_TRAIN", "(384,)")
+    fill_auto(cfg)
+    assert cfg.INPUT.MAX_SIZE_TRAIN == 640, "the others go with it"
 
 
 def test_any_config_can_be_auto(small):
@@ -53,7 +56,8 @@ def test_any_config_can_be_auto(small):
     overrides = ["DATASETS.TRAIN", (small[0],), ANCHORS, "auto"]
     cfg = load_config(str(CONFIGS / "efficientps_cityscapes.yaml"), overrides)
     assert [s.key for s in fill_auto(cfg)] == [ANCHORS]
-    assert cfg.MODEL.ANCHOR_GENERATOR.SIZES[-1][0] < 128 and cfg.INPUT.MIN_SIZE_TEST == 1024
+    assert cfg.INPUT.MIN_SIZE_TEST == 1024
+    assert 300 < cfg.MODEL.ANCHOR_GENERATOR.SIZES[-1][0] < 1000, "of things enlarged with it"
 
 
 def test_several_training_sets_count_together(tmp_path, small, register):
@@ -86,6 +90,12 @@ def test_what_cannot_be_chosen_is_one_sentence(tmp_path, small, register):
         fill_auto(custom(small[0], "SOLVER.MAX_ITER", "auto"))
     with pytest.raises(InputError, match="SOLVER.MAX_ITR"):
         custom(small[0], "SOLVER.MAX_ITR", "auto")
+    with pytest.raises(InputError, match='INPUT.MIN_SIZE_TRAIN is .*; give "auto" alone'):
+        custom(small[0], "INPUT.MIN_SIZE_TRAIN", "('auto',)")
+    with pytest.raises(InputError, match=r"weights/config.yaml, .* does not exist; put"):
+        fill_auto(custom(small[0]), str(tmp_path / "weights"))
+    with pytest.raises(InputError, match="coco/train2017; put the data there"):
+        fill_auto(custom("coco_2017_train_panoptic"))
     (tmp_path / "typo.yaml").write_text(yaml.dump({"INPUT": {"MINSIZE": "auto"}, "VERSION": 2}))
     with pytest.raises(InputError, match="typo.yaml: MINSIZE"):
         load_config(str(tmp_path / "typo.yaml"))

@@ -15,6 +15,7 @@ from efficientps_d2.dataset_check import Statistics
 from efficientps_d2.dataset_report import suggestion_text
 from efficientps_d2.dataset_suggest import STRIDES, anchor_sizes, resize_factors, suggest_config
 
+ANCHORS = "MODEL.ANCHOR_GENERATOR.SIZES"
 SIZES = hnp.arrays(
     np.float64, st.integers(1, 200), elements={"min_value": 1.0, "max_value": 1000.0}
 )
@@ -82,7 +83,7 @@ def test_detections_exceed_the_things_of_a_picture(counts):
         assert "TEST.DETECTIONS_PER_IMAGE" not in values
         return
     detections = values["TEST.DETECTIONS_PER_IMAGE"]
-    assert detections >= max(100, max(counts))
+    assert 100 <= detections <= 1000 and detections >= min(max(counts), 1000)
     for phase in ("TRAIN", "TEST"):
         after = values[f"MODEL.RPN.POST_NMS_TOPK_{phase}"]
         assert detections < after <= values[f"MODEL.RPN.PRE_NMS_TOPK_{phase}"]
@@ -97,9 +98,10 @@ def test_sizes_fit_each_other(pictures, things):
     values = suggested(pictures, things, [500])
     (short,), longest = values["INPUT.MIN_SIZE_TRAIN"], values["INPUT.MAX_SIZE_TRAIN"]
     assert (values["INPUT.MIN_SIZE_TEST"], values["INPUT.MAX_SIZE_TEST"]) == (short, longest)
-    assert 0 < short <= longest and short <= 2048
+    assert 0 < short <= longest and short <= 1024
     height, width = values["INPUT.CROP.SIZE"]
-    assert 32 <= height <= longest and 32 <= width <= longest
+    assert 32 <= height <= min(longest, 640) and 32 <= width <= min(longest, 640)
+    assert short * (longest - 32) <= 1024 * 2048 or longest < short + 32
     median = np.median(np.min(pictures, axis=1))
     assert short >= min(median, 1024) * 0.9, "never reduced without need"
 
@@ -131,6 +133,37 @@ def test_small_things_are_enlarged():
 
     large = suggested([(3000, 4000)] * 2, [600.0] * 9)
     assert large["INPUT.MIN_SIZE_TRAIN"] == (1024,), "large pictures are reduced"
+
+
+def test_long_pictures_keep_their_things():
+    """Range images are long, but not large: they stay as they are, and so do their things."""
+    suggestions = suggest_config(statistics([(64, 2048)] * 3, [20.0] * 9))
+    values = {s.key: s.value for s in suggestions}
+    assert (values["INPUT.MIN_SIZE_TRAIN"], values["INPUT.MAX_SIZE_TRAIN"]) == ((64,), 2048)
+    (anchors,) = (s.reason for s in suggestions if s.key.endswith("SIZES"))
+    assert "20 (median)" in anchors
+    assert suggested([(512, 16384)], [20.0])["INPUT.MAX_SIZE_TRAIN"] == 4096, "memory"
+
+
+def test_crops_hold_twice_the_largest_things():
+    assert suggested([(600, 900)], [100.0] * 9)["INPUT.CROP.SIZE"] == [320, 320]
+    assert suggested([(600, 900)], [200.0] * 9)["INPUT.CROP.SIZE"] == [416, 416]
+    assert suggested([(1000, 900)], [700.0] * 9)["INPUT.CROP.SIZE"] == [640, 640]
+
+
+def test_suggestions_go_with_what_is_given():
+    case = statistics([(100, 200)] * 3, [30.0] * 9, [500])
+    given = {"INPUT.MIN_SIZE_TRAIN": (400,), "TEST.DETECTIONS_PER_IMAGE": 600}
+    values = {s.key: s.value for s in suggest_config(case, given)}
+    assert not given.keys() & values.keys()
+    assert T.ResizeShortestEdge.get_output_shape(100, 200, 400, values["INPUT.MAX_SIZE_TRAIN"]) == (
+        (400, 800)
+    )
+    alone = {s.key: s.value for s in suggest_config(case)}
+    assert values[ANCHORS] == suggested([(400, 800)] * 3, [120.0] * 9)[ANCHORS]
+    assert values["MODEL.RPN.POST_NMS_TOPK_TEST"] == 1200
+    native = {s.key: s.value for s in suggest_config(case, {"INPUT.MIN_SIZE_TRAIN": (0,)})}
+    assert native[ANCHORS] == alone[ANCHORS] and native["INPUT.MIN_SIZE_TEST"] == 0
 
 
 def test_printed_overrides_can_be_pasted():

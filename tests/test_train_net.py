@@ -75,11 +75,15 @@ def test_a_run_leaves_checkpoint_table_and_pictures(trained):
     assert any("panoptic_seg/PQ" in line for line in lines)
 
 
-def test_eval_only_gives_the_same_numbers(trained, datasets, tmp_path):
+def test_eval_only_gives_the_same_numbers(trained, datasets):
+    """And leaves the config of the training, which its weights need, as it is."""
     output, _ = trained
-    weights = output / "model_final.pth"
-    run(datasets, "--eval-only", *TINY, "MODEL.WEIGHTS", weights, "OUTPUT_DIR", tmp_path)
-    assert (tmp_path / "results.md").read_text() == (output / "results.md").read_text()
+    table, config = (output / "results.md").read_text(), (output / "config.yaml").read_text()
+    (output / "results.md").unlink()
+    other = ["MODEL.WEIGHTS", "none.pth", "SOLVER.MAX_ITER", "77"]
+    run(datasets, "--eval-only", "--resume", *TINY, *other, "OUTPUT_DIR", output)
+    assert (output / "results.md").read_text() == table
+    assert (output / "config.yaml").read_text() == config
 
 
 def test_saved_config_predicts_with_detectron2s_predictor(trained):
