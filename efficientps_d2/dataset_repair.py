@@ -37,7 +37,7 @@ class Repairs(NamedTuple):
     by_hand: list[Problem]
 
 
-def write_repaired(source: Source, result: CheckResult, dest: str, processes: int = 1) -> Repairs:
+def write_repaired(source: Source, result: CheckResult, dest: Path, processes: int = 1) -> Repairs:
     """Write a folder with images/, panoptic/ and panoptic.json; the source stays untouched.
 
     Pictures without usable files are left out. Pictures with problems that need a decision, such as
@@ -47,7 +47,7 @@ def write_repaired(source: Source, result: CheckResult, dest: str, processes: in
         InputError: if ``dest`` or ``dest.partial`` exists or lies in the data set.
     """
     require_new_folder(dest, source.location)
-    temporary = Path(f"{dest}.partial")
+    temporary = _partial(dest)
     jobs = _jobs(source, result)
     try:
         for part in ("images", "panoptic"):
@@ -69,14 +69,18 @@ def write_repaired(source: Source, result: CheckResult, dest: str, processes: in
     return Repairs(len(jobs), sum(job.repair for job in jobs), left_out, by_hand)
 
 
-def require_new_folder(dest: str, location: Location) -> None:
+def require_new_folder(dest: Path, location: Location) -> None:
     """Fail if a copy cannot be written to ``dest``: it exists, or lies in the data set."""
-    for path in (Path(dest), Path(f"{dest}.partial")):
+    for path in (dest, _partial(dest)) if dest.name else (dest,):
         if path.exists() or path.is_symlink():
             raise InputError(f"--fix: {path} exists already; remove it, or give another folder.")
     for root in (location.image_root, location.panoptic_root, Path(location.panoptic_json).parent):
-        if Path(dest).resolve().is_relative_to(Path(root).resolve()):
+        if dest.resolve().is_relative_to(Path(root).resolve()):
             raise InputError(f"--fix: {dest} lies in the data set itself; give a folder outside.")
+
+
+def _partial(dest: Path) -> Path:
+    return dest.with_name(f"{dest.name}.partial")
 
 
 def _jobs(source: Source, result: CheckResult) -> list[Job]:

@@ -70,16 +70,18 @@ def find_dataset(name: str) -> Location:
     """
     folder = Path(name)
     if (folder / "panoptic.json").is_file():
-        title = "_".join(folder.resolve().parts[-2:])
+        title = "_".join(folder.resolve().parts[1:][-2:])
         roots = [str(folder / part) for part in ("images", "panoptic", "panoptic.json")]
         return Location(title, *roots, lambda image: image["file_name"], None)
     if name not in DatasetCatalog.list():
         register_dataset_folders()
+    if splits := sorted(str(file.parent) for file in folder.glob("*/panoptic.json")):
+        raise InputError(f"{name} holds several splits; give one: {', '.join(splits)}.")
     if name not in DatasetCatalog.list():
         raise InputError(
-            f'"{name}" is neither a registered data set nor a folder; give a folder with images/, '
-            "panoptic/ and panoptic.json, or set DETECTRON2_DATASETS to the folder that holds "
-            "NAME/SPLIT for a data set NAME_SPLIT."
+            f'"{name}" is neither a registered data set nor a panoptic folder; give one with '
+            "images/, panoptic/ and panoptic.json, or set DETECTRON2_DATASETS to the folder that "
+            "holds NAME/SPLIT for a data set NAME_SPLIT."
         )
     metadata = MetadataCatalog.get(name)
     if metadata.get("panoptic_json") is None:

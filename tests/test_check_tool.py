@@ -42,14 +42,16 @@ def test_wrong_usage_is_status_2(tmp_path, capsys, monkeypatch):
     exists = "exists already"
     for arguments, message in (
         (["nothing_train"], '"nothing_train" is neither'),
-        ([archive], "is neither a registered data set nor a folder"),
+        ([archive], "is neither a registered data set nor a panoptic folder"),
         ([folder / "images"], "is neither"),
+        ([tmp_path], f"holds several splits; give one: {folder}"),
         (["coco_2017_train"], "has no panoptic annotations"),
         ([folder, "--config-file", "none.yaml"], "none.yaml"),
         ([folder, "--fix", folder], exists),
         ([folder, "--fix", archive], exists),
         ([folder, "--fix", folder / "fixed"], "lies in the data set itself"),
         ([folder, "--fix", archive / "fixed"], "Not a directory"),
+        ([folder, "--fix", ""], exists),
     ):
         assert run(*arguments) == 2
         error = capsys.readouterr().err.splitlines()[-1]
@@ -127,3 +129,23 @@ def test_suggestions_fit_the_data(tmp_path, capsys):
     cfg = load_config(str(CONFIGS / "efficientps_streets.yaml"), overrides)
     assert (cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES, cfg.MODEL.ROI_HEADS.NUM_CLASSES) == (5, 2)
     assert cfg.INPUT.MIN_SIZE_TEST == 96 and "the median short edge is 96 px" in out
+
+
+def test_fix_takes_a_trailing_slash_and_comes_first(tmp_path, monkeypatch, capsys):
+    """A copy does not wait for drawings that fail; a wrong DEST is told before hours of reading."""
+    monkeypatch.chdir(tmp_path)
+    folder = write_dataset(tmp_path / "data")
+    CASES["unlisted id"][0](folder)
+    (tmp_path / "output").touch()
+    assert run(folder, "--fix", f"{tmp_path}/fixed/", "--draw", 1) == 2
+    assert "check rights, paths and free space" in capsys.readouterr().err
+    assert run(tmp_path / "fixed") == 0
+    monkeypatch.setattr(tool, "check_dataset", None)
+    assert run(folder, "--fix", tmp_path / "fixed") == 2
+
+
+def test_too_many_classes_are_an_error(tmp_path, capsys):
+    folder = write_dataset(tmp_path / "data", more_classes=[])
+    more = [{"id": 1000 + i, "name": f"class {i}", "isthing": 0} for i in range(300)]
+    edit_json(folder, lambda c: c["categories"].extend(more))
+    assert run(folder) == 1 and "Error: class list" in capsys.readouterr().out

@@ -198,6 +198,10 @@ def mistakes(trained_output, tmp_path):
             ["--eval-only", "MODEL.WEIGHTS", final, "MODEL.FPN.OUT_CHANNELS", "24"],
             "does not fit this config",
         ),
+        "auto without the config of the weights": (
+            ["--eval-only", "MODEL.WEIGHTS", truncated, "INPUT.MIN_SIZE_TEST", "auto"],
+            f"{tmp_path}/config.yaml, which would tell the value of the weights",
+        ),
         "AMP on the CPU": (["SOLVER.AMP.ENABLED", "True"], "AMP training needs CUDA"),
         "odd batch": (["SOLVER.REFERENCE_WORLD_SIZE", "4"], "SOLVER.REFERENCE_WORLD_SIZE"),
     }

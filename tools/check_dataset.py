@@ -16,6 +16,8 @@ from pathlib import Path
 
 warnings.filterwarnings("ignore", category=FutureWarning, module="torch.jit")  # Detectron2's import
 
+from detectron2.config import CfgNode  # noqa: E402
+
 from efficientps_d2 import InputError  # noqa: E402
 from efficientps_d2.auto_values import use_suggestions  # noqa: E402
 from efficientps_d2.config import load_config  # noqa: E402
@@ -45,7 +47,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--config-file", default=str(CUSTOM_CONFIG), help="whose resize and anchors are compared"
     )
     parser.add_argument("--processes", type=int, default=os.cpu_count(), metavar="N")
-    parser.add_argument("--fix", metavar="DEST", help="write a repaired copy to this new folder")
+    parser.add_argument(
+        "--fix", type=Path, metavar="DEST", help="write a repaired copy to this new folder"
+    )
     parser.add_argument(
         "--draw", type=int, default=0, metavar="N", help="draw N pictures into output/check/"
     )
@@ -57,13 +61,15 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     return args
 
 
-def print_report(args: argparse.Namespace, source: Source, result: CheckResult, cfg) -> int:
+def print_report(
+    args: argparse.Namespace, source: Source, result: CheckResult, cfg: CfgNode, config: str
+) -> int:
     """Print everything that was found; returns the number of errors."""
     statistics = result.statistics
     segments = sum(count for _, count, _ in statistics.classes.values())
     print(f"{source.location.name}: {len(statistics.pictures)} images, {segments} segments\n")
     print(class_table(source, statistics), end="\n\n")
-    print(size_tables(statistics, cfg, Path(args.config_file).name), end="\n\n")
+    print(size_tables(statistics, cfg, config), end="\n\n")
     if result.problems:
         limit = None if args.all else FIRST_PROBLEMS
         print(problem_list(result.problems, limit), end="\n\n")
@@ -87,26 +93,31 @@ def main(argv: list[str] | None = None) -> int:
     try:
         cfg = load_config(args.config_file)
         location = find_dataset(args.dataset)
-        if args.fix:
+        if args.fix is not None:
             require_new_folder(args.fix, location)
         status = 1  # from here on, what fails is the data set
         source = read_source(location)
         result = check_dataset(source, args.processes)
         suggestions = suggest_config(result.statistics)
-        use_suggestions(cfg, suggestions)
-        errors = print_report(args, source, result, cfg)
+        config = Path(args.config_file).name
+        if use_suggestions(cfg, suggestions):
+            config += ', whose "auto" values are chosen from these pictures'
+        errors = print_report(args, source, result, cfg, config)
         if args.suggest:
             suggestions += suggest_classes(source.categories)
             print(f"\n{suggestion_text(suggestions)}")
+        status = 2
+        if args.fix is not None:
+            fix(args, source, result)
         if args.draw:
             folder = os.path.join("output", "check", location.name)
             count = draw_pictures(source, result, args.draw, folder)
             print(f"\nDrew {count} picture(s) into {folder}.")
-        if args.fix:
-            status = 2
-            fix(args, source, result)
-    except (InputError, OSError) as error:
+    except InputError as error:
         print(f"Error: {error}", file=sys.stderr)
+        return status
+    except OSError as error:
+        print(f"Error: {error}; check rights, paths and free space.", file=sys.stderr)
         return status
     except KeyboardInterrupt:
         print("Stopped; nothing half-written is left.", file=sys.stderr)

@@ -1,0 +1,50 @@
+"""Work in several processes: results in order, and an end when it must end."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from efficientps_d2 import InputError
+from efficientps_d2.parallel import map_pictures
+
+
+def double(number):
+    return 2 * number
+
+
+def interrupt_handler(_):
+    return signal.getsignal(signal.SIGINT)
+
+
+def die(_):
+    os._exit(9)
+
+
+def leave_a_trace(folder_and_number):
+    folder, number = folder_and_number
+    time.sleep(0.01)
+    (folder / str(number)).touch()
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_results_are_in_order(processes):
+    assert list(map_pictures(double, list(range(20)), processes, "")) == list(range(0, 40, 2))
+
+
+def test_only_the_parent_answers_to_ctrl_c():
+    """Otherwise every child would print a traceback."""
+    assert list(map_pictures(interrupt_handler, [0], 2, "")) == [signal.SIG_IGN]
+
+
+def test_a_killed_child_is_one_sentence():
+    with pytest.raises(InputError, match="died, probably for lack of memory"):
+        list(map_pictures(die, [0], 2, ""))
+
+
+def test_what_is_not_begun_when_it_stops_is_never_done(tmp_path):
+    results = map_pictures(leave_a_trace, [(tmp_path, i) for i in range(200)], 2, "")
+    next(results)
+    results.close()
+    assert len(list(tmp_path.iterdir())) < 100
