@@ -1,0 +1,218 @@
+"""PQ, PQ-dagger and PC of panoptic maps: one image at a time, in sums of fixed size.
+
+PQ (Kirillov et al. 2019) is that of panopticapi to the last digit, PQ-dagger that of Porzi et al.
+2019, PC (Parsing Covering) that of Yang et al. 2019, each region weighted by its share of its image
+as in their code. All come from one histogram of the pairs of true and predicted ids of an image.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+VOID = 0
+OFFSET = 256**3  # of segment ids, which are three bytes
+
+
+class Match(NamedTuple):
+    """A segment as an image's score counts it: areas in pixels, ``iou`` 0 if it has no partner.
+
+    ``kind`` is "tp", "fp" or "fn"; ``area`` is that of the true segment, for "fp" of the predicted.
+    """
+
+    kind: str
+    class_id: int
+    area: int
+    iou: float
+
+
+class Overlaps(NamedTuple):
+    """Pixels of each pair (true id, predicted id) that occurs, and areas of all ids, void too."""
+
+    pairs: dict[tuple[int, int], int]
+    truth: dict[int, int]
+    prediction: dict[int, int]
+
+
+def count_overlaps(truth: np.ndarray, prediction: np.ndarray) -> Overlaps:
+    """The histogram of two (H, W) maps of segment ids below 256**3."""
+    truth, prediction = truth.ravel(), prediction.ravel()
+    # Neighbours mostly have the same ids: runs are far fewer than pixels, and cheap to sort.
+    changes = (truth[1:] != truth[:-1]) | (prediction[1:] != prediction[:-1])
+    starts = np.concatenate([[0], np.flatnonzero(changes) + 1])
+    lengths = np.diff(starts, append=len(truth))
+    keys = truth[starts].astype(np.int64) * OFFSET + prediction[starts]
+    keys, which = np.unique(keys, return_inverse=True)
+    counts = np.bincount(which, weights=lengths).astype(np.int64).tolist()
+    overlaps = Overlaps({}, {}, {})
+    for key, count in zip(keys.tolist(), counts, strict=True):
+        pair = divmod(key, OFFSET)
+        overlaps.pairs[pair] = count
+        for areas, id_ in zip(overlaps[1:], pair, strict=True):
+            areas[id_] = areas.get(id_, 0) + count
+    return overlaps
+
+
+@dataclass
+class PanopticSums:
+    """What the metrics need of all images seen, (K,) for K classes."""
+
+    num_classes: int
+    iou: np.ndarray = field(init=False)  # of matches
+    tp: np.ndarray = field(init=False)
+    fp: np.ndarray = field(init=False)
+    fn: np.ndarray = field(init=False)
+    overlap_iou: np.ndarray = field(init=False)  # of all pairs of one class, PQ-dagger
+    segments: np.ndarray = field(init=False)  # true ones
+    covered: np.ndarray = field(init=False)  # PC: area times best IoU, over the image's area
+    area: np.ndarray = field(init=False)
+
+    def __post_init__(self):
+        for name in ("tp", "fp", "fn", "segments"):
+            setattr(self, name, np.zeros(self.num_classes, dtype=np.int64))
+        for name in ("iou", "overlap_iou", "covered", "area"):
+            setattr(self, name, np.zeros(self.num_classes))
+
+    def __iadd__(self, other: "PanopticSums") -> "PanopticSums":
+        for name, value in vars(other).items():
+            if isinstance(value, np.ndarray):
+                setattr(self, name, getattr(self, name) + value)
+        return self
+
+    def add_image(
+        self,
+        truth: np.ndarray,
+        truth_segments: Sequence[dict],
+        prediction: np.ndarray,
+        predicted_segments: Sequence[dict],
+    ) -> list[Match]:
+        """Add an image.
+
+        Args:
+            truth: (H, W) segment ids, 0 is void.
+            truth_segments: ``id``, ``category_id`` 0..K-1 and, optionally, ``iscrowd`` of each.
+            prediction: (H, W) segment ids, 0 is void.
+            predicted_segments: ``id`` and ``category_id`` of each.
+
+        Returns:
+            The segments that count, with what became of them.
+
+        Raises:
+            ValueError: if an id is in a map and not in its segments or the other way round, or a
+                class is unknown.
+        """
+        overlaps = count_overlaps(truth, prediction)
+        true = _by_id(truth_segments, overlaps.truth, self.num_classes, "the truth")
+        predicted = _by_id(
+            predicted_segments, overlaps.prediction, self.num_classes, "the prediction"
+        )
+        self._add_covering(overlaps, true, predicted)
+        return self._add_quality(overlaps, true, predicted)
+
+    def _add_quality(self, overlaps: Overlaps, true: dict, predicted: dict) -> list[Match]:
+        """PQ and PQ-dagger."""
+        pairs, matches, matched = overlaps.pairs, [], set()
+        for (i, j), intersection in pairs.items():
+            if not _comparable(true.get(i), predicted.get(j)):
+                continue
+            area = overlaps.truth[i]
+            union = area + overlaps.prediction[j] - intersection - pairs.get((VOID, j), 0)
+            iou, class_id = intersection / union, true[i]["category_id"]
+            self.overlap_iou[class_id] += iou
+            if iou > 0.5:
+                self.iou[class_id] += iou
+                self.tp[class_id] += 1
+                matches.append(Match("tp", class_id, area, iou))
+                matched |= {("true", i), ("predicted", j)}
+
+        crowds = {}  # of two crowds of one class panopticapi knows the last
+        for i, segment in true.items():
+            class_id = segment["category_id"]
+            if segment.get("iscrowd"):
+                crowds[class_id] = i
+                continue
+            self.segments[class_id] += 1
+            if ("true", i) not in matched:
+                self.fn[class_id] += 1
+                matches.append(Match("fn", class_id, overlaps.truth[i], 0.0))
+        for j, segment in predicted.items():
+            class_id, area = segment["category_id"], overlaps.prediction[j]
+            ignored = pairs.get((VOID, j), 0) + pairs.get((crowds.get(class_id), j), 0)
+            if ("predicted", j) not in matched and ignored / area <= 0.5:
+                self.fp[class_id] += 1
+                matches.append(Match("fp", class_id, area, 0.0))
+        return matches
+
+    def _add_covering(self, overlaps: Overlaps, true: dict, predicted: dict) -> None:
+        """PC: void and crowds leave the image first; then the best IoU of each true segment."""
+        pixels = sum(overlaps.truth.values())
+        areas, best = {}, {}
+        for (i, j), count in overlaps.pairs.items():
+            if i != VOID and not true[i].get("iscrowd"):
+                areas[j] = areas.get(j, 0) + count
+        for (i, j), intersection in overlaps.pairs.items():
+            if _comparable(true.get(i), predicted.get(j)):
+                iou = intersection / (overlaps.truth[i] + areas[j] - intersection)
+                best[i] = max(best.get(i, 0.0), iou)
+        for i, segment in true.items():
+            if not segment.get("iscrowd"):
+                share = overlaps.truth[i] / pixels
+                self.area[segment["category_id"]] += share
+                self.covered[segment["category_id"]] += share * best.get(i, 0.0)
+
+
+def class_metrics(sums: PanopticSums, thing_ids: Sequence[int]) -> dict[str, np.ndarray]:
+    """PQ, SQ, RQ, PQ_dagger and PC of each class, (K,) in percent; NaN where a class has none.
+
+    PQ_dagger of things is PQ.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        counted = sums.tp + 0.5 * sums.fp + 0.5 * sums.fn
+        missed = (sums.tp == 0) & (counted > 0)
+        metrics = {
+            "PQ": 100 * (sums.iou / counted),
+            "SQ": 100 * np.where(missed, 0.0, sums.iou / sums.tp),
+            "RQ": 100 * (sums.tp / counted),
+            "PQ_dagger": 100 * (sums.overlap_iou / sums.segments),
+            "PC": 100 * (sums.covered / sums.area),
+        }
+    things = list(thing_ids)
+    metrics["PQ_dagger"][things] = metrics["PQ"][things]
+    return metrics
+
+
+def mean_metrics(sums: PanopticSums, thing_ids: Sequence[int]) -> dict[str, float]:
+    """Means over all classes, over things (``_th``) and over stuff (``_st``), in percent.
+
+    Classes without a value do not count; without any class the mean is NaN.
+    """
+    is_thing = np.isin(np.arange(sums.num_classes), list(thing_ids))
+    groups = {"": slice(None), "_th": is_thing, "_st": ~is_thing}
+    means = {}
+    for name, values in class_metrics(sums, thing_ids).items():
+        for suffix, group in groups.items():
+            of_group = [v for v in values[group].tolist() if not np.isnan(v)]
+            means[name + suffix] = sum(of_group) / len(of_group) if of_group else float("nan")
+    return means
+
+
+def _by_id(segments: Sequence[dict], areas: dict, num_classes: int, what: str) -> dict[int, dict]:
+    by_id = {segment["id"]: segment for segment in segments}
+    different = (by_id.keys() ^ areas.keys()) - {VOID}
+    if different or len(by_id) < len(segments):
+        raise ValueError(
+            f"{what} has the segments {sorted(different)[:5]} only in its map or only in its list, "
+            "or one of them twice"
+        )
+    unknown = [s for s in segments if s["category_id"] not in range(num_classes)]
+    if unknown:
+        raise ValueError(f"{what} has a segment of the unknown class {unknown[0]['category_id']}")
+    return by_id
+
+
+def _comparable(true: dict | None, predicted: dict | None) -> bool:
+    """Whether a pair of segments may match: of one class, the true one no crowd."""
+    if true is None or predicted is None or true.get("iscrowd"):
+        return False
+    return true["category_id"] == predicted["category_id"]
