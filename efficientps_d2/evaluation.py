@@ -27,7 +27,7 @@ from tabulate import tabulate
 from .cityscapes_shim import redirect_cityscapesscripts
 from .classes import class_table
 from .datasets import dataset_metadata
-from .errors import InputError
+from .panoptic_evaluator import PanopticEvaluator
 from .panoptic_json import IGNORE_LABEL
 from .visualization import PictureWriter
 
@@ -41,7 +41,7 @@ def build_panoptic_evaluator(cfg: CfgNode, name: str, output_folder: str) -> Dat
     metadata = dataset_metadata(name)
     evaluators: list[DatasetEvaluator] = []
     if cfg.TEST.PICTURES > 0:
-        # First, because COCOPanopticEvaluator changes the segments in place.
+        # First, because Detectron2's COCOPanopticEvaluator changes the segments in place.
         folder = os.path.join(cfg.OUTPUT_DIR, "pictures")
         evaluators.append(PictureWriter(name, folder, cfg.TEST.PICTURES))
     if metadata.evaluator_type == "cityscapes_panoptic_seg":
@@ -53,26 +53,11 @@ def build_panoptic_evaluator(cfg: CfgNode, name: str, output_folder: str) -> Dat
         max_dets = limit if limit > 100 else None
         evaluators.append(ThingsCOCOEvaluator(name, output_folder, max_dets_per_image=max_dets))
         evaluators.append(PanopticSemSegEvaluator(name, output_folder))
-    evaluators.append(PanopticEvaluator(name, output_folder))
+    if cfg.TEST.STOCK_PANOPTIC_EVALUATOR:
+        evaluators.append(COCOPanopticEvaluator(name, output_folder))
+    else:
+        evaluators.append(PanopticEvaluator(name, output_folder, cfg.TEST.SAVE_PANOPTIC))
     return DatasetEvaluators(evaluators)
-
-
-class PanopticEvaluator(COCOPanopticEvaluator):
-    """Panoptic quality by panopticapi, which cannot average over no class at all."""
-
-    def evaluate(self):
-        """As in :class:`COCOPanopticEvaluator`.
-
-        Raises:
-            InputError: if things, or stuff, occur neither in the truth nor in the predictions.
-        """
-        try:
-            return super().evaluate()
-        except ZeroDivisionError as error:
-            raise InputError(
-                f"{self._metadata.panoptic_json} has no segment of any thing class, or of any "
-                "stuff class, so panoptic quality is not defined; evaluate on more pictures."
-            ) from error
 
 
 class CityscapesAPEvaluator(CityscapesInstanceEvaluator):
@@ -207,13 +192,15 @@ class PanopticSemSegEvaluator(SemSegEvaluator):
 
 
 def results_table(results: dict) -> str:
-    """One table of PQ, SQ and RQ (all, things, stuff), AP and mIoU for the log and for a file."""
+    """Panoptic metrics (all, things, stuff), AP and mIoU, as tables for the log and for a file."""
     panoptic = results["panoptic_seg"]
+    # Detectron2's own evaluator has only the first three.
+    metrics = [m for m in ("PQ", "SQ", "RQ", "PQ_dagger", "PC") if m in panoptic]
     rows = [
-        [label, *(panoptic[f"{metric}{suffix}"] for metric in ("PQ", "SQ", "RQ"))]
+        [label, *(panoptic[f"{metric}{suffix}"] for metric in metrics)]
         for label, suffix in (("All", ""), ("Things", "_th"), ("Stuff", "_st"))
     ]
-    table = tabulate(rows, ["", "PQ", "SQ", "RQ"], tablefmt="github", floatfmt=".1f")
+    table = tabulate(rows, ["", *metrics], tablefmt="github", floatfmt=".1f")
     others = []
     for task, label in (("bbox", "box"), ("segm", "mask")):
         if task in results:

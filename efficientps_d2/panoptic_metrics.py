@@ -99,8 +99,8 @@ class PanopticSums:
             The segments that count, with what became of them.
 
         Raises:
-            ValueError: if an id is in a map and not in its segments or the other way round, or a
-                class is unknown.
+            ValueError: if an id is in a map and not in its segments or the other way round, an
+                ``area`` is wrong, which would change panopticapi's scores, or a class is unknown.
         """
         overlaps = count_overlaps(truth, prediction)
         true = _by_id(truth_segments, overlaps.truth, self.num_classes, "the truth")
@@ -205,6 +205,13 @@ def _by_id(segments: Sequence[dict], areas: dict, num_classes: int, what: str) -
             f"{what} has the segments {sorted(different)[:5]} only in its map or only in its list, "
             "or one of them twice"
         )
+    for segment in segments:
+        area = areas[segment["id"]]
+        if segment.get("area", area) != area:
+            raise ValueError(
+                f"{what} has a segment {segment['id']} of {area} pixels whose area is said to be "
+                f"{segment['area']}"
+            )
     unknown = [s for s in segments if s["category_id"] not in range(num_classes)]
     if unknown:
         raise ValueError(f"{what} has a segment of the unknown class {unknown[0]['category_id']}")

@@ -199,6 +199,20 @@ def test_overlaps_are_those_of_a_slow_count(image):
     assert sum(overlaps.truth.values()) == sum(overlaps.prediction.values()) == truth.size
 
 
+@pytest.mark.parametrize(
+    ("segments", "message"),
+    [
+        ([{"id": 1, "category_id": 1}] * 2, "one of them twice"),
+        ([{"id": 1, "category_id": 1, "area": 3}], "of 4 pixels whose area is said to be 3"),
+    ],
+)
+def test_contradictions_are_not_scored(segments, message):
+    """panopticapi takes the area on trust, and the last of two segments."""
+    sums = PanopticSums(NUM_CLASSES)
+    with pytest.raises(ValueError, match=message):
+        sums.add_image(np.ones((2, 2), int), segments, np.zeros((2, 2), int), [])
+
+
 def test_large_images_weigh_no_more_than_small_ones_in_pc():
     """Regions are weighted by their share of the image, as in the code of DeeperLab."""
     sums = PanopticSums(NUM_CLASSES)

@@ -1,0 +1,157 @@
+"""Panoptic metrics while predictions come: no files, no memory that grows with the images."""
+
+import json
+import logging
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+from detectron2.data import MetadataCatalog
+from detectron2.data import detection_utils as utils
+from detectron2.evaluation import DatasetEvaluator
+from detectron2.utils import comm
+from panopticapi.utils import id2rgb, rgb2id
+from PIL import Image
+from tabulate import tabulate
+
+from .classes import class_table
+from .errors import InputError
+from .panoptic_metrics import PanopticSums, class_metrics, mean_metrics
+
+logger = logging.getLogger(__name__)
+
+
+class PanopticEvaluator(DatasetEvaluator):
+    """PQ, SQ, RQ, PQ-dagger and PC: of all classes, of things, of stuff and of each class.
+
+    The numbers of :class:`COCOPanopticEvaluator`, and more. Writes ``NAME_images.jsonl`` with the
+    fate of every segment, a line for each image.
+    """
+
+    def __init__(self, name: str, output_folder: str, save_predictions: bool = False):
+        """
+        Args:
+            name: of the data set.
+            output_folder: made if needed.
+            save_predictions: also write ``NAME_panoptic/*.png`` and ``NAME_panoptic.json`` in
+                COCO's panoptic format.
+        """
+        self.metadata = MetadataCatalog.get(name)
+        self.names, self.thing_ids = class_table(self.metadata)
+        self.name, self.folder = name, Path(output_folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.save_predictions = save_predictions
+
+    def reset(self):
+        """Forget all images."""
+        self.sums = PanopticSums(len(self.names))
+        self._part(comm.get_rank()).write_text("")
+        if self.save_predictions:
+            (self.folder / f"{self.name}_panoptic").mkdir(exist_ok=True)
+
+    def process(self, inputs, outputs):
+        """Score images.
+
+        Args:
+            inputs: records with ``pan_seg_file_name`` and ``segments_info`` (contiguous ids).
+            outputs: ``panoptic_seg`` of each: (H, W) ids and ``segments_info``.
+
+        Raises:
+            InputError: if the truth or the prediction of an image contradicts itself.
+        """
+        for record, output in zip(inputs, outputs, strict=True):
+            pan_seg, segments = output["panoptic_seg"]
+            pan_seg = pan_seg.cpu().numpy()
+            truth = rgb2id(utils.read_image(record["pan_seg_file_name"], format="RGB"))
+            try:
+                matches = self.sums.add_image(truth, record["segments_info"], pan_seg, segments)
+            except ValueError as error:
+                raise InputError(
+                    f"{record['pan_seg_file_name']} cannot be scored: {error}; look at it with "
+                    "tools/check_dataset.py."
+                ) from error
+            line = {
+                "image_id": record["image_id"],
+                "file_name": record["file_name"],
+                "pan_seg_file_name": record["pan_seg_file_name"],
+                "size": truth.shape,
+                "matches": matches,
+            }
+            if self.save_predictions:
+                line["prediction"] = self._save(record, pan_seg, segments)
+            with open(self._part(comm.get_rank()), "a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+
+    def evaluate(self):
+        """
+        Returns:
+            ``{"panoptic_seg": {...}}`` in the main process, None in the others.
+        """
+        comm.synchronize()
+        parts = comm.gather(self.sums)
+        if not comm.is_main_process():
+            return None
+        sums = PanopticSums(len(self.names))
+        for part in parts:
+            sums += part
+        self._join_parts(len(parts))
+        return OrderedDict(panoptic_seg=self._results(sums))
+
+    def _results(self, sums: PanopticSums) -> dict[str, float]:
+        results = mean_metrics(sums, self.thing_ids)
+        for kind, suffix in (("thing", "_th"), ("stuff", "_st")):
+            if np.isnan(results[f"PQ{suffix}"]):
+                logger.warning(
+                    "%s has no segment of any %s class: there is no mean over them.",
+                    self.name,
+                    kind,
+                )
+        of_class = class_metrics(sums, self.thing_ids)
+        rows = zip(self.names, *of_class.values(), strict=True)
+        table = tabulate(rows, ["class", *of_class], tablefmt="github", floatfmt=".1f")
+        logger.info("Panoptic metrics of each class (PQ_dagger of things is PQ):\n%s", table)
+        for metric, values in of_class.items():
+            keys = (f"{metric}-{name}" for name in self.names)
+            results |= zip(keys, values.tolist(), strict=True)
+        return results
+
+    def _part(self, rank: int) -> Path:
+        return self.folder / f"{self.name}_images.{rank}.jsonl"
+
+    def _join_parts(self, count: int) -> None:
+        """One file of the lines that the processes wrote, and COCO's JSON if asked for."""
+        joined = self.folder / f"{self.name}_images.jsonl"
+        annotations = []
+        with open(joined, "w", encoding="utf-8") as out:
+            for part in map(self._part, range(count)):
+                with open(part, encoding="utf-8") as lines:
+                    for line in lines:
+                        out.write(line)
+                        if self.save_predictions:
+                            annotations.append(json.loads(line)["prediction"])
+                part.unlink()
+        if self.save_predictions:
+            content = {"annotations": annotations, "categories": self._categories()}
+            file = self.folder / f"{self.name}_panoptic.json"
+            file.write_text(json.dumps(content), encoding="utf-8")
+
+    def _categories(self) -> list[dict]:
+        dataset_ids = {v: k for k, v in self.metadata.stuff_dataset_id_to_contiguous_id.items()}
+        dataset_ids |= {v: k for k, v in self.metadata.thing_dataset_id_to_contiguous_id.items()}
+        return [
+            {"id": dataset_ids[i], "name": name, "isthing": int(i in self.thing_ids)}
+            for i, name in enumerate(self.names)
+        ]
+
+    def _save(self, record: dict, pan_seg: np.ndarray, segments: list[dict]) -> dict:
+        """Write the PNG of a prediction; returns its entry for COCO's JSON."""
+        file = f"{Path(record['file_name']).stem}.png"
+        Image.fromarray(id2rgb(pan_seg)).save(self.folder / f"{self.name}_panoptic" / file)
+        ids = [category["id"] for category in self._categories()]
+        return {
+            "image_id": record["image_id"],
+            "file_name": file,
+            "segments_info": [
+                {"id": s["id"], "category_id": ids[s["category_id"]]} for s in segments
+            ],
+        }
