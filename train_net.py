@@ -19,7 +19,9 @@ from detectron2.engine import (  # noqa: E402
     launch,
 )
 from detectron2.evaluation import verify_results  # noqa: E402
+from detectron2.evaluation.testing import flatten_results_dict  # noqa: E402
 from detectron2.utils import comm  # noqa: E402
+from detectron2.utils.events import EventStorage, JSONWriter  # noqa: E402
 from detectron2.utils.logger import setup_logger  # noqa: E402
 from torch.multiprocessing import ProcessExitedException, ProcessRaisedException  # noqa: E402
 
@@ -79,6 +81,13 @@ def setup(args):
     return cfg
 
 
+def write_metrics(results: dict, folder: str) -> None:
+    """Add a line to metrics.json, as a training does after its evaluations."""
+    with EventStorage() as storage:
+        storage.put_scalars(**flatten_results_dict(results), smoothing_hint=False)
+        JSONWriter(os.path.join(folder, "metrics.json")).write()
+
+
 def main(args):
     cfg = setup(args)
     if args.eval_only:
@@ -88,6 +97,7 @@ def main(args):
         checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=args.resume)
         results = Trainer.test(cfg, model)
         if comm.is_main_process():
+            write_metrics(results, cfg.OUTPUT_DIR)
             verify_results(cfg, results)
         return results
     trainer = Trainer(cfg)

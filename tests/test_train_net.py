@@ -84,6 +84,10 @@ def test_eval_only_gives_the_same_numbers(trained, datasets):
     run(datasets, "--eval-only", "--resume", *TINY, *other, "OUTPUT_DIR", output)
     assert (output / "results.md").read_text() == table
     assert (output / "config.yaml").read_text() == config
+    *_, trained, evaluated = map(json.loads, (output / "metrics.json").read_text().splitlines())
+    keys = [key for key in evaluated if "/" in key]
+    assert {"panoptic_seg/PC-car", "segm/AP-car", "bbox/AP", "sem_seg/IoU-road"} <= set(keys)
+    assert [evaluated[k] for k in keys] == pytest.approx([trained[k] for k in keys], nan_ok=True)
 
 
 def test_saved_config_predicts_with_detectron2s_predictor(trained):
