@@ -1,6 +1,5 @@
 """The stock evaluators for every panoptic data set, behind adapters that re-index classes."""
 
-import importlib
 import json
 import os
 from pathlib import Path
@@ -11,8 +10,6 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data import detection_utils as utils
 from detectron2.evaluation import (
-    CityscapesInstanceEvaluator,
-    CityscapesSemSegEvaluator,
     COCOEvaluator,
     COCOPanopticEvaluator,
     DatasetEvaluator,
@@ -23,8 +20,13 @@ from detectron2.structures import Instances
 from detectron2.utils import comm
 from panopticapi.utils import rgb2id
 from tabulate import tabulate
+from tqdm import tqdm
 
-from .cityscapes_shim import redirect_cityscapesscripts
+from .cityscapes_evaluation import (
+    CityscapesAPEvaluator,
+    CityscapesIoUEvaluator,
+    redirect_cityscapesscripts,
+)
 from .classes import class_table
 from .datasets import dataset_metadata
 from .panoptic_evaluator import PanopticEvaluator
@@ -35,8 +37,9 @@ from .visualization import PictureWriter
 def build_panoptic_evaluator(cfg: CfgNode, name: str, output_folder: str) -> DatasetEvaluators:
     """PQ, instance AP and mIoU of one data set in one pass over its images.
 
-    Cityscapes' own AP and mIoU where the data set is in the Cityscapes layout; otherwise COCO AP,
-    from the instance JSON or, without one, from the panoptic truth, and mIoU of the panoptic truth.
+    Cityscapes' own mask AP and mIoU where the data set is in the Cityscapes layout; otherwise COCO
+    AP, from the instance JSON or, without one, from the panoptic truth, and mIoU of the panoptic
+    truth. Box AP is COCO's.
     """
     metadata = dataset_metadata(name)
     evaluators: list[DatasetEvaluator] = []
@@ -47,34 +50,19 @@ def build_panoptic_evaluator(cfg: CfgNode, name: str, output_folder: str) -> Dat
     if metadata.evaluator_type == "cityscapes_panoptic_seg":
         redirect_cityscapesscripts()
         evaluators.append(CityscapesAPEvaluator(name))
-        evaluators.append(CityscapesSemSegEvaluator(name))
+        evaluators.append(CityscapesIoUEvaluator(name))
+        tasks = ("bbox",)
     else:
-        limit = cfg.TEST.DETECTIONS_PER_IMAGE  # COCO's own is 100
-        max_dets = limit if limit > 100 else None
-        evaluators.append(ThingsCOCOEvaluator(name, output_folder, max_dets_per_image=max_dets))
         evaluators.append(PanopticSemSegEvaluator(name, output_folder))
+        tasks = ("bbox", "segm")
+    limit = cfg.TEST.DETECTIONS_PER_IMAGE  # COCO's own is 100
+    max_dets = limit if limit > 100 else None
+    evaluators.append(ThingsCOCOEvaluator(name, output_folder, tasks, max_dets_per_image=max_dets))
     if cfg.TEST.STOCK_PANOPTIC_EVALUATOR:
         evaluators.append(COCOPanopticEvaluator(name, output_folder))
     else:
         evaluators.append(PanopticEvaluator(name, output_folder, cfg.TEST.SAVE_PANOPTIC))
     return DatasetEvaluators(evaluators)
-
-
-class CityscapesAPEvaluator(CityscapesInstanceEvaluator):
-    """Cityscapes' instance AP, without its file ``matches.json`` in the working directory."""
-
-    def evaluate(self):
-        """As in :class:`CityscapesInstanceEvaluator`."""
-        scripts = importlib.import_module(
-            "cityscapesscripts.evaluation.evalInstanceLevelSemanticLabeling"
-        )
-        write = scripts.writeDict2JSON
-        folder = self._temp_dir
-        scripts.writeDict2JSON = lambda content, path: write(content, os.path.join(folder, path))
-        try:
-            return super().evaluate()
-        finally:
-            scripts.writeDict2JSON = write
 
 
 class ThingsCOCOEvaluator(COCOEvaluator):
@@ -84,7 +72,7 @@ class ThingsCOCOEvaluator(COCOEvaluator):
     one from the panoptic truth to ``output_folder``.
     """
 
-    def __init__(self, name: str, output_folder: str, **kwargs):
+    def __init__(self, name: str, output_folder: str, tasks=("bbox", "segm"), **kwargs):
         metadata = dataset_metadata(name)
         json_file = metadata.get("json_file")
         if not (json_file and os.path.isfile(json_file)):
@@ -107,7 +95,7 @@ class ThingsCOCOEvaluator(COCOEvaluator):
                 contiguous_to_dataset[id_]: i for i, id_ in enumerate(thing_ids)
             },
         )
-        super().__init__(things_only, ("bbox", "segm"), output_dir=output_folder, **kwargs)
+        super().__init__(things_only, tasks, output_dir=output_folder, **kwargs)
 
     def process(self, inputs, outputs):
         """As in :class:`COCOEvaluator`; ``pred_classes`` are contiguous ids of all classes."""
@@ -129,7 +117,7 @@ def write_instance_json(name: str, json_file: str) -> None:
     names, thing_ids = class_table(metadata)
     to_dataset = {v: k for k, v in metadata.thing_dataset_id_to_contiguous_id.items()}
     images, annotations = [], []
-    for record in DatasetCatalog.get(name):
+    for record in tqdm(DatasetCatalog.get(name), desc="reading things", unit="picture"):
         pan_seg = rgb2id(utils.read_image(record["pan_seg_file_name"], format="RGB"))
         height, width = pan_seg.shape
         images.append({"id": record["image_id"], "height": height, "width": width})

@@ -51,14 +51,17 @@ def test_perfect_predictions_on_cityscapes_layout(tmp_path, tiny_config, monkeyp
     assert results["panoptic_seg"]["PQ"] == pytest.approx(100.0)
     assert results["panoptic_seg"]["PQ_th"] == pytest.approx(100.0)
     assert results["segm"]["AP"] == pytest.approx(100.0)
-    assert results["sem_seg"]["IoU"] == pytest.approx(100.0)
+    assert results["bbox"]["AP"] == pytest.approx(100.0)
+    assert results["sem_seg"]["mIoU"] == pytest.approx(100.0)
+    for task, key in (("segm", "AP-car"), ("bbox", "AP-car"), ("sem_seg", "IoU-road")):
+        assert results[task][key] == pytest.approx(100.0), "each class"
     assert list(work.iterdir()) == [], "cityscapesscripts writes matches.json here by itself"
 
 
 def test_newer_detectron2_finds_cityscapesscripts():
     """Its evaluators import the package under an internal name (detectron2#5436)."""
     code = (
-        "from efficientps_d2.cityscapes_shim import redirect_cityscapesscripts as redirect\n"
+        "from efficientps_d2.cityscapes_evaluation import redirect_cityscapesscripts as redirect\n"
         "redirect(); redirect()\n"
         "from deeplearning.projects.cityscapesApi.cityscapesscripts.helpers.labels import labels\n"
         "import deeplearning.projects.cityscapesApi.cityscapesscripts.evaluation"
