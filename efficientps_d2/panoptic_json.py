@@ -11,6 +11,7 @@ from detectron2.utils.colormap import colormap
 from .errors import InputError
 
 IGNORE_LABEL = 255
+ANNOTATION_KEYS = ("image_id", "file_name", "segments_info")
 # Of the keys that are needed; JSON's true and false count as 1 and 0.
 TYPES = {
     "id": (int, str),
@@ -23,7 +24,8 @@ TYPES = {
 }
 
 
-def read_json(path: str) -> dict:
+def read_json(path: str | Path, keys=("images", "annotations", "categories")) -> dict:
+    """The content of a panoptic JSON that has lists under ``keys``."""
     try:
         with open(path, encoding="utf-8") as f:
             content = json.load(f)
@@ -35,7 +37,7 @@ def read_json(path: str) -> dict:
         raise InputError(f"{path} cannot be read ({error.strerror}); it must be a file.") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid JSON ({error}); write it again.") from error
-    for key in ("images", "annotations", "categories"):
+    for key in keys:
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
             raise InputError(f'{path} has no list "{key}"; it must be in COCO\'s panoptic format.')
     return content
@@ -43,7 +45,7 @@ def read_json(path: str) -> dict:
 
 def set_classes(metadata: Metadata, categories: list[dict], path: str = "") -> None:
     """Set names, colours and id tables; contiguous ids follow the order of ``categories``."""
-    _require(categories, ("id", "name", "isthing"), "category", path)
+    require_keys(categories, ("id", "name", "isthing"), "category", path)
     ids = [category["id"] for category in categories]
     if len(set(ids)) < len(ids) or not 0 < len(ids) < IGNORE_LABEL:
         raise InputError(
@@ -72,8 +74,8 @@ def make_records(
 ) -> list[dict]:
     """Detectron2's standard dicts; ``category_id`` of the segments becomes contiguous."""
     path = metadata.panoptic_json
-    _require(content["images"], ("id", "file_name"), "image", path)
-    _require(content["annotations"], ("image_id", "file_name", "segments_info"), "annotation", path)
+    require_keys(content["images"], ("id", "file_name"), "image", path)
+    require_keys(content["annotations"], ANNOTATION_KEYS, "annotation", path)
     images = {image["id"]: image for image in content["images"]}
     stems = {Path(image_file(image)).stem for image in images.values()}
     if len(stems) < len(content["images"]):
@@ -110,7 +112,7 @@ def make_records(
 
 
 def _contiguous_segments(segments: list[dict], metadata: Metadata, file: str) -> list[dict]:
-    _require(segments, ("id", "category_id"), f"segment of {file}", metadata.panoptic_json)
+    require_keys(segments, ("id", "category_id"), f"segment of {file}", metadata.panoptic_json)
     table = metadata.stuff_dataset_id_to_contiguous_id
     things = metadata.thing_dataset_id_to_contiguous_id
     unknown = [s for s in segments if s["category_id"] not in table]
@@ -125,7 +127,7 @@ def _contiguous_segments(segments: list[dict], metadata: Metadata, file: str) ->
     ]
 
 
-def _require(items: list[dict], keys: tuple[str, ...], what: str, path: str) -> None:
+def require_keys(items: list[dict], keys: tuple[str, ...], what: str, path: str) -> None:
     """Fail unless every item has these keys, with values of the right type."""
     for item in items:
         if not isinstance(item, dict):

@@ -1,0 +1,102 @@
+"""Scoring of panoptic predictions that lie in files, whoever made them."""
+
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from panopticapi.utils import rgb2id
+from PIL import Image
+
+from .errors import one_line
+from .panoptic_json import ANNOTATION_KEYS, read_json, require_keys
+from .panoptic_metrics import PanopticSums
+from .parallel import map_pictures
+
+
+class Side(NamedTuple):
+    """Truth or prediction of an image: its PNG, and segments with ``category_id`` 0..K-1."""
+
+    file: Path
+    segments: list[dict]
+
+
+class Scores(NamedTuple):
+    """Sums over all images, the categories of the truth, and whatever does not fit together."""
+
+    sums: PanopticSums
+    categories: list[dict]
+    mismatches: list[str]
+
+
+def score_files(
+    truth_json: Path, truth_dir: Path, predicted_json: Path, predicted_dir: Path, processes: int = 1
+) -> Scores:
+    """Score predictions in COCO's panoptic format, with a progress bar.
+
+    Raises:
+        InputError: if a JSON is missing or damaged.
+    """
+    content = read_json(truth_json)
+    require_keys(content["categories"], ("id", "name", "isthing"), "category", truth_json)
+    classes = {category["id"]: i for i, category in enumerate(content["categories"])}
+    mismatches: list[str] = []
+    truths = _sides(content, truth_dir, truth_json, classes, mismatches)
+    content = {**read_json(predicted_json, ("annotations",)), "categories": content["categories"]}
+    predictions = _sides(content, predicted_dir, predicted_json, classes, mismatches)
+    for image_id in truths.keys() ^ predictions.keys():
+        file = predicted_json if image_id in truths else truth_json
+        mismatches.append(f"{file}: has no image {image_id!r}, which the other JSON has")
+    pairs = [(truths[i], predictions[i]) for i in truths if i in predictions]
+    sums = PanopticSums(len(classes))
+    score = partial(_score_pair, num_classes=len(classes))
+    for result in map_pictures(score, pairs, processes, "scoring"):
+        if isinstance(result, str):
+            mismatches.append(result)
+        else:
+            sums += result
+    return Scores(sums, content["categories"], mismatches)
+
+
+def _sides(
+    content: dict, folder: Path, json_file: Path, classes: dict, mismatches: list[str]
+) -> dict[object, Side]:
+    """The annotations of a JSON by image id."""
+    require_keys(content["annotations"], ANNOTATION_KEYS, "annotation", json_file)
+    sides = {}
+    for annotation in content["annotations"]:
+        file, segments = Path(folder, annotation["file_name"]), annotation["segments_info"]
+        require_keys(segments, ("id", "category_id"), f"segment of {file}", json_file)
+        unknown = {s["category_id"] for s in segments} - classes.keys()
+        if unknown:
+            mismatches.append(f"{file}: has a segment of the unknown category {unknown.pop()!r}")
+            segments = [s for s in segments if s["category_id"] in classes]
+        if annotation["image_id"] in sides:
+            mismatches.append(f"{json_file}: image {annotation['image_id']!r} is there twice")
+        mapped = [{**s, "category_id": classes[s["category_id"]]} for s in segments]
+        sides[annotation["image_id"]] = Side(file, mapped)
+    return sides
+
+
+def _score_pair(pair: tuple[Side, Side], num_classes: int) -> PanopticSums | str:
+    """The sums of one image, or what is wrong with its files."""
+    maps = []
+    for side in pair:
+        try:
+            with Image.open(side.file) as image:
+                maps.append(rgb2id(np.asarray(image.convert("RGB"))))
+        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+            return f"{side.file}: cannot be read ({one_line(error)})"
+    truth, prediction = pair
+    if maps[0].shape != maps[1].shape:
+        (height, width), (h, w) = maps[1].shape, maps[0].shape
+        return f"{prediction.file}: is {width} x {height} pixels, but {truth.file} is {w} x {h}"
+    sums = PanopticSums(num_classes)
+    # Others' predictions may state any area: like panopticapi, only that of the truth counts.
+    predicted = [{"id": s["id"], "category_id": s["category_id"]} for s in prediction.segments]
+    try:
+        sums.add_image(maps[0], truth.segments, maps[1], predicted)
+    except ValueError as error:
+        file = prediction.file if "prediction" in str(error) else truth.file
+        return f"{file}: {error}"
+    return sums

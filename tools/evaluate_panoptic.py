@@ -1,0 +1,78 @@
+"""Score anyone's panoptic predictions in COCO's format: PQ, SQ, RQ, PQ-dagger, PC.
+
+python tools/evaluate_panoptic.py --gt panoptic_val2017.json --gt-dir panoptic_val2017 \\
+    --pred predictions.json --pred-dir predictions
+
+Files that do not fit together are listed, and then there are no scores. Exit status: 0 if scored, 1
+if files do not fit together, 2 for wrong usage.
+"""
+
+import argparse
+import json
+import os
+import sys
+import warnings
+from pathlib import Path
+
+warnings.filterwarnings("ignore", category=FutureWarning, module="torch.jit")  # Detectron2's import
+
+from tabulate import tabulate  # noqa: E402
+
+from efficientps_d2 import InputError  # noqa: E402
+from efficientps_d2.offline_scoring import Scores, score_files  # noqa: E402
+from efficientps_d2.panoptic_metrics import class_metrics, mean_metrics  # noqa: E402
+
+FIRST_MISMATCHES = 20
+
+
+def print_scores(scores: Scores, file: Path | None) -> None:
+    sums, categories, _ = scores
+    things = [i for i, category in enumerate(categories) if category["isthing"]]
+    of_class, means = class_metrics(sums, things), mean_metrics(sums, things)
+    metrics = list(of_class)
+    groups = (("All", ""), ("Things", "_th"), ("Stuff", "_st"))
+    rows = [[label, *(means[m + suffix] for m in metrics)] for label, suffix in groups]
+    names = [category["name"] for category in categories]
+    rows += zip(names, *of_class.values(), strict=True)
+    print(tabulate(rows, ["", *metrics], tablefmt="github", floatfmt=".2f"))
+    if file:
+        for metric, values in of_class.items():
+            means |= {f"{metric}-{n}": v for n, v in zip(names, values.tolist(), strict=True)}
+        file.write_text(json.dumps(means, indent=1))
+        print(f"\nWrote {file}.")
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--gt", type=Path, required=True, help="JSON of the truth")
+    parser.add_argument("--gt-dir", type=Path, required=True, help="its PNGs")
+    parser.add_argument("--pred", type=Path, required=True, help="JSON of the predictions")
+    parser.add_argument("--pred-dir", type=Path, required=True, help="its PNGs")
+    parser.add_argument("--processes", type=int, default=os.cpu_count(), metavar="N")
+    parser.add_argument("--output", type=Path, help="also write the scores to this JSON")
+    args = parser.parse_args(argv)
+    if args.processes < 1:
+        parser.error("--processes must be at least 1")
+    try:
+        scores = score_files(args.gt, args.gt_dir, args.pred, args.pred_dir, args.processes)
+        for mismatch in scores.mismatches[:FIRST_MISMATCHES]:
+            print(f"  {mismatch}", file=sys.stderr)
+        if scores.mismatches:
+            raise InputError(
+                f"{len(scores.mismatches)} mismatch(es), the first of them above, so there are no "
+                "scores; correct these files."
+            )
+        print_scores(scores, args.output)
+    except InputError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
