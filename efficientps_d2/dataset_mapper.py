@@ -123,7 +123,7 @@ class PanopticDatasetMapper:
             utils.check_image_size(record, image)
         except utils.SizeMismatchError as error:
             raise InputError(str(error)) from error
-        check_panoptic_truth(record, pan_seg, segments)
+        check_panoptic_truth(record, rgb2id(pan_seg), segments)
 
         # The panoptic map stays an RGB picture until here: only uint8 is resized without blending.
         inputs = T.AugInput(image, sem_seg=pan_seg)
@@ -187,7 +187,7 @@ class EvaluationMapper(DatasetMapper):
     """Detectron2's mapper; unreadable images and truths that contradict the JSON are errors."""
 
     def __call__(self, record):
-        """As in :class:`DatasetMapper`."""
+        """As in :class:`DatasetMapper`; adds the truth, ``pan_seg``: (H, W) int32 segment ids."""
         try:
             inputs = super().__call__(record)  # with the true height and width
             pan_seg = utils.read_image(record["pan_seg_file_name"], format="RGB")
@@ -199,12 +199,14 @@ class EvaluationMapper(DatasetMapper):
                 f"{record['file_name']} or its panoptic PNG cannot be read ({reason}); an "
                 "evaluation needs every image, so repair it or take it out of the data set."
             ) from error
-        check_panoptic_truth(inputs, pan_seg, record["segments_info"])
+        ids = rgb2id(pan_seg)
+        check_panoptic_truth(inputs, ids, record["segments_info"])
+        inputs["pan_seg"] = torch.from_numpy(ids)
         return inputs
 
 
 def check_panoptic_truth(record: dict, pan_seg: np.ndarray, segments: list[dict]) -> None:
-    """Fail if the panoptic PNG disagrees with its image or with the segments of the JSON."""
+    """Fail if (H, W) segment ids disagree with their image or with the segments of the JSON."""
     file = record["pan_seg_file_name"]
     height, width = pan_seg.shape[:2]
     if (height, width) != (record["height"], record["width"]):
@@ -212,7 +214,7 @@ def check_panoptic_truth(record: dict, pan_seg: np.ndarray, segments: list[dict]
             f"{file} is {width} x {height} pixels, but {record['file_name']} is "
             f"{record['width']} x {record['height']}; they must have the same size."
         )
-    ids = rgb2id(pan_seg).ravel()
+    ids = pan_seg.ravel()
     # Neighbours mostly have the same id: looking only at changes is much faster than a full sort.
     present = set(ids[np.flatnonzero(np.diff(ids))].tolist()) | {int(ids[-1])}
     listed = {segment["id"] for segment in segments}

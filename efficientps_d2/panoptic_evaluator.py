@@ -53,7 +53,8 @@ class PanopticEvaluator(DatasetEvaluator):
         """Score images.
 
         Args:
-            inputs: records with ``pan_seg_file_name`` and ``segments_info`` (contiguous ids).
+            inputs: records with ``pan_seg_file_name`` and ``segments_info`` (contiguous ids), and
+                with ``pan_seg`` if the mapper has read the truth.
             outputs: ``panoptic_seg`` of each: (H, W) ids and ``segments_info``.
 
         Raises:
@@ -62,7 +63,7 @@ class PanopticEvaluator(DatasetEvaluator):
         for record, output in zip(inputs, outputs, strict=True):
             pan_seg, segments = output["panoptic_seg"]
             pan_seg = pan_seg.cpu().numpy()
-            truth = rgb2id(utils.read_image(record["pan_seg_file_name"], format="RGB"))
+            truth = self._truth(record)
             try:
                 matches = self.sums.add_image(truth, record["segments_info"], pan_seg, segments)
             except ValueError as error:
@@ -81,6 +82,11 @@ class PanopticEvaluator(DatasetEvaluator):
                 line["prediction"] = self._save(record, pan_seg, segments)
             with open(self._part(comm.get_rank()), "a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
+
+    def _truth(self, record: dict) -> np.ndarray:
+        if "pan_seg" in record:
+            return record["pan_seg"].numpy()
+        return rgb2id(utils.read_image(record["pan_seg_file_name"], format="RGB"))
 
     def evaluate(self):
         """
