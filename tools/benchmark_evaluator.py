@@ -3,8 +3,8 @@
 python tools/benchmark_evaluator.py --images 500
 
 Images of 1024 x 2048 with 60 segments; ten are made and used in turn. panopticapi, hotcoco and
-tools/evaluate_panoptic.py read truth and prediction from PNG files. The evaluator gets the prediction
-from the model, and the truth from the loader process that has read and checked it, or from its PNG.
+tools/evaluate_panoptic.py read truth and prediction from PNG files. The evaluator gets the
+prediction from the model, and the truth from the loader, which has read and checked it, or its PNG.
 """
 
 import argparse
