@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from import_sources import SIZE, box, import_all, write_cvat
 
-ROAD = '<box label="road" xtl="0" ytl="6" xbr="16" ybr="12" z_order="-1"/>'
+ROAD = '<polygon label="road" points="0,6;16,6;16,12;0,12" z_order="-1"/>'
 
 
 def polygon(label, left, top, right, bottom, more="", inside=""):
