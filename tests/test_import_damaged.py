@@ -609,19 +609,6 @@ def test_self_crossing_polygon_keeps_both_halves(tmp_path):
     assert mask[6, 2] and mask[6, 9] and not mask[2, 6] and not mask[9, 6]
 
 
-def test_dest_inside_source(tmp_path):
-    make_labelme(tmp_path / "source")
-    before = snapshot(tmp_path)
-    for dest in (tmp_path / "source", tmp_path / "source" / "mine2", tmp_path):
-        with pytest.raises(SystemExit, match="each other's way"):
-            run("labelme", tmp_path / "source", dest, "--overwrite")
-    (tmp_path / "link").symlink_to(tmp_path / "source")
-    with pytest.raises(SystemExit, match="each other's way"):
-        run("labelme", tmp_path / "source", tmp_path / "link" / "mine2")
-    (tmp_path / "link").unlink()
-    assert snapshot(tmp_path) == before
-
-
 @pytest.mark.parametrize("tool", MAKE)
 def test_random_damage_never_ends_in_a_traceback(tmp_path, tool):
     """Bytes are changed, cut out or doubled in every file; only sentences may come out."""
