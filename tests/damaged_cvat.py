@@ -4,6 +4,7 @@ from damaged_sources import (
     BOMB,
     EXTERNAL,
     GREY_16,
+    LABELME_3,
     VOC_BOXES,
     cvat,
     edit,
@@ -14,7 +15,7 @@ from damaged_sources import (
     replace_image,
     zip_in_folder,
 )
-from import_sources import SIZE
+from import_sources import SIZE, write_cvat
 from PIL import Image
 
 # tool, how its source is made, and the sentence
@@ -97,6 +98,17 @@ REFUSED = {
     "boxes of labelImg": ("cvat", files(a_xml=VOC_BOXES), "holds boxes .Pascal VOC.* detector"),
     "empty folder, cvat": ("cvat", files(), "holds no annotations.xml"),
     "zip in a folder": ("cvat", zip_in_folder, "export.zip is a zip file; unpack it"),
+    "only boxes, cvat": (
+        "cvat",
+        lambda s: write_cvat(s, '<box label="car" xtl="1" ytl="1" xbr="4" ybr="4" rotation="0"/>'),
+        "source holds only boxes of these classes",
+    ),
+    "LabelMe 3.0": ("cvat", files(a_xml=LABELME_3), "a.xml is in the format .LabelMe 3.0.*export"),
+    "order of NaN": (
+        "cvat",
+        cvat('<polygon label="car" points="1,2;4,2;4,5" z_order="nan"/>'),
+        "\"z_order\" is 'nan'",
+    ),
 }
 
 # tool, how its source is made, and what is printed; the road is imported all the same

@@ -1,6 +1,7 @@
 """Damage in sources of labelme."""
 
 from damaged_sources import (
+    COCO,
     INF,
     MASK,
     NAN,
@@ -19,7 +20,7 @@ from damaged_sources import (
     two_jsons,
     zip_file,
 )
-from import_sources import labelme_mask, labelme_shape, rectangle, write_image
+from import_sources import labelme_mask, labelme_shape, rectangle, write_image, write_labelme
 
 # tool, how its source is made, and the sentence
 REFUSED = {
@@ -40,7 +41,7 @@ REFUSED = {
     "absurd size": ("labelme", labelme(imageWidth="x", imageHeight=-3), "has the size 'x' x -3"),
     "picture is a number": ("labelme", labelme(imagePath=5), 'has no "imagePath"'),
     "absolute path": ("labelme", labelme(imagePath="/etc/passwd"), "'/etc/passwd', which is not"),
-    "Windows path": ("labelme", labelme(imagePath="C:\\x\\y.jpg"), "y.jpg', which is not inside"),
+    "Windows path": ("labelme", labelme(imagePath="C:\\x\\y.jpg"), "^Error: a.json names 'C:"),
     "path upwards": ("labelme", labelme(imagePath="../../etc/passwd"), "which is not inside"),
     "zero byte in path": ("labelme", labelme(imagePath="a\0.jpg"), "put it there"),
     "endless path": ("labelme", labelme(imagePath="a/" * 5000), "put it there"),
@@ -111,6 +112,18 @@ REFUSED = {
     "zip": ("labelme", zip_file, "is a zip file; unpack it"),
     "file": ("labelme", lambda source: source.write_text("hi"), "is a file; give the folder"),
     "nothing": ("labelme", lambda source: None, "does not exist"),
+    "only boxes": (
+        "labelme",
+        lambda s: write_labelme(s, [labelme_shape("car", [[1, 1], [4, 4]], "rectangle")]),
+        "source holds only boxes of these classes, which do not tell which pixels .* detector",
+    ),
+    "COCO": ("labelme", files(a_json=COCO), "a.json is in the format .COCO 1.0.*export .Datumaro"),
+    "group is true": ("labelme", polygon(rectangle(1, 1, 3, 3), group=True), "the group_id True"),
+    "picture only in the JSON": (
+        "labelme",
+        lambda s: (labelme(imageData="aGk=")(s), (s / "a.jpg").unlink()),
+        "put it there .the pixels are in imageData, which is not read",
+    ),
 }
 
 # tool, how its source is made, and what is printed; the road is imported all the same

@@ -1,6 +1,7 @@
 """Damage in sources of Datumaro 1.0, Pascal VOC masks and Cityscapes."""
 
 from damaged_sources import (
+    COCO,
     CREATE_ML,
     DATUMARO_ROAD,
     GREY_16,
@@ -157,6 +158,22 @@ REFUSED = {
         "16 x 12 pixels, but .* tells 3 x 3",
     ),
     "empty folder, city": ("cityscapes", files(), "holds no .*_gtFine_instanceIds.png"),
+    "only boxes, datumaro": (
+        "datumaro",
+        lambda s: write_datumaro(s, [datumaro_shape("bbox", 2, bbox=[1, 1, 3, 3])]),
+        "source holds only boxes of these classes",
+    ),
+    "COCO, datumaro": ("datumaro", files(a_json=COCO), "a.json is in the format .COCO 1.0"),
+    "class of the colour of the background": (
+        "voc-mask",
+        edit("voc-mask", "labelmap.txt", lambda d: d.replace(b"background:", b"car:")),
+        "gives .car. the colour 0,0,0, which is void",
+    ),
+    "class of the colour of the border": (
+        "voc-mask",
+        edit("voc-mask", "labelmap.txt", lambda d: d + b"\nsky:224,224,192::"),
+        "gives .sky. the colour 224,224,192, which is void",
+    ),
 }
 
 # tool, how its source is made, and what is printed; the road is imported all the same

@@ -178,6 +178,11 @@ VOC_BOXES = (
     "<annotation><filename>a.jpg</filename><object><name>car</name><bndbox><xmin>1</xmin>"
     "<ymin>1</ymin><xmax>5</xmax><ymax>5</ymax></bndbox></object></annotation>"
 )
+COCO = '{"images": [], "annotations": [], "categories": []}'
+LABELME_3 = (
+    "<annotation><filename>a.jpg</filename><object><name>car</name><polygon><pt><x>1</x><y>1</y>"
+    "</pt></polygon></object></annotation>"
+)
 CREATE_ML = (
     '[{"image": "a.jpg", "annotations": [{"label": "car", "coordinates": '
     '{"x": 5, "y": 5, "width": 3, "height": 3}}]}]'

@@ -106,3 +106,10 @@ def test_pictures_of_a_subset(tmp_path):
     (source / "images" / "sub").rename(source / "images" / "train" / "sub")
     file.write_text(file.read_text().replace("<image ", '<image subset="train" '))
     assert list(import_all("cvat", source)) == ["a"]
+
+
+def test_pictures_beside_the_annotations(tmp_path):
+    source = tmp_path / "source"
+    write_cvat(source, ROAD)
+    (source / "images" / "a.png").rename(source / "a.png")
+    assert list(import_all("cvat", source)) == ["a"]
