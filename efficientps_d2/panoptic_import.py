@@ -89,6 +89,8 @@ def import_annotations(
                     "no picture is held out for val, since there is only one", entries[0][0]["id"]
                 )
             shutil.rmtree(new / "all")
+            # Again, since something may have been put there in the meantime.
+            check_destination(folder.root, Path(dest), overwrite)
     except OSError as error:
         raise InputError(
             f"The import failed ({shown(one_line(error))}); check the paths, rights and free space."

@@ -118,6 +118,20 @@ def test_interrupt_leaves_nothing(tmp_path, monkeypatch):
     assert during and [f.name for f in tmp_path.iterdir()] == ["source"]
 
 
+def test_what_appears_at_dest_during_the_import_is_kept(tmp_path, monkeypatch):
+    def slow(source, classes):
+        (tmp_path / "mine").mkdir()
+        (tmp_path / "mine" / "notes.txt").write_text("precious")
+        return read_labelme(source, classes)
+
+    monkeypatch.setitem(import_annotations.READERS, "labelme", slow)
+    for flags in ([], ["--overwrite"]):
+        with pytest.raises(SystemExit, match="mine (exists already|holds more)"):
+            run("labelme", write_many(tmp_path / "source", 1), tmp_path / "mine", *flags)
+        (tmp_path / "mine" / "notes.txt").unlink()
+        (tmp_path / "mine").rmdir()
+
+
 def test_dest_is_a_link_to_a_folder(imported, tmp_path):
     """The folder on another disk is replaced, and the link stays, as often as one likes."""
     source, dest = imported

@@ -78,7 +78,7 @@ def test_unlisted_labels_become_void(tmp_path, tool, write, capsys):
 def test_files_of_the_system_are_skipped(tmp_path):
     """What macOS, Jupyter and editors put beside the files of the tool."""
     source = tmp_path / "source"
-    for name in ("__MACOSX/._a.jpg", ".ipynb_checkpoints/a-checkpoint.jpg", ".b.jpg", "a.jpg"):
+    for name in ("__MACOSX/c.jpg", ".ipynb_checkpoints/a-checkpoint.jpg", ".b.jpg", "a.jpg"):
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         file = write_labelme(source, [ROAD], name=name)
         if name != "a.jpg":
@@ -88,13 +88,14 @@ def test_files_of_the_system_are_skipped(tmp_path):
 
 @pytest.mark.parametrize("path", ["f\u00fcnf.jpg", "C:\\me\\f\u00fcnf.jpg"])
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
-def test_names_in_another_form_of_unicode(tmp_path, form, path):
+def test_names_in_another_form_of_unicode(tmp_path, form, path, capsys):
     """macOS may write the dots of an umlaut as a letter of their own."""
     source, other = tmp_path / "source", {"NFC": "NFD", "NFD": "NFC"}[form]
     name = unicodedata.normalize(form, "f\u00fcnf.jpg")
     write_labelme(source, [ROAD], name=name, imagePath=unicodedata.normalize(other, path))
     (truth,) = import_all("labelme", source).values()
     assert truth.file.name == name
+    assert ("found by their names" in capsys.readouterr().out) == path.startswith("C:")
 
 
 def test_classes_of_boxes_only_are_told(tmp_path, capsys):
