@@ -27,7 +27,7 @@ REFUSED = {
     "absolute path, cvat": (
         "cvat",
         edit("cvat", "*.xml", lambda d: d.replace(b'"a.png"', b'"/etc/passwd"')),
-        "which is not inside",
+        "annotations.xml, image '/etc/passwd', names",
     ),
     "path upwards, cvat": (
         "cvat",

@@ -26,12 +26,12 @@ REFUSED = {
     "path upwards, datumaro": (
         "datumaro",
         edit("datumaro", "*.json", lambda d: d.replace(b'"a.jpg"', b'"../../../../a.jpg"')),
-        "which is not inside",
+        "default.json, item 1, names .*which is not inside",
     ),
     "id upwards, datumaro": (
         "datumaro",
         lambda source: write_datumaro(source, [], id="../../../../a", image={"path": ""}),
-        "which is not inside",
+        "default.json, item 1, names .*which is not inside",
     ),
     "same id twice": ("datumaro", edit("datumaro", "*.json", repeat_item), 'the id "a" of another'),
     "truncated JSON, datumaro": (
