@@ -103,6 +103,11 @@ REFUSED = {
         lambda s: write_cvat(s, '<box label="car" xtl="1" ytl="1" xbr="4" ybr="4" rotation="0"/>'),
         "source holds only boxes of these classes",
     ),
+    "masks of LabelMe 3.0": (
+        "cvat",
+        files(a_xml=LABELME_3.replace("polygon", "segm")),
+        "a.xml is in the format .LabelMe 3.0",
+    ),
     "LabelMe 3.0": ("cvat", files(a_xml=LABELME_3), "a.xml is in the format .LabelMe 3.0.*export"),
     "order of NaN": (
         "cvat",

@@ -150,5 +150,10 @@ REPAIRED = {
         lambda s: (make_labelme(s), files_into(s, "coco.json", '{"images": []}')),
         'without a list "shapes" were left out: 1 (coco.json)',
     ),
-    "broken EXIF": ("labelme", lambda s: broken_exif(s), "pictures"),
+    "broken EXIF": (
+        "labelme",
+        lambda s: broken_exif(s, b"MM\0*\0\0\0\x08\xff\xff\x01\x12\0\x63"),
+        "pictures",
+    ),
+    "no EXIF": ("labelme", lambda s: broken_exif(s, b"hello world", "a.png"), "pictures"),
 }

@@ -196,6 +196,6 @@ def files_into(source, name, text):
     (source / name).write_text(text)
 
 
-def broken_exif(source):
-    write_image(source / "a.jpg", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\x01\x12\0\x63")
-    write_labelme(source, [ROAD])
+def broken_exif(source, data: bytes, name="a.jpg"):
+    write_image(source / name, exif=b"Exif\0\0" + data)
+    write_labelme(source, [ROAD], name)
