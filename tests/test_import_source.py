@@ -142,7 +142,8 @@ def test_what_files_tell_is_printed_as_plain_text(tmp_path, capfd):
     labels = ["a\x1b[31m\nb", "\ud800x"]
     shapes = [labelme_shape(label, rectangle(1, 1, 3, 3)) for label in labels]
     outside = labelme_shape("car", rectangle(40, 2, 44, 5), "polygon")
-    write_labelme(source, [ROAD, *shapes, outside], name="p\x1b[31m.jpg")
+    odd = labelme_shape("car", [], "\x1b[31m")
+    write_labelme(source, [ROAD, *shapes, outside, odd], name="p\x1b[31m.jpg")
     run("labelme", source, tmp_path / "mine", things="car,\x1b[31m")
     out = capfd.readouterr().out
     assert "a\\x1b[31m\\nb (1), \\ud800x (1)." in out and "(p\\x1b[31m.json)" in out
