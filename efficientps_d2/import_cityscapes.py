@@ -7,9 +7,11 @@ import numpy as np
 from cityscapesscripts.helpers.labels import labels as cityscapes_labels
 
 from .errors import InputError
+from .import_files import load_text
+from .import_images import load_image
 from .import_painting import Classes
 from .import_regions import Picture, Region, crop
-from .import_source import Source, load_image, load_text
+from .import_source import Source
 
 TRUTH = "_gtFine_instanceIds.png"
 
@@ -17,7 +19,8 @@ TRUTH = "_gtFine_instanceIds.png"
 def read_cityscapes(source: Source, classes: Classes) -> Iterator[Picture]:
     """One picture for each ``*_gtFine_instanceIds.png`` in gtFine, with that in leftImg8bit.
 
-    Labels follow label_colors.txt if there is one, otherwise they are those of Cityscapes.
+    Labels follow label_colors.txt if there is one beside gtFine or in the root, otherwise they are
+    those of Cityscapes.
 
     Raises:
         InputError: if there is no such file, or one is damaged, has an unknown label or no picture.
@@ -25,11 +28,13 @@ def read_cityscapes(source: Source, classes: Classes) -> Iterator[Picture]:
     files = [f for f in source.files if f.name.endswith(TRUTH)]
     if not files:
         raise source.nothing_found(f"*{TRUTH}")
-    labels = _read_labels(source)
+    labels = {}
     for file in source.progress(files):
         parts = file.parts
         depth = parts.index("gtFine") if "gtFine" in parts else len(parts) - 1
         above, below = Path(*parts[:depth]), Path(*parts[depth + 1 : -1])
+        if above not in labels:
+            labels[above] = _read_labels(source, above)
         folders = [above / images / below for images in ("leftImg8bit", "imgsFine/leftImg8bit")]
         stem = file.name.removesuffix(TRUTH) + "_leftImg8bit"
         image = source.find_image(stem, *folders, file.parent)
@@ -38,13 +43,18 @@ def read_cityscapes(source: Source, classes: Classes) -> Iterator[Picture]:
                 f"{file} has no picture {stem}.png in {source.root / folders[0]}; put it there."
             )
         ids = _read_ids(source.find(file))
-        yield Picture(image, ids.shape, _regions(ids, labels, file), file)
+        yield Picture(image, ids.shape, _regions(ids, labels[above], file), file)
 
 
-def _read_labels(source: Source) -> dict[int, str]:
-    """The name of each label id."""
-    file = source.find("label_colors.txt") or source.find("label_color.txt")
+def _read_labels(source: Source, folder: Path) -> dict[int, str]:
+    """The name of each label id, by the table in a folder or else in the root."""
+    names = ("label_colors.txt", "label_color.txt")
+    file = next(filter(None, (source.find(n, f) for f in (folder, Path()) for n in names)), None)
     if not file:
+        source.warn(
+            "without a label_colors.txt, ids were read as those of Cityscapes' own labels",
+            folder / "gtFine",
+        )
         return {label.id: label.name for label in cityscapes_labels if label.id >= 0}
     names, has_background = [], False
     for line in load_text(file).splitlines():

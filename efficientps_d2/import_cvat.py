@@ -1,10 +1,12 @@
 """Importer for CVAT's "CVAT for images 1.1": annotations.xml beside images/."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from .errors import InputError
+from .import_files import load_xml
 from .import_painting import Classes
 from .import_regions import (
     Picture,
@@ -17,7 +19,7 @@ from .import_regions import (
     rectangle,
     runs_to_mask,
 )
-from .import_source import Source, load_xml
+from .import_source import Source
 
 
 def read_cvat(source: Source, classes: Classes) -> Iterator[Picture]:
@@ -45,7 +47,7 @@ def _picture(image: Element, source: Source, file: Path) -> Picture:
     name, subset = image.get("name", ""), image.get("subset", "")
     place = f"{file}, image {name!r},"
     folders = [file.parent / "images", file.parent / "images" / subset, file.parent]
-    if not name or not (path := source.find(name, *folders)):
+    if not name or not (path := source.find(name, *folders, place=place)):
         raise InputError(
             f"{place} is not in {source.root / file.parent / 'images'}; export with images, or put "
             "it there."
@@ -69,7 +71,8 @@ def _regions(shapes: list[Element], source: Source, file: Path, place: str) -> I
             for a in shape.iter("attribute")
         )
         group = shape.get("group_id", "0")
-        yield Region(shape.get("label", ""), outline, None if group == "0" else group, crowd)
+        box = shape.tag == "box" and not _number(shape, "rotation", place, "0")
+        yield Region(shape.get("label", ""), outline, None if group == "0" else group, crowd, box)
 
 
 def _shape(shape: Element, place: str):
@@ -97,8 +100,11 @@ def _shape(shape: Element, place: str):
 
 def _number(shape: Element, name: str, place: str, default: str = "") -> float:
     try:
-        return float(shape.get(name, default))
-    except ValueError as error:
+        number = float(shape.get(name, default))
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
         raise InputError(
             f'{place} has a {shape.tag} whose "{name}" is {shape.get(name)!r}; give a number.'
-        ) from error
+        )
+    return number

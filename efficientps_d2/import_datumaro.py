@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .errors import InputError
+from .import_files import load_json
 from .import_painting import Classes
 from .import_regions import (
     Picture,
@@ -17,7 +18,7 @@ from .import_regions import (
     rectangle,
     runs_to_mask,
 )
-from .import_source import Source, load_json
+from .import_source import Source
 
 
 def read_datumaro(source: Source, classes: Classes) -> Iterator[Picture]:
@@ -64,8 +65,9 @@ def _picture(item: dict, labels: list[str], source: Source, file: Path, place: s
     images = file.parent.parent / "images"
     folders = (images / file.stem, images)
     path = image.get("path")
-    found = source.find(path, *folders) if path and isinstance(path, str) else None
-    found = found or source.find_image(item["id"], *folders)
+    named = path and isinstance(path, str)
+    found = source.find(path, *folders, place=place) if named else None
+    found = found or source.find_image(item["id"], *folders, place=place)
     if not found:
         raise InputError(
             f"{place} names the picture {path or item['id']!r}, which is not in "
@@ -91,7 +93,7 @@ def _picture(item: dict, labels: list[str], source: Source, file: Path, place: s
 def _size(owner, place: str) -> tuple[int, int]:
     """ "size", (height, width), of an image or a mask."""
     size = owner.get("size") if isinstance(owner, dict) else None
-    return read_size(*(size if isinstance(size, list) and len(size) == 2 else (0, 0)), place)
+    return read_size(*(size if isinstance(size, list) and len(size) == 2 else (None, None)), place)
 
 
 def _regions(
@@ -119,7 +121,8 @@ def _regions(
         group = annotation.get("group") or None  # 0 is none
         if group is not None and not isinstance(group, int):
             raise InputError(f"{place} has the group {group!r}; give a number.")
-        yield Region("" if label is None else labels[label], shape, group, crowd)
+        name = "" if label is None else labels[label]
+        yield Region(name, shape, group, crowd, box=kind == "bbox" and not _degrees(annotation))
 
 
 def _shape(annotation: dict, place: str):
@@ -140,9 +143,13 @@ def _shape(annotation: dict, place: str):
         return pairs
     if len(pairs) != 2:
         raise InputError(f"{place} has {len(pairs)} points, not two; export it again.")
-    attributes = annotation.get("attributes")
-    degrees = attributes.get("rotation") if isinstance(attributes, dict) else None
+    degrees = _degrees(annotation)
     if kind == "bbox":
         corner, extent = pairs
         return rectangle([corner, corner + extent], place, degrees)
     return ellipse(pairs.mean(0), (pairs[1] - pairs[0]) / 2, place, degrees)
+
+
+def _degrees(annotation: dict):
+    attributes = annotation.get("attributes")
+    return attributes.get("rotation") if isinstance(attributes, dict) else None

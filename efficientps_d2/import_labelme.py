@@ -8,7 +8,10 @@ from pathlib import Path, PureWindowsPath
 
 import numpy as np
 
+from .dataset_problems import shown
 from .errors import InputError
+from .import_files import load_json
+from .import_images import load_image
 from .import_painting import Classes
 from .import_regions import (
     Picture,
@@ -20,7 +23,7 @@ from .import_regions import (
     read_size,
     rectangle,
 )
-from .import_source import Source, load_image, load_json
+from .import_source import Source
 
 OUTLINES = ("polygon", "rectangle", "oriented_rectangle", "circle")
 
@@ -42,7 +45,7 @@ def read_labelme(source: Source, classes: Classes) -> Iterator[Picture]:
         height, width = content.get("imageHeight"), content.get("imageWidth")
         size = None if height is None or width is None else read_size(height, width, str(file))
         yield Picture(
-            _find_picture(source, file, content.get("imagePath")),
+            _find_picture(source, file, content),
             size,
             _regions(content["shapes"], source, file),
             file,
@@ -51,21 +54,31 @@ def read_labelme(source: Source, classes: Classes) -> Iterator[Picture]:
         raise source.nothing_found("labelme JSON files")
 
 
-def _find_picture(source: Source, file: Path, path) -> Path:
+def _find_picture(source: Source, file: Path, content: dict) -> Path:
     """The picture at ``imagePath``, or else the only one of that name: folders were moved."""
+    path = content.get("imagePath")
     if not isinstance(path, str) or not path:
         raise InputError(f'{file} has no "imagePath"; write the name of its picture there.')
+    hint = ""
+    if content.get("imageData"):
+        hint = " (the pixels are in imageData, which is not read)"
     missing = InputError(
-        f"{file} names the picture {path}, which is not in {source.root}; put it there."
+        f"{file} names the picture {shown(path)}, which is not in {source.root}; put it there"
+        f"{hint}."
     )
     try:
-        image = source.find(path, file.parent)
+        image = source.find(path, file.parent, place=str(file))
     except InputError as error:
         image, missing = None, error
     if image:
         return image
-    namesakes = source.by_name[PureWindowsPath(path).name]
-    if len(namesakes) != 1:
+    namesakes = source.namesakes(PureWindowsPath(path).name)
+    if len(namesakes) > 1:
+        raise InputError(
+            f"{file} names the picture {shown(path)}, which is not there, and {namesakes[0]} and "
+            f"{namesakes[1]} both have its name; write in imagePath which one it is."
+        )
+    if not namesakes:
         raise missing
     source.warn("pictures are not where imagePath tells and were found by their names", file)
     return source.find(namesakes[0])
@@ -77,13 +90,14 @@ def _regions(shapes: list, source: Source, file: Path) -> Iterator[Region]:
         if not isinstance(shape, dict) or not isinstance(shape.get("label"), str):
             raise InputError(f"{place} has no label; draw it again.")
         group = shape.get("group_id")
-        if group is not None and not isinstance(group, int | str):
+        if isinstance(group, bool) or not isinstance(group, int | str | None):
             raise InputError(f"{place} has the group_id {group!r}; give a number or null.")
         kind = shape.get("shape_type") or "polygon"  # early versions had nothing else
         if kind == "mask":
             yield Region(shape["label"], _mask(shape, place), group)
         elif kind in OUTLINES:
-            yield Region(shape["label"], _outline(kind, shape.get("points"), place), group)
+            outline = _outline(kind, shape.get("points"), place)
+            yield Region(shape["label"], outline, group, box=kind == "rectangle")
         else:
             source.warn(f'shapes of type "{kind}" have no area and were left out', file)
 

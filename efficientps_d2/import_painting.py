@@ -54,13 +54,13 @@ class Classes:
 
 
 def paint(
-    picture: Picture, size: tuple[int, int], classes: Classes, source: Source, ignored: Counter
+    picture: Picture, size: tuple[int, int], classes: Classes, source: Source, shapes: Counter
 ) -> tuple[np.ndarray, list[dict]]:
-    """Paint the regions of a picture over each other.
+    """Paint the regions of a picture over each other, those whose label is no class as void.
 
     Args:
         size: (height, width).
-        ignored: counts the regions whose label is no class.
+        shapes: counts the regions of each (label, whether it is a box).
 
     Returns:
         (H, W) int32 segment ids, 0 for void, and the ``segments_info`` of COCO's panoptic format.
@@ -69,17 +69,18 @@ def paint(
     numbers: dict[tuple, int] = {}
     boxes: dict[int, list[int]] = {}  # around all that was painted: left, top, right, bottom
     for count, region in enumerate(picture.regions):
-        name, is_group = classes.find(region.label)
-        if name is None:
-            ignored[region.label.strip() or "(no label)"] += 1
-            continue
         mask, left, top = raster(region.shape, size)
         if not mask.any():
             source.warn("shapes that cover no pixel of their picture were left out", picture.origin)
             continue
+        shapes[region.label.strip(), region.box] += 1
+        bottom, right = top + mask.shape[0], left + mask.shape[1]
+        name, is_group = classes.find(region.label)
+        if name is None:
+            ids[top:bottom, left:right][mask] = 0
+            continue
         key = _segment_key(region, name, is_group, name in classes.things, count)
         id_ = numbers.setdefault(key, len(numbers) + 1)
-        bottom, right = top + mask.shape[0], left + mask.shape[1]
         ids[top:bottom, left:right][mask] = id_
         x0, y0, x1, y1 = boxes.get(id_, (left, top, right, bottom))
         boxes[id_] = [min(x0, left), min(y0, top), max(x1, right), max(y1, bottom)]

@@ -35,12 +35,14 @@ class Region:
             left corner of the picture and (0.5, 0.5) the centre of its first pixel.
         group: regions of one label and one group are one object; None is a group for each.
         crowd: whether it covers several objects that are not told apart.
+        box: whether an upright box was drawn, which does not tell the pixels of an object.
     """
 
     label: str
     shape: PlacedMask | np.ndarray
     group: Hashable = None
     crowd: bool = False
+    box: bool = False
 
 
 @dataclass(frozen=True)

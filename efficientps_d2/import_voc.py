@@ -7,9 +7,11 @@ import numpy as np
 from panopticapi.utils import rgb2id
 
 from .errors import InputError
+from .import_files import load_text
+from .import_images import load_image
 from .import_painting import Classes
-from .import_regions import Picture, Region, check_count, crop
-from .import_source import Source, load_image, load_text
+from .import_regions import Picture, PlacedMask, Region, check_count, crop
+from .import_source import Source
 
 BACKGROUND = 0  # black, in both maps
 BORDER = rgb2id([224, 224, 192])  # around objects in Pascal's own data: void
@@ -29,7 +31,7 @@ def read_voc(source: Source, classes: Classes) -> Iterator[Picture]:
         depth = file.parts.index("SegmentationClass")
         root, name = Path(*file.parts[:depth]), Path(*file.parts[depth + 1 :])
         if root not in labels:
-            labels[root] = _read_labels(source, root)
+            labels[root] = _read_labels(source, root, classes)
         objects = source.find(name, root / "SegmentationObject")
         if not objects:
             raise InputError(
@@ -48,7 +50,7 @@ def read_voc(source: Source, classes: Classes) -> Iterator[Picture]:
         yield Picture(image, class_map.shape, regions, file)
 
 
-def _read_labels(source: Source, root: Path) -> dict[int, str]:
+def _read_labels(source: Source, root: Path, classes: Classes) -> dict[int, str]:
     """The label of each colour, as ``rgb2id`` counts them, from "label:r,g,b:parts:actions"."""
     file = source.find("labelmap.txt", root)
     if not file:
@@ -69,6 +71,12 @@ def _read_labels(source: Source, root: Path) -> dict[int, str]:
             raise InputError(f'{file} has the line "{line}"; write LABEL:R,G,B::.')
         if labels.setdefault(rgb2id(color), name.strip()) != name.strip():
             raise InputError(f'{file} gives "{name}" the colour of another label; change it.')
+    for color in (BACKGROUND, BORDER):
+        if classes.find(labels.get(color, ""))[0]:
+            raise InputError(
+                f'{file} gives "{labels[color]}" the colour {_color(color)}, which is void; choose '
+                "another colour or leave the label out of --things and --stuff."
+            )
     return labels
 
 
@@ -91,25 +99,18 @@ def _regions(
     """Stuff is what no object of a thing class covers; an object is what most of it is."""
     colors = set(np.unique(class_map).tolist()) - {BACKGROUND, BORDER}
     if unknown := colors - labels.keys():
-        color = min(unknown)
         raise InputError(
-            f"{file} has the colour {color % 256},{color // 256 % 256},{color // 256**2}, which "
-            "labelmap.txt does not list; add it there."
+            f"{file} has the colour {_color(min(unknown))}, which labelmap.txt does not list; add "
+            "it there."
         )
     rest = class_map.copy()
     things = []
-    objects = np.unique(object_map).tolist()
-    check_count(objects, str(file))  # a photo has as many colours as pixels
-    for color in objects:
-        mask = object_map == color
-        if color in (BACKGROUND, BORDER):
-            continue
-        below, counts = np.unique(class_map[mask], return_counts=True)
-        label = labels.get(int(below[counts.argmax()]), "")
+    for below, places in _objects(class_map, object_map, file):
+        label = labels.get(below, "")
         name, _ = classes.find(label)
         if name in classes.things:
-            rest[mask] = BACKGROUND
-            things.append(Region(label, crop(mask)))
+            rest[places] = BACKGROUND
+            things.append(Region(label, _cut(places)))
     for color in sorted(set(np.unique(rest).tolist()) - {BACKGROUND, BORDER}):
         label = labels[color]
         name, _ = classes.find(label)
@@ -117,3 +118,33 @@ def _regions(
             source.warn("pixels of things outside all objects were taken as crowds", file)
         yield Region(label, crop(rest == color), crowd=True)
     yield from things
+
+
+def _objects(
+    class_map: np.ndarray, object_map: np.ndarray, file: Path
+) -> Iterator[tuple[int, tuple[np.ndarray, np.ndarray]]]:
+    """The commonest class colour of each object and the rows and columns of its pixels.
+
+    Pixels are sorted once, since a mask of the picture for each object takes long for a photo,
+    which has as many colours as pixels.
+    """
+    order = np.argsort(object_map, axis=None, kind="stable")
+    colors, starts = np.unique(object_map.ravel()[order], return_index=True)
+    check_count(colors, str(file))
+    for color, indices in zip(colors.tolist(), np.split(order, starts[1:]), strict=True):
+        if color == BACKGROUND:
+            continue
+        below, counts = np.unique(class_map.ravel()[indices], return_counts=True)
+        yield int(below[counts.argmax()]), np.unravel_index(indices, object_map.shape)
+
+
+def _cut(places: tuple[np.ndarray, np.ndarray]) -> PlacedMask:
+    rows, columns = places
+    top, left = int(rows.min()), int(columns.min())
+    pixels = np.zeros((int(rows.max()) - top + 1, int(columns.max()) - left + 1), dtype=bool)
+    pixels[rows - top, columns - left] = True
+    return PlacedMask(pixels, left, top)
+
+
+def _color(number: int) -> str:
+    return f"{number % 256},{number // 256 % 256},{number // 256**2}"

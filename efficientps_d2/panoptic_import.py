@@ -9,14 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from detectron2.data import DatasetCatalog, MetadataCatalog
 from panopticapi.utils import id2rgb, rgb2id
 from PIL import Image
 
-from .errors import InputError
+from .dataset_problems import shown
+from .errors import InputError, one_line
+from .import_destination import check_destination, replacing
+from .import_formats import ONLY_BOXES
+from .import_images import load_upright, save_upright
 from .import_painting import Classes, paint
 from .import_regions import Picture
-from .import_source import Source, load_upright
+from .import_source import Source
 
 
 @dataclass
@@ -26,14 +29,22 @@ class ImportSummary:
     Attributes:
         pictures: number of pictures of each split.
         segments: number of segments of each (split, class).
-        ignored: number of regions of each label that is not a class.
+        shapes: number of regions of each (label, whether it is a box).
         warnings: for each message the places that it is about.
     """
 
     pictures: Counter = field(default_factory=Counter)
     segments: Counter = field(default_factory=Counter)
-    ignored: Counter = field(default_factory=Counter)
+    shapes: Counter = field(default_factory=Counter)
     warnings: dict[str, list[str]] = field(default_factory=dict)
+
+    def unlisted(self, classes: Classes) -> Counter:
+        """Number of regions of each label that is not a class."""
+        counts = Counter()
+        for (label, _), count in self.shapes.items():
+            if classes.find(label)[0] is None:
+                counts[label or "(no label)"] += count
+        return counts
 
 
 def import_annotations(
@@ -52,8 +63,8 @@ def import_annotations(
         read: an importer, such as :func:`.import_labelme.read_labelme`.
         source: folder of the annotations and pictures; nothing outside it is read.
         dest: folder of the data set, which the data sets ``NAME_train`` and ``NAME_val`` are
-            called after; nothing else is written but a ``.partial`` beside it.
-        classes: other labels are ignored.
+            called after; nothing else is written but a temporary folder beside it.
+        classes: what has another label becomes void.
         split: part of the pictures for training, chosen by ``seed``; 1 makes no ``val``.
         overwrite: replace a data set that ``dest`` holds.
 
@@ -62,73 +73,37 @@ def import_annotations(
     """
     if not 0 < split <= 1:
         raise InputError(f"--split is {split}; give a part of the pictures, above 0 and up to 1.")
-    folder, dest = Source(source), Path(dest)
-    _check_destination(folder.root, dest, overwrite)
-    partial = _beside(dest, "partial")
-    summary = ImportSummary(warnings=folder.warnings)
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        entries = _write_pictures(read(folder, classes), partial / "all", classes, folder, summary)
-        for name, chosen in _choose_split(entries, split, seed).items():
-            _write_split(partial, name, chosen, classes)
-            _count(summary, name, chosen, classes)
-        _warn_of_classes(entries, classes, folder)
-        shutil.rmtree(partial / "all")
-        _replace(dest, partial)
+        folder = Source(source)
+        check_destination(folder.root, Path(dest), overwrite)
+        summary = ImportSummary(warnings=folder.warnings)
+        with replacing(Path(dest)) as new:
+            entries = _write_pictures(read(folder, classes), new / "all", classes, folder, summary)
+            _check_boxes(summary.shapes, classes, folder)
+            for name, chosen in _choose_split(entries, split, seed).items():
+                _write_split(new, name, chosen, classes)
+                _count(summary, name, chosen, classes)
+            _warn_of_classes(entries, classes, folder)
+            if split < 1 and len(entries) == 1:
+                folder.warn(
+                    "no picture is held out for val, since there is only one", entries[0][0]["id"]
+                )
+            shutil.rmtree(new / "all")
+            # Again, since something may have been put there in the meantime.
+            check_destination(folder.root, Path(dest), overwrite)
     except OSError as error:
-        raise InputError(f"The import failed ({error}); check rights and free space.") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        raise InputError(
+            f"The import failed ({shown(one_line(error))}); check the paths, rights and free space."
+        ) from error
     return summary
 
 
-def _check_destination(source: Path, dest: Path, overwrite: bool) -> None:
-    if dest.name in ("", ".."):
-        raise InputError(f"{dest} has no name to call the data set after; give DEST a name.")
-    inner, outer = dest.resolve(), source.resolve()
-    for replaced in (inner, _beside(inner, "partial"), _beside(inner, "old")):
-        if replaced.is_relative_to(outer) or outer.is_relative_to(replaced):
-            raise InputError(f"{dest} and {source} are in each other's way; give another folder.")
-    if dest.exists():
-        if not overwrite:
-            raise InputError(f"{dest} exists already; give another folder or --overwrite.")
-        if not _is_imported(dest):
-            raise InputError(
-                f"{dest} holds more than an imported data set; give another folder or remove it."
-            )
-    for split in ("train", "val"):
-        name = f"{dest.name}_{split}"
-        if name in DatasetCatalog.list():
-            used = MetadataCatalog.get(name).get("panoptic_json", "")
-            if Path(used).resolve() != inner / split / "panoptic.json":
-                raise InputError(f'"{name}" is another data set; give DEST another last name.')
-
-
-def _beside(dest: Path, suffix: str) -> Path:
-    return dest.with_name(f"{dest.name}.{suffix}")
-
-
-def _is_imported(folder: Path) -> bool:
-    """Whether a folder holds nothing but splits that an import wrote."""
-    return folder.is_dir() and all(
-        split.name in ("train", "val")
-        and split.is_dir()
-        and {f.name for f in split.iterdir()} == {"images", "panoptic", "panoptic.json"}
-        for split in folder.iterdir()
-    )
-
-
-def _replace(dest: Path, partial: Path) -> None:
-    """Put the finished folder in the place of the old one, if any."""
-    old = _beside(dest, "old")
-    if dest.exists():
-        dest.rename(old)
-    partial.rename(dest)
-    shutil.rmtree(old, ignore_errors=True)
-
-
 def _write_pictures(
-    pictures: Iterable[Picture], folder: Path, classes: Classes, source: Source, summary
+    pictures: Iterable[Picture],
+    folder: Path,
+    classes: Classes,
+    source: Source,
+    summary: ImportSummary,
 ) -> list[tuple[dict, dict]]:
     """Write images and panoptic PNGs to ``folder``; return entries for "images", "annotations"."""
     for name in ("images", "panoptic"):
@@ -148,19 +123,19 @@ def _write_pictures(
                 f"{picture.image} is {size[1]} x {size[0]} pixels, but {picture.origin} tells "
                 f"{picture.size[1]} x {picture.size[0]}; put the picture there that was annotated."
             )
-        ids, segments = paint(picture, size, classes, source, summary.ignored)
+        ids, segments = paint(picture, size, classes, source, summary.shapes)
         if not segments:
             source.warn("pictures without any region of a class were left out", picture.origin)
             continue
         stem = _free_stem(picture.image.relative_to(source.root), stems)
         file = folder / "images" / f"{stem}{picture.image.suffix}"
         if turned:
-            image.save(file, format=turned, quality=95)
+            save_upright(image, file)
         else:
             shutil.copyfile(picture.image, file)
         truth = folder / "panoptic" / f"{stem}.png"
         Image.fromarray(id2rgb(ids)).save(truth)
-        _check_truth(truth, segments, classes)
+        _check_truth(truth, segments)
         entries.append(
             (
                 {"id": stem, "file_name": file.name, "height": size[0], "width": size[1]},
@@ -170,7 +145,7 @@ def _write_pictures(
     if not entries:
         raise InputError(
             f"{source.root} has no picture with a region of a class in --things or --stuff; its "
-            f"labels are {', '.join(sorted(summary.ignored)) or 'none'}."
+            f"labels are {', '.join(sorted(summary.unlisted(classes))) or 'none'}."
         )
     return entries
 
@@ -186,14 +161,25 @@ def _free_stem(image: Path, stems: set[str]) -> str:
     return stem
 
 
-def _check_truth(file: Path, segments: list[dict], classes: Classes) -> None:
+def _check_truth(file: Path, segments: list[dict]) -> None:
     """Read a panoptic PNG back: its pixels must be what the segments say."""
     counts = np.bincount(rgb2id(np.asarray(Image.open(file))).ravel())
     areas = {int(i): int(counts[i]) for i in np.flatnonzero(counts) if i != 0}
-    stuff = [s["category_id"] for s in segments if s["category_id"] > len(classes.things)]
-    told = {s["id"]: s["area"] for s in segments}
-    if told != areas or len(told) < len(segments) or len(set(stuff)) < len(stuff):
+    if areas != {s["id"]: s["area"] for s in segments}:
         raise InputError(f"{file} does not hold what was written to it; check the disk.")
+
+
+def _check_boxes(shapes: Counter, classes: Classes, source: Source) -> None:
+    """Refuse a source of boxes, which say nothing about pixels; warn of classes of boxes."""
+    kinds = defaultdict(set)
+    for label, is_box in shapes:
+        kinds[classes.find(label)[0]].add(is_box)
+    drawn = [name for name in classes.names if name in kinds]
+    only_boxes = [name for name in drawn if kinds[name] == {True}]
+    if only_boxes == drawn:
+        raise InputError(f"{source.root} holds only boxes of these classes, {ONLY_BOXES}.")
+    for name in only_boxes:
+        source.warn("classes are only drawn as boxes, all of whose pixels they get", name)
 
 
 def _choose_split(entries: list, split: float, seed: int) -> dict[str, list]:

@@ -118,6 +118,17 @@ def write_labelme(source: Path, shapes: list[dict], name="a.jpg", size=SIZE, **c
     return file
 
 
+ROAD = labelme_shape("road", rectangle(0, 6, 16, 12))
+CAR = labelme_shape("car", rectangle(2, 2, 6, 8))
+
+
+def write_many(source: Path, count: int) -> Path:
+    """Pictures p0.jpg and so on with a road and a car, of labelme."""
+    for i in range(count):
+        write_labelme(source, [ROAD, CAR], name=f"p{i}.jpg")
+    return source
+
+
 def write_cvat(source: Path, shapes: str, name="a.png", size=SIZE, image=True) -> Path:
     """CVAT for images 1.1, one picture; ``shapes`` is the XML inside of it."""
     if image:

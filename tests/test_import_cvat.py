@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from import_sources import SIZE, box, import_all, write_cvat
 
-ROAD = '<box label="road" xtl="0" ytl="6" xbr="16" ybr="12" z_order="-1"/>'
+ROAD = '<polygon label="road" points="0,6;16,6;16,12;0,12" z_order="-1"/>'
 
 
 def polygon(label, left, top, right, bottom, more="", inside=""):
@@ -105,4 +105,11 @@ def test_pictures_of_a_subset(tmp_path):
     (source / "images" / "train").mkdir()
     (source / "images" / "sub").rename(source / "images" / "train" / "sub")
     file.write_text(file.read_text().replace("<image ", '<image subset="train" '))
+    assert list(import_all("cvat", source)) == ["a"]
+
+
+def test_pictures_beside_the_annotations(tmp_path):
+    source = tmp_path / "source"
+    write_cvat(source, ROAD)
+    (source / "images" / "a.png").rename(source / "a.png")
     assert list(import_all("cvat", source)) == ["a"]

@@ -1,7 +1,6 @@
 """The imported folder: loads and trains, is complete or absent, and splits as told."""
 
 import contextlib
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -11,28 +10,20 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from import_sources import (
+    CAR,
+    ROAD,
     SIZE,
-    import_annotations,
     labelme_shape,
     read_split,
     rectangle,
     run,
     write_labelme,
+    write_many,
 )
 from pycocotools import mask as coco_mask
 
 from efficientps_d2 import PanopticDatasetMapper, register_dataset_folders
 from efficientps_d2.classes import class_table
-from efficientps_d2.import_labelme import read_labelme
-
-ROAD = labelme_shape("road", rectangle(0, 6, 16, 12))
-CAR = labelme_shape("car", rectangle(2, 2, 6, 8))
-
-
-def write_many(source: Path, count: int) -> Path:
-    for i in range(count):
-        write_labelme(source, [ROAD, CAR], name=f"p{i}.jpg")
-    return source
 
 
 def load(dest: Path, split: str) -> list[tuple[dict, dict]]:
@@ -110,7 +101,9 @@ def test_every_pixel_belongs_to_the_last_shape_on_it(shapes):
     expected, owner = np.full(SIZE, 255), np.full(SIZE, -1)
     objects = {}
     for i, (label, points, group) in enumerate(shapes):
-        if label in classes:
+        if label not in classes:
+            owner[covered(points)], expected[covered(points)] = -1, 255
+        else:
             key = label if label in classes[2:] else (label, i if group is None else f"g{group}")
             owner[covered(points)] = objects.setdefault(key, len(objects))
             expected[covered(points)] = classes.index(label)
@@ -133,6 +126,7 @@ def test_every_pixel_belongs_to_the_last_shape_on_it(shapes):
     pairs = set(zip(owner.ravel().tolist(), truth.ids.ravel().tolist(), strict=True))
     assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
     assert len(truth.segments) == len(set(owner.ravel().tolist()) - {-1})
+    assert void == (owner < 0).sum()
     things = sum(s["name"] in ("car", "person") for s in truth.segments)
     assert len(sample["instances"]) == things and len(record["segments_info"]) == len(
         truth.segments
@@ -187,48 +181,6 @@ def test_pictures_without_a_class_are_left_out(tmp_path, capsys):
     assert "that others cover completely were left out: 1 (hidden.json)" in out
 
 
-def test_overwrite_replaces_only_imports(tmp_path):
-    source, dest = write_many(tmp_path / "source", 2), tmp_path / "mine"
-    run("labelme", source, dest)
-    with pytest.raises(SystemExit, match="exists already; give another folder or --overwrite"):
-        run("labelme", source, dest)
-    write_many(source, 3)
-    run("labelme", source, dest, "--overwrite", "--split", "1")
-    assert not (dest / "val").exists() and len(read_split(dest / "train")) == 3
-    assert sorted(f.name for f in tmp_path.iterdir()) == ["mine", "source"]
-    (dest / "train" / "notes.txt").write_text("precious")
-    with pytest.raises(SystemExit, match="holds more than an imported data set"):
-        run("labelme", source, dest, "--overwrite")
-    assert (dest / "train" / "notes.txt").read_text() == "precious"
-
-
-def test_failed_overwrite_keeps_the_old_data(tmp_path):
-    source, dest = write_many(tmp_path / "source", 2), tmp_path / "mine"
-    run("labelme", source, dest)
-    before = {f: f.read_bytes() for f in dest.rglob("*") if f.is_file()}
-    (source / "p1.json").write_text("{")
-    with pytest.raises(SystemExit, match="p1.json is not valid JSON"):
-        run("labelme", source, dest, "--overwrite")
-    assert before == {f: f.read_bytes() for f in dest.rglob("*") if f.is_file()}
-    assert sorted(f.name for f in tmp_path.iterdir()) == ["mine", "source"]
-
-
-def test_source_is_never_in_the_way(tmp_path):
-    """A source that is called as the temporary folder of DEST is not deleted."""
-    for name in ("mine.partial", "mine.old", "mine"):
-        source = write_many(tmp_path / name, 1)
-        with pytest.raises(SystemExit, match="in each other's way"):
-            run("labelme", source, tmp_path / "mine", "--overwrite")
-        assert (source / "p0.json").exists()
-        shutil.rmtree(source)
-
-
-def test_names_of_other_data_sets_are_refused(tmp_path):
-    source = write_many(tmp_path / "source", 1)
-    with pytest.raises(SystemExit, match='"streets_train" is another data set'):
-        run("labelme", source, tmp_path / "streets")
-
-
 @pytest.mark.parametrize(
     ("things", "stuff", "message"),
     [
@@ -252,20 +204,3 @@ def test_impossible_splits(tmp_path, split):
     source = write_many(tmp_path / "source", 1)
     with pytest.raises(SystemExit, match="--split is"):
         run("labelme", source, tmp_path / "mine", "--split", split)
-
-
-def test_interrupt_leaves_nothing(tmp_path, monkeypatch):
-    source = write_many(tmp_path / "source", 3)
-    during = []
-
-    def interrupted(source, classes):
-        pictures = read_labelme(source, classes)
-        yield next(pictures)
-        yield next(pictures)
-        during.extend(f.name for f in tmp_path.rglob("*.png"))
-        raise KeyboardInterrupt
-
-    monkeypatch.setitem(import_annotations.READERS, "labelme", interrupted)
-    with pytest.raises(SystemExit, match="Error: stopped; .*mine is as it was"):
-        run("labelme", source, tmp_path / "mine")
-    assert during and [f.name for f in tmp_path.iterdir()] == ["source"]

@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 from cityscapesscripts.helpers.labels import name2label
 from import_sources import SIZE, box, import_all, write_cityscapes, write_voc
+from PIL import Image
+
+from efficientps_d2 import import_voc
 
 ROAD, SKY, CAR, BORDER = 1, 2, 3, 4  # numbers of VOC_COLORS; the last is Pascal's border
 
@@ -45,6 +48,21 @@ def test_voc_object_is_what_most_of_it_is(tmp_path, voc_maps):
     assert not truth.objects("road")[0][5:9, 2:6].any() and truth.classes[11, 0] == "road"
 
 
+def test_voc_object_of_two_classes(tmp_path, voc_maps):
+    """The larger part decides, whichever colour is greater: a car's is greater than a road's."""
+    classes, objects = voc_maps
+    classes[5:8, 2:6] = ROAD
+    objects[5:9, 8:12] = BORDER  # any colour but black is an object
+    classes[5, 8:12] = SKY
+    write_voc(tmp_path / "source", classes, objects)
+    truth = import_all("voc-mask", tmp_path / "source")["a"]
+    (car,), crowds = (
+        [s for s in truth.segments if s["name"] == "car" and s["iscrowd"] == i] for i in (0, 1)
+    )
+    assert (truth.ids == car["id"]).tolist() == box(8, 5, 12, 9).tolist()
+    assert [s["area"] for s in crowds] == [4], "of what is a road for the most part"
+
+
 def test_voc_thing_pixels_without_object_are_crowds(tmp_path, voc_maps, capsys):
     classes, objects = voc_maps
     objects[objects == 3] = 0
@@ -53,6 +71,27 @@ def test_voc_thing_pixels_without_object_are_crowds(tmp_path, voc_maps, capsys):
     crowds = [s for s in truth.segments if s["iscrowd"]]
     assert [(s["name"], s["area"]) for s in crowds] == [("car", 16)]
     assert "outside all objects were taken as crowds: 1" in capsys.readouterr().out
+
+
+def test_voc_objects_may_lie_in_pieces(tmp_path, voc_maps):
+    classes, objects = voc_maps
+    objects[objects == 3] = 2
+    write_voc(tmp_path / "source", classes, objects)
+    (car,) = import_all("voc-mask", tmp_path / "source")["a"].objects("car")
+    assert (car == box(2, 5, 6, 9) | box(8, 5, 12, 9)).all()
+
+
+def test_voc_photo_as_objects_is_read_once(tmp_path, monkeypatch):
+    """It has nearly as many colours as pixels; a look at all pixels for each would take minutes."""
+    size = (60, 60)
+    write_voc(tmp_path / "source", np.full(size, CAR), np.zeros(size, dtype=int))
+    colors = np.arange(1, 3601, dtype=np.uint32).reshape(size)
+    photo = np.stack([colors >> 8 * i & 255 for i in range(3)], axis=-1).astype(np.uint8)
+    Image.fromarray(photo).save(tmp_path / "source" / "SegmentationObject" / "a.png")
+    compared = []
+    monkeypatch.setattr(import_voc, "crop", lambda mask: compared.append(mask))
+    truth = import_all("voc-mask", tmp_path / "source")["a"]
+    assert len(truth.segments) == 3600 and not compared
 
 
 def test_cityscapes_ids(tmp_path):
@@ -87,3 +126,26 @@ def test_cityscapes_export_of_cvat(tmp_path, names):
     truth = truths["a_leftImg8bit"]
     told = sorted((s["name"], s["area"], s["iscrowd"]) for s in truth.segments)
     assert told == [("car", 4, 0), ("car", 4, 0), ("side walk", 88, 0), ("sky", 64, 0)]
+
+
+def test_cityscapes_exports_in_folders_of_their_own(tmp_path, capsys):
+    """Each has its own table; one in the root serves all that have none."""
+    source = tmp_path / "source"
+    tables = {"task_1": ["background", "car", "road"], "task_2": ["background", "road", "car"]}
+    for task, names in tables.items():
+        ids = np.full(SIZE, 1001)
+        write_cityscapes(source / task, ids, "imgsFine/leftImg8bit", names)
+    truths = import_all("cityscapes", source)
+    told = [[s["name"] for s in truth.segments] for truth in truths.values()]
+    assert sorted(told) == [["car"], ["road"]]
+    (source / "task_1" / "label_colors.txt").rename(source / "label_colors.txt")
+    (source.parent / "mine").rename(source.parent / "before")
+    truths = import_all("cityscapes", source)
+    assert sorted(s["name"] for t in truths.values() for s in t.segments) == ["car", "road"]
+    assert "Cityscapes' own" not in capsys.readouterr().out
+
+
+def test_cityscapes_own_labels_are_told(tmp_path, capsys):
+    write_cityscapes(tmp_path / "source", np.full(SIZE, name2label["road"].id))
+    import_all("cityscapes", tmp_path / "source")
+    assert "ids were read as those of Cityscapes' own labels: 1 (gtFine)" in capsys.readouterr().out

@@ -4,8 +4,8 @@ python tools/import_annotations.py labelme SOURCE datasets/mine --things car,per
 
 SOURCE is the unpacked folder of annotations and pictures: labelme's JSON files, or what CVAT
 exports as "CVAT for images 1.1" (cvat), "Datumaro 1.0" (datumaro), "Segmentation mask 1.1"
-(voc-mask) or "Cityscapes 1.0" (cityscapes, as the data set itself). Labels in neither list are
-ignored.
+(voc-mask) or "Cityscapes 1.0" (cityscapes, as the data set itself). What has a label in neither
+list becomes void.
 """
 
 import argparse
@@ -21,6 +21,7 @@ warnings.filterwarnings("ignore", module="PIL")  # odd files; what is damaged be
 from tabulate import tabulate  # noqa: E402
 
 from efficientps_d2 import InputError  # noqa: E402
+from efficientps_d2.dataset_problems import shown  # noqa: E402
 from efficientps_d2.import_cityscapes import read_cityscapes  # noqa: E402
 from efficientps_d2.import_cvat import read_cvat  # noqa: E402
 from efficientps_d2.import_datumaro import read_datumaro  # noqa: E402
@@ -37,6 +38,7 @@ READERS = {
     "cityscapes": read_cityscapes,
 }
 SHOWN_PLACES = 3
+LONG = 100_000  # letters; a sentence without its end names no cure
 
 
 def print_summary(summary: ImportSummary, classes: Classes) -> None:
@@ -44,17 +46,18 @@ def print_summary(summary: ImportSummary, classes: Classes) -> None:
     rows = [["pictures", "", *summary.pictures.values()]]
     for name in classes.names:
         kind = "thing" if name in classes.things else "stuff"
-        rows.append([name, kind, *(summary.segments[split, name] for split in splits)])
+        rows.append([shown(name), kind, *(summary.segments[split, name] for split in splits)])
     print(tabulate(rows, ["segments of", "kind", *splits]))
-    if summary.ignored:
-        labels = ", ".join(f"{label} ({count})" for label, count in summary.ignored.most_common())
-        print(f"\nIgnored shapes, whose labels --things and --stuff do not list: {labels}.")
+    if unlisted := summary.unlisted(classes).most_common():
+        labels = ", ".join(f"{shown(label)} ({count})" for label, count in unlisted)
+        print(f"\nLeft void: shapes whose labels --things and --stuff do not list: {labels}.")
     if summary.warnings:
         print()
     for message, places in summary.warnings.items():
-        shown = list(dict.fromkeys(places))
-        more = ", ..." if len(shown) > SHOWN_PLACES else ""
-        print(f"Warning: {message}: {len(places)} ({', '.join(shown[:SHOWN_PLACES])}{more}).")
+        first = [shown(place) for place in dict.fromkeys(places)]
+        more = ", ..." if len(first) > SHOWN_PLACES else ""
+        listed = ", ".join(first[:SHOWN_PLACES])
+        print(f"Warning: {shown(message, LONG)}: {len(places)} ({listed}{more}).")
 
 
 def print_next_commands(dest: Path, splits: list[str]) -> None:
@@ -98,7 +101,7 @@ def main(argv: list[str] | None = None) -> None:
             overwrite=args.overwrite,
         )
     except InputError as error:
-        sys.exit(f"Error: {error}")
+        sys.exit(f"Error: {shown(str(error), LONG)}")
     except KeyboardInterrupt:
         sys.exit(f"Error: stopped; {args.dest} is as it was.")
     print_summary(summary, classes)
@@ -106,4 +109,5 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may lack letters of labels
     main()

@@ -14,6 +14,9 @@ warnings.filterwarnings("ignore", category=FutureWarning, module="torch.jit")  #
 import numpy as np  # noqa: E402
 from PIL import Image  # noqa: E402
 
+from efficientps_d2 import InputError  # noqa: E402
+from efficientps_d2.dataset_problems import shown  # noqa: E402
+from efficientps_d2.import_destination import replacing  # noqa: E402
 from efficientps_d2.street_scene import paint_scene  # noqa: E402
 
 
@@ -50,18 +53,27 @@ def is_visible(polygon: list, height: int, width: int) -> bool:
     return left < width and right >= 0 and top < height and bottom >= 0
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("dest", type=Path, help="new folder")
     parser.add_argument("--count", type=int, default=20, help="number of pictures")
-    args = parser.parse_args()
-    if args.dest.exists():
-        sys.exit(f"Error: {args.dest} exists already; give another folder.")
-    args.dest.mkdir(parents=True)
-    for number in range(args.count):
-        write_example(args.dest, number)
+    args = parser.parse_args(argv)
+    try:
+        if args.count < 1:
+            raise InputError(f"--count is {args.count}; give 1 or more.")
+        if args.dest.exists():
+            raise InputError(f"{args.dest} exists already; give another folder.")
+        with replacing(args.dest) as folder:
+            for number in range(args.count):
+                write_example(folder, number)
+    except InputError as error:
+        sys.exit(f"Error: {error}")
+    except OSError as error:
+        sys.exit(f"Error: {shown(str(args.dest))} cannot be made ({error.strerror}); give another.")
+    except KeyboardInterrupt:
+        sys.exit(f"Error: stopped; {args.dest} was not made.")
     print(f"Wrote {args.count} pictures with their annotations to {args.dest}")
 
 

@@ -1,0 +1,75 @@
+"""The folder that an import writes: there completely, or as it was before."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+
+from .errors import InputError
+
+
+def check_destination(source: Path, dest: Path, overwrite: bool) -> None:
+    """Refuse a ``dest`` that would lose something or whose data sets have the names of others.
+
+    Raises:
+        InputError: if ``dest`` has no name, lies in ``source`` or around it, holds anything but an
+            import that may be overwritten, or is called as other data sets.
+    """
+    if dest.name in ("", ".."):
+        raise InputError(f"{dest} has no name to call the data set after; give DEST a name.")
+    inner, outer = (Path(os.path.realpath(folder)) for folder in (dest, source))
+    if inner.is_relative_to(outer) or outer.is_relative_to(inner):
+        raise InputError(f"{dest} and {source} are in each other's way; give another folder.")
+    if dest.exists():
+        if not overwrite:
+            raise InputError(f"{dest} exists already; give another folder or --overwrite.")
+        if not _is_imported(dest):
+            raise InputError(
+                f"{dest} holds more than an imported data set; give another folder or remove it."
+            )
+    for split in ("train", "val"):
+        name = f"{dest.name}_{split}"
+        if name in DatasetCatalog.list():
+            used = MetadataCatalog.get(name).get("panoptic_json", "")
+            if Path(used).resolve() != inner / split / "panoptic.json":
+                raise InputError(f'"{name}" is another data set; give DEST another last name.')
+
+
+def _is_imported(folder: Path) -> bool:
+    """Whether a folder holds nothing but splits that an import wrote."""
+    return folder.is_dir() and all(
+        split.name in ("train", "val")
+        and split.is_dir()
+        and {f.name for f in split.iterdir()} == {"images", "panoptic", "panoptic.json"}
+        for split in folder.iterdir()
+    )
+
+
+@contextlib.contextmanager
+def replacing(dest: Path) -> Iterator[Path]:
+    """An empty folder that takes the place of ``dest`` when the block ends without an exception.
+
+    It lies beside ``dest``, or beside what ``dest`` links to, under a name that nobody else uses.
+    """
+    dest = Path(os.path.realpath(dest))
+    dest.parent.mkdir(parents=True, exist_ok=True)
+    # Letters are cut off since the name gets longer, and a file system has a limit.
+    with tempfile.TemporaryDirectory(
+        prefix=f".{dest.name[:50]}.", dir=dest.parent, ignore_cleanup_errors=True
+    ) as folder:
+        new, old = Path(folder, "new"), Path(folder, "old")
+        new.mkdir()
+        yield new
+        try:
+            if dest.exists():
+                dest.rename(old)
+            new.rename(dest)
+        except BaseException:  # Ctrl-C, too, which may come after either
+            if not new.exists():
+                dest.rename(new)
+            if old.exists():
+                old.rename(dest)
+            raise

@@ -1,0 +1,83 @@
+"""Images of an import: read completely, from formats that only hold pixels, and upright."""
+
+import struct
+import zlib
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image, ImageOps
+
+from .errors import InputError, one_line
+
+# Others, such as EPS, would start programs.
+IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "PPM", "GIF", "WEBP")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".gif")
+ORIENTATION = 0x0112  # EXIF tag
+# What Pillow raises for damaged files.
+DAMAGED = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    EOFError,
+    ArithmeticError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+
+
+def load_image(file: Path | BytesIO, name: str | Path, formats=IMAGE_FORMATS) -> Image.Image:
+    """A fully decoded image, as it is stored, with its ``format``; TIFFs are turned upright.
+
+    Args:
+        file: what is read.
+        name: names it in errors.
+        formats: Pillow's names of the formats that are allowed.
+    """
+    return _load(file, name, formats)[0]
+
+
+def load_upright(file: Path) -> tuple[Image.Image, bool]:
+    """An image of 8 bits as annotation tools show it, and whether that differs from the file."""
+    image, orientation = _load(file, file, IMAGE_FORMATS)
+    if image.mode[0] in "IF":
+        raise InputError(f"{file} has more than 8 bits per pixel; convert it to 8-bit RGB.")
+    if orientation not in range(2, 9):
+        return image, False
+    format_ = image.format
+    upright = ImageOps.exif_transpose(image)
+    upright.format = format_
+    return upright, True
+
+
+def save_upright(image: Image.Image, file: Path) -> None:
+    """Save what :func:`load_upright` turned, in the format that it had."""
+    # A TIFF would keep its compression, which may be one that "quality" does not fit.
+    options = {"compression": "tiff_lzw"} if image.format == "TIFF" else {"quality": 95}
+    image.save(file, format=image.format, **options)
+
+
+def _load(file: Path | BytesIO, name: str | Path, formats) -> tuple[Image.Image, int]:
+    """An image and its EXIF orientation."""
+    try:
+        with Image.open(file, formats=formats) as image:
+            # Before load(), which turns TIFFs and then forgets the tag.
+            orientation = _orientation(image)
+            image.load()
+            return image, orientation
+    except DAMAGED as error:
+        reason = one_line(error)
+        raise InputError(
+            f"{name} cannot be read as an image ({reason}); repair it or remove it with its "
+            "annotation."
+        ) from error
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return image.getexif().get(ORIENTATION, 1)
+    except DAMAGED:  # viewers ignore damaged tags, too
+        return 1

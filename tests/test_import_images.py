@@ -1,0 +1,54 @@
+"""Pictures of an import are as the annotation tool showed them, for Detectron2 as well."""
+
+import numpy as np
+import pytest
+from detectron2.data.detection_utils import read_image
+from import_sources import import_all, labelme_shape, rectangle, write_labelme
+from PIL import Image, ImageOps
+
+from efficientps_d2 import panoptic_import
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["jpg", "mpo", "png", "webp", "tif", "lzw.tif"])
+def test_turned_photos_are_written_upright(tmp_path, orientation, kind):
+    """The annotation is about what the tool showed, which is the image turned as EXIF tells."""
+    source, name = tmp_path / "source", "a.jpg" if kind == "mpo" else f"a.{kind}"
+    source.mkdir()
+    stored = np.zeros((40, 60, 3), dtype=np.uint8)
+    stored[:16, :16] = 255
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image, options = Image.fromarray(stored), {"exif": exif}
+    if kind == "mpo":  # a camera's JPEG with a small copy
+        options.update(format="MPO", save_all=True, append_images=[image.resize((6, 4))])
+    if kind == "lzw.tif":
+        options["compression"] = "tiff_lzw"
+    image.save(source / name, **options)
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(source / name)))
+    ys, xs = np.nonzero(upright[..., 0] > 128)
+    bright = rectangle(int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1)
+    write_labelme(source, [labelme_shape("car", bright)], name, size=upright.shape[:2])
+    (truth,) = import_all("labelme", source).values()
+    read = read_image(str(truth.file), "RGB")
+    assert ((read[..., 0] > 128) == truth.objects("car")[0]).mean() > 0.99
+    written = Image.open(truth.file)
+    assert written.getexif().get(0x0112, 1) == 1
+    if orientation == 1:
+        assert truth.file.read_bytes() == (source / name).read_bytes()
+
+
+def test_damaged_write_is_noticed(tmp_path, monkeypatch):
+    """What was written is read back, and no data set is left if it differs."""
+    write_labelme(tmp_path / "source", [labelme_shape("car", rectangle(2, 2, 6, 8))])
+    id2rgb = panoptic_import.id2rgb
+
+    def damaged(ids):
+        ids = ids.copy()
+        ids[2, 2] = 0
+        return id2rgb(ids)
+
+    monkeypatch.setattr(panoptic_import, "id2rgb", damaged)
+    with pytest.raises(SystemExit, match="a.png does not hold what was written to it"):
+        import_all("labelme", tmp_path / "source")
+    assert [f.name for f in tmp_path.iterdir()] == ["source"]
