@@ -2,9 +2,10 @@
 
 import pytest
 from conftest import CONFIGS
+from detectron2.config import get_cfg
 from detectron2.modeling import build_model
 
-from efficientps_d2 import EfficientPS
+from efficientps_d2 import EfficientPS, add_efficientps_config
 from efficientps_d2.auto_values import fill_auto
 from efficientps_d2.config import load_config
 
@@ -54,3 +55,11 @@ def test_official_form_is_the_paper_form_and_its_keys():
         "MODEL.PIXEL_STD",
         "SOLVER.WARMUP_ITERS",
     }
+
+
+def test_config_can_be_added_twice():
+    cfg = get_cfg()
+    add_efficientps_config(cfg)
+    once = cfg.dump()
+    add_efficientps_config(cfg)
+    assert cfg.dump() == once
