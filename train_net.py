@@ -96,6 +96,8 @@ def main(args):
         checkpointer.strict = True
         checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=args.resume)
         results = Trainer.test(cfg, model)
+        if cfg.TEST.AUG.ENABLED:
+            results.update(Trainer.test_with_TTA(cfg, model))
         if comm.is_main_process():
             write_metrics(results, cfg.OUTPUT_DIR)
             verify_results(cfg, results)

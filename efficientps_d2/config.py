@@ -71,6 +71,9 @@ def add_efficientps_config(cfg: CN) -> None:
     cfg.DATALOADER.DAMAGED_IMAGE_LIMIT = 10
     # Pictures of input, truth and prediction that an evaluation leaves in OUTPUT_DIR/pictures.
     cfg.TEST.PICTURES = 0
+    # With TEST.AUG.ENABLED, an evaluation also looks at every image at these factors of its size
+    # and, with TEST.AUG.FLIP, mirrored, for results that end in _TTA; MIN_SIZES there is not used.
+    cfg.TEST.AUG.SCALES = (0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
     cfg.TEST.SAVE_PANOPTIC = False  # write predictions to OUTPUT_DIR/inference in COCO's format
     # Panoptic quality by Detectron2's evaluator, which collects all predictions before it scores.
     cfg.TEST.STOCK_PANOPTIC_EVALUATOR = False

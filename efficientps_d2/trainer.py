@@ -15,6 +15,7 @@ from detectron2.data import (
 )
 from detectron2.data.build import worker_init_reset_seed
 from detectron2.engine import DefaultTrainer
+from detectron2.engine.hooks import EvalHook
 from detectron2.utils import comm
 from torch.utils.data import DataLoader
 
@@ -24,6 +25,7 @@ from .dataset_mapper import EvaluationMapper, PanopticDatasetMapper
 from .errors import InputError, one_line
 from .evaluation import build_panoptic_evaluator, results_table
 from .hooks import FreezeBatchNorm, StopOnSignal
+from .panoptic_tta import PanopticTTA
 
 logger = logging.getLogger(__name__)
 
@@ -97,19 +99,20 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def test(cls, cfg, model, evaluators=None) -> OrderedDict:
-        """Evaluate on ``DATASETS.TEST``; also logs one table and writes it to ``results.md``."""
+        """Evaluate on ``DATASETS.TEST``; also logs tables and writes them to ``results.md``."""
         results = super().test(cfg, model, evaluators)
-        if comm.is_main_process():
-            several = len(cfg.DATASETS.TEST) > 1
-            tables = []
-            for name in cfg.DATASETS.TEST:
-                of_dataset = results[name] if several else results
-                tables.append(f"Results on {name}\n\n{results_table(of_dataset)}\n")
-            text = "\n".join(tables)
-            logger.info("\n%s", text)
-            with open(os.path.join(cfg.OUTPUT_DIR, RESULTS), "w") as f:
-                f.write(text)
+        write_tables(cfg, results, RESULTS)
         return results
+
+    @classmethod
+    def test_with_TTA(cls, cfg, model) -> OrderedDict:  # noqa: N802  Detectron2's name
+        """As :meth:`test`, with test-time augmentation; the names of all tasks end in ``_TTA``."""
+        logger.info("Evaluating with test-time augmentation.")
+        folder = os.path.join(cfg.OUTPUT_DIR, "inference_TTA")
+        evaluators = [cls.build_evaluator(cfg, name, folder) for name in cfg.DATASETS.TEST]
+        results = super().test(cfg, PanopticTTA.of_config(cfg, model), evaluators)
+        write_tables(cfg, results, RESULTS.replace(".", "_TTA."))
+        return OrderedDict((f"{task}_TTA", values) for task, values in results.items())
 
     def build_hooks(self):
         # DefaultTrainer has no factory for its checkpointer, and the hooks are about to use it.
@@ -119,6 +122,8 @@ class Trainer(DefaultTrainer):
         # Last, so that the schedule has made its step when a checkpoint is saved.
         self.stop_on_signal = StopOnSignal()
         hooks = [*super().build_hooks(), self.stop_on_signal]
+        if self.cfg.TEST.AUG.ENABLED:
+            hooks.append(EvalHook(0, lambda: self.test_with_TTA(self.cfg, self.model)))
         if self.cfg.SOLVER.FREEZE_BN_ITER > 0:
             hooks.append(FreezeBatchNorm(self.cfg.SOLVER.FREEZE_BN_ITER))
         return hooks
@@ -169,6 +174,20 @@ class Trainer(DefaultTrainer):
             f"Error: {what} became NaN or infinite in iteration {self.iter}; training stopped, "
             f"{last}; lower SOLVER.BASE_LR or lengthen SOLVER.WARMUP_ITERS."
         )
+
+
+def write_tables(cfg: CfgNode, results: dict, file: str) -> None:
+    """Log one table of results for each data set, and write them to a file in ``OUTPUT_DIR``."""
+    if not comm.is_main_process():
+        return
+    several = len(cfg.DATASETS.TEST) > 1
+    tables = []
+    for name in cfg.DATASETS.TEST:
+        of_dataset = results[name] if several else results
+        tables.append(f"Results on {name}\n\n{results_table(of_dataset)}\n")
+    text = "\n".join(tables)
+    logger.info("\n%s", text)
+    Path(cfg.OUTPUT_DIR, file).write_text(text)
 
 
 def one_sentence(error: Exception) -> str:

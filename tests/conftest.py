@@ -10,11 +10,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 warnings.filterwarnings("ignore", category=FutureWarning, module="torch.jit")  # Detectron2's import
 
 from detectron2.data import DatasetCatalog, MetadataCatalog  # noqa: E402
+from detectron2.modeling import build_model  # noqa: E402
 from panopticapi.utils import id2rgb  # noqa: E402
 
 from efficientps_d2 import register_panoptic_dataset  # noqa: E402
@@ -141,3 +143,18 @@ def tiny_config(tmp_path):
         return cfg
 
     return tiny_config
+
+
+@pytest.fixture
+def keen_model(toy, tiny_config):
+    """A model of random weights that detects something everywhere."""
+    torch.manual_seed(0)
+    model = build_model(
+        tiny_config(
+            toy,
+            *("MODEL.ROI_HEADS.SCORE_THRESH_TEST", 0.0),
+            *("MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH", 0.0),
+            *("MODEL.PANOPTIC_FPN.COMBINE.STUFF_AREA_LIMIT", 1),
+        )
+    )
+    return model.eval()

@@ -127,21 +127,6 @@ def test_crowd_regions_are_not_background(toy, tiny_config):
     assert sorted(set(sampled.gt_classes.tolist())) == [0, heads.num_classes]
 
 
-@pytest.fixture
-def keen_model(toy, tiny_config):
-    """A model of random weights that detects something everywhere."""
-    torch.manual_seed(0)
-    model = build_model(
-        tiny_config(
-            toy,
-            *("MODEL.ROI_HEADS.SCORE_THRESH_TEST", 0.0),
-            *("MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH", 0.0),
-            *("MODEL.PANOPTIC_FPN.COMBINE.STUFF_AREA_LIMIT", 1),
-        )
-    )
-    return model.eval()
-
-
 def test_outputs_for_any_size(keen_model):
     """Sizes that are no multiple of 32, several in a batch, each with an output size of its own."""
     inputs = [

@@ -1,0 +1,156 @@
+"""Test-time augmentation of panoptic output: scales and flips, then one fusion."""
+
+import contextlib
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.data.transforms import HFlipTransform, ResizeTransform
+from detectron2.layers import batched_nms
+from detectron2.modeling.postprocessing import sem_seg_postprocess
+from detectron2.structures import Boxes, Instances
+from torch import Tensor, nn
+
+from .efficientps import EfficientPS
+from .errors import InputError
+
+
+class View(NamedTuple):
+    """An image as the network sees it: resized to ``size`` (height, width), perhaps mirrored."""
+
+    size: tuple[int, int]
+    flip: bool
+
+
+class PanopticTTA(nn.Module):
+    """An :class:`EfficientPS` that looks at every image in several sizes and mirrored.
+
+    Semantic logits are averaged; boxes of all views go through one NMS, and the logits of their
+    masks are averaged over the views; then comes the usual fusion. Views are seen one after the
+    other and only sums are kept, so memory does not grow with their number.
+    """
+
+    def __init__(self, model: EfficientPS, scales: Sequence[float], flip: bool, cfg: CfgNode):
+        """
+        Args:
+            model: in evaluation mode.
+            scales: factors of the size that the test loader gives.
+            flip: also mirror every size.
+            cfg: for the NMS threshold and the number of detections.
+        """
+        super().__init__()
+        self.model = model
+        self.scales, self.flips = scales, (False, True) if flip else (False,)
+        self.nms_threshold = cfg.MODEL.ROI_HEADS.NMS_THRESH_TEST
+        self.max_detections = cfg.TEST.DETECTIONS_PER_IMAGE
+
+    @classmethod
+    def of_config(cls, cfg: CfgNode, model: nn.Module) -> "PanopticTTA":
+        """With the scales and flip of ``TEST.AUG``, of a model that may be distributed."""
+        model = getattr(model, "module", model)
+        scales = cfg.TEST.AUG.SCALES
+        if not isinstance(model, EfficientPS):
+            raise InputError("TEST.AUG.ENABLED needs MODEL.META_ARCHITECTURE EfficientPS.")
+        if not scales or min(scales) <= 0:
+            raise InputError(f"TEST.AUG.SCALES is {scales}; give factors above 0.")
+        return cls(model, scales, cfg.TEST.AUG.FLIP, cfg)
+
+    def forward(self, batched_inputs: list[dict]) -> list[dict]:
+        """As :meth:`EfficientPS.inference`."""
+        return [self._inference_one_image(inputs) for inputs in batched_inputs]
+
+    def _inference_one_image(self, inputs: dict) -> dict:
+        height, width = inputs["image"].shape[-2:]
+        views = [
+            View((max(1, round(height * scale)), max(1, round(width * scale))), flip)
+            for scale, flip in itertools.product(self.scales, self.flips)
+        ]
+        instances, sem_seg = self._detect(inputs["image"], views)
+        if len(instances):
+            self._add_masks(instances, inputs["image"], views)
+        else:
+            instances.pred_masks = sem_seg.new_zeros(0, 1, 1, 1)
+            instances.pred_mask_logits = sem_seg.new_zeros(0, 1, 1)
+        return self.model.postprocess(instances, sem_seg, inputs)
+
+    def _detect(self, image: Tensor, views: list[View]) -> tuple[Instances, Tensor]:
+        """Boxes of all views, and (K, H, W) semantic logits, both at the size of ``image``."""
+        height, width = image.shape[-2:]
+        sem_seg, boxes, scores, classes = 0, [], [], []
+        for view in views:
+            with self._without_masks():
+                (found,), (logits,) = self.model.inference(
+                    [{"image": look(image, view)}], do_postprocess=False
+                )
+            logits = sem_seg_postprocess(logits.float(), view.size, height, width)
+            sem_seg += logits.flip(-1) if view.flip else logits
+            del logits
+            boxes.append(from_view(found.pred_boxes.tensor, view, (height, width)))
+            scores.append(found.scores)
+            classes.append(found.pred_classes)
+        boxes, scores, classes = torch.cat(boxes), torch.cat(scores), torch.cat(classes)
+        keep = batched_nms(boxes, scores, classes, self.nms_threshold)[: self.max_detections]
+        instances = Instances(
+            (height, width),
+            pred_boxes=Boxes(boxes[keep]),
+            scores=scores[keep],
+            pred_classes=classes[keep],
+        )
+        return instances, sem_seg / len(views)
+
+    def _add_masks(self, instances: Instances, image: Tensor, views: list[View]) -> None:
+        logits = 0
+        for view in views:
+            images = self.model.preprocess_image([{"image": look(image, view)}])
+            boxes = to_view(instances.pred_boxes.tensor, view, instances.image_size)
+            given = Instances(
+                view.size, pred_boxes=Boxes(boxes), pred_classes=instances.pred_classes
+            )
+            features = self.model.backbone(images.tensor)
+            (given,) = self.model.roi_heads.forward_with_given_boxes(features, [given])
+            own = given.pred_mask_logits
+            logits += own.flip(-1) if view.flip else own
+        instances.pred_mask_logits = logits / len(views)
+        instances.pred_masks = instances.pred_mask_logits.sigmoid()[:, None]
+
+    @contextlib.contextmanager
+    def _without_masks(self) -> Iterator[None]:
+        """Masks are only wanted of the boxes that remain."""
+        heads = self.model.roi_heads
+        heads.mask_on = False
+        try:
+            yield
+        finally:
+            heads.mask_on = True
+
+
+def look(image: Tensor, view: View) -> Tensor:
+    """A (C, H, W) uint8 image as a view shows it."""
+    pixels = image.permute(1, 2, 0).cpu().numpy()
+    pixels = ResizeTransform(*image.shape[-2:], *view.size).apply_image(pixels)
+    if view.flip:
+        pixels = HFlipTransform(view.size[1]).apply_image(pixels)
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)
+
+
+def from_view(boxes: Tensor, view: View, size: tuple[int, int]) -> Tensor:
+    """(N, 4) boxes of a view at the (height, width) of the image."""
+    boxes = _mirror(boxes, view)
+    (height, width), (h, w) = view.size, size
+    return boxes * boxes.new_tensor([w / width, h / height, w / width, h / height])
+
+
+def to_view(boxes: Tensor, view: View, size: tuple[int, int]) -> Tensor:
+    """The inverse of :func:`from_view`."""
+    (height, width), (h, w) = view.size, size
+    boxes = boxes * boxes.new_tensor([width / w, height / h, width / w, height / h])
+    return _mirror(boxes, view)
+
+
+def _mirror(boxes: Tensor, view: View) -> Tensor:
+    if not view.flip:
+        return boxes
+    x0, y0, x1, y1 = boxes.unbind(dim=1)
+    return torch.stack([view.size[1] - x1, y0, view.size[1] - x0, y1], dim=1)
