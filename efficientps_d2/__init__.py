@@ -20,7 +20,7 @@ from . import efficientps as _efficientps  # noqa: E402, F401  registration
 from . import instance_heads as _instance_heads  # noqa: E402, F401  registration
 from . import semantic_head as _semantic_head  # noqa: E402, F401  registration
 from . import two_way_fpn as _two_way_fpn  # noqa: E402, F401  registration
-from .config import add_efficientps_config  # noqa: E402
+from .config import add_efficientps_config, load_config  # noqa: E402
 from .dataset_mapper import PanopticDatasetMapper  # noqa: E402
 from .datasets import (  # noqa: E402
     register_cityscapes_layout,
@@ -37,6 +37,7 @@ __all__ = [
     "PanopticDatasetMapper",
     "adaptive_panoptic_fusion",
     "add_efficientps_config",
+    "load_config",
     "register_cityscapes_layout",
     "register_dataset_folders",
     "register_panoptic_dataset",

@@ -1,5 +1,6 @@
 """Where the pictures of a data set are, read from its JSON without trusting it."""
 
+import difflib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -78,6 +79,9 @@ def find_dataset(name: str) -> Location:
     if splits := sorted(str(file.parent) for file in folder.glob("*/panoptic.json")):
         raise InputError(f"{name} holds several splits; give one: {', '.join(splits)}.")
     if name not in DatasetCatalog.list():
+        close = difflib.get_close_matches(name, DatasetCatalog.list(), 1, cutoff=0.85)
+        if close:
+            raise InputError(f'"{name}" is no data set; there is one called "{close[0]}".')
         raise InputError(
             f'"{name}" is neither a registered data set nor a panoptic folder; give one with '
             "images/, panoptic/ and panoptic.json, or set DETECTRON2_DATASETS to the folder that "

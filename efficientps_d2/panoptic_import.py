@@ -1,5 +1,6 @@
 """From pictures with regions to a data set folder in COCO's panoptic format."""
 
+import difflib
 import json
 import random
 import shutil
@@ -83,7 +84,7 @@ def import_annotations(
             for name, chosen in _choose_split(entries, split, seed).items():
                 _write_split(new, name, chosen, classes)
                 _count(summary, name, chosen, classes)
-            _warn_of_classes(entries, classes, folder)
+            _warn_of_classes(entries, classes, folder, summary)
             if split < 1 and len(entries) == 1:
                 folder.warn(
                     "no picture is held out for val, since there is only one", entries[0][0]["id"]
@@ -214,14 +215,19 @@ def _count(summary: ImportSummary, split: str, entries: list, classes: Classes) 
             summary.segments[split, classes.names[segment["category_id"] - 1]] += 1
 
 
-def _warn_of_classes(entries: list, classes: Classes, source: Source) -> None:
+def _warn_of_classes(
+    entries: list, classes: Classes, source: Source, summary: ImportSummary
+) -> None:
     """Warn of classes that never occur, and of things that only occur as crowds."""
+    labels = summary.unlisted(classes)
     crowds = defaultdict(set)
     for _, entry in entries:
         for segment in entry["segments_info"]:
             crowds[classes.names[segment["category_id"] - 1]].add(segment["iscrowd"])
     for name in classes.names:
         if not crowds[name]:
-            source.warn("classes in --things or --stuff occur nowhere", name)
+            close = difflib.get_close_matches(name, labels, 1)
+            hint = f"{name}: did you mean {close[0]}?" if close else name
+            source.warn("classes in --things or --stuff occur nowhere", hint)
         elif crowds[name] == {1}:
             source.warn("things occur only as crowds, so no object can be learned of them", name)

@@ -30,9 +30,7 @@ def read_json(path: str | Path, keys=("images", "annotations", "categories")) ->
         with open(path, encoding="utf-8") as f:
             content = json.load(f)
     except FileNotFoundError as error:
-        raise InputError(
-            f"{path} does not exist; put the panoptic JSON there, or set DETECTRON2_DATASETS."
-        ) from error
+        raise InputError(f"{path} does not exist; give the path of a panoptic JSON.") from error
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); it must be a file.") from error
     except (ValueError, RecursionError) as error:

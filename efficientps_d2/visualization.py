@@ -84,7 +84,7 @@ def draw_panoptic(image: np.ndarray, pan_seg, segments_info: list[dict], metadat
     scale = max(1.0, SCALE_TO_WIDTH / image.shape[1])
     mode = ColorMode.SEGMENTATION
     visualizer = UnclutteredVisualizer(image, metadata, scale=scale, instance_mode=mode)
-    return visualizer.draw_panoptic_seg(pan_seg, segments, area_threshold=100).get_image()
+    return visualizer.draw_panoptic_seg(pan_seg, segments, area_threshold=1).get_image()
 
 
 def side_by_side(panels: list[np.ndarray], captions: tuple[str, ...]) -> np.ndarray:

@@ -42,6 +42,7 @@ def test_wrong_usage_is_status_2(tmp_path, capsys, monkeypatch):
     exists = "exists already"
     for arguments, message in (
         (["nothing_train"], '"nothing_train" is neither'),
+        (["streets_trian"], 'there is one called "streets_train"'),
         ([archive], "is neither a registered data set nor a panoptic folder"),
         ([folder / "images"], "is neither"),
         ([tmp_path], f"holds several splits; give one: {folder}"),

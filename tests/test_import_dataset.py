@@ -71,8 +71,9 @@ def test_imported_folder_is_a_data_set(tmp_path, capsys):
     assert [f"DETECTRON2_DATASETS={tmp_path}", "python", "train_net.py", "--config-file"] in [
         row[:4] for row in rows
     ]
+    output = ["OUTPUT_DIR", "output/imported"]
     names = [f"""'("imported_{split}",)'""" for split in ("train", "val")]
-    assert rows[-1] == ["DATASETS.TRAIN", names[0], "DATASETS.TEST", names[1]]
+    assert rows[-1] == ["DATASETS.TRAIN", names[0], "DATASETS.TEST", names[1], *output]
 
 
 COORDINATES = st.integers(-8, 24).map(float) | st.floats(-8, 24, allow_nan=False, width=32)

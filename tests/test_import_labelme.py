@@ -127,6 +127,13 @@ def test_unlisted_labels_are_counted(tmp_path, capsys):
     assert "occur nowhere: 3 (car, cat, sky)" in out
 
 
+def test_a_misspelt_class_is_pointed_out(tmp_path, capsys):
+    shapes = [ROAD, labelme_shape("bicycle", rectangle(0, 0, 5, 5))]
+    write_labelme(tmp_path / "source", shapes)
+    import_all("labelme", tmp_path / "source", things="car,bycicle")
+    assert "bycicle: did you mean bicycle?" in capsys.readouterr().out
+
+
 def test_group_labels_are_crowds(tmp_path):
     """Cityscapes' convention: "cargroup" is a crowd, one segment for a picture."""
     shapes = [

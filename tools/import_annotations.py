@@ -69,7 +69,8 @@ def print_next_commands(dest: Path, splits: list[str]) -> None:
     print(f"\nWrote {dest}. Look at it, then train:\n")
     print(f"python tools/check_dataset.py {shlex.quote(str(dest / 'train'))}")
     print(f"{datasets}python train_net.py --config-file configs/efficientps_custom.yaml \\")
-    print(f"    DATASETS.TRAIN {train} DATASETS.TEST {test}")
+    output = shlex.quote(f"output/{dest.name}")
+    print(f"    DATASETS.TRAIN {train} DATASETS.TEST {test} OUTPUT_DIR {output}")
 
 
 def main(argv: list[str] | None = None) -> None:
