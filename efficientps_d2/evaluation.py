@@ -8,7 +8,6 @@ import numpy as np
 import pycocotools.mask as mask_util
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.data import detection_utils as utils
 from detectron2.evaluation import (
     COCOEvaluator,
     COCOPanopticEvaluator,
@@ -18,7 +17,6 @@ from detectron2.evaluation import (
 )
 from detectron2.structures import Instances
 from detectron2.utils import comm
-from panopticapi.utils import rgb2id
 from tabulate import tabulate
 from tqdm import tqdm
 
@@ -30,7 +28,7 @@ from .cityscapes_evaluation import (
 from .classes import class_table
 from .datasets import dataset_metadata
 from .panoptic_evaluator import PanopticEvaluator
-from .panoptic_json import IGNORE_LABEL
+from .panoptic_json import IGNORE_LABEL, read_segment_ids
 from .visualization import PictureWriter
 
 
@@ -118,7 +116,7 @@ def write_instance_json(name: str, json_file: str) -> None:
     to_dataset = {v: k for k, v in metadata.thing_dataset_id_to_contiguous_id.items()}
     images, annotations = [], []
     for record in tqdm(DatasetCatalog.get(name), desc="reading things", unit="picture"):
-        pan_seg = rgb2id(utils.read_image(record["pan_seg_file_name"], format="RGB"))
+        pan_seg = read_segment_ids(record["pan_seg_file_name"])
         height, width = pan_seg.shape
         images.append({"id": record["image_id"], "height": height, "width": width})
         for segment in record["segments_info"]:
@@ -168,7 +166,7 @@ class PanopticSemSegEvaluator(SemSegEvaluator):
         self._compute_boundary_iou = False  # slow, and never asked for
 
     def _load_truth(self, pan_seg_file: str, dtype=int) -> np.ndarray:
-        pan_seg = rgb2id(utils.read_image(pan_seg_file, format="RGB"))
+        pan_seg = read_segment_ids(pan_seg_file)
         sem_seg = np.full(pan_seg.shape, IGNORE_LABEL, dtype=dtype)
         for segment in self._segments[pan_seg_file]:
             sem_seg[pan_seg == segment["id"]] = segment["category_id"]

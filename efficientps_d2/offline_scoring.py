@@ -8,6 +8,7 @@ import numpy as np
 from panopticapi.utils import rgb2id
 from PIL import Image
 
+from .dataset_mapper import DAMAGED
 from .errors import one_line
 from .panoptic_json import ANNOTATION_KEYS, read_json, require_keys
 from .panoptic_metrics import PanopticSums
@@ -85,7 +86,7 @@ def _score_pair(pair: tuple[Side, Side], num_classes: int) -> PanopticSums | str
         try:
             with Image.open(side.file) as image:
                 maps.append(rgb2id(np.asarray(image.convert("RGB"))))
-        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        except DAMAGED as error:
             return f"{side.file}: cannot be read ({one_line(error)})"
     truth, prediction = pair
     if maps[0].shape != maps[1].shape:

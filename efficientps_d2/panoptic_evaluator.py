@@ -7,16 +7,16 @@ from pathlib import Path
 
 import numpy as np
 from detectron2.data import MetadataCatalog
-from detectron2.data import detection_utils as utils
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
-from panopticapi.utils import id2rgb, rgb2id
+from panopticapi.utils import id2rgb
 from PIL import Image
 from tabulate import tabulate
 
 from .classes import class_table
 from .errors import InputError
-from .panoptic_metrics import PanopticSums, class_metrics, mean_metrics
+from .panoptic_json import read_segment_ids
+from .panoptic_metrics import PanopticSums, class_metrics, named_metrics
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class PanopticEvaluator(DatasetEvaluator):
     def _truth(self, record: dict) -> np.ndarray:
         if "pan_seg" in record:
             return record["pan_seg"].numpy()
-        return rgb2id(utils.read_image(record["pan_seg_file_name"], format="RGB"))
+        return read_segment_ids(record["pan_seg_file_name"])
 
     def evaluate(self):
         """
@@ -104,7 +104,7 @@ class PanopticEvaluator(DatasetEvaluator):
         return OrderedDict(panoptic_seg=self._results(sums))
 
     def _results(self, sums: PanopticSums) -> dict[str, float]:
-        results = mean_metrics(sums, self.thing_ids)
+        results = named_metrics(sums, self.names, self.thing_ids)
         for kind, suffix in (("thing", "_th"), ("stuff", "_st")):
             if np.isnan(results[f"PQ{suffix}"]):
                 logger.warning(
@@ -116,9 +116,6 @@ class PanopticEvaluator(DatasetEvaluator):
         rows = zip(self.names, *of_class.values(), strict=True)
         table = tabulate(rows, ["class", *of_class], tablefmt="github", floatfmt=".1f")
         logger.info("Panoptic metrics of each class (PQ_dagger of things is PQ):\n%s", table)
-        for metric, values in of_class.items():
-            keys = (f"{metric}-{name}" for name in self.names)
-            results |= zip(keys, values.tolist(), strict=True)
         return results
 
     def _part(self, rank: int) -> Path:

@@ -5,8 +5,11 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+from detectron2.data import detection_utils as utils
 from detectron2.data.catalog import Metadata
 from detectron2.utils.colormap import colormap
+from panopticapi.utils import rgb2id
 
 from .errors import InputError
 
@@ -39,6 +42,11 @@ def read_json(path: str | Path, keys=("images", "annotations", "categories")) ->
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
             raise InputError(f'{path} has no list "{key}"; it must be in COCO\'s panoptic format.')
     return content
+
+
+def read_segment_ids(file: str) -> np.ndarray:
+    """(H, W) int32 segment ids of a panoptic PNG."""
+    return rgb2id(utils.read_image(file, format="RGB"))
 
 
 def set_classes(metadata: Metadata, categories: list[dict], path: str = "") -> None:

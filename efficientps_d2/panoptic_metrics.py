@@ -197,6 +197,17 @@ def mean_metrics(sums: PanopticSums, thing_ids: Sequence[int]) -> dict[str, floa
     return means
 
 
+def named_metrics(
+    sums: PanopticSums, names: Sequence[str], thing_ids: Sequence[int]
+) -> dict[str, float]:
+    """:func:`mean_metrics`, then those of each class as "PQ-car", in percent."""
+    metrics = mean_metrics(sums, thing_ids)
+    for metric, values in class_metrics(sums, thing_ids).items():
+        keys = (f"{metric}-{name}" for name in names)
+        metrics |= zip(keys, values.tolist(), strict=True)
+    return metrics
+
+
 def _by_id(segments: Sequence[dict], areas: dict, num_classes: int, what: str) -> dict[int, dict]:
     by_id = {segment["id"]: segment for segment in segments}
     different = (by_id.keys() ^ areas.keys()) - {VOID}

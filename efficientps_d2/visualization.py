@@ -8,8 +8,9 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data import detection_utils as utils
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils.visualizer import ColorMode, Visualizer
-from panopticapi.utils import rgb2id
 from torch import as_tensor
+
+from .panoptic_json import read_segment_ids
 
 CAPTIONS = ("input", "truth", "prediction")
 SCALE_TO_WIDTH = 1024  # small images are enlarged, so that labels take less of them
@@ -51,7 +52,7 @@ class PictureWriter(DatasetEvaluator):
             if record is None:
                 continue
             image = utils.read_image(record["file_name"], format="RGB")
-            truth = rgb2id(utils.read_image(record["pan_seg_file_name"], format="RGB"))
+            truth = read_segment_ids(record["pan_seg_file_name"])
             panels = [
                 image,
                 draw_panoptic(image, truth, record["segments_info"], self.metadata),

@@ -1,21 +1,17 @@
 """The checker of data sets for tests, and ways to damage those of ``conftest.write_dataset``."""
 
-import importlib.util
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
+from conftest import load_tool
 from panopticapi.utils import id2rgb, rgb2id
 from PIL import Image
 
 from efficientps_d2.dataset_check import check_dataset
 from efficientps_d2.dataset_source import find_dataset, read_source
 
-TOOL = Path(__file__).parent.parent / "tools" / "check_dataset.py"
-spec = importlib.util.spec_from_file_location("check_dataset", TOOL)
-tool = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tool)
+tool = load_tool("check_dataset")
 
 IMAGE, TRUTH, JSON = "images/sub/picture.0.jpg", "panoptic/truth_0.png", "panoptic.json"
 

@@ -1,5 +1,6 @@
 """Small synthetic panoptic data sets and configs; no downloads, no GPU."""
 
+import importlib.util
 import json
 import os
 import warnings
@@ -23,6 +24,16 @@ from efficientps_d2 import register_panoptic_dataset  # noqa: E402
 from efficientps_d2.config import load_config  # noqa: E402
 
 CONFIGS = Path(__file__).parent.parent / "configs"
+TOOLS = Path(__file__).parent.parent / "tools"
+
+
+def load_tool(name: str):
+    """A script of tools/ as a module."""
+    spec = importlib.util.spec_from_file_location(name, TOOLS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
 
 # Names tell the kind: things and stuff in every order that data sets come in.
 CLASS_ORDERS = {

@@ -1,20 +1,17 @@
 """Small annotations as the tools write them, and what an import makes of them."""
 
 import base64
-import importlib.util
 import io
 import json
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from conftest import load_tool
 from panopticapi.utils import rgb2id
 from PIL import Image
 
-TOOL = Path(__file__).parent.parent / "tools" / "import_annotations.py"
-spec = importlib.util.spec_from_file_location("import_annotations", TOOL)
-import_annotations = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(import_annotations)
+import_annotations = load_tool("import_annotations")
 
 SIZE = (12, 16)  # height, width
 

@@ -1,19 +1,14 @@
 """The ablation: rows that differ in one part, runs that are not repeated, a table of the seeds."""
 
-import importlib.util
 import json
 from pathlib import Path
 
 import pytest
-from conftest import CONFIGS
+from conftest import CONFIGS, load_tool
 
 from efficientps_d2.config import flat_items, load_config
 
-spec = importlib.util.spec_from_file_location(
-    "ablation", Path(__file__).parent.parent / "tools" / "ablation.py"
-)
-tool = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tool)
+tool = load_tool("ablation")
 
 PARTS = [
     {"MODEL.BACKBONE.NAME", "MODEL.FPN.NORM", "MODEL.ANCHOR_GENERATOR.SIZES"}

@@ -1,16 +1,12 @@
 """The model analyser: its totals are right, also for Detectron2's own Panoptic FPN."""
 
-import importlib.util
 from pathlib import Path
 
 import detectron2
 import pytest
-from conftest import CONFIGS
+from conftest import CONFIGS, load_tool
 
-TOOL = Path(__file__).parent.parent / "tools" / "analyze_model.py"
-spec = importlib.util.spec_from_file_location("analyze_model", TOOL)
-analyze_model = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(analyze_model)
+analyze_model = load_tool("analyze_model")
 
 DETECTRON2_CONFIGS = Path(detectron2.__file__).parent / "model_zoo" / "configs"
 

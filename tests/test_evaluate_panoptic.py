@@ -1,13 +1,11 @@
 """Offline scoring: panopticapi's numbers, and every misfit of files named."""
 
-import importlib.util
 import json
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import write_dataset
+from conftest import load_tool, write_dataset
 from detectron2.data import DatasetCatalog
 from panopticapi.evaluation import pq_compute
 from PIL import Image
@@ -15,11 +13,7 @@ from test_panoptic_evaluator import feed, imperfect_outputs
 
 from efficientps_d2.panoptic_evaluator import PanopticEvaluator
 
-spec = importlib.util.spec_from_file_location(
-    "evaluate_panoptic", Path(__file__).parent.parent / "tools" / "evaluate_panoptic.py"
-)
-tool = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tool)
+tool = load_tool("evaluate_panoptic")
 
 
 @pytest.fixture

@@ -1,18 +1,15 @@
 """What lies at DEST and beside it: kept, or replaced as a whole."""
 
-import importlib.util
 import os
 from pathlib import Path
 
 import pytest
+from conftest import load_tool
 from import_sources import import_annotations, read_split, run, write_many
 
 from efficientps_d2.import_labelme import read_labelme
 
-EXAMPLE = Path(__file__).parent.parent / "tools" / "make_labelme_example.py"
-spec = importlib.util.spec_from_file_location("make_labelme_example", EXAMPLE)
-make_labelme_example = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(make_labelme_example)
+make_labelme_example = load_tool("make_labelme_example")
 
 
 def contents(folder: Path) -> dict:

@@ -1,15 +1,12 @@
 """The installer of Detectron2: hash check, repacking, errors."""
 
-import importlib.util
 import zipfile
 from pathlib import Path
 
 import pytest
+from conftest import load_tool
 
-TOOL = Path(__file__).parent.parent / "tools" / "install_detectron2.py"
-spec = importlib.util.spec_from_file_location("install_detectron2", TOOL)
-install_detectron2 = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(install_detectron2)
+install_detectron2 = load_tool("install_detectron2")
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Checkpoints of the authors' code: converted, they compute what they computed there."""
 
 import copy
-import importlib.util
 import io
 import os
 import pickle
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import CONFIGS
+from conftest import CONFIGS, load_tool
 from detectron2.modeling import build_model
 from detectron2.structures import Boxes
 from official_network import OfficialNetwork
@@ -21,10 +20,7 @@ from efficientps_d2.checkpoint import FittingCheckpointer
 from efficientps_d2.config import load_config
 from efficientps_d2.official_checkpoint import from_official, official_name, to_official
 
-TOOL = Path(__file__).parent.parent / "tools" / "convert_official_checkpoint.py"
-spec = importlib.util.spec_from_file_location("convert_official_checkpoint", TOOL)
-tool = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tool)
+tool = load_tool("convert_official_checkpoint")
 
 FORMS = {
     "efficientps_cityscapes_official": {

@@ -11,16 +11,13 @@ import argparse
 import json
 import os
 import sys
-import warnings
 from pathlib import Path
 
-warnings.filterwarnings("ignore", category=FutureWarning, module="torch.jit")  # Detectron2's import
+from tabulate import tabulate
 
-from tabulate import tabulate  # noqa: E402
-
-from efficientps_d2 import InputError  # noqa: E402
-from efficientps_d2.offline_scoring import Scores, score_files  # noqa: E402
-from efficientps_d2.panoptic_metrics import class_metrics, mean_metrics  # noqa: E402
+from efficientps_d2 import InputError
+from efficientps_d2.offline_scoring import Scores, score_files
+from efficientps_d2.panoptic_metrics import class_metrics, mean_metrics, named_metrics
 
 FIRST_MISMATCHES = 20
 
@@ -36,9 +33,7 @@ def print_scores(scores: Scores, file: Path | None) -> None:
     rows += zip(names, *of_class.values(), strict=True)
     print(tabulate(rows, ["", *metrics], tablefmt="github", floatfmt=".2f"))
     if file:
-        for metric, values in of_class.items():
-            means |= {f"{metric}-{n}": v for n, v in zip(names, values.tolist(), strict=True)}
-        file.write_text(json.dumps(means, indent=1))
+        file.write_text(json.dumps(named_metrics(sums, names, things), indent=1))
         print(f"\nWrote {file}.")
 
 

@@ -15,7 +15,6 @@ import sys
 import warnings
 from pathlib import Path
 
-warnings.filterwarnings("ignore", category=FutureWarning, module="torch.jit")  # Detectron2's import
 warnings.filterwarnings("ignore", module="PIL")  # odd files; what is damaged becomes an error
 
 from tabulate import tabulate  # noqa: E402

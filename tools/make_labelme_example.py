@@ -6,18 +6,15 @@ python tools/make_labelme_example.py output/annotated
 import argparse
 import json
 import sys
-import warnings
 from pathlib import Path
 
-warnings.filterwarnings("ignore", category=FutureWarning, module="torch.jit")  # Detectron2's import
+import numpy as np
+from PIL import Image
 
-import numpy as np  # noqa: E402
-from PIL import Image  # noqa: E402
-
-from efficientps_d2 import InputError  # noqa: E402
-from efficientps_d2.dataset_problems import shown  # noqa: E402
-from efficientps_d2.import_destination import replacing  # noqa: E402
-from efficientps_d2.street_scene import paint_scene  # noqa: E402
+from efficientps_d2 import InputError
+from efficientps_d2.dataset_problems import shown
+from efficientps_d2.import_destination import replacing
+from efficientps_d2.street_scene import paint_scene
 
 
 def write_example(folder: Path, number: int) -> None:
