@@ -20,9 +20,13 @@ $(VENV)/installed: pyproject.toml tools/install_detectron2.py
 	@touch $@
 
 # A second run finds the data set and the trained model and only shows the results again.
-demo: $(OUTPUT)/results.md
+demo: $(OUTPUT)/report.html
 	@echo; cat $(OUTPUT)/results.md
 	@echo; echo "Checkpoint: $(OUTPUT)/model_final.pth   Pictures: $(OUTPUT)/pictures/"
+	@echo "Report, for a browser: $(OUTPUT)/report.html"
+
+$(OUTPUT)/report.html: $(OUTPUT)/results.md
+	$(PY) tools/report.py $(OUTPUT)
 
 $(OUTPUT)/results.md: | $(VENV)/installed
 	$(PY) -m efficientps_d2.streets --if-missing

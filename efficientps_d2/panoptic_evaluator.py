@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from collections import OrderedDict
 from pathlib import Path
 
@@ -25,7 +26,7 @@ class PanopticEvaluator(DatasetEvaluator):
     """PQ, SQ, RQ, PQ-dagger and PC: of all classes, of things, of stuff and of each class.
 
     The numbers of :class:`COCOPanopticEvaluator`, and more. Writes ``NAME_images.jsonl`` with the
-    fate of every segment, a line for each image.
+    fate of every segment, a line for each image (read by run_report.py).
     """
 
     def __init__(self, name: str, output_folder: str, save_predictions: bool = False):
@@ -73,9 +74,13 @@ class PanopticEvaluator(DatasetEvaluator):
                 ) from error
             line = {
                 "image_id": record["image_id"],
-                "file_name": record["file_name"],
-                "pan_seg_file_name": record["pan_seg_file_name"],
+                "file_name": os.path.abspath(record["file_name"]),
+                "pan_seg_file_name": os.path.abspath(record["pan_seg_file_name"]),
                 "size": truth.shape,
+                "segments_info": [
+                    {key: s[key] for key in ("id", "category_id", "iscrowd") if key in s}
+                    for s in record["segments_info"]
+                ],
                 "matches": matches,
             }
             if self.save_predictions:
@@ -142,7 +147,12 @@ class PanopticEvaluator(DatasetEvaluator):
         dataset_ids = {v: k for k, v in self.metadata.stuff_dataset_id_to_contiguous_id.items()}
         dataset_ids |= {v: k for k, v in self.metadata.thing_dataset_id_to_contiguous_id.items()}
         return [
-            {"id": dataset_ids[i], "name": name, "isthing": int(i in self.thing_ids)}
+            {
+                "id": dataset_ids[i],
+                "name": name,
+                "isthing": int(i in self.thing_ids),
+                "color": list(map(int, self.metadata.stuff_colors[i])),
+            }
             for i, name in enumerate(self.names)
         ]
 

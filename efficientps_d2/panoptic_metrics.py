@@ -16,15 +16,18 @@ OFFSET = 256**3  # of segment ids, which are three bytes
 
 
 class Match(NamedTuple):
-    """A segment as an image's score counts it: areas in pixels, ``iou`` 0 if it has no partner.
+    """A segment as an image's score counts it; without a partner, IoU and the other id are 0.
 
-    ``kind`` is "tp", "fp" or "fn"; ``area`` is that of the true segment, for "fp" of the predicted.
+    ``kind`` is "tp", "fp" or "fn"; ``area`` is that of the true segment, for "fp" of the predicted
+    one, in pixels.
     """
 
     kind: str
     class_id: int
     area: int
     iou: float
+    true_id: int
+    predicted_id: int
 
 
 class Overlaps(NamedTuple):
@@ -123,7 +126,7 @@ class PanopticSums:
             if iou > 0.5:
                 self.iou[class_id] += iou
                 self.tp[class_id] += 1
-                matches.append(Match("tp", class_id, area, iou))
+                matches.append(Match("tp", class_id, area, iou, i, j))
                 matched |= {("true", i), ("predicted", j)}
 
         crowds = {}  # of two crowds of one class panopticapi knows the last
@@ -135,13 +138,13 @@ class PanopticSums:
             self.segments[class_id] += 1
             if ("true", i) not in matched:
                 self.fn[class_id] += 1
-                matches.append(Match("fn", class_id, overlaps.truth[i], 0.0))
+                matches.append(Match("fn", class_id, overlaps.truth[i], 0.0, i, VOID))
         for j, segment in predicted.items():
             class_id, area = segment["category_id"], overlaps.prediction[j]
             ignored = pairs.get((VOID, j), 0) + pairs.get((crowds.get(class_id), j), 0)
             if ("predicted", j) not in matched and ignored / area <= 0.5:
                 self.fp[class_id] += 1
-                matches.append(Match("fp", class_id, area, 0.0))
+                matches.append(Match("fp", class_id, area, 0.0, VOID, j))
         return matches
 
     def _add_covering(self, overlaps: Overlaps, true: dict, predicted: dict) -> None:

@@ -123,7 +123,9 @@ class Trainer(DefaultTrainer):
         self.stop_on_signal = StopOnSignal()
         hooks = [*super().build_hooks(), self.stop_on_signal]
         if self.cfg.TEST.AUG.ENABLED:
-            hooks.append(EvalHook(0, lambda: self.test_with_TTA(self.cfg, self.model)))
+            # Before the hook that writes metrics.json.
+            place = 1 + next(i for i, hook in enumerate(hooks) if isinstance(hook, EvalHook))
+            hooks.insert(place, EvalHook(0, lambda: self.test_with_TTA(self.cfg, self.model)))
         if self.cfg.SOLVER.FREEZE_BN_ITER > 0:
             hooks.append(FreezeBatchNorm(self.cfg.SOLVER.FREEZE_BN_ITER))
         return hooks

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import warnings
 from pathlib import Path
 
@@ -169,3 +170,24 @@ def keen_model(toy, tiny_config):
         )
     )
     return model.eval()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Headless Chromium; its tests are left out where it is not installed, but never in CI."""
+    found = shutil.which("chromedriver")
+    if not found:
+        message = "needs Chromium and ChromeDriver, for instance: apt install chromium-driver"
+        (pytest.fail if os.environ.get("BROWSER_REQUIRED") else pytest.skip)(message)
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    for flag in (
+        *("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run"),
+        *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+        "--window-size=1280,900",
+    ):
+        options.add_argument(flag)
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(found))
+    yield driver
+    driver.quit()

@@ -9,7 +9,7 @@ from conftest import load_tool, write_dataset
 from detectron2.data import DatasetCatalog
 from panopticapi.evaluation import pq_compute
 from PIL import Image
-from test_panoptic_evaluator import feed, imperfect_outputs
+from predictions import feed, imperfect_outputs
 
 from efficientps_d2.panoptic_evaluator import PanopticEvaluator
 

@@ -9,8 +9,8 @@ import pytest
 from conftest import CLASS_ORDERS, write_dataset
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from panopticapi.utils import rgb2id
-from perfect import evaluate_perfect_predictions, perfect_outputs
 from PIL import Image
+from predictions import evaluate_perfect_predictions, perfect_outputs
 
 from efficientps_d2 import InputError, register_cityscapes_layout
 from efficientps_d2.evaluation import results_table, write_instance_json

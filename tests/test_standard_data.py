@@ -15,8 +15,8 @@ from checker import tool as checker
 from conftest import draw_scene
 from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 from panopticapi.utils import id2rgb
-from perfect import evaluate_perfect_predictions
 from PIL import Image
+from predictions import evaluate_perfect_predictions
 
 from efficientps_d2.evaluation import write_instance_json
 from efficientps_d2.streets import make_streets

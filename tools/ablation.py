@@ -3,8 +3,9 @@
 OMP_NUM_THREADS=1 python tools/ablation.py streets --seeds 1 2 3
 OMP_NUM_THREADS=1 python tools/ablation.py nuclei --seeds 1 2 3
 
-A run takes 12 minutes on one core, so the two can go side by side on two cores. What is finished is not run again, and what was interrupted goes on where it stopped. The last row
-needs no training: it is the adaptive fusion on the weights of the row before.
+A run takes 12 minutes on one core, so these two can go side by side. What is finished is not run
+again, and what was interrupted goes on where it stopped. The last row needs no training: it is the
+adaptive fusion on the weights of the row before.
 """
 
 import argparse

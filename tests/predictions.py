@@ -1,8 +1,13 @@
-"""Predictions of a perfect network, and their evaluation."""
+"""Predictions of a perfect network and of a bad one, and their evaluation."""
 
+import copy
+
+import numpy as np
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import Boxes, Instances
+from panopticapi.utils import rgb2id
+from PIL import Image
 
 from efficientps_d2 import adaptive_panoptic_fusion
 from efficientps_d2.classes import class_table
@@ -48,3 +53,28 @@ def evaluate_perfect_predictions(cfg, name):
         outputs = perfect_outputs(record, table.thing_ids, len(table.names))
         evaluator.process([record], [outputs])
     return evaluator.evaluate()
+
+
+def imperfect_outputs(records, num_classes, seed=0):
+    """The truth with some segments lost, some of another class, and shifted."""
+    rng = np.random.default_rng(seed)
+    outputs = []
+    for record in records:
+        truth = rgb2id(np.asarray(Image.open(record["pan_seg_file_name"])))
+        pan_seg, segments = np.zeros(truth.shape, np.int32), []
+        for i, segment in enumerate(record["segments_info"], 1):
+            mask = np.roll(truth == segment["id"], rng.integers(0, 9), axis=1) & (pan_seg == 0)
+            if rng.random() < 0.2 or not mask.any():
+                continue
+            pan_seg[mask] = i
+            class_id = segment["category_id"]
+            class_id = int(rng.integers(num_classes)) if rng.random() < 0.2 else class_id
+            segments.append({"id": i, "category_id": class_id, "isthing": True})
+        outputs.append({"panoptic_seg": (torch.from_numpy(pan_seg), segments)})
+    return outputs
+
+
+def feed(evaluator, records, outputs):
+    evaluator.reset()
+    for record, output in zip(records, outputs, strict=True):
+        evaluator.process([copy.deepcopy(record)], [copy.deepcopy(output)])

@@ -1,0 +1,206 @@
+"""One HTML page about a run: numbers, curves, errors and pictures, with no other files."""
+
+import math
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+import jinja2
+import numpy as np
+
+from .config import flat_items
+from .panoptic_errors import CORRECT, KINDS, MEANING, UNLABELED
+from .parallel import map_pictures
+from .report_charts import size_chart, training_chart
+from .report_gallery import COLORS, choose_pictures, count_all_errors, make_card, matches_of
+from .run_results import TTA, Run, read_run
+
+SUMMARY = {
+    "PQ": ("panoptic_seg/PQ",),
+    "PQ things": ("panoptic_seg/PQ_th",),
+    "PQ stuff": ("panoptic_seg/PQ_st",),
+    "SQ": ("panoptic_seg/SQ",),
+    "RQ": ("panoptic_seg/RQ",),
+    "PQ-dagger": ("panoptic_seg/PQ_dagger",),
+    "PC": ("panoptic_seg/PC",),
+    "box AP": ("bbox/AP",),
+    "mask AP": ("segm/AP",),
+    "mIoU": ("sem_seg/mIoU", "sem_seg/IoU"),
+}
+# Keys that differ between any two runs and say nothing about them.
+OWN_KEYS = ("OUTPUT_DIR", "MODEL.WEIGHTS")
+MANY_CLASSES = 30  # of which the confusion matrix shows the most confused
+MOST_CONFUSED = 12  # pairs that are listed
+
+
+def write_report(
+    folder: Path,
+    earlier_folder: Path | None = None,
+    dataset: str = "",
+    pictures: int = 6,
+    processes: int = 1,
+) -> Path:
+    """Write ``report.html`` into the folder of a run, with progress bars.
+
+    Args:
+        folder: ``OUTPUT_DIR`` of the run.
+        earlier_folder: that of a run to compare it with.
+        dataset: one of those it was evaluated on; the first of its config if empty.
+        pictures: of the best, worst and random pictures, how many of each.
+        processes: that read predictions.
+
+    Returns:
+        The path of the report.
+
+    Raises:
+        InputError: if a file of a run is missing or damaged.
+    """
+    run = read_run(folder, dataset)
+    earlier = read_run(earlier_folder, run.dataset) if earlier_folder else None
+    matches = [match for picture in run.pictures for match in matches_of(picture)]
+    classes = class_rows(run, earlier, matches)
+    errors, cards = None, []
+    if run.saved:
+        errors = count_all_errors(run.pictures, run.saved, processes)
+        chosen = choose_pictures(run.pictures, pictures)
+        make = partial(make_card, saved=run.saved)
+        cards = list(map_pictures(make, chosen, processes, "drawing pictures"))
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("efficientps_d2", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = number
+    page = environment.get_template("report.html.jinja").render(
+        run=run,
+        earlier=earlier,
+        date=datetime.now().strftime("%Y-%m-%d %H:%M"),
+        summary=summary_rows(run, earlier),
+        has_tta=any(TTA in key for key in run.results),
+        classes=classes,
+        class_changes=any(row["before"] is not None for row in classes),
+        absent=[name for name in run.names if name not in [row["name"] for row in classes]],
+        training=training_chart(run, earlier) if run.training else "",
+        sizes=size_chart(matches, run.thing_ids),
+        errors=error_rows(errors.pixels) if errors else [],
+        confusion=confusion_table(errors.confusion, run.names) if errors else None,
+        confusions=confusion_rows(errors.confusion, run.names) if errors else [],
+        cards=cards,
+        kinds=[kind for kind in KINDS if kind != CORRECT],
+        colors=COLORS,
+        meaning=MEANING,
+        differences=config_differences(run, earlier) if earlier else [],
+    )
+    file = run.folder / "report.html"
+    partial_file = file.with_suffix(".partial")
+    partial_file.write_text(page, encoding="utf-8")
+    partial_file.replace(file)
+    return file
+
+
+def number(value: float | None, form: str = ".1f") -> str:
+    """A number for people, a dash for what there is not."""
+    return "–" if value is None or math.isnan(value) else format(value, form)
+
+
+def summary_rows(run: Run, earlier: Run | None) -> list[dict]:
+    """The main metrics that either run has."""
+    rows = []
+    for label, keys in SUMMARY.items():
+        value, before = _first(run, keys), _first(earlier, keys)
+        augmented = _first(run, [key.replace("/", f"{TTA}/") for key in keys])
+        if value is None and before is None:
+            continue
+        change = value - before if value is not None and before is not None else None
+        rows.append(
+            {"label": label, "value": value, "tta": augmented, "before": before, "change": change}
+        )
+    return rows
+
+
+def class_rows(run: Run, earlier: Run | None, matches: list) -> list[dict]:
+    """Metrics and counts of each class that has any; none if the evaluator gave none."""
+    rows = []
+    for class_id, name in enumerate(run.names):
+        metrics = {m: run.results.get(f"panoptic_seg/{m}-{name}") for m in ("PQ", "SQ", "RQ", "PC")}
+        if metrics["PQ"] is None or math.isnan(metrics["PQ"]):
+            continue
+        kinds = [match.kind for match in matches if match.class_id == class_id]
+        rows.append(
+            {
+                "name": name,
+                "kind": "thing" if class_id in run.thing_ids else "stuff",
+                **metrics,
+                "before": _first(earlier, [f"panoptic_seg/PQ-{name}"]),
+                **{kind: kinds.count(kind) for kind in ("tp", "fn", "fp")},
+            }
+        )
+    return rows
+
+
+def error_rows(pixels: dict[str, int]) -> list[tuple[str, float]]:
+    """Percent of the labeled pixels of each kind."""
+    labeled = max(1, sum(pixels.values()) - pixels[UNLABELED])
+    return [(kind, 100 * pixels[kind] / labeled) for kind in KINDS if kind != UNLABELED]
+
+
+def confusion_table(confusion: np.ndarray, names: list[str]) -> dict:
+    """Percent of the pixels of each true class by predicted class, of the classes that occur."""
+    total = confusion.sum(axis=1)
+    wrong = confusion.copy()
+    np.fill_diagonal(wrong, 0)
+    involved = wrong.sum(axis=1) + wrong[:, :-1].sum(axis=0)
+    shown = np.flatnonzero(total + involved)
+    if len(shown) > MANY_CLASSES:
+        shown = np.sort(np.argsort(involved)[-MANY_CLASSES:])
+    columns = [*shown.tolist(), len(names)]
+    percent = 100 * confusion / np.maximum(total, 1)[:, None]
+    rows = [
+        (names[i], [(percent[i, j], i == j) for j in columns]) for i in shown.tolist() if total[i]
+    ]
+    labels = [*names, "nothing"]
+    return {
+        "columns": [labels[j] for j in columns],
+        "rows": rows,
+        "left_out": int((total > 0).sum()) - len(rows),
+    }
+
+
+def confusion_rows(confusion: np.ndarray, names: list[str]) -> list[dict]:
+    """The pairs of classes with the most wrong pixels."""
+    wrong = confusion.copy()
+    np.fill_diagonal(wrong, 0)
+    total = confusion.sum(axis=1)
+    labels = [*names, "nothing"]
+    rows = []
+    for index in np.argsort(-wrong, axis=None, kind="stable")[:MOST_CONFUSED]:
+        i, j = np.unravel_index(index, wrong.shape)
+        if wrong[i, j]:
+            rows.append(
+                {
+                    "true": labels[i],
+                    "predicted": labels[j],
+                    "of_class": 100 * wrong[i, j] / total[i],
+                    "of_all": 100 * wrong[i, j] / total.sum(),
+                }
+            )
+    return rows
+
+
+def config_differences(run: Run, earlier: Run) -> list[tuple[str, object, object]]:
+    """Keys of the two configs with different values, with the value of each."""
+    now, before = dict(flat_items(run.cfg)), dict(flat_items(earlier.cfg))
+    return [
+        (key, now.get(key), before.get(key))
+        for key in sorted(now.keys() | before.keys())
+        if now.get(key) != before.get(key) and key not in OWN_KEYS
+    ]
+
+
+def _first(run: Run | None, keys) -> float | None:
+    """The first of these results that a run has."""
+    if run is None:
+        return None
+    return next((run.results[key] for key in keys if key in run.results), None)

@@ -1,0 +1,176 @@
+"""Pictures of a report: input, truth, prediction and what is wrong with it."""
+
+import base64
+import random
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from detectron2.data import detection_utils as utils
+
+from .errors import InputError
+from .panoptic_errors import (
+    BOUNDARY,
+    EXTRA,
+    KINDS,
+    MISSED,
+    UNLABELED,
+    WRONG_CLASS,
+    PictureErrors,
+    count_errors,
+    error_kinds,
+    error_map,
+    picture_pq,
+)
+from .panoptic_json import read_segment_ids
+from .panoptic_metrics import Match
+from .parallel import map_pictures
+from .run_results import SavedPredictions
+
+LONG_SIDE = 640  # of a picture in the page
+COLORS = {  # of Okabe and Ito, which the colour-blind can tell apart; correct shows the input
+    BOUNDARY: (240, 228, 66),
+    WRONG_CLASS: (204, 121, 167),
+    MISSED: (213, 94, 0),
+    EXTRA: (0, 114, 178),
+    UNLABELED: (40, 40, 40),
+}
+NO_COLOR = (0, 0, 0)  # of pixels without a class
+
+
+class Card(NamedTuple):
+    """A picture of the gallery."""
+
+    group: str  # best, worst or random
+    file_name: str
+    pq: float
+    counts: dict[str, int]  # segments by kind of match
+    panels: dict[str, str]  # by caption, as data URI
+
+
+def matches_of(picture: dict) -> list[Match]:
+    """The matches of a line of NAME_images.jsonl."""
+    return [Match(*values) for values in picture["matches"]]
+
+
+def choose_pictures(pictures: list[dict], count: int, seed: int = 0) -> list[tuple[str, dict]]:
+    """The best, the worst and random pictures by their PQ, ``count`` of each, none twice."""
+    ranked = [(picture_pq(matches_of(p)), i) for i, p in enumerate(pictures) if p["matches"]]
+    order = [pictures[i] for _, i in sorted(ranked, reverse=True)]
+    if len(order) <= 3 * count:
+        return [("all", picture) for picture in order]
+    rest = random.Random(seed).sample(order[count:-count], count)
+    groups = {"best": order[:count], "worst": order[-count:], "random": rest}
+    return [(group, picture) for group, members in groups.items() for picture in members]
+
+
+def count_all_errors(
+    pictures: list[dict], saved: SavedPredictions, processes: int
+) -> PictureErrors:
+    """Errors of all pictures together, with a progress bar."""
+    pixels = dict.fromkeys(KINDS, 0)
+    num_classes = len(saved.categories)
+    confusion = np.zeros((num_classes, num_classes + 1), dtype=np.int64)
+    count = partial(count_picture, saved=saved)
+    for errors in map_pictures(count, pictures, processes, "counting errors"):
+        pixels = {kind: pixels[kind] + errors.pixels[kind] for kind in KINDS}
+        confusion += errors.confusion
+    return PictureErrors(pixels, confusion)
+
+
+def make_card(chosen: tuple[str, dict], saved: SavedPredictions) -> Card:
+    """Draw a picture of the gallery."""
+    group, picture = chosen
+    matches = matches_of(picture)
+    truth, prediction, predicted_segments = _read_maps(picture, saved)
+    try:
+        image = utils.read_image(picture["file_name"], format="RGB")
+    except OSError as error:
+        raise InputError(f"{picture['file_name']} cannot be read ({error}).") from error
+    height, width = truth.shape
+    scale = min(1.0, LONG_SIDE / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    truth, prediction = (
+        cv2.resize(ids.astype(np.int32), size, interpolation=cv2.INTER_NEAREST)
+        for ids in (truth, prediction)
+    )
+    colors = [category["color"] for category in saved.categories]
+    kind = error_kinds(picture["segments_info"], predicted_segments, matches)
+    panels = {
+        "input": image,
+        "truth": paint_segments(image, truth, picture["segments_info"], colors),
+        "prediction": paint_segments(image, prediction, predicted_segments, colors),
+        "errors": paint_errors(image, error_map(truth, prediction, kind)),
+    }
+    kinds = [match.kind for match in matches]
+    return Card(
+        group,
+        picture["file_name"],
+        picture_pq(matches),
+        {kind: kinds.count(kind) for kind in ("tp", "fn", "fp")},
+        {caption: _data_uri(panel) for caption, panel in panels.items()},
+    )
+
+
+def paint_segments(
+    image: np.ndarray, ids: np.ndarray, segments: list[dict], colors: list
+) -> np.ndarray:
+    """(H, W, 3) uint8: segments in the colours of their classes, with white outlines."""
+    painted = np.full(image.shape, NO_COLOR, dtype=np.uint8)
+    for segment in segments:
+        painted[ids == segment["id"]] = colors[segment["category_id"]]
+    painted = cv2.addWeighted(painted, 0.65, image, 0.35, 0)
+    painted[_outlines(ids)] = 255
+    return painted
+
+
+def paint_errors(image: np.ndarray, kinds: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8: kinds of error in their colours over the faded image."""
+    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    painted = cv2.addWeighted(grey, 0.35, np.full_like(grey, 255), 0.65, 0)
+    for kind, color in COLORS.items():
+        painted[kinds == KINDS.index(kind)] = color
+    return painted
+
+
+def _outlines(ids: np.ndarray) -> np.ndarray:
+    outlines = np.zeros(ids.shape, dtype=bool)
+    outlines[:, 1:] |= ids[:, 1:] != ids[:, :-1]
+    outlines[1:] |= ids[1:] != ids[:-1]
+    return outlines
+
+
+def count_picture(picture: dict, saved: SavedPredictions) -> PictureErrors:
+    """Errors of a picture, a line of NAME_images.jsonl, at its full size."""
+    truth, prediction, segments = _read_maps(picture, saved)
+    matches = matches_of(picture)
+    return count_errors(
+        truth, picture["segments_info"], prediction, segments, matches, len(saved.categories)
+    )
+
+
+def _read_maps(picture: dict, saved: SavedPredictions) -> tuple[np.ndarray, np.ndarray, list[dict]]:
+    """True and predicted ids, and predicted segments with contiguous classes."""
+    maps = []
+    for file in (
+        Path(picture["pan_seg_file_name"]),
+        saved.folder / picture["prediction"]["file_name"],
+    ):
+        try:
+            maps.append(read_segment_ids(str(file)))
+        except OSError as error:
+            raise InputError(f"{file} cannot be read ({error}); evaluate again.") from error
+    classes = {category["id"]: i for i, category in enumerate(saved.categories)}
+    segments = [
+        {"id": s["id"], "category_id": classes[s["category_id"]]}
+        for s in picture["prediction"]["segments_info"]
+    ]
+    return *maps, segments
+
+
+def _data_uri(image: np.ndarray) -> str:
+    _, data = cv2.imencode(".webp", image[:, :, ::-1], [cv2.IMWRITE_WEBP_QUALITY, 80])
+    return f"data:image/webp;base64,{base64.b64encode(data).decode()}"

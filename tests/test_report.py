@@ -1,0 +1,197 @@
+"""The page about a run: what is on it, and what is said when something is missing."""
+
+import base64
+import json
+import re
+
+import cv2
+import numpy as np
+import pytest
+from conftest import load_tool, write_dataset
+from hypothesis import given
+from hypothesis import strategies as st
+from reported_run import training_lines, write_lines, write_run
+
+from efficientps_d2.panoptic_errors import BOUNDARY, KINDS, MISSED
+from efficientps_d2.panoptic_metrics import Match
+from efficientps_d2.report import MANY_CLASSES, confusion_rows, confusion_table, write_report
+from efficientps_d2.report_charts import size_chart, training_chart
+from efficientps_d2.report_gallery import COLORS, choose_pictures, paint_errors, paint_segments
+from efficientps_d2.run_results import read_run
+
+
+@pytest.fixture
+def run_folder(tmp_path, register, tiny_config):
+    data = write_dataset(tmp_path / "data", count=6, more_classes=["<i>odd & rare</i>"])
+    cfg = tiny_config(register("toy", data), "TEST.SAVE_PANOPTIC", True)
+    return write_run(cfg, tmp_path / "run")
+
+
+def text_of(page: str) -> str:
+    """What a reader sees, with single spaces."""
+    page = re.sub(r"<(script|style)>.*?</\1>", " ", page, flags=re.S)
+    return " ".join(re.sub(r"<[^>]+>", " ", page).split())
+
+
+def test_a_page_with_everything(run_folder):
+    file = write_report(run_folder, pictures=1)
+    page = file.read_text()
+    results = read_run(run_folder).results
+    text = text_of(page)
+    assert f"PQ {results['panoptic_seg/PQ']:.1f}" in text
+    assert f"PC {results['panoptic_seg/PC']:.1f}" in text
+    assert f"car {results['panoptic_seg/PQ-car']:.1f}" in text
+    for id_ in ("summary", "errors", "classes", "training", "confusion", "sizes", "pictures"):
+        assert f'id="{id_}"' in page
+    assert page.count('class="card"') == 3 and page.count("data:image/webp;base64,") == 12
+    assert sorted(re.findall(r'data-group="(\w+)"', page)) == ["best", "random", "worst"]
+    assert "&lt;i&gt;odd &amp; rare&lt;/i&gt;" in page and "<i>odd" not in page
+    assert list(run_folder.glob("*.partial")) == []
+
+
+def test_it_needs_no_network(run_folder):
+    page = write_report(run_folder).read_text()
+    outside = re.findall(r"""(?:src|href)\s*=\s*["'](?!data:|#)[^"']*|url\((?!#)|@import""", page)
+    assert outside == []
+
+
+def test_comparison_with_an_earlier_run(run_folder, tmp_path, tiny_config):
+    cfg = tiny_config("toy", "SOLVER.BASE_LR", 0.5)
+    earlier = write_run(cfg, tmp_path / "earlier", save=False, seed=3)
+    page = write_report(run_folder, earlier).read_text()
+    text = text_of(page)
+    now, before = (read_run(f).results["panoptic_seg/PQ"] for f in (run_folder, earlier))
+    assert now != before
+    assert f"PQ {now:.1f} {before:.1f} {now - before:+.1f}" in text
+    assert "SOLVER.BASE_LR 0.03 0.5" in text
+    assert "OUTPUT_DIR" not in text and "<u style" in page and "total_loss, earlier run" in text
+
+
+def test_augmented_results_have_a_column(run_folder):
+    line = json.loads((run_folder / "metrics.json").read_text().splitlines()[-1])
+    write_lines(run_folder, [{**line, "panoptic_seg_TTA/PQ": 98.7}])
+    text = text_of(write_report(run_folder).read_text())
+    assert f"PQ {line['panoptic_seg/PQ']:.1f} 98.7" in text
+
+
+def test_without_predictions_it_says_how_to_keep_them(tmp_path, toy, tiny_config):
+    folder = write_run(tiny_config(toy), tmp_path / "run", save=False)
+    page = write_report(folder).read_text()
+    assert "TEST.SAVE_PANOPTIC True" in page and 'class="card"' not in page
+    assert 'id="sizes"' in page and 'id="classes"' in page
+
+
+def test_with_detectron2s_evaluator_it_has_what_there_is(run_folder):
+    (run_folder / "inference" / "toy_images.jsonl").unlink()
+    stock = {"iteration": 80, "panoptic_seg/PQ": 50.0, "panoptic_seg/PQ_th": float("nan")}
+    (run_folder / "metrics.json").write_text("")
+    write_lines(run_folder, [stock])
+    page = write_report(run_folder).read_text()
+    assert "PQ 50.0 PQ things –" in text_of(page)
+    assert 'id="classes"' not in page and 'id="training"' not in page
+
+
+@given(st.lists(st.floats(0, 1), max_size=30), st.integers(1, 4))
+def test_best_worst_and_random_pictures(values, count):
+    pictures = [
+        {"name": i, "matches": [Match("tp", 0, 9, value, 1, 1)]} for i, value in enumerate(values)
+    ]
+    empty = {"name": -1, "matches": []}
+    chosen = choose_pictures([*pictures, empty], count)
+    names = [picture["name"] for _, picture in chosen]
+    assert len(set(names)) == len(names) == min(len(values), 3 * count) and -1 not in names
+    if len(values) > 3 * count:
+        best = [values[picture["name"]] for group, picture in chosen if group == "best"]
+        worst = [values[picture["name"]] for group, picture in chosen if group == "worst"]
+        assert sorted(best) == sorted(values)[-count:] and sorted(worst) == sorted(values)[:count]
+
+
+def test_many_classes_show_the_most_confused():
+    names = [f"c{i}" for i in range(MANY_CLASSES + 5)]
+    confusion = np.zeros((len(names), len(names) + 1), dtype=int)
+    np.fill_diagonal(confusion, 100)
+    confusion[3, 7] = 50
+    confusion[4, -1] = 25
+    table = confusion_table(confusion, names)
+    assert len(table["rows"]) == MANY_CLASSES and table["left_out"] == 5
+    assert {"c3", "c4", "c7"} < {name for name, _ in table["rows"]}
+    of_c3 = dict(zip(table["columns"], dict(table["rows"])["c3"], strict=True))
+    assert of_c3["c7"] == (pytest.approx(100 / 3), False)
+    assert of_c3["c3"] == (pytest.approx(200 / 3), True)
+    first, second = confusion_rows(confusion, names)
+    assert (first["true"], first["predicted"]) == ("c3", "c7")
+    assert (second["true"], second["predicted"]) == ("c4", "nothing")
+    assert second["of_class"] == pytest.approx(20)
+
+
+def test_sizes_of_objects():
+    things = [
+        Match("tp", 1, 20, 0.8, 1, 1),
+        Match("fn", 1, 63, 0, 2, 0),
+        Match("fp", 1, 64, 0, 0, 3),
+    ]
+    stuff = Match("tp", 0, 5000, 1.0, 4, 4)
+    text = text_of(size_chart([*things, stuff], [1]))
+    assert "4² to 8²" in text and "8² to 16²" in text and "16²" not in text.replace("to 16²", "")
+    assert "53" in text and "2 seg." in text and "1 seg." in text  # 0.8 / 1.5
+    assert size_chart([stuff], [1]) == ""
+
+
+def test_a_curve_of_evaluations_during_training(run_folder):
+    assert "PQ" not in text_of(training_chart(read_run(run_folder)))
+    write_lines(run_folder, [*training_lines((79,)), {"iteration": 80, "panoptic_seg/PQ": 44.0}])
+    assert "PQ" in text_of(training_chart(read_run(run_folder)))
+
+
+def test_colours_of_errors_and_classes():
+    image = np.full((4, 6, 3), 100, np.uint8)
+    kinds = np.zeros((4, 6), np.uint8)
+    kinds[0, 0], kinds[0, 1] = KINDS.index(MISSED), KINDS.index(BOUNDARY)
+    painted = paint_errors(image, kinds)
+    assert tuple(painted[0, 0]) == COLORS[MISSED] and tuple(painted[0, 1]) == COLORS[BOUNDARY]
+    assert np.ptp(painted[2, 2]) == 0 and painted[2, 2, 0] > 100, "correct pixels fade"
+    ids = np.array([[1] * 3 + [2] * 3] * 4)
+    segments = [{"id": 1, "category_id": 0}, {"id": 2, "category_id": 1}]
+    painted = paint_segments(image, ids, segments, [(255, 0, 0), (0, 0, 255)])
+    assert painted[0, 0].argmax() == 0 and painted[0, 5].argmax() == 2
+    assert (painted[:, 3] == 255).all(), "a white line between segments"
+
+
+@pytest.mark.parametrize(
+    ("break_it", "message"),
+    [
+        (lambda run, data: (data / "images/sub/picture.0.jpg").unlink(), "picture.0.jpg cannot"),
+        (lambda run, data: (data / "panoptic/truth_1.png").write_bytes(b""), "truth_1.png cannot"),
+        (
+            lambda run, data: (run / "inference/toy_panoptic/picture.0.png").unlink(),
+            "toy_panoptic/picture.0.png cannot be read .* evaluate again",
+        ),
+    ],
+)
+def test_a_lost_file_is_one_sentence(run_folder, tmp_path, capsys, break_it, message):
+    break_it(run_folder, tmp_path / "data")
+    assert load_tool("report").main([str(run_folder), "--processes", "1"]) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert re.search(f"^Error: .*{message}", error)
+    assert not (run_folder / "report.html").exists()
+
+
+def test_the_tool(run_folder, capsys):
+    report = load_tool("report")
+    assert report.main([str(run_folder), "--pictures", "1", "--processes", "2"]) == 0
+    assert f"Wrote {run_folder / 'report.html'}" in capsys.readouterr().out
+    assert report.main([str(run_folder / "nothing")]) == 1
+    assert "has no config.yaml" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        report.main([str(run_folder), "--pictures", "0"])
+
+
+def test_pictures_larger_than_the_page_are_made_smaller(tmp_path, register, tiny_config):
+    data = write_dataset(tmp_path / "wide", count=1, size=(100, 1500))
+    folder = write_run(
+        tiny_config(register("wide", data), "TEST.SAVE_PANOPTIC", True), tmp_path / "run"
+    )
+    page = write_report(folder).read_text()
+    data = re.search(r"data:image/webp;base64,([^\"]+)", page)[1]
+    image = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
+    assert image.shape == (43, 640, 3)
