@@ -28,7 +28,7 @@ from .cityscapes_evaluation import (
 from .classes import class_table
 from .datasets import dataset_metadata
 from .panoptic_evaluator import PanopticEvaluator
-from .panoptic_json import IGNORE_LABEL, read_segment_ids
+from .panoptic_json import IGNORE_LABEL, read_segment_ids, true_segment_ids
 from .visualization import PictureWriter
 
 
@@ -147,7 +147,6 @@ class PanopticSemSegEvaluator(SemSegEvaluator):
 
     def __init__(self, name: str, output_folder: str):
         records = DatasetCatalog.get(name)
-        self._segments = {r["pan_seg_file_name"]: r["segments_info"] for r in records}
         metadata = dataset_metadata(name)
         # SemSegEvaluator finds its truth in records with a key that panoptic data do not need.
         derived = f"{name}_sem_seg"
@@ -165,10 +164,16 @@ class PanopticSemSegEvaluator(SemSegEvaluator):
         super().__init__(derived, output_dir=output_folder, sem_seg_loading_fn=self._load_truth)
         self._compute_boundary_iou = False  # slow, and never asked for
 
+    def process(self, inputs, outputs):
+        """As in :class:`SemSegEvaluator`, which asks for the truth by the name of its file."""
+        self._records = {record["pan_seg_file_name"]: record for record in inputs}
+        super().process(inputs, outputs)
+
     def _load_truth(self, pan_seg_file: str, dtype=int) -> np.ndarray:
-        pan_seg = read_segment_ids(pan_seg_file)
+        record = self._records[pan_seg_file]
+        pan_seg = true_segment_ids(record)
         sem_seg = np.full(pan_seg.shape, IGNORE_LABEL, dtype=dtype)
-        for segment in self._segments[pan_seg_file]:
+        for segment in record["segments_info"]:
             sem_seg[pan_seg == segment["id"]] = segment["category_id"]
         return sem_seg
 

@@ -16,7 +16,7 @@ from tabulate import tabulate
 
 from .classes import class_table
 from .errors import InputError
-from .panoptic_json import read_segment_ids
+from .panoptic_json import true_segment_ids
 from .panoptic_metrics import PanopticSums, class_metrics, named_metrics
 
 logger = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class PanopticEvaluator(DatasetEvaluator):
         for record, output in zip(inputs, outputs, strict=True):
             pan_seg, segments = output["panoptic_seg"]
             pan_seg = pan_seg.cpu().numpy()
-            truth = self._truth(record)
+            truth = true_segment_ids(record)
             try:
                 matches = self.sums.add_image(truth, record["segments_info"], pan_seg, segments)
             except ValueError as error:
@@ -87,11 +87,6 @@ class PanopticEvaluator(DatasetEvaluator):
                 line["prediction"] = self._save(record, pan_seg, segments)
             with open(self._part(comm.get_rank()), "a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
-
-    def _truth(self, record: dict) -> np.ndarray:
-        if "pan_seg" in record:
-            return record["pan_seg"].numpy()
-        return read_segment_ids(record["pan_seg_file_name"])
 
     def evaluate(self):
         """

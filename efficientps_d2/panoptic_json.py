@@ -49,6 +49,13 @@ def read_segment_ids(file: str) -> np.ndarray:
     return rgb2id(utils.read_image(file, format="RGB"))
 
 
+def true_segment_ids(record: dict) -> np.ndarray:
+    """(H, W) segment ids of the truth of a record, from its PNG unless the mapper has read it."""
+    if "pan_seg" in record:
+        return record["pan_seg"].numpy()
+    return read_segment_ids(record["pan_seg_file_name"])
+
+
 def set_classes(metadata: Metadata, categories: list[dict], path: str = "") -> None:
     """Set names, colours and id tables; contiguous ids follow the order of ``categories``."""
     require_keys(categories, ("id", "name", "isthing"), "category", path)

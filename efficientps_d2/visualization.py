@@ -10,7 +10,7 @@ from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils.visualizer import ColorMode, Visualizer
 from torch import as_tensor
 
-from .panoptic_json import read_segment_ids
+from .panoptic_json import true_segment_ids
 
 CAPTIONS = ("input", "truth", "prediction")
 SCALE_TO_WIDTH = 1024  # small images are enlarged, so that labels take less of them
@@ -52,7 +52,7 @@ class PictureWriter(DatasetEvaluator):
             if record is None:
                 continue
             image = utils.read_image(record["file_name"], format="RGB")
-            truth = read_segment_ids(record["pan_seg_file_name"])
+            truth = true_segment_ids(item)
             panels = [
                 image,
                 draw_panoptic(image, truth, record["segments_info"], self.metadata),

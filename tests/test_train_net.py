@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import write_dataset
+from conftest import load_tool, write_dataset
 from detectron2.engine import DefaultPredictor
 
 from efficientps_d2.config import load_config
@@ -56,7 +56,8 @@ def run(datasets, *arguments, check=True):
 def trained(datasets, tmp_path_factory):
     """A run of four iterations and everything it leaves."""
     output = tmp_path_factory.mktemp("output")
-    result = run(datasets, *TINY, "SOLVER.MAX_ITER", 4, "OUTPUT_DIR", output)
+    augmented = ["TEST.AUG.ENABLED", True, "TEST.AUG.SCALES", "(0.5, 1.0)"]
+    result = run(datasets, *TINY, *augmented, "SOLVER.MAX_ITER", 4, "OUTPUT_DIR", output)
     return output, result
 
 
@@ -72,7 +73,14 @@ def test_a_run_leaves_checkpoint_table_and_pictures(trained):
     if not torch.cuda.is_available():
         assert result.stdout.count("CUDA is not available") == 1
     lines = [json.loads(line) for line in (output / "metrics.json").read_text().splitlines()]
-    assert any("panoptic_seg/PQ" in line for line in lines)
+    assert {"panoptic_seg/PQ", "panoptic_seg_TTA/PQ"} <= set(lines[-1])
+
+
+def test_a_run_can_be_reported(trained):
+    output, _ = trained
+    assert load_tool("report").main([str(output), "--processes", "1"]) == 0
+    page = (output / "report.html").read_text()
+    assert page.count('class="card"') == 3 and "with augmentation" in page
 
 
 def test_eval_only_gives_the_same_numbers(trained, datasets):
