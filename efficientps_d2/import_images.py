@@ -1,10 +1,11 @@
-"""Images of an import: read completely, from formats that only hold pixels, and upright."""
+"""Images of users: read completely, from formats that only hold pixels, and upright."""
 
 import struct
 import zlib
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageOps
 
 from .errors import InputError, one_line
@@ -40,6 +41,22 @@ def load_image(file: Path | BytesIO, name: str | Path, formats=IMAGE_FORMATS) ->
     return _load(file, name, formats)[0]
 
 
+def read_rgb(file: str | Path) -> np.ndarray:
+    """(H, W, 3) uint8 RGB of a picture, upright; of 16 bits the upper 8, without alpha.
+
+    Raises:
+        InputError: if it cannot be read.
+    """
+    image, orientation = _load(Path(file), file, IMAGE_FORMATS, "give another picture")
+    if orientation in range(2, 9):
+        image = ImageOps.exif_transpose(image)
+    if image.mode == "F":
+        raise InputError(f"{file} has floating-point pixels; convert it to 8-bit RGB.")
+    if image.mode[0] == "I":  # one channel of 16 bits
+        image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype("u1"))
+    return np.asarray(image.convert("RGB"))
+
+
 def load_upright(file: Path) -> tuple[Image.Image, bool]:
     """An image of 8 bits as annotation tools show it, and whether that differs from the file."""
     image, orientation = _load(file, file, IMAGE_FORMATS)
@@ -60,7 +77,12 @@ def save_upright(image: Image.Image, file: Path) -> None:
     image.save(file, format=image.format, **options)
 
 
-def _load(file: Path | BytesIO, name: str | Path, formats) -> tuple[Image.Image, int]:
+def _load(
+    file: Path | BytesIO,
+    name: str | Path,
+    formats,
+    cure: str = "repair it or remove it with its annotation",
+) -> tuple[Image.Image, int]:
     """An image and its EXIF orientation."""
     try:
         with Image.open(file, formats=formats) as image:
@@ -70,10 +92,7 @@ def _load(file: Path | BytesIO, name: str | Path, formats) -> tuple[Image.Image,
             return image, orientation
     except DAMAGED as error:
         reason = one_line(error)
-        raise InputError(
-            f"{name} cannot be read as an image ({reason}); repair it or remove it with its "
-            "annotation."
-        ) from error
+        raise InputError(f"{name} cannot be read as an image ({reason}); {cure}.") from error
 
 
 def _orientation(image: Image.Image) -> int:

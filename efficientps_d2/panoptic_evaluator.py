@@ -10,13 +10,11 @@ import numpy as np
 from detectron2.data import MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
-from panopticapi.utils import id2rgb
-from PIL import Image
 from tabulate import tabulate
 
 from .classes import class_table
 from .errors import InputError
-from .panoptic_json import true_segment_ids
+from .panoptic_json import categories_of, save_panoptic, true_segment_ids
 from .panoptic_metrics import PanopticSums, class_metrics, named_metrics
 
 logger = logging.getLogger(__name__)
@@ -84,7 +82,12 @@ class PanopticEvaluator(DatasetEvaluator):
                 "matches": matches,
             }
             if self.save_predictions:
-                line["prediction"] = self._save(record, pan_seg, segments)
+                file = (
+                    self.folder / f"{self.name}_panoptic" / f"{Path(record['file_name']).stem}.png"
+                )
+                line["prediction"] = save_panoptic(
+                    file, record["image_id"], pan_seg, segments, categories_of(self.metadata)
+                )
             with open(self._part(comm.get_rank()), "a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
 
@@ -134,32 +137,6 @@ class PanopticEvaluator(DatasetEvaluator):
                             annotations.append(json.loads(line)["prediction"])
                 part.unlink()
         if self.save_predictions:
-            content = {"annotations": annotations, "categories": self._categories()}
+            content = {"annotations": annotations, "categories": categories_of(self.metadata)}
             file = self.folder / f"{self.name}_panoptic.json"
             file.write_text(json.dumps(content), encoding="utf-8")
-
-    def _categories(self) -> list[dict]:
-        dataset_ids = {v: k for k, v in self.metadata.stuff_dataset_id_to_contiguous_id.items()}
-        dataset_ids |= {v: k for k, v in self.metadata.thing_dataset_id_to_contiguous_id.items()}
-        return [
-            {
-                "id": dataset_ids[i],
-                "name": name,
-                "isthing": int(i in self.thing_ids),
-                "color": list(map(int, self.metadata.stuff_colors[i])),
-            }
-            for i, name in enumerate(self.names)
-        ]
-
-    def _save(self, record: dict, pan_seg: np.ndarray, segments: list[dict]) -> dict:
-        """Write the PNG of a prediction; returns its entry for COCO's JSON."""
-        file = f"{Path(record['file_name']).stem}.png"
-        Image.fromarray(id2rgb(pan_seg)).save(self.folder / f"{self.name}_panoptic" / file)
-        ids = [category["id"] for category in self._categories()]
-        return {
-            "image_id": record["image_id"],
-            "file_name": file,
-            "segments_info": [
-                {"id": s["id"], "category_id": ids[s["category_id"]]} for s in segments
-            ],
-        }

@@ -9,7 +9,8 @@ import numpy as np
 from detectron2.data import detection_utils as utils
 from detectron2.data.catalog import Metadata
 from detectron2.utils.colormap import colormap
-from panopticapi.utils import rgb2id
+from panopticapi.utils import id2rgb, rgb2id
+from PIL import Image
 
 from .errors import InputError
 
@@ -80,6 +81,41 @@ def set_classes(metadata: Metadata, categories: list[dict], path: str = "") -> N
         # As in Detectron2's COCO metadata this table holds the things too.
         stuff_dataset_id_to_contiguous_id=contiguous,
     )
+
+
+def categories_of(metadata: Metadata) -> list[dict]:
+    """COCO's categories in the order of contiguous ids: the reverse of :func:`set_classes`."""
+    dataset_ids = {v: k for k, v in metadata.stuff_dataset_id_to_contiguous_id.items()}
+    things = metadata.thing_dataset_id_to_contiguous_id
+    dataset_ids |= {v: k for k, v in things.items()}
+    return [
+        {
+            "id": dataset_ids[i],
+            "name": name,
+            "isthing": int(dataset_ids[i] in things),
+            "color": list(map(int, metadata.stuff_colors[i])),
+        }
+        for i, name in enumerate(metadata.stuff_classes)
+    ]
+
+
+def save_panoptic(
+    file: Path, image_id, pan_seg: np.ndarray, segments: list[dict], categories: list[dict]
+) -> dict:
+    """Write a panoptic PNG; returns its annotation for COCO's JSON.
+
+    Args:
+        file: the PNG.
+        image_id: of the image.
+        pan_seg: (H, W) segment ids.
+        segments: ``id`` and ``category_id`` (contiguous) of each; ``area`` and ``score`` are kept.
+        categories: by contiguous id.
+    """
+    Image.fromarray(id2rgb(pan_seg)).save(file)
+    kept = [{k: s[k] for k in ("id", "category_id", "area", "score") if k in s} for s in segments]
+    for segment in kept:
+        segment["category_id"] = categories[segment["category_id"]]["id"]
+    return {"image_id": image_id, "file_name": file.name, "segments_info": kept}
 
 
 def make_records(

@@ -22,10 +22,12 @@ from torch.utils.data import DataLoader
 from .checkpoint import FittingCheckpointer
 from .config import flat_items
 from .dataset_mapper import EvaluationMapper, PanopticDatasetMapper
+from .datasets import dataset_metadata
 from .errors import InputError, one_line
 from .evaluation import build_panoptic_evaluator, results_table
 from .hooks import FreezeBatchNorm, StopOnSignal
 from .panoptic_tta import PanopticTTA
+from .saved_model import save_model
 
 logger = logging.getLogger(__name__)
 
@@ -143,10 +145,18 @@ class Trainer(DefaultTrainer):
         super().resume_or_load(resume)
 
     def train(self):
-        """As in :class:`DefaultTrainer`; a table of an earlier run is removed first."""
+        """As in :class:`DefaultTrainer`; leaves a saved model in ``OUTPUT_DIR/model``.
+
+        A table of an earlier run is removed first.
+        """
         if comm.is_main_process():
             Path(self.cfg.OUTPUT_DIR, RESULTS).unlink(missing_ok=True)
-        return super().train()
+        results = super().train()
+        if comm.is_main_process():
+            metadata = dataset_metadata(self.cfg.DATASETS.TRAIN[0])
+            folder = save_model(Path(self.cfg.OUTPUT_DIR, "model"), self.model, self.cfg, metadata)
+            logger.info("The folder %s is all that predicting elsewhere needs.", folder)
+        return results
 
     def run_step(self):
         self.stop_on_signal.in_step = True

@@ -1,5 +1,6 @@
-"""Pictures of inputs, truths and predictions side by side."""
+"""Pictures of predictions, and of inputs, truths and predictions side by side."""
 
+import dataclasses
 import os
 
 import cv2
@@ -7,11 +8,14 @@ import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data import detection_utils as utils
 from detectron2.evaluation import DatasetEvaluator
+from detectron2.utils.video_visualizer import VideoVisualizer
 from detectron2.utils.visualizer import ColorMode, Visualizer
 from torch import as_tensor
 
 from .panoptic_json import true_segment_ids
+from .predictor import Prediction
 
+TASKS = ("panoptic", "instance", "semantic")
 CAPTIONS = ("input", "truth", "prediction")
 SCALE_TO_WIDTH = 1024  # small images are enlarged, so that labels take less of them
 MANY_THINGS = 30  # whose labels would cover the picture
@@ -82,10 +86,54 @@ def draw_panoptic(image: np.ndarray, pan_seg, segments_info: list[dict], metadat
     pan_seg = as_tensor(
         np.asarray(pan_seg.cpu() if hasattr(pan_seg, "cpu") else pan_seg).astype(int)
     )
+    visualizer = _visualizer(image, metadata)
+    return visualizer.draw_panoptic_seg(pan_seg, segments, area_threshold=1).get_image()
+
+
+def _visualizer(image: np.ndarray, metadata) -> UnclutteredVisualizer:
     scale = max(1.0, SCALE_TO_WIDTH / image.shape[1])
     mode = ColorMode.SEGMENTATION
-    visualizer = UnclutteredVisualizer(image, metadata, scale=scale, instance_mode=mode)
-    return visualizer.draw_panoptic_seg(pan_seg, segments, area_threshold=1).get_image()
+    return UnclutteredVisualizer(image, metadata, scale=scale, instance_mode=mode)
+
+
+class PredictionPainter:
+    """Draws predictions; in a video, an instance keeps its colour from frame to frame."""
+
+    def __init__(self, metadata, video: bool = False):
+        """
+        Args:
+            metadata: names and colours of the classes.
+            video: whether the pictures are the frames of a video.
+        """
+        self.metadata = metadata
+        # One for each task, because each remembers the instances of the frame before.
+        self.frames = {task: VideoVisualizer(metadata) for task in TASKS} if video else None
+
+    def draw(self, image: np.ndarray, prediction: Prediction, task: str) -> np.ndarray:
+        """Overlay a prediction.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            prediction: of this image.
+            task: one of ``TASKS``, or "all" for all of them side by side.
+
+        Returns:
+            uint8 RGB; small images are enlarged.
+        """
+        if task == "all":
+            return side_by_side([self.draw(image, prediction, t) for t in TASKS], TASKS)
+        if task == "panoptic":
+            segments = [dataclasses.asdict(segment) for segment in prediction.segments]
+            pan_seg = as_tensor(prediction.panoptic_seg)
+            if self.frames:
+                painter = self.frames[task]
+                return painter.draw_panoptic_seg_predictions(image, pan_seg, segments).get_image()
+            return draw_panoptic(image, pan_seg, segments, self.metadata)
+        painter = self.frames[task] if self.frames else _visualizer(image, self.metadata)
+        frame = (image,) if self.frames else ()
+        if task == "instance":
+            return painter.draw_instance_predictions(*frame, prediction.instances).get_image()
+        return painter.draw_sem_seg(*frame, prediction.sem_seg).get_image()
 
 
 def side_by_side(panels: list[np.ndarray], captions: tuple[str, ...]) -> np.ndarray:

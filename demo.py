@@ -1,0 +1,238 @@
+"""Predict pictures, a video or a camera; flags are those of Detectron2's own demo.
+
+python demo.py --input street.jpg 'more/*.png' --output predicted/
+python demo.py --config-file output/mine/config.yaml --input street.jpg --output street.png \\
+    --opts MODEL.WEIGHTS output/mine/model_final.pth
+
+Without --config-file and --model it takes the model that `make demo` leaves. Files that cannot be
+read are named and skipped; the exit status is then 1.
+"""
+
+import argparse
+import contextlib
+import glob
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from detectron2.config import CfgNode
+from detectron2.data.catalog import Metadata
+from tqdm import tqdm
+
+from efficientps_d2 import InputError, load_config
+from efficientps_d2.datasets import dataset_metadata
+from efficientps_d2.import_images import read_rgb
+from efficientps_d2.panoptic_json import set_classes
+from efficientps_d2.prediction_files import PanopticWriter
+from efficientps_d2.predictor import Predictor
+from efficientps_d2.saved_model import read_saved_model
+from efficientps_d2.visualization import TASKS, PredictionPainter
+
+DEMO_MODEL = Path("output/streets/model")
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
+WINDOW = "efficientps_d2"
+THRESHOLDS = (
+    "MODEL.ROI_HEADS.SCORE_THRESH_TEST",
+    "MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH",
+)
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    model = parser.add_mutually_exclusive_group()
+    model.add_argument("--config-file", metavar="FILE", help="of a run; weights by --opts")
+    model.add_argument("--model", type=Path, metavar="DIR", help="a saved model")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--input", nargs="+", metavar="FILE", help="pictures, or patterns of them")
+    source.add_argument("--video-input", metavar="FILE")
+    source.add_argument("--webcam", action="store_true", help="the first camera; q ends it")
+    parser.add_argument(
+        "--output", type=Path, help="a folder, or the file of one result; default: show a window"
+    )
+    parser.add_argument("--task", choices=(*TASKS, "all"), default="panoptic")
+    parser.add_argument(
+        "--confidence-threshold", type=float, default=0.5, help="of instances; default 0.5"
+    )
+    parser.add_argument(
+        "--save-json",
+        action="store_true",
+        help="also write OUTPUT/panoptic/ and OUTPUT/panoptic.json in COCO's panoptic format",
+    )
+    parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE")
+    args = parser.parse_args(argv)
+    if args.save_json and not (args.input and args.output):
+        parser.error("--save-json needs --input and --output")
+    if args.webcam and args.output:
+        parser.error("--webcam shows a window and writes nothing; leave --output out")
+    return args
+
+
+def load(args: argparse.Namespace) -> Predictor:
+    thresholds = [x for key in THRESHOLDS for x in (key, str(args.confidence_threshold))]
+    if args.config_file:
+        cfg = load_config(args.config_file, [*thresholds, *args.opts])
+        if not os.path.isfile(cfg.MODEL.WEIGHTS):
+            raise InputError(
+                f'MODEL.WEIGHTS "{cfg.MODEL.WEIGHTS}" is no file; add --opts MODEL.WEIGHTS FILE.'
+            )
+        return Predictor(cfg, metadata_of(cfg))
+    if not args.model and not DEMO_MODEL.is_dir():
+        raise InputError(
+            f"{DEMO_MODEL} does not exist; run make demo, or give --model or --config-file."
+        )
+    cfg, metadata, weights = read_saved_model(args.model or DEMO_MODEL)
+    cfg.merge_from_list([*thresholds, *args.opts])
+    cfg.MODEL.WEIGHTS = str(weights)
+    return Predictor(cfg, metadata)
+
+
+def metadata_of(cfg: CfgNode) -> Metadata:
+    """Of the data set of a config; if that is not here, names from the config, chosen colours."""
+    names, things = cfg.MODEL.EFFICIENTPS.CLASS_NAMES, cfg.MODEL.EFFICIENTPS.THING_CLASS_IDS
+    try:
+        metadata = dataset_metadata(cfg.DATASETS.TEST[0])
+    except InputError:
+        if not names:
+            raise
+    else:
+        if metadata.stuff_classes == names or not names:
+            return metadata
+    metadata = Metadata(name="demo")
+    categories = [{"id": i, "name": n, "isthing": int(i in things)} for i, n in enumerate(names)]
+    set_classes(metadata, categories)
+    return metadata
+
+
+def expand(patterns: list[str]) -> list[Path]:
+    """The files that names and patterns stand for, sorted within each pattern."""
+    files = []
+    for pattern in patterns:
+        found = sorted(glob.glob(os.path.expanduser(pattern), recursive=True))
+        if not found:
+            raise InputError(f"--input {pattern}: there is no such file; correct it.")
+        files += map(Path, found)
+    return list(dict.fromkeys(files))
+
+
+def picture_targets(files: list[Path], output: Path) -> dict[Path, Path]:
+    """Where the drawing of each file goes."""
+    if len(files) == 1 and output.suffix.lower() in PICTURE_SUFFIXES and not output.is_dir():
+        return {files[0]: output}
+    names = [
+        f"{f.stem}{f.suffix if f.suffix.lower() in PICTURE_SUFFIXES else '.png'}" for f in files
+    ]
+    for name in {name for name in names if names.count(name) > 1}:
+        raise InputError(f"Several inputs are called {name}; predict them into different folders.")
+    return {file: output / name for file, name in zip(files, names, strict=True)}
+
+
+def predict_pictures(args: argparse.Namespace, predictor: Predictor) -> int:
+    """Predict and draw every picture; returns the exit status."""
+    files = expand(args.input)
+    targets = picture_targets(files, args.output) if args.output else {}
+    for folder in {target.parent for target in targets.values()}:
+        make_folder(folder)
+    painter, skipped = PredictionPainter(predictor.metadata), 0
+    writing = PanopticWriter(args.output, predictor.metadata) if args.save_json else None
+    with writing or contextlib.nullcontext():
+        for file in tqdm(files, desc="predicting", unit="picture", disable=len(files) == 1):
+            try:
+                image = read_rgb(file)
+            except InputError as error:
+                tqdm.write(f"Skipped: {error}", file=sys.stderr)
+                skipped += 1
+                continue
+            prediction = predictor(image, image_format="RGB")
+            drawn = painter.draw(image, prediction, args.task)
+            if args.output:
+                cv2.imwrite(str(targets[file]), drawn[:, :, ::-1])
+            elif not show(drawn, wait=0):
+                break
+            if writing:
+                writing.add(file, prediction)
+    if args.output:
+        print(f"Wrote {len(files) - skipped} picture(s) to {args.output}; {skipped} skipped.")
+    return int(skipped > 0)
+
+
+def frames_of(video: cv2.VideoCapture, name: str) -> Iterator[np.ndarray]:
+    """RGB frames, with a progress bar if their number is known."""
+    count = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
+    bar = tqdm(total=count if count > 0 else None, desc="predicting", unit="frame")
+    with contextlib.closing(bar):
+        while True:
+            read, frame = video.read()
+            if not read:
+                break
+            yield frame[:, :, ::-1]
+            bar.update()
+    if bar.n == 0:
+        raise InputError(f"{name} has no frames that can be read; give another video.")
+
+
+def predict_video(args: argparse.Namespace, predictor: Predictor) -> int:
+    """Predict and draw the frames of a video or a camera; returns the exit status."""
+    name = "The camera" if args.webcam else args.video_input
+    video = cv2.VideoCapture(0 if args.webcam else args.video_input)
+    target, writer = None, None
+    if args.output:
+        target = args.output
+        if target.suffix.lower() != ".mp4":
+            target = target / f"{Path(args.video_input).stem}.mp4"
+        make_folder(target.parent)
+    painter = PredictionPainter(predictor.metadata, video=True)
+    try:
+        for frame in frames_of(video, name):
+            drawn = painter.draw(frame, predictor(frame, image_format="RGB"), args.task)
+            if target is None:
+                if not show(drawn, wait=1):
+                    break
+                continue
+            if writer is None:
+                rate = video.get(cv2.CAP_PROP_FPS) or 25
+                codec = cv2.VideoWriter_fourcc(*"mp4v")
+                writer = cv2.VideoWriter(str(target), codec, rate, drawn.shape[1::-1])
+            writer.write(np.ascontiguousarray(drawn[:, :, ::-1]))
+    finally:  # also after Ctrl-C the frames so far make a video
+        video.release()
+        if writer:
+            writer.release()
+            print(f"Wrote {target}.")
+    return 0
+
+
+def make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--output {folder} cannot be made ({error.strerror}).") from error
+
+
+def show(image: np.ndarray, wait: int) -> bool:
+    """Show an RGB image in a window; returns whether the user wants more."""
+    if sys.platform == "linux" and not (os.getenv("DISPLAY") or os.getenv("WAYLAND_DISPLAY")):
+        raise InputError("There is no display for a window; give --output.")
+    cv2.imshow(WINDOW, image[:, :, ::-1])
+    return cv2.waitKey(wait) & 0xFF not in (27, ord("q"))
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse(argv)
+    try:
+        predictor = load(args)
+        return predict_pictures(args, predictor) if args.input else predict_video(args, predictor)
+    except InputError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

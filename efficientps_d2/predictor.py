@@ -1,0 +1,169 @@
+"""Predict pictures with a trained model, without the data it was trained on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import transforms as T
+from detectron2.data.catalog import Metadata
+from detectron2.modeling import build_model
+from detectron2.structures import Instances
+from torch import Tensor
+
+from .checkpoint import FittingCheckpointer
+from .config import without_cuda
+from .errors import InputError
+from .import_images import read_rgb
+from .saved_model import read_saved_model
+
+Picture = np.ndarray | str | Path
+
+
+@dataclass
+class Segment:
+    """A segment of a panoptic map."""
+
+    id: int  # in the map, from 1
+    category_id: int  # contiguous class id
+    name: str  # of the class
+    isthing: bool
+    score: float  # of a thing its detection's, of stuff the mean semantic probability
+    area: int  # pixels
+
+
+@dataclass
+class Prediction:
+    """What a model says of one picture, in the picture's own size; tensors are on the CPU."""
+
+    panoptic_seg: np.ndarray  # (H, W) int32 segment ids, 0 for void
+    segments: list[Segment]
+    sem_seg: np.ndarray  # (H, W) uint8 class ids
+    # pred_boxes, scores, pred_classes (contiguous ids), pred_masks (N, H, W)
+    instances: Instances
+    sem_seg_logits: Tensor | None = None  # (K, H, W) float32, on request
+    mask_logits: Tensor | None = None  # (N, M, M) float32 inside the boxes, on request
+
+
+def load_predictor(folder: str | Path, device: str = "") -> "Predictor":
+    """A predictor of a saved model.
+
+    Args:
+        folder: with model.pth, config.yaml and metadata.json; a training leaves one in
+            ``OUTPUT_DIR/model``.
+        device: "cuda", "cpu" or such; CUDA if there is one by default.
+
+    Raises:
+        InputError: if a file is missing or damaged.
+    """
+    cfg, metadata, weights = read_saved_model(folder)
+    cfg.MODEL.WEIGHTS = str(weights)
+    return Predictor(cfg, metadata, device)
+
+
+class Predictor:
+    """A model with its weights, and the names and colours of its classes."""
+
+    def __init__(self, cfg: CfgNode, metadata: Metadata, device: str = ""):
+        """
+        Args:
+            cfg: with ``MODEL.WEIGHTS`` and the class table, as a training leaves it.
+            metadata: names and colours of the classes.
+            device: CUDA if there is one by default.
+        """
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        if device == "cpu":
+            cfg = without_cuda(cfg)
+        cfg = cfg.clone()
+        cfg.defrost()
+        cfg.MODEL.DEVICE = device
+        cfg.MODEL.EFFICIENTNET.WEIGHTS = ""
+        self.cfg, self.metadata = cfg, metadata
+        self.model = build_model(cfg).eval()
+        checkpointer = FittingCheckpointer(self.model)
+        checkpointer.strict = True
+        checkpointer.load(cfg.MODEL.WEIGHTS)
+        size = cfg.INPUT.MIN_SIZE_TEST
+        self.resize = T.ResizeShortestEdge([size, size], cfg.INPUT.MAX_SIZE_TEST)
+
+    def __call__(
+        self,
+        pictures: Picture | Sequence[Picture],
+        image_format: str = "BGR",
+        logits: bool = False,
+    ) -> Prediction | list[Prediction]:
+        """Predict a picture, or several of any sizes at once.
+
+        Args:
+            pictures: an array (H, W, 3) uint8 in ``image_format``, the path of a file, or a
+                sequence of these.
+            image_format: "BGR", as OpenCV reads and Detectron2's predictor takes, or "RGB". Files
+                do not depend on it.
+            logits: also keep semantic logits and mask logits.
+
+        Returns:
+            A :class:`Prediction`, or a list of them for a sequence.
+
+        Raises:
+            InputError: if a file cannot be read or an array has another shape or type.
+        """
+        if image_format not in ("BGR", "RGB"):
+            raise InputError(f'image_format is "{image_format}"; give "BGR" or "RGB".')
+        if isinstance(pictures, np.ndarray | str | Path) and np.ndim(pictures) < 4:
+            return self([pictures], image_format, logits)[0]
+        images = [self._rgb(picture, image_format) for picture in pictures]
+        with torch.no_grad():
+            outputs = self.model([self._input(image) for image in images])
+        return [self._prediction(output, logits) for output in outputs]
+
+    def _rgb(self, picture: Picture, image_format: str) -> np.ndarray:
+        if not isinstance(picture, np.ndarray):
+            return read_rgb(picture)
+        if picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
+            raise InputError(f"A picture has the shape {picture.shape}; give (H, W, 3).")
+        if picture.dtype != np.uint8:
+            raise InputError(f"A picture has the type {picture.dtype}; give uint8.")
+        return picture[:, :, ::-1] if image_format == "BGR" else picture
+
+    def _input(self, image: np.ndarray) -> dict:
+        """What the model takes, of an RGB image."""
+        height, width = image.shape[:2]
+        if self.cfg.INPUT.FORMAT == "BGR":
+            image = image[:, :, ::-1]
+        image = self.resize.get_transform(image).apply_image(np.ascontiguousarray(image))
+        tensor = torch.as_tensor(np.ascontiguousarray(image.transpose(2, 0, 1)))
+        return {"image": tensor, "height": height, "width": width}
+
+    def _prediction(self, output: dict, logits: bool) -> Prediction:
+        pan_seg, segments_info = output["panoptic_seg"]
+        sem_seg = output["sem_seg"].float()
+        total = torch.logsumexp(sem_seg, dim=0)
+        segments = []
+        for segment in segments_info:
+            class_id, mask = segment["category_id"], pan_seg == segment["id"]
+            score = segment.get("score")
+            if score is None:
+                score = (sem_seg[class_id][mask] - total[mask]).exp().mean()
+            segments.append(
+                Segment(
+                    segment["id"],
+                    class_id,
+                    self.metadata.stuff_classes[class_id],
+                    segment["isthing"],
+                    float(score),
+                    int(mask.sum()),
+                )
+            )
+        instances = output["instances"].to("cpu")
+        mask_logits = instances.pred_mask_logits if logits else None
+        instances.remove("pred_mask_logits")
+        return Prediction(
+            pan_seg.cpu().numpy().astype(np.int32),
+            segments,
+            sem_seg.argmax(dim=0).cpu().numpy().astype(np.uint8),
+            instances,
+            sem_seg.cpu() if logits else None,
+            mask_logits,
+        )

@@ -1,0 +1,79 @@
+"""A folder with a trained model, which is all that anyone needs to predict elsewhere."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.data.catalog import Metadata
+from torch import nn
+
+from .config import load_config
+from .errors import InputError
+from .panoptic_json import categories_of, read_json, set_classes
+
+WEIGHTS, CONFIG, METADATA = FILES = ("model.pth", "config.yaml", "metadata.json")
+
+
+class SavedModel(NamedTuple):
+    """The content of a folder; the weights are still in their file."""
+
+    cfg: CfgNode
+    metadata: Metadata
+    weights: Path
+
+
+def save_model(folder: str | Path, model: nn.Module, cfg: CfgNode, metadata: Metadata) -> Path:
+    """Write ``model.pth`` (weights only), ``config.yaml`` and ``metadata.json``.
+
+    Args:
+        folder: made if needed; files of an earlier model in it are replaced.
+        model: an :class:`EfficientPS`, also a distributed one.
+        cfg: the config that it was built with.
+        metadata: of its data set: class names, colours and dataset ids.
+
+    Returns:
+        The folder.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    cfg = cfg.clone()
+    cfg.defrost()
+    # What is only for training, or names files that are not in the folder.
+    cfg.MODEL.WEIGHTS = cfg.MODEL.EFFICIENTNET.WEIGHTS = ""
+    cfg.DATASETS.TRAIN = cfg.DATASETS.TEST = ()
+    cfg.OUTPUT_DIR = "output"
+    model = getattr(model, "module", model)
+    partial = folder / f"{WEIGHTS}.partial"
+    torch.save({"model": model.state_dict()}, partial)
+    partial.replace(folder / WEIGHTS)
+    (folder / CONFIG).write_text(cfg.dump(), encoding="utf-8")
+    content = json.dumps({"categories": categories_of(metadata)}, indent=1)
+    (folder / METADATA).write_text(content, encoding="utf-8")
+    return folder
+
+
+def read_saved_model(folder: str | Path) -> SavedModel:
+    """Read what :func:`save_model` wrote.
+
+    Raises:
+        InputError: if a file is missing or damaged.
+    """
+    folder = Path(folder)
+    missing = [name for name in FILES if not (folder / name).is_file()]
+    if missing:
+        raise InputError(
+            f"{folder} has no {' and no '.join(missing)}; give the folder of a saved model, for "
+            "instance model/ in the OUTPUT_DIR of a training."
+        )
+    cfg = load_config(str(folder / CONFIG))
+    content = read_json(folder / METADATA, ("categories",))
+    metadata = Metadata(name=str(folder))
+    set_classes(metadata, content["categories"], str(folder / METADATA))
+    if metadata.stuff_classes != list(cfg.MODEL.EFFICIENTPS.CLASS_NAMES):
+        raise InputError(
+            f"{folder / METADATA} and {folder / CONFIG} list different classes; copy all files of "
+            "the model again."
+        )
+    return SavedModel(cfg, metadata, folder / WEIGHTS)
