@@ -54,7 +54,7 @@ def read_rgb(file: str | Path) -> np.ndarray:
         raise InputError(f"{file} has floating-point pixels; convert it to 8-bit RGB.")
     if image.mode[0] == "I":  # one channel of 16 bits
         image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype("u1"))
-    return np.asarray(image.convert("RGB"))
+    return np.array(image.convert("RGB"))  # a copy, because others may write to it
 
 
 def load_upright(file: Path) -> tuple[Image.Image, bool]:

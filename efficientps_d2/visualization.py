@@ -17,7 +17,7 @@ from .predictor import Prediction
 
 TASKS = ("panoptic", "instance", "semantic")
 CAPTIONS = ("input", "truth", "prediction")
-SCALE_TO_WIDTH = 1024  # small images are enlarged, so that labels take less of them
+SCALE_TO = 1024  # pixels of the long side: small images are enlarged, so that labels take less of them
 MANY_THINGS = 30  # whose labels would cover the picture
 
 
@@ -91,7 +91,7 @@ def draw_panoptic(image: np.ndarray, pan_seg, segments_info: list[dict], metadat
 
 
 def _visualizer(image: np.ndarray, metadata) -> UnclutteredVisualizer:
-    scale = max(1.0, SCALE_TO_WIDTH / image.shape[1])
+    scale = max(1.0, SCALE_TO / max(image.shape[:2]))
     mode = ColorMode.SEGMENTATION
     return UnclutteredVisualizer(image, metadata, scale=scale, instance_mode=mode)
 
