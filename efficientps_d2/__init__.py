@@ -30,17 +30,23 @@ from .datasets import (  # noqa: E402
 from .efficientps import EfficientPS  # noqa: E402
 from .errors import InputError  # noqa: E402
 from .panoptic_fusion import adaptive_panoptic_fusion  # noqa: E402
+from .predictor import Prediction, Predictor, load_predictor  # noqa: E402
+from .saved_model import save_model  # noqa: E402
 
 __all__ = [
     "EfficientPS",
     "InputError",
     "PanopticDatasetMapper",
+    "Prediction",
+    "Predictor",
     "adaptive_panoptic_fusion",
     "add_efficientps_config",
     "load_config",
+    "load_predictor",
     "register_cityscapes_layout",
     "register_dataset_folders",
     "register_panoptic_dataset",
+    "save_model",
 ]
 __version__ = "0.1.0"
 

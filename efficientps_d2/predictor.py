@@ -115,7 +115,7 @@ class Predictor:
             return self([pictures], image_format, logits)[0]
         images = [self._rgb(picture, image_format) for picture in pictures]
         with torch.no_grad():
-            outputs = self.model([self._input(image) for image in images])
+            outputs = self.model([self._input(image) for image in images]) if images else []
         return [self._prediction(output, logits) for output in outputs]
 
     def _rgb(self, picture: Picture, image_format: str) -> np.ndarray:

@@ -17,7 +17,9 @@ from .predictor import Prediction
 
 TASKS = ("panoptic", "instance", "semantic")
 CAPTIONS = ("input", "truth", "prediction")
-SCALE_TO = 1024  # pixels of the long side: small images are enlarged, so that labels take less of them
+SCALE_TO = (
+    1024  # pixels of the long side: small images are enlarged, so that labels take less of them
+)
 MANY_THINGS = 30  # whose labels would cover the picture
 
 

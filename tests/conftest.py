@@ -21,7 +21,8 @@ from detectron2.data import DatasetCatalog, MetadataCatalog  # noqa: E402
 from detectron2.modeling import build_model  # noqa: E402
 from panopticapi.utils import id2rgb  # noqa: E402
 
-from efficientps_d2 import register_panoptic_dataset  # noqa: E402
+from efficientps_d2 import register_panoptic_dataset, save_model  # noqa: E402
+from efficientps_d2.classes import with_class_counts  # noqa: E402
 from efficientps_d2.config import load_config  # noqa: E402
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -170,6 +171,19 @@ def keen_model(toy, tiny_config):
         )
     )
     return model.eval()
+
+
+@pytest.fixture
+def model_folder(tmp_path, toy, tiny_config, keen_model) -> Path:
+    """Saved with thresholds at which the untrained model says something."""
+    cfg = tiny_config(
+        toy,
+        *("MODEL.ROI_HEADS.SCORE_THRESH_TEST", 0.0),
+        *("MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH", 0.0),
+        *("MODEL.PANOPTIC_FPN.COMBINE.STUFF_AREA_LIMIT", 1),
+    )
+    metadata = MetadataCatalog.get(toy)
+    return save_model(tmp_path / "model", keen_model, with_class_counts(cfg), metadata)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,175 @@
+"""demo.py as a user calls it."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from conftest import load_tool
+from detectron2.data import DatasetCatalog
+from PIL import Image
+
+from efficientps_d2 import InputError, load_predictor
+from efficientps_d2.prediction_files import image_id
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def demo():
+    spec = importlib.util.spec_from_file_location("demo", ROOT / "demo.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def pictures(tmp_path) -> Path:
+    """Two good ones and three bad ones."""
+    folder = tmp_path / "pictures"
+    (folder / "folder.png").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for name, size in (("a.jpg", (70, 100)), ("b.webp", (40, 60))):
+        Image.fromarray(rng.integers(0, 255, (*size, 3)).astype(np.uint8)).save(folder / name)
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "cut.jpg").write_bytes((folder / "a.jpg").read_bytes()[:900])
+    return folder
+
+
+def test_bad_pictures_are_named_and_the_rest_goes_on(
+    demo,
+    model_folder,
+    pictures,
+    tmp_path,
+    capsys,
+):
+    output = tmp_path / "output"
+    arguments = ["--model", str(model_folder), "--output", str(output), "--input"]
+    assert demo.main([*arguments, str(pictures / "*")]) == 1
+    assert {file.name for file in output.iterdir()} == {"a.jpg", "b.png"}
+    text = capsys.readouterr()
+    assert "Wrote 2 picture(s)" in text.out and "3 skipped" in text.out
+    for name in ("folder.png", "empty.png", "cut.jpg"):
+        assert f"{name} cannot be read as an image" in text.err
+    assert demo.main([*arguments, str(pictures / "a.jpg"), str(pictures / "b.*")]) == 0
+
+
+@pytest.mark.parametrize("task", ["panoptic", "instance", "semantic", "all"])
+def test_tasks(demo, model_folder, pictures, tmp_path, task):
+    output = tmp_path / "result.png"
+    picture = ["--input", str(pictures / "a.jpg"), "--output", str(output)]
+    threshold = ["--confidence-threshold", "0"]
+    assert demo.main(["--model", str(model_folder), *picture, "--task", task, *threshold]) == 0
+    drawn = cv2.imread(str(output))
+    height, width = drawn.shape[:2]
+    plain = cv2.resize(cv2.imread(str(pictures / "a.jpg")), (width, height))
+    assert np.abs(drawn.astype(int) - plain).mean() > 5
+    assert (width > 2.5 * height) == (task == "all")
+
+
+def test_confidence_threshold(demo, model_folder):
+    arguments = ["--model", str(model_folder), "--input", "a.jpg", "--confidence-threshold"]
+    model = demo.load(demo.parse([*arguments, "0.75"])).model
+    assert model.combine_instances_score_thresh == 0.75
+    assert model.roi_heads.box_predictor.test_score_thresh == 0.75
+
+
+def test_json_is_scored_like_the_model(demo, model_folder, toy, tmp_path, capsys):
+    truth = tmp_path / "toy"
+    content = json.loads((truth / "panoptic.json").read_text())
+    for image, annotation in zip(content["images"], content["annotations"], strict=True):
+        image["id"] = annotation["image_id"] = Path(image["file_name"]).stem
+    (truth / "panoptic.json").write_text(json.dumps(content))
+    output = tmp_path / "out"
+    arguments = ["--model", str(model_folder), "--confidence-threshold", "0", "--save-json"]
+    images = str(truth / "images" / "sub" / "*")
+    assert demo.main([*arguments, "--input", images, "--output", str(output)]) == 0
+    (record, *_) = DatasetCatalog.get(toy)
+    expected = load_predictor(model_folder, "cpu")(record["file_name"])
+    annotation = json.loads((output / "panoptic.json").read_text())["annotations"][0]
+    assert [s["area"] for s in annotation["segments_info"]] == [s.area for s in expected.segments]
+    scores = ["--gt", truth / "panoptic.json", "--gt-dir", truth / "panoptic"]
+    scores += ["--pred", output / "panoptic.json", "--pred-dir", output / "panoptic"]
+    capsys.readouterr()
+    assert load_tool("evaluate_panoptic").main([*map(str, scores), "--processes", "1"]) == 0
+    assert "| All" in capsys.readouterr().out
+
+
+def test_ids_of_images():
+    assert image_id(Path("val2017/000000000139.jpg")) == 139
+    assert image_id(Path("bonn_000001_000019_leftImg8bit.png")) == "bonn_000001_000019"
+    assert image_id(Path("photo.1.jpg")) == "photo.1" and image_id(Path("0042.png")) == "0042"
+
+
+def write_video(file: Path, frames: int) -> None:
+    writer = cv2.VideoWriter(str(file), cv2.VideoWriter_fourcc(*"mp4v"), 10, (96, 64))
+    for i in range(frames):
+        frame = np.full((64, 96, 3), 60, np.uint8)
+        frame[20:50, 10 + i : 50 + i] = (0, 0, 250)
+        writer.write(frame)
+    writer.release()
+
+
+def test_video(demo, model_folder, tmp_path, capsys):
+    write_video(tmp_path / "in.mp4", 4)
+    arguments = ["--model", str(model_folder), "--output", str(tmp_path / "out"), "--video-input"]
+    assert demo.main([*arguments, str(tmp_path / "in.mp4")]) == 0
+    video = cv2.VideoCapture(str(tmp_path / "out" / "in.mp4"))
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 4 and video.read()[1].shape == (64, 96, 3)
+    (tmp_path / "bad.mp4").write_bytes(b"")
+    assert demo.main([*arguments, str(tmp_path / "bad.mp4")]) == 1
+    assert "bad.mp4 has no frames" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "bad.mp4").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--input", "a.jpg"], "There is no display for a window; give --output"),
+        (["--input", "none*.jpg", "--output", "x"], "--input none*.jpg: there is no such file"),
+        (["--input", "a.jpg", "sub/a.jpg", "--output", "x"], "Several inputs are called a.jpg"),
+        (["--input", "a.jpg", "--output", "a.jpg/x"], "--output a.jpg/x cannot be made"),
+        (["--webcam"], "The camera has no frames"),
+    ],
+)
+def test_mistakes_are_one_sentence(
+    demo,
+    model_folder,
+    pictures,
+    monkeypatch,
+    capsys,
+    arguments,
+    message,
+):
+    monkeypatch.chdir(pictures)
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    (pictures / "sub").mkdir()
+    (pictures / "sub" / "a.jpg").write_bytes((pictures / "a.jpg").read_bytes())
+    assert demo.main(["--model", str(model_folder), *arguments]) == 1
+    assert f"Error: {message}" in capsys.readouterr().err
+
+
+def test_without_a_model(demo, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert demo.main(["--input", "a.jpg"]) == 1
+    assert "output/streets/model does not exist; run make demo" in capsys.readouterr().err
+    config = str(ROOT / "configs" / "efficientps_streets.yaml")
+    assert demo.main(["--config-file", config, "--input", "a.jpg"]) == 1
+    assert "MODEL.WEIGHTS" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        demo.main(["--save-json", "--webcam"])
+
+
+def test_a_config_without_its_data(demo, model_folder):
+    """Names come from the config, ids and colours are chosen."""
+    cfg = load_predictor(model_folder, "cpu").cfg
+    cfg.DATASETS.TEST = ("gone_val",)
+    metadata = demo.metadata_of(cfg)
+    assert metadata.stuff_classes == ["road", "sky", "car", "person"]
+    assert metadata.thing_dataset_id_to_contiguous_id == {2: 2, 3: 3}
+    cfg.MODEL.EFFICIENTPS.CLASS_NAMES = []
+    with pytest.raises(InputError, match="gone_val"):
+        demo.metadata_of(cfg)

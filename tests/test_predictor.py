@@ -1,0 +1,160 @@
+"""A saved model predicts anywhere, what the model itself predicts, from any kind of picture."""
+
+import json
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from efficientps_d2 import InputError, load_predictor
+from efficientps_d2.import_images import read_rgb
+from efficientps_d2.saved_model import FILES, read_saved_model
+
+PICTURE = np.random.default_rng(0).integers(0, 255, (70, 101, 3)).astype(np.uint8)
+
+
+@pytest.fixture
+def predictor(model_folder):
+    return load_predictor(model_folder, device="cpu")
+
+
+def test_a_folder_is_all_that_is_needed(model_folder, tmp_path, keen_model, monkeypatch):
+    assert sorted(file.name for file in model_folder.iterdir()) == sorted(FILES)
+    elsewhere = shutil.move(model_folder, tmp_path / "elsewhere")
+    shutil.rmtree(tmp_path / "toy")  # the data
+    monkeypatch.chdir(elsewhere)
+    prediction = load_predictor(".", device="cpu")(PICTURE)
+    rgb = torch.as_tensor(PICTURE[:, :, ::-1].transpose(2, 0, 1).copy())
+    with torch.no_grad():
+        (expected,) = keen_model([{"image": rgb, "height": 70, "width": 101}])
+    pan_seg, segments = expected["panoptic_seg"]
+    assert prediction.panoptic_seg.tolist() == pan_seg.tolist()
+    assert len(segments) > 1 and len(prediction.instances) > 0
+    names = ["road", "sky", "car", "person"]
+    for segment, info in zip(prediction.segments, segments, strict=True):
+        assert segment.id == info["id"] and segment.name == names[info["category_id"]]
+        assert segment.area == (prediction.panoptic_seg == segment.id).sum()
+        assert segment.isthing is info["isthing"]
+        if segment.isthing:
+            assert segment.score == pytest.approx(info["score"])
+        else:
+            probability = expected["sem_seg"].softmax(dim=0)[segment.category_id]
+            mean = probability[pan_seg == segment.id].mean()
+            assert segment.score == pytest.approx(float(mean), abs=1e-5)
+    assert (prediction.sem_seg == expected["sem_seg"].argmax(dim=0).numpy()).all()
+
+
+def same(a, b) -> bool:
+    """Up to what rounding does to single pixels."""
+    return np.allclose(a.instances.scores, b.instances.scores, atol=1e-4) and (
+        (a.sem_seg == b.sem_seg).mean() > 0.99
+    )
+
+
+def test_arrays_paths_and_batches(predictor, tmp_path):
+    file = tmp_path / "picture.png"
+    cv2.imwrite(str(file), PICTURE)
+    bgr = predictor(PICTURE)
+    assert same(bgr, predictor(PICTURE[:, :, ::-1], image_format="RGB"))
+    assert not same(bgr, predictor(PICTURE, image_format="RGB"))
+    assert same(bgr, predictor(file)) and same(bgr, predictor(str(file)))
+    small = PICTURE[:64, :96]
+    first, second, third = predictor([PICTURE, file, small])
+    assert same(first, bgr) and same(second, bgr)
+    assert third.panoptic_seg.shape == third.sem_seg.shape == (64, 96)
+    assert [same(p, bgr) for p in predictor(np.stack([PICTURE, PICTURE]))] == [True, True]
+    assert predictor([]) == []
+
+
+def test_logits_on_request(predictor):
+    plain, full = predictor(PICTURE), predictor(PICTURE, logits=True)
+    assert plain.sem_seg_logits is None and plain.mask_logits is None
+    assert full.sem_seg_logits.shape == (4, 70, 101)
+    assert (full.sem_seg_logits.argmax(dim=0).numpy() == full.sem_seg).all()
+    assert full.mask_logits.shape == (len(full.instances), 28, 28)
+    assert full.instances.has("pred_masks") and not full.instances.has("pred_mask_logits")
+
+
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        (np.zeros((4, 4), np.uint8), r"shape \(4, 4\); give \(H, W, 3\)"),
+        (np.zeros((4, 4, 4), np.uint8), "shape"),
+        (np.zeros((0, 4, 3), np.uint8), "shape"),
+        (np.zeros((4, 4, 3), np.float32), "type float32; give uint8"),
+        ("nothing.png", "nothing.png cannot be read as an image"),
+    ],
+)
+def test_what_is_no_picture_is_named(predictor, picture, message):
+    with pytest.raises(InputError, match=message):
+        predictor(picture)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (3, 2000, 3), (2000, 3, 3)])
+def test_strange_sizes(predictor, shape):
+    prediction = predictor(np.full(shape, 90, np.uint8))
+    assert prediction.panoptic_seg.shape == shape[:2]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_part_is_named(model_folder, name):
+    (model_folder / name).unlink()
+    with pytest.raises(InputError, match=f"has no {name}; give the folder of a saved model"):
+        load_predictor(model_folder)
+
+
+def test_parts_that_do_not_fit_together(model_folder):
+    file = model_folder / "metadata.json"
+    content = json.loads(file.read_text())
+    content["categories"].pop()
+    file.write_text(json.dumps(content))
+    with pytest.raises(InputError, match="list different classes"):
+        read_saved_model(model_folder)
+    (model_folder / "model.pth").write_bytes(b"PK")
+    file.write_text("{")
+    with pytest.raises(InputError, match="metadata.json is not valid JSON"):
+        load_predictor(model_folder)
+
+
+def test_truncated_weights_are_one_sentence(model_folder):
+    data = (model_folder / "model.pth").read_bytes()
+    (model_folder / "model.pth").write_bytes(data[: len(data) // 2])
+    with pytest.raises(InputError, match="model.pth cannot be read as a checkpoint"):
+        load_predictor(model_folder, device="cpu")
+
+
+COLORS = np.random.default_rng(1).integers(0, 255, (6, 9, 3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix"), [("RGBA", ".png"), ("RGB", ".bmp"), ("RGB", ".tif"), ("P", ".gif")]
+)
+def test_kinds_of_pictures(tmp_path, mode, suffix):
+    file = tmp_path / f"picture{suffix}"
+    image = Image.fromarray(COLORS)
+    image = image.quantize(256) if mode == "P" else image.convert(mode)
+    image.save(file)
+    assert np.abs(read_rgb(file).astype(int) - COLORS).max() < 16
+
+
+def test_gray_cmyk_and_sixteen_bits(tmp_path):
+    gray = COLORS[:, :, 0]
+    Image.fromarray(gray).save(tmp_path / "gray.png")
+    assert (read_rgb(tmp_path / "gray.png") == gray[:, :, None]).all()
+    Image.fromarray(gray.astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    assert (read_rgb(tmp_path / "deep.png") == gray[:, :, None]).all(), "not clipped to white"
+    Image.fromarray(COLORS).convert("CMYK").save(tmp_path / "cmyk.tif")
+    assert np.abs(read_rgb(tmp_path / "cmyk.tif").astype(int) - COLORS).max() < 4
+    Image.fromarray(gray.astype(np.float32)).save(tmp_path / "float.tif")
+    with pytest.raises(InputError, match="float.tif has floating-point pixels"):
+        read_rgb(tmp_path / "float.tif")
+
+
+def test_exif_rotation(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # show turned by 90 degrees
+    Image.fromarray(COLORS).save(tmp_path / "turned.png", exif=exif)
+    assert (read_rgb(tmp_path / "turned.png") == np.rot90(COLORS, -1)).all()
