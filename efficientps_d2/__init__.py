@@ -7,8 +7,8 @@ import warnings
 
 if importlib.util.find_spec("detectron2") is None:
     raise ImportError(
-        "Detectron2 is not installed; run: python tools/install_detectron2.py "
-        "(or install it from its own repository)."
+        "Detectron2 is not installed; run efficientps-d2-install-detectron2, or install it from its "
+        "own repository."
     )
 
 # Calls in Detectron2 that torch is about to change; nobody who uses it can do anything about them.
@@ -20,7 +20,7 @@ from . import efficientps as _efficientps  # noqa: E402, F401  registration
 from . import instance_heads as _instance_heads  # noqa: E402, F401  registration
 from . import semantic_head as _semantic_head  # noqa: E402, F401  registration
 from . import two_way_fpn as _two_way_fpn  # noqa: E402, F401  registration
-from .config import add_efficientps_config, load_config  # noqa: E402
+from .config import add_efficientps_config, get_config, load_config  # noqa: E402
 from .dataset_mapper import PanopticDatasetMapper  # noqa: E402
 from .datasets import (  # noqa: E402
     register_cityscapes_layout,
@@ -41,6 +41,7 @@ __all__ = [
     "Predictor",
     "adaptive_panoptic_fusion",
     "add_efficientps_config",
+    "get_config",
     "load_config",
     "load_predictor",
     "register_cityscapes_layout",

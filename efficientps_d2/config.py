@@ -3,6 +3,7 @@
 import difflib
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from detectron2.config import CfgNode as CN
 from detectron2.config import get_cfg
@@ -77,6 +78,25 @@ def add_efficientps_config(cfg: CN) -> None:
     cfg.TEST.SAVE_PANOPTIC = False  # write predictions to OUTPUT_DIR/inference in COCO's format
     # Panoptic quality by Detectron2's evaluator, which collects all predictions before it scores.
     cfg.TEST.STOCK_PANOPTIC_EVALUATOR = False
+
+
+def get_config(name: str, overrides: list[str] | None = None) -> CN:
+    """A config that comes with this project, such as "efficientps_cityscapes".
+
+    Args:
+        name: of a file in ``configs/``, without suffix.
+        overrides: as for :func:`load_config`.
+
+    Raises:
+        InputError: if there is no such config, or an override is wrong.
+    """
+    # In an installed wheel the folder is inside the package, in a clone beside it.
+    package = Path(__file__).parent
+    folder = next(f for f in (package / "configs", package.parent / "configs") if f.is_dir())
+    names = sorted(file.stem for file in folder.glob("*.yaml"))
+    if name not in names:
+        raise InputError(f'There is no config "{name}"; take one of {", ".join(names)}.')
+    return load_config(str(folder / f"{name}.yaml"), overrides)
 
 
 def load_config(config_file: str, overrides: list[str] | None = None) -> CN:

@@ -1,0 +1,55 @@
+"""What a wheel carries is enough to work from."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from conftest import CONFIGS
+
+from efficientps_d2 import InputError, get_config
+from efficientps_d2.config import load_config
+
+ROOT = Path(__file__).parent.parent
+SCRIPT = """
+from pathlib import Path
+import efficientps_d2, install_detectron2
+from efficientps_d2 import report
+import jinja2
+assert Path(efficientps_d2.__file__).parent == Path("efficientps_d2").resolve()
+print(efficientps_d2.get_config("efficientps_cityscapes").SOLVER.MAX_ITER)
+jinja2.PackageLoader("efficientps_d2", ".").get_source(jinja2.Environment(), "report.html.jinja")
+"""
+
+
+def test_a_wheel_is_complete(tmp_path):
+    """Without isolation and network: setuptools is what `python -m build` would use."""
+    source = tmp_path / "source"
+    subprocess.run(
+        ["git", "clone", "--quiet", str(ROOT), str(source)], check=True, capture_output=True
+    )
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*command, "--wheel-dir", str(tmp_path), str(source)], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    inside = tmp_path / "inside"
+    with zipfile.ZipFile(wheel) as file:
+        names = file.namelist()
+        file.extractall(inside)
+    packed = {Path(name).name for name in names if name.startswith("efficientps_d2/configs/")}
+    assert packed == {path.name for path in (source / "configs").glob("*.yaml")}
+    assert not any(name.startswith(("tests/", "tools/", "efficientps_d2/tests")) for name in names)
+    env = {**os.environ, "PYTHONPATH": str(inside)}
+    run = subprocess.run(
+        [sys.executable, "-c", SCRIPT], cwd=inside, env=env, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.strip() == str(get_config("efficientps_cityscapes").SOLVER.MAX_ITER)
+
+
+def test_configs_by_name():
+    assert get_config("efficientps_coco") == load_config(str(CONFIGS / "efficientps_coco.yaml"))
+    assert get_config("efficientps_coco", ["SOLVER.MAX_ITER", "7"]).SOLVER.MAX_ITER == 7
+    with pytest.raises(InputError, match='no config "efficientps"; take one of .*_coco, '):
+        get_config("efficientps")
