@@ -25,10 +25,10 @@ demo: $(OUTPUT)/report.html
 	@echo; echo "Checkpoint: $(OUTPUT)/model_final.pth   Pictures: $(OUTPUT)/pictures/"
 	@echo "Report, for a browser: $(OUTPUT)/report.html"
 
-$(OUTPUT)/report.html: $(OUTPUT)/results.md
+$(OUTPUT)/report.html: $(OUTPUT)/inference/streets_val_metrics.json
 	$(PY) tools/report.py $(OUTPUT)
 
-$(OUTPUT)/results.md: | $(VENV)/installed
+$(OUTPUT)/inference/streets_val_metrics.json: | $(VENV)/installed
 	$(PY) -m efficientps_d2.streets --if-missing
 	$(PY) train_net.py --config-file configs/efficientps_streets.yaml --resume
 

@@ -7,8 +7,8 @@ import warnings
 
 if importlib.util.find_spec("detectron2") is None:
     raise ImportError(
-        "Detectron2 is not installed; run efficientps-d2-install-detectron2, or install it from its "
-        "own repository."
+        "Detectron2 is not installed; run efficientps-d2-install-detectron2, or install it from "
+        "its own repository."
     )
 
 # Calls in Detectron2 that torch is about to change; nobody who uses it can do anything about them.

@@ -16,6 +16,7 @@ from .classes import class_table
 from .errors import InputError
 from .panoptic_json import categories_of, save_panoptic, true_segment_ids
 from .panoptic_metrics import PanopticSums, class_metrics, named_metrics
+from .run_results import IMAGES, PREDICTIONS
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ class PanopticEvaluator(DatasetEvaluator):
     """PQ, SQ, RQ, PQ-dagger and PC: of all classes, of things, of stuff and of each class.
 
     The numbers of :class:`COCOPanopticEvaluator`, and more. Writes ``NAME_images.jsonl`` with the
-    fate of every segment, a line for each image (read by run_report.py).
+    fate of every segment, a line for each image (read by run_results.py).
     """
 
     def __init__(self, name: str, output_folder: str, save_predictions: bool = False):
@@ -126,7 +127,7 @@ class PanopticEvaluator(DatasetEvaluator):
 
     def _join_parts(self, count: int) -> None:
         """One file of the lines that the processes wrote, and COCO's JSON if asked for."""
-        joined = self.folder / f"{self.name}_images.jsonl"
+        joined = self.folder / f"{self.name}{IMAGES}"
         annotations = []
         with open(joined, "w", encoding="utf-8") as out:
             for part in map(self._part, range(count)):
@@ -138,5 +139,5 @@ class PanopticEvaluator(DatasetEvaluator):
                 part.unlink()
         if self.save_predictions:
             content = {"annotations": annotations, "categories": categories_of(self.metadata)}
-            file = self.folder / f"{self.name}_panoptic.json"
+            file = self.folder / f"{self.name}{PREDICTIONS}"
             file.write_text(json.dumps(content), encoding="utf-8")

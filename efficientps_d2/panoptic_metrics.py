@@ -106,8 +106,8 @@ class PanopticSums:
                 ``area`` is wrong, which would change panopticapi's scores, or a class is unknown.
         """
         overlaps = count_overlaps(truth, prediction)
-        true = _by_id(truth_segments, overlaps.truth, self.num_classes, "the truth")
-        predicted = _by_id(
+        true = segments_by_id(truth_segments, overlaps.truth, self.num_classes, "the truth")
+        predicted = segments_by_id(
             predicted_segments, overlaps.prediction, self.num_classes, "the prediction"
         )
         self._add_covering(overlaps, true, predicted)
@@ -211,7 +211,14 @@ def named_metrics(
     return metrics
 
 
-def _by_id(segments: Sequence[dict], areas: dict, num_classes: int, what: str) -> dict[int, dict]:
+def segments_by_id(
+    segments: Sequence[dict], areas: dict[int, int], num_classes: int, what: str
+) -> dict[int, dict]:
+    """Segments by id, after checking them against the areas of the ids in their map.
+
+    Raises:
+        ValueError: as :meth:`PanopticSums.add_image` does; ``what`` names the map.
+    """
     by_id = {segment["id"]: segment for segment in segments}
     different = (by_id.keys() ^ areas.keys()) - {VOID}
     if different or len(by_id) < len(segments):

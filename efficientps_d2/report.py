@@ -1,6 +1,8 @@
 """One HTML page about a run: numbers, curves, errors and pictures, with no other files."""
 
 import math
+import shlex
+from collections import Counter
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -9,11 +11,12 @@ import jinja2
 import numpy as np
 
 from .config import flat_items
+from .errors import InputError
 from .panoptic_errors import CORRECT, KINDS, MEANING, UNLABELED
 from .parallel import map_pictures
 from .report_charts import size_chart, training_chart
 from .report_gallery import COLORS, choose_pictures, count_all_errors, make_card, matches_of
-from .run_results import TTA, Run, read_run
+from .run_results import CONFIGS, Run, read_run
 
 SUMMARY = {
     "PQ": ("panoptic_seg/PQ",),
@@ -53,18 +56,35 @@ def write_report(
         The path of the report.
 
     Raises:
-        InputError: if a file of a run is missing or damaged.
+        InputError: if a file of a run is missing or damaged, or the folder cannot be written to.
     """
     run = read_run(folder, dataset)
     earlier = read_run(earlier_folder, run.dataset) if earlier_folder else None
+    partial_file = run.folder / "report.partial"
+    try:
+        partial_file.touch()  # before minutes of work
+    except OSError as error:
+        raise InputError(f"{partial_file} cannot be written ({error.strerror}).") from error
+    try:
+        page = make_page(run, earlier, pictures, processes)
+        partial_file.write_text(page, encoding="utf-8")
+        return partial_file.replace(run.folder / "report.html")
+    finally:
+        partial_file.unlink(missing_ok=True)
+
+
+def make_page(run: Run, earlier: Run | None, pictures: int, processes: int) -> str:
+    """The HTML of a report; arguments are those of :func:`write_report`."""
     matches = [match for picture in run.pictures for match in matches_of(picture)]
     classes = class_rows(run, earlier, matches)
-    errors, cards = None, []
+    errors, cards, legend = None, [], []
     if run.saved:
         errors = count_all_errors(run.pictures, run.saved, processes)
         chosen = choose_pictures(run.pictures, pictures)
         make = partial(make_card, saved=run.saved)
         cards = list(map_pictures(make, chosen, processes, "drawing pictures"))
+        shown = set().union(*(card.class_ids for card in cards))
+        legend = [run.saved.categories[i] for i in sorted(shown)]
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("efficientps_d2", "."),
         autoescape=True,
@@ -73,12 +93,11 @@ def write_report(
         lstrip_blocks=True,
     )
     environment.filters["number"] = number
-    page = environment.get_template("report.html.jinja").render(
+    return environment.get_template("report.html.jinja").render(
         run=run,
         earlier=earlier,
         date=datetime.now().strftime("%Y-%m-%d %H:%M"),
         summary=summary_rows(run, earlier),
-        has_tta=any(TTA in key for key in run.results),
         classes=classes,
         class_changes=any(row["before"] is not None for row in classes),
         absent=[name for name in run.names if name not in [row["name"] for row in classes]],
@@ -88,16 +107,13 @@ def write_report(
         confusion=confusion_table(errors.confusion, run.names) if errors else None,
         confusions=confusion_rows(errors.confusion, run.names) if errors else [],
         cards=cards,
+        legend=legend,
         kinds=[kind for kind in KINDS if kind != CORRECT],
         colors=COLORS,
         meaning=MEANING,
+        command=evaluation_command(run),
         differences=config_differences(run, earlier) if earlier else [],
     )
-    file = run.folder / "report.html"
-    partial_file = file.with_suffix(".partial")
-    partial_file.write_text(page, encoding="utf-8")
-    partial_file.replace(file)
-    return file
 
 
 def number(value: float | None, form: str = ".1f") -> str:
@@ -110,7 +126,7 @@ def summary_rows(run: Run, earlier: Run | None) -> list[dict]:
     rows = []
     for label, keys in SUMMARY.items():
         value, before = _first(run, keys), _first(earlier, keys)
-        augmented = _first(run, [key.replace("/", f"{TTA}/") for key in keys])
+        augmented = next((run.results_tta[k] for k in keys if k in run.results_tta), None)
         if value is None and before is None:
             continue
         change = value - before if value is not None and before is not None else None
@@ -122,19 +138,19 @@ def summary_rows(run: Run, earlier: Run | None) -> list[dict]:
 
 def class_rows(run: Run, earlier: Run | None, matches: list) -> list[dict]:
     """Metrics and counts of each class that has any; none if the evaluator gave none."""
+    counts = Counter((match.class_id, match.kind) for match in matches)
     rows = []
     for class_id, name in enumerate(run.names):
         metrics = {m: run.results.get(f"panoptic_seg/{m}-{name}") for m in ("PQ", "SQ", "RQ", "PC")}
         if metrics["PQ"] is None or math.isnan(metrics["PQ"]):
             continue
-        kinds = [match.kind for match in matches if match.class_id == class_id]
         rows.append(
             {
                 "name": name,
                 "kind": "thing" if class_id in run.thing_ids else "stuff",
                 **metrics,
                 "before": _first(earlier, [f"panoptic_seg/PQ-{name}"]),
-                **{kind: kinds.count(kind) for kind in ("tp", "fn", "fp")},
+                **{kind: counts[class_id, kind] for kind in ("tp", "fn", "fp")},
             }
         )
     return rows
@@ -197,6 +213,18 @@ def config_differences(run: Run, earlier: Run) -> list[tuple[str, object, object
         for key in sorted(now.keys() | before.keys())
         if now.get(key) != before.get(key) and key not in OWN_KEYS
     ]
+
+
+def evaluation_command(run: Run) -> str:
+    """The command that evaluates a run again and keeps the predictions."""
+    config = next(f for f in CONFIGS if (run.folder / f).is_file())
+    weights = ["MODEL.WEIGHTS", run.cfg.MODEL.WEIGHTS]
+    if (run.folder / "last_checkpoint").is_file():
+        weights = ["--resume"]
+    options = ["OUTPUT_DIR", str(run.folder), "TEST.SAVE_PANOPTIC", "True"]
+    options += ["TEST.STOCK_PANOPTIC_EVALUATOR", "False"]
+    start = ["python", "train_net.py", "--config-file", str(run.folder / config), "--eval-only"]
+    return shlex.join([*start, *weights, *options])
 
 
 def _first(run: Run | None, keys) -> float | None:

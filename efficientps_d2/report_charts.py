@@ -79,13 +79,13 @@ def size_chart(matches: Sequence[Match], thing_ids: Sequence[int]) -> str:
     if not bins:
         return ""
     sides = range(min(bins), max(bins) + 1)
-    values = [pooled_pq(bins[side]) if side in bins else 0.0 for side in sides]
+    values = [pooled_pq(bins[side]) if side in bins else np.nan for side in sides]
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9, 3), layout="constrained")
         axes = figure.subplots()
         bars = axes.bar([f"{2**side}² to {2 ** (side + 1)}²" for side in sides], values, color=BLUE)
         counts = [len(bins.get(side, ())) for side in sides]
-        labels = [f"{v:.0f}\n{n} seg." for v, n in zip(values, counts, strict=True)]
+        labels = [f"{v:.0f}\n{n} seg." if n else "" for v, n in zip(values, counts, strict=True)]
         axes.bar_label(bars, labels, padding=2, fontsize=9)
         axes.set_ylim(0, 118)
         axes.set_yticks(range(0, 101, 25))

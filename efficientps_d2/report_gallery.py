@@ -48,6 +48,7 @@ class Card(NamedTuple):
     pq: float
     counts: dict[str, int]  # segments by kind of match
     panels: dict[str, str]  # by caption, as data URI
+    class_ids: set[int]
 
 
 def matches_of(picture: dict) -> list[Match]:
@@ -98,7 +99,8 @@ def make_card(chosen: tuple[str, dict], saved: SavedPredictions) -> Card:
         for ids in (truth, prediction)
     )
     colors = [category["color"] for category in saved.categories]
-    kind = error_kinds(picture["segments_info"], predicted_segments, matches)
+    things = [i for i, category in enumerate(saved.categories) if category["isthing"]]
+    kind = error_kinds(picture["segments_info"], predicted_segments, matches, things)
     panels = {
         "input": image,
         "truth": paint_segments(image, truth, picture["segments_info"], colors),
@@ -112,6 +114,7 @@ def make_card(chosen: tuple[str, dict], saved: SavedPredictions) -> Card:
         picture_pq(matches),
         {kind: kinds.count(kind) for kind in ("tp", "fn", "fp")},
         {caption: _data_uri(panel) for caption, panel in panels.items()},
+        {s["category_id"] for s in (*picture["segments_info"], *predicted_segments)},
     )
 
 
@@ -146,10 +149,20 @@ def _outlines(ids: np.ndarray) -> np.ndarray:
 def count_picture(picture: dict, saved: SavedPredictions) -> PictureErrors:
     """Errors of a picture, a line of NAME_images.jsonl, at its full size."""
     truth, prediction, segments = _read_maps(picture, saved)
-    matches = matches_of(picture)
-    return count_errors(
-        truth, picture["segments_info"], prediction, segments, matches, len(saved.categories)
-    )
+    prediction_file = saved.folder / picture["prediction"]["file_name"]
+    for file, ids in ((picture["pan_seg_file_name"], truth), (prediction_file, prediction)):
+        if list(ids.shape) != picture["size"]:
+            raise InputError(f"{file} has another size than in the evaluation; evaluate again.")
+    matches, is_thing = matches_of(picture), [c["isthing"] for c in saved.categories]
+    try:
+        return count_errors(
+            truth, picture["segments_info"], prediction, segments, matches, is_thing
+        )
+    except ValueError as error:
+        raise InputError(
+            f"{prediction_file} or its truth has changed since the evaluation ({error}); evaluate "
+            "again."
+        ) from error
 
 
 def _read_maps(picture: dict, saved: SavedPredictions) -> tuple[np.ndarray, np.ndarray, list[dict]]:

@@ -1,4 +1,4 @@
-"""What a finished run left in its ``OUTPUT_DIR``, for its report."""
+"""What a run leaves in its ``OUTPUT_DIR`` for its report, and the reading of it."""
 
 import json
 from dataclasses import dataclass
@@ -6,14 +6,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 from detectron2.config import CfgNode
+from detectron2.evaluation.testing import flatten_results_dict
 
+from .classes import class_table
 from .config import load_config
+from .datasets import dataset_metadata
 from .errors import InputError
 from .panoptic_json import read_json
 
-SUFFIX = "_images.jsonl"  # of what PanopticEvaluator writes
+# In the folders of evaluations, after the name of a data set.
+RESULTS, IMAGES, PREDICTIONS = FILES = ("_metrics.json", "_images.jsonl", "_panoptic.json")
+FOLDER, FOLDER_TTA = "inference", "inference_TTA"
+CONFIGS = ("config.yaml", f"{FOLDER}/config.yaml")  # of a training, of an evaluation alone
 HEADLINE = "panoptic_seg/PQ"
-TTA = "_TTA"
 
 
 class SavedPredictions(NamedTuple):
@@ -29,22 +34,30 @@ class Run:
 
     folder: Path
     dataset: str
+    names: list[str]  # of all classes, by contiguous id
+    thing_ids: list[int]
     cfg: CfgNode
     training: list[dict]  # lines of metrics.json with losses, by iteration
     validation: list[tuple[int, float]]  # iteration and PQ of evaluations during training
-    results: dict[str, float]  # such as "panoptic_seg/PQ-car", of the last evaluation
-    pictures: list[dict]  # lines of NAME_images.jsonl; empty with Detectron2's evaluator
+    results: dict[str, float]  # such as "panoptic_seg/PQ-car"
+    results_tta: dict[str, float]  # the same with test-time augmentation, if there was any
+    pictures: list[dict]  # what PanopticEvaluator wrote; empty with Detectron2's evaluator
     saved: SavedPredictions | None
 
-    @property
-    def names(self) -> list[str]:
-        """Of all classes, by contiguous id."""
-        return self.cfg.MODEL.EFFICIENTPS.CLASS_NAMES
 
-    @property
-    def thing_ids(self) -> list[int]:
-        """Contiguous ids of the things."""
-        return self.cfg.MODEL.EFFICIENTPS.THING_CLASS_IDS
+def clear_results(folder: str | Path, name: str) -> None:
+    """Remove what an earlier evaluation on a data set left, lest it be taken for the new one's."""
+    for suffix in FILES:
+        Path(folder, f"{name}{suffix}").unlink(missing_ok=True)
+
+
+def write_results(folder: str | Path, name: str, results: dict) -> None:
+    """Write the metrics of all tasks on a data set, and its classes, to ``NAME_metrics.json``."""
+    names, thing_ids = class_table(dataset_metadata(name))
+    metrics = flatten_results_dict(results)
+    content = {"classes": names, "thing_ids": thing_ids, "results": metrics}
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    Path(folder, f"{name}{RESULTS}").write_text(json.dumps(content), encoding="utf-8")
 
 
 def read_run(folder: str | Path, dataset: str = "") -> Run:
@@ -52,17 +65,70 @@ def read_run(folder: str | Path, dataset: str = "") -> Run:
 
     Args:
         folder: its ``OUTPUT_DIR``.
-        dataset: one of those it was evaluated on; the first of its config if empty.
+        dataset: one of those it was evaluated on; by default the first of them.
 
     Raises:
         InputError: if a file is missing or damaged, or there was no evaluation on the data set.
     """
-    folder = Path(folder)
-    cfg = _last_config(folder)
-    dataset = dataset or cfg.DATASETS.TEST[0]
-    lines = _json_lines(folder / "metrics.json")
-    training, validation, results = [], [], {}
-    for line in lines:
+    folder = Path(folder).resolve()
+    dataset = _choose_dataset(folder, dataset)
+    cfg = _config(folder)
+    evaluation = json.loads((folder / FOLDER / f"{dataset}{RESULTS}").read_text(encoding="utf-8"))
+    augmented = folder / FOLDER_TTA / f"{dataset}{RESULTS}"
+    results_tta = json.loads(augmented.read_text())["results"] if augmented.is_file() else {}
+    training, validation = _curves(folder / "metrics.json", dataset, cfg.DATASETS.TEST)
+    pictures_file = folder / FOLDER / f"{dataset}{IMAGES}"
+    pictures = _json_lines(pictures_file) if pictures_file.is_file() else []
+    saved = None
+    if pictures and "prediction" in pictures[0]:
+        content = read_json(folder / FOLDER / f"{dataset}{PREDICTIONS}", ("categories",))
+        saved = SavedPredictions(folder / FOLDER / f"{dataset}_panoptic", content["categories"])
+    return Run(
+        folder,
+        dataset,
+        evaluation["classes"],
+        evaluation["thing_ids"],
+        cfg,
+        training,
+        validation,
+        evaluation["results"],
+        results_tta,
+        pictures,
+        saved,
+    )
+
+
+def _choose_dataset(folder: Path, dataset: str) -> str:
+    """The data set, or by default the first, that a run was evaluated on."""
+    found = sorted((folder / FOLDER).glob(f"*{RESULTS}"))
+    evaluated = [file.name.removesuffix(RESULTS) for file in found]
+    if not evaluated:
+        raise InputError(
+            f"{folder} has no results of an evaluation; give the OUTPUT_DIR of a run, or run "
+            "train_net.py --eval-only with it."
+        )
+    if dataset and dataset not in evaluated:
+        raise InputError(
+            f"{folder} was not evaluated on {dataset}; it was on {' and '.join(evaluated)}."
+        )
+    return dataset or evaluated[0]
+
+
+def _config(folder: Path) -> CfgNode:
+    """The config of the training, or of the evaluation where there was no training."""
+    for file in CONFIGS:
+        if (folder / file).is_file():
+            return load_config(str(folder / file))
+    raise InputError(f"{folder} has no config.yaml; give the OUTPUT_DIR of a run.")
+
+
+def _curves(
+    file: Path, dataset: str, datasets: tuple[str, ...]
+) -> tuple[list[dict], list[tuple[int, float]]]:
+    """Losses and PQ of a training; with several test sets, their names are before the metrics."""
+    headline = HEADLINE if len(datasets) == 1 else f"{dataset}/{HEADLINE}"
+    training, validation = [], []
+    for line in _json_lines(file) if file.is_file() else ():
         if "total_loss" in line:
             # A run that was resumed, or started anew, repeats iterations.
             while training and training[-1]["iteration"] >= line["iteration"]:
@@ -70,56 +136,20 @@ def read_run(folder: str | Path, dataset: str = "") -> Run:
             while validation and validation[-1][0] > line["iteration"]:
                 validation.pop()
             training.append(line)
-        of_dataset = _of_dataset(line, dataset, cfg.DATASETS.TEST)
-        if of_dataset:
-            results = of_dataset
-            if line["iteration"] > 0:  # that of an evaluation alone
-                validation.append((line["iteration"], of_dataset[HEADLINE]))
-    if not results:
-        raise InputError(
-            f"{folder / 'metrics.json'} has no evaluation on {dataset}; run train_net.py "
-            "--eval-only with this OUTPUT_DIR."
-        )
-    inference = folder / "inference"
-    pictures_file = inference / f"{dataset}{SUFFIX}"
-    pictures = _json_lines(pictures_file) if pictures_file.is_file() else []
-    if pictures and "segments_info" not in pictures[0]:
-        raise InputError(f"{pictures_file} is of an older version; evaluate again.")
-    saved = None
-    if pictures and "prediction" in pictures[0]:
-        content = read_json(inference / f"{dataset}_panoptic.json", ("categories",))
-        saved = SavedPredictions(inference / f"{dataset}_panoptic", content["categories"])
-    return Run(folder, dataset, cfg, training, validation, results, pictures, saved)
-
-
-def _last_config(folder: Path) -> CfgNode:
-    """The config of the last evaluation: of a training in the folder itself, else in inference/."""
-    files = [folder / "config.yaml", folder / "inference" / "config.yaml"]
-    files = [file for file in files if file.is_file()]
-    if not files:
-        raise InputError(f"{folder} has no config.yaml; give the OUTPUT_DIR of a run.")
-    return load_config(str(max(files, key=lambda file: file.stat().st_mtime)))
-
-
-def _of_dataset(line: dict, dataset: str, datasets: tuple[str, ...]) -> dict[str, float]:
-    """The results on a data set in a line of metrics.json, under names without the data set's."""
-    own = line
-    if len(datasets) > 1:
-        own = {}
-        for key, value in line.items():
-            folder, _, metric = key.partition("/")
-            if folder == dataset:
-                own[metric] = value
-            elif folder == f"{dataset}{TTA}":
-                own[metric.replace("/", f"{TTA}/", 1)] = value
-    return own if HEADLINE in own else {}
+        # Iteration 0 is that of an evaluation alone.
+        if headline in line and line["iteration"] > 0 and dataset in datasets:
+            validation.append((line["iteration"], line[headline]))
+    return training, validation
 
 
 def _json_lines(file: Path) -> list[dict]:
-    try:
-        with open(file, encoding="utf-8") as lines:
-            return [json.loads(line) for line in lines]
-    except FileNotFoundError as error:
-        raise InputError(f"{file} does not exist; give the OUTPUT_DIR of a run.") from error
-    except ValueError as error:
-        raise InputError(f"{file} is damaged ({error}); evaluate again.") from error
+    lines = []
+    with open(file, encoding="utf-8") as content:
+        for number, line in enumerate(content, 1):
+            try:
+                lines.append(json.loads(line))
+            except ValueError as error:
+                raise InputError(
+                    f"{file} is damaged in line {number} ({error}); remove that line."
+                ) from error
+    return lines

@@ -27,6 +27,7 @@ from .errors import InputError, one_line
 from .evaluation import build_panoptic_evaluator, results_table
 from .hooks import FreezeBatchNorm, StopOnSignal
 from .panoptic_tta import PanopticTTA
+from .run_results import FOLDER, FOLDER_TTA, clear_results, write_results
 from .saved_model import save_model
 
 logger = logging.getLogger(__name__)
@@ -96,25 +97,39 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_evaluator(cls, cfg, dataset_name, output_folder=None):
-        folder = output_folder or os.path.join(cfg.OUTPUT_DIR, "inference")
+        folder = output_folder or os.path.join(cfg.OUTPUT_DIR, FOLDER)
         return build_panoptic_evaluator(cfg, dataset_name, folder)
 
     @classmethod
     def test(cls, cfg, model, evaluators=None) -> OrderedDict:
         """Evaluate on ``DATASETS.TEST``; also logs tables and writes them to ``results.md``."""
-        results = super().test(cfg, model, evaluators)
-        write_tables(cfg, results, RESULTS)
-        return results
+        return cls._test(cfg, model, evaluators, FOLDER, RESULTS)
 
     @classmethod
     def test_with_TTA(cls, cfg, model) -> OrderedDict:  # noqa: N802  Detectron2's name
         """As :meth:`test`, with test-time augmentation; the names of all tasks end in ``_TTA``."""
         logger.info("Evaluating with test-time augmentation.")
-        folder = os.path.join(cfg.OUTPUT_DIR, "inference_TTA")
+        folder = os.path.join(cfg.OUTPUT_DIR, FOLDER_TTA)
         evaluators = [cls.build_evaluator(cfg, name, folder) for name in cfg.DATASETS.TEST]
-        results = super().test(cfg, PanopticTTA.of_config(cfg, model), evaluators)
-        write_tables(cfg, results, RESULTS.replace(".", "_TTA."))
+        augmented = PanopticTTA.of_config(cfg, model)
+        file = RESULTS.replace(".", "_TTA.")
+        results = cls._test(cfg, augmented, evaluators, FOLDER_TTA, file)
         return OrderedDict((f"{task}_TTA", values) for task, values in results.items())
+
+    @classmethod
+    def _test(cls, cfg, model, evaluators, folder: str, file: str) -> OrderedDict:
+        """Evaluate, and write the table and what a report needs."""
+        folder = os.path.join(cfg.OUTPUT_DIR, folder)
+        if comm.is_main_process():
+            for name in cfg.DATASETS.TEST:
+                clear_results(folder, name)
+        results = super().test(cfg, model, evaluators)
+        if comm.is_main_process():
+            of_datasets = results if len(cfg.DATASETS.TEST) > 1 else {cfg.DATASETS.TEST[0]: results}
+            write_tables(cfg, of_datasets, file)
+            for name, metrics in of_datasets.items():
+                write_results(folder, name, metrics)
+        return results
 
     def build_hooks(self):
         # DefaultTrainer has no factory for its checkpointer, and the hooks are about to use it.
@@ -190,14 +205,9 @@ class Trainer(DefaultTrainer):
 
 def write_tables(cfg: CfgNode, results: dict, file: str) -> None:
     """Log one table of results for each data set, and write them to a file in ``OUTPUT_DIR``."""
-    if not comm.is_main_process():
-        return
-    several = len(cfg.DATASETS.TEST) > 1
-    tables = []
-    for name in cfg.DATASETS.TEST:
-        of_dataset = results[name] if several else results
-        tables.append(f"Results on {name}\n\n{results_table(of_dataset)}\n")
-    text = "\n".join(tables)
+    text = "\n".join(
+        f"Results on {name}\n\n{results_table(metrics)}\n" for name, metrics in results.items()
+    )
     logger.info("\n%s", text)
     Path(cfg.OUTPUT_DIR, file).write_text(text)
 
