@@ -9,6 +9,7 @@ from predictions import feed, imperfect_outputs
 
 from efficientps_d2.classes import with_class_counts
 from efficientps_d2.panoptic_evaluator import PanopticEvaluator
+from efficientps_d2.run_results import write_results
 
 
 def training_lines(iterations, loss: float = 2.0) -> list[dict]:
@@ -31,6 +32,8 @@ def write_run(cfg, folder: Path, save: bool = True, seed: int = 0) -> Path:
     records = DatasetCatalog.get(name)
     feed(evaluator, records, imperfect_outputs(records, 4, seed))
     (folder / "config.yaml").write_text(cfg.dump())
-    results = flatten_results_dict(evaluator.evaluate())
-    write_lines(folder, [*training_lines((19, 39, 59)), {"iteration": 60, **results}])
+    results = evaluator.evaluate()
+    write_results(folder / "inference", name, results)
+    last = {"iteration": 60, **flatten_results_dict(results)}
+    write_lines(folder, [*training_lines((19, 39, 59)), last])
     return folder

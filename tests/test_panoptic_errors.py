@@ -11,83 +11,107 @@ from efficientps_d2.panoptic_errors import (
     count_errors,
     error_kinds,
     error_map,
+    near_edges,
     picture_pq,
     pooled_pq,
 )
-from efficientps_d2.panoptic_metrics import PanopticSums, mean_metrics
+from efficientps_d2.panoptic_metrics import Match, PanopticSums, mean_metrics
 
-NUM_CLASSES = 3
-# Classes: 0 and 1. True segments: 1 found by 1, 2 taken for class 1 (5), 3 not seen at all,
-# 4 a crowd, 0 void. Predicted 6 is extra, in 1.
-TRUTH = np.array([[1, 1, 1, 1, 1, 1, 2, 2, 3, 4, 0]])
-PREDICTION = np.array([[1, 1, 1, 1, 6, 0, 5, 5, 0, 1, 5]])
-EXPECTED = ["correct"] * 4 + ["extra", "boundary", "wrong class", "wrong class", "missed"]
-EXPECTED += ["unlabeled"] * 2
+IS_THING = [True, True, False]
+THINGS = [0, 1]
+# Far from any edge: a map of single pixels that a large picture would have.
+TRUTH = [1, 1, 1, 1, 1, 1, 1, 2, 2, 3, 4, 0, 5, 5]
+PREDICTION = [1, 1, 1, 1, 6, 0, 7, 6, 6, 0, 1, 6, 1, 0]
+# True segments: 1 found, 2 not found but predicted as another object, 3 not seen at all, 4 a crowd,
+# 0 void, 5 stuff that was not found. Predicted: 6 matches nothing, 7 is another class that does.
+EXPECTED = ["correct"] * 4 + ["extra", "missed", "wrong class", "wrong class", "wrong class"]
+EXPECTED += ["missed", "unlabeled", "unlabeled", "wrong class", "missed"]
 TRUE_SEGMENTS = [
     {"id": 1, "category_id": 0},
     {"id": 2, "category_id": 0},
     {"id": 3, "category_id": 1},
     {"id": 4, "category_id": 1, "iscrowd": 1},
+    {"id": 5, "category_id": 2},
 ]
 PREDICTED_SEGMENTS = [
     {"id": 1, "category_id": 0},
-    {"id": 5, "category_id": 1},
     {"id": 6, "category_id": 1},
+    {"id": 7, "category_id": 1},
+]
+MATCHES = [
+    Match("tp", 0, 7, 0.6, 1, 1),
+    Match("fn", 0, 2, 0, 2, 0),
+    Match("fn", 1, 1, 0, 3, 0),
+    Match("fn", 2, 2, 0, 5, 0),
+    Match("fp", 1, 4, 0, 0, 6),
 ]
 
 
-def score(truth, true_segments, prediction, predicted_segments):
-    sums = PanopticSums(NUM_CLASSES)
-    return sums, sums.add_image(truth, true_segments, prediction, predicted_segments)
+def test_every_kind_away_from_edges():
+    kind = error_kinds(TRUE_SEGMENTS, PREDICTED_SEGMENTS, MATCHES, THINGS)
+    pairs = zip(TRUTH, PREDICTION, strict=True)
+    assert [kind(true, predicted, 0) for true, predicted in pairs] == EXPECTED
 
 
-def test_every_kind():
-    _, matches = score(TRUTH, TRUE_SEGMENTS, PREDICTION, PREDICTED_SEGMENTS)
-    kind = error_kinds(TRUE_SEGMENTS, PREDICTED_SEGMENTS, matches)
-    assert [KINDS[i] for i in error_map(TRUTH, PREDICTION, kind)[0]] == EXPECTED
+def test_at_an_edge_what_was_found_is_only_inexact():
+    kind = error_kinds(TRUE_SEGMENTS, PREDICTED_SEGMENTS, MATCHES, THINGS)
+    changed = {
+        (true, predicted): kind(true, predicted, 1)
+        for true, predicted in zip(TRUTH, PREDICTION, strict=True)
+        if kind(true, predicted, 1) != kind(true, predicted, 0)
+    }
+    assert changed == {(1, 0): "boundary", (1, 7): "boundary"}
 
 
-def test_a_part_of_a_segment_under_a_found_neighbour():
-    truth, prediction = np.array([[1, 1, 1, 2, 2, 3]]), np.array([[1, 1, 1, 1, 2, 2]])
-    segments = [{"id": i, "category_id": 0} for i in (1, 2, 3)]
-    _, matches = score(truth, segments, prediction, segments[:2])
-    kind = error_kinds(segments, segments[:2], matches)
-    # Segment 1 has IoU 3/4, segment 2 only 1/3; a bad prediction of the right class is a miss.
-    assert [KINDS[i] for i in error_map(truth, prediction, kind)[0]] == [
-        *["correct"] * 3,
-        *["missed"] * 3,
-    ]
-    prediction = np.array([[1, 1, 1, 1, 2, 2]])
-    truth = np.array([[1, 1, 1, 2, 2, 2]])
-    _, matches = score(truth, segments[:2], prediction, segments[:2])
-    kind = error_kinds(segments[:2], segments[:2], matches)
-    assert [KINDS[i] for i in error_map(truth, prediction, kind)[0]][3] == "boundary"
+def test_an_object_under_the_stuff_around_it_is_missed():
+    true = [{"id": 1, "category_id": 0}, {"id": 2, "category_id": 2}]
+    predicted = [{"id": 1, "category_id": 2}]
+    matches = [Match("tp", 2, 90, 0.9, 2, 1), Match("fn", 0, 10, 0, 1, 0)]
+    assert error_kinds(true, predicted, matches, THINGS)(1, 1, 0) == "missed"
+
+
+def test_edges_reach_half_a_percent_of_the_diagonal():
+    truth = np.ones((300, 400), int)
+    truth[:, 200:] = 2
+    near = near_edges(truth)
+    assert near[:, 198:202].all() and not near[:, :196].any() and not near[:, 204:].any()
+    assert not near_edges(np.ones((9, 9), int)).any()
 
 
 def test_confusion_leaves_void_and_crowds_out():
-    _, matches = score(TRUTH, TRUE_SEGMENTS, PREDICTION, PREDICTED_SEGMENTS)
-    errors = count_errors(
-        TRUTH, TRUE_SEGMENTS, PREDICTION, PREDICTED_SEGMENTS, matches, NUM_CLASSES
-    )
-    expected = [[4, 3, 0, 1], [0, 0, 0, 1], [0, 0, 0, 0]]  # the last column: nothing predicted
-    assert errors.confusion.tolist() == expected
-    assert errors.pixels == {kind: EXPECTED.count(kind) for kind in KINDS}
+    truth, prediction = np.array([TRUTH]), np.array([PREDICTION])
+    errors = count_errors(truth, TRUE_SEGMENTS, prediction, PREDICTED_SEGMENTS, MATCHES, IS_THING)
+    # The last column: nothing predicted.
+    assert errors.confusion.tolist() == [[4, 4, 0, 1], [0, 0, 0, 1], [1, 0, 0, 1]]
+    assert sum(errors.pixels.values()) == len(TRUTH) and errors.pixels["unlabeled"] == 2
+
+
+def test_maps_that_changed_since_are_noticed():
+    truth, prediction = np.array([TRUTH]), np.array([PREDICTION])
+    for t, p, what in ((truth * 2, prediction, "truth"), (truth, prediction * 2, "prediction")):
+        with pytest.raises(ValueError, match=what):
+            count_errors(t, TRUE_SEGMENTS, p, PREDICTED_SEGMENTS, MATCHES, IS_THING)
 
 
 MAPS = arrays(np.int64, (4, 6), elements=st.integers(0, 4))
-CLASSES = st.lists(st.integers(0, NUM_CLASSES - 1), min_size=5, max_size=5)
+CLASSES = st.lists(st.integers(0, len(IS_THING) - 1), min_size=5, max_size=5)
 
 
 def segments_of(ids, classes):
     return [{"id": int(i), "category_id": classes[i]} for i in np.unique(ids) if i]
 
 
+def score(truth, true_segments, prediction, predicted_segments):
+    sums = PanopticSums(len(IS_THING))
+    return sums, sums.add_image(truth, true_segments, prediction, predicted_segments)
+
+
 @given(MAPS, CLASSES, MAPS, CLASSES)
 def test_counts_are_those_of_the_map(truth, true_classes, prediction, predicted_classes):
     true, predicted = segments_of(truth, true_classes), segments_of(prediction, predicted_classes)
     sums, matches = score(truth, true, prediction, predicted)
-    kinds = error_map(truth, prediction, error_kinds(true, predicted, matches))
-    errors = count_errors(truth, true, prediction, predicted, matches, NUM_CLASSES)
+    kinds = error_map(truth, prediction, error_kinds(true, predicted, matches, THINGS))
+    errors = count_errors(truth, true, prediction, predicted, matches, IS_THING)
     assert [errors.pixels[k] for k in KINDS] == np.bincount(kinds.ravel(), minlength=6).tolist()
     assert errors.confusion.sum() == (truth > 0).sum()
     # PQ of the picture is that of an evaluation of this picture alone.
@@ -98,7 +122,7 @@ def test_counts_are_those_of_the_map(truth, true_classes, prediction, predicted_
 def test_a_perfect_prediction_has_no_errors(truth, classes):
     segments = segments_of(truth, classes)
     _, matches = score(truth, segments, truth, segments)
-    errors = count_errors(truth, segments, truth, segments, matches, NUM_CLASSES)
+    errors = count_errors(truth, segments, truth, segments, matches, IS_THING)
     assert errors.pixels["correct"] + errors.pixels["unlabeled"] == truth.size
     if matches:
         assert picture_pq(matches) == pooled_pq(matches) == 100

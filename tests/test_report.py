@@ -1,23 +1,39 @@
 """The page about a run: what is on it, and what is said when something is missing."""
 
 import base64
+import dataclasses
+import html
 import json
 import re
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import reported_run
+import torch
 from conftest import load_tool, write_dataset
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from hypothesis import given
 from hypothesis import strategies as st
-from reported_run import training_lines, write_lines, write_run
+from PIL import Image
+from reported_run import training_lines, write_run
 
-from efficientps_d2.panoptic_errors import BOUNDARY, KINDS, MISSED
+from efficientps_d2 import InputError, report_charts
+from efficientps_d2.panoptic_errors import BOUNDARY, CORRECT, KINDS, MISSED, UNLABELED
+from efficientps_d2.panoptic_json import read_segment_ids
 from efficientps_d2.panoptic_metrics import Match
-from efficientps_d2.report import MANY_CLASSES, confusion_rows, confusion_table, write_report
+from efficientps_d2.report import (
+    MANY_CLASSES,
+    class_rows,
+    confusion_rows,
+    confusion_table,
+    error_rows,
+    write_report,
+)
 from efficientps_d2.report_charts import size_chart, training_chart
 from efficientps_d2.report_gallery import COLORS, choose_pictures, paint_errors, paint_segments
-from efficientps_d2.run_results import read_run
+from efficientps_d2.run_results import clear_results, read_run, write_results
 
 
 @pytest.fixture
@@ -68,27 +84,97 @@ def test_comparison_with_an_earlier_run(run_folder, tmp_path, tiny_config):
 
 
 def test_augmented_results_have_a_column(run_folder):
-    line = json.loads((run_folder / "metrics.json").read_text().splitlines()[-1])
-    write_lines(run_folder, [{**line, "panoptic_seg_TTA/PQ": 98.7}])
+    write_results(run_folder / "inference_TTA", "toy", {"panoptic_seg": {"PQ": 98.7}})
     text = text_of(write_report(run_folder).read_text())
-    assert f"PQ {line['panoptic_seg/PQ']:.1f} 98.7" in text
+    assert f"PQ {read_run(run_folder).results['panoptic_seg/PQ']:.1f} 98.7" in text
 
 
 def test_without_predictions_it_says_how_to_keep_them(tmp_path, toy, tiny_config):
-    folder = write_run(tiny_config(toy), tmp_path / "run", save=False)
-    page = write_report(folder).read_text()
-    assert "TEST.SAVE_PANOPTIC True" in page and 'class="card"' not in page
+    folder = write_run(tiny_config(toy, "MODEL.WEIGHTS", "w.pth"), tmp_path / "a run", save=False)
+    page = html.unescape(write_report(folder).read_text())
+    command = f"python train_net.py --config-file '{folder}/config.yaml' --eval-only"
+    options = f"OUTPUT_DIR '{folder}' TEST.SAVE_PANOPTIC True"
+    assert f"{command} MODEL.WEIGHTS w.pth {options}" in page and 'class="card"' not in page
     assert 'id="sizes"' in page and 'id="classes"' in page
+    (folder / "last_checkpoint").write_text("model_final.pth")
+    page = html.unescape(write_report(folder).read_text())
+    assert f"{command} --resume {options}" in page
+
+
+def test_pictures_without_segments(tmp_path, toy, tiny_config):
+    folder = write_run(tiny_config(toy), tmp_path / "run")
+    file = folder / "inference" / "toy_images.jsonl"
+    lines = [json.loads(line) | {"matches": []} for line in file.read_text().splitlines()]
+    file.write_text("\n".join(map(json.dumps, lines)))
+    assert "No picture has a segment." in write_report(folder).read_text()
 
 
 def test_with_detectron2s_evaluator_it_has_what_there_is(run_folder):
-    (run_folder / "inference" / "toy_images.jsonl").unlink()
-    stock = {"iteration": 80, "panoptic_seg/PQ": 50.0, "panoptic_seg/PQ_th": float("nan")}
-    (run_folder / "metrics.json").write_text("")
-    write_lines(run_folder, [stock])
+    clear_results(run_folder / "inference", "toy")
+    metrics = {"panoptic_seg": {"PQ": 50.0, "PQ_th": float("nan")}}
+    write_results(run_folder / "inference", "toy", metrics)
+    (run_folder / "metrics.json").unlink()
     page = write_report(run_folder).read_text()
     assert "PQ 50.0 PQ things –" in text_of(page)
     assert 'id="classes"' not in page and 'id="training"' not in page
+
+
+def test_rows_of_classes(run_folder, tmp_path, tiny_config):
+    run = read_run(run_folder)
+    matches = [Match("tp", 0, 9, 0.9, 1, 1)] * 3 + [Match("fn", 0, 9, 0, 2, 0)] * 2
+    matches += [Match("fp", 2, 9, 0, 0, 3)]
+    run.results |= {"panoptic_seg/PQ-road": 40.0, "panoptic_seg/SQ-road": 50.0}
+    run.results["panoptic_seg/PQ-sky"] = float("nan")
+    earlier = dataclasses.replace(run, results={"panoptic_seg/PQ-road": 30.0})
+    rows = {row["name"]: row for row in class_rows(run, earlier, matches)}
+    assert list(rows) == ["road", "car", "person"], "sky and the odd class have no segments"
+    road, car = rows["road"], rows["car"]
+    assert (road["PQ"], road["SQ"], road["before"]) == (40.0, 50.0, 30.0)
+    assert [road[kind] for kind in ("tp", "fn", "fp")] == [3, 2, 0]
+    assert [car[kind] for kind in ("tp", "fn", "fp")] == [0, 0, 1]
+    assert (road["kind"], car["kind"]) == ("stuff", "thing")
+
+
+def test_shares_of_errors_are_of_labeled_pixels():
+    counts = dict.fromkeys(KINDS, 0) | {CORRECT: 60, MISSED: 20, UNLABELED: 900}
+    rows = dict(error_rows(counts))
+    assert rows[CORRECT] == 75 and rows[MISSED] == 25 and UNLABELED not in rows
+
+
+def panels(page: str) -> list[np.ndarray]:
+    """The pictures of a page, RGB."""
+    images = []
+    for data in re.findall(r"data:image/webp;base64,([^\"]+)", page):
+        decoded = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
+        images.append(decoded[:, :, ::-1].astype(int))
+    return images
+
+
+def test_what_the_panels_show(tmp_path, register, tiny_config, monkeypatch):
+    data = write_dataset(tmp_path / "data", count=1)
+    name = register("toy", data)
+    (record,) = DatasetCatalog.get(name)
+    truth = read_segment_ids(record["pan_seg_file_name"])
+    (sky,) = (s["id"] for s in record["segments_info"] if s["category_id"] == 1)
+    # Of the truth only the sky is predicted, and all else is road.
+    pan_seg = torch.from_numpy(np.where(truth == sky, 1, 2).astype(np.int32))
+    segments = [{"id": 1, "category_id": 1}, {"id": 2, "category_id": 0}]
+    output = {"panoptic_seg": (pan_seg, segments)}
+    monkeypatch.setattr(reported_run, "imperfect_outputs", lambda *_: [output])
+    page = write_report(write_run(tiny_config(name), tmp_path / "run")).read_text()
+    image, true, predicted, errors = panels(page)
+    inside = cv2.erode((truth == sky).astype(np.uint8), np.ones((9, 9))) > 0
+    color = np.array(MetadataCatalog.get(name).stuff_colors[1])
+    original = np.asarray(Image.open(record["file_name"]).convert("RGB")).astype(int)
+    assert np.abs(image - original).mean() < 12
+    for panel in (true, predicted):
+        expected = 0.65 * color + 0.35 * original
+        assert np.abs(panel - expected)[inside].mean() < 12
+    assert np.abs(true - predicted).max(axis=2).mean() > 10, "cars are not in the prediction"
+    (car, *_) = (s["id"] for s in record["segments_info"] if s["category_id"] == 2)
+    body = cv2.erode((truth == car).astype(np.uint8), np.ones((5, 5))) > 0
+    assert np.abs(errors - COLORS[MISSED])[body].mean() < 30
+    assert np.ptp(errors[inside], axis=1).mean() < 12, "what is correct is gray"
 
 
 @given(st.lists(st.floats(0, 1), max_size=30), st.integers(1, 4))
@@ -137,10 +223,22 @@ def test_sizes_of_objects():
     assert size_chart([stuff], [1]) == ""
 
 
-def test_a_curve_of_evaluations_during_training(run_folder):
-    assert "PQ" not in text_of(training_chart(read_run(run_folder)))
-    write_lines(run_folder, [*training_lines((79,)), {"iteration": 80, "panoptic_seg/PQ": 44.0}])
-    assert "PQ" in text_of(training_chart(read_run(run_folder)))
+def test_curves(run_folder, monkeypatch):
+    run = read_run(run_folder)
+    lines = [line | {"lr": 0.1 * i} for i, line in enumerate(run.training)]
+    run = dataclasses.replace(run, training=lines)
+    earlier = dataclasses.replace(run, training=training_lines((5, 10), loss=7.0))
+    figures = []
+    monkeypatch.setattr(report_charts, "_svg", lambda figure: figures.append(figure) or "")
+    training_chart(run, earlier)
+    losses, rate = figures[0].axes
+    curves = {line.get_label(): line.get_xydata().tolist() for line in losses.lines}
+    assert curves["total_loss"] == [[19, 2.0], [39, 2.0], [59, 2.0]]
+    assert curves["loss_mask"] == [[19, 0.5], [39, 0.5], [59, 0.5]]
+    assert curves["total_loss, earlier run"] == [[5, 7.0], [10, 7.0]]
+    assert rate.lines[0].get_ydata().tolist() == pytest.approx([0, 0.1, 0.2])
+    training_chart(dataclasses.replace(run, validation=[(20, 10.0), (40, 44.0)]))
+    assert figures[1].axes[2].lines[0].get_xydata().tolist() == [[20, 10], [40, 44]]
 
 
 def test_colours_of_errors_and_classes():
@@ -157,11 +255,23 @@ def test_colours_of_errors_and_classes():
     assert (painted[:, 3] == 255).all(), "a white line between segments"
 
 
+def write_map(file: Path, size: tuple[int, int]) -> None:
+    Image.fromarray(np.full((*size, 3), 77, np.uint8)).save(file)
+
+
 @pytest.mark.parametrize(
     ("break_it", "message"),
     [
         (lambda run, data: (data / "images/sub/picture.0.jpg").unlink(), "picture.0.jpg cannot"),
         (lambda run, data: (data / "panoptic/truth_1.png").write_bytes(b""), "truth_1.png cannot"),
+        (
+            lambda run, data: write_map(run / "inference/toy_panoptic/picture.0.png", (96, 160)),
+            "picture.0.png or its truth has changed since the evaluation .* evaluate again",
+        ),
+        (
+            lambda run, data: write_map(run / "inference/toy_panoptic/picture.0.png", (9, 11)),
+            "picture.0.png has another size than in the evaluation; evaluate again",
+        ),
         (
             lambda run, data: (run / "inference/toy_panoptic/picture.0.png").unlink(),
             "toy_panoptic/picture.0.png cannot be read .* evaluate again",
@@ -173,7 +283,7 @@ def test_a_lost_file_is_one_sentence(run_folder, tmp_path, capsys, break_it, mes
     assert load_tool("report").main([str(run_folder), "--processes", "1"]) == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert re.search(f"^Error: .*{message}", error)
-    assert not (run_folder / "report.html").exists()
+    assert not list(run_folder.glob("report.*"))
 
 
 def test_the_tool(run_folder, capsys):
@@ -181,17 +291,21 @@ def test_the_tool(run_folder, capsys):
     assert report.main([str(run_folder), "--pictures", "1", "--processes", "2"]) == 0
     assert f"Wrote {run_folder / 'report.html'}" in capsys.readouterr().out
     assert report.main([str(run_folder / "nothing")]) == 1
-    assert "has no config.yaml" in capsys.readouterr().err
+    assert "has no results of an evaluation" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="2"):
         report.main([str(run_folder), "--pictures", "0"])
 
 
 def test_pictures_larger_than_the_page_are_made_smaller(tmp_path, register, tiny_config):
     data = write_dataset(tmp_path / "wide", count=1, size=(100, 1500))
-    folder = write_run(
-        tiny_config(register("wide", data), "TEST.SAVE_PANOPTIC", True), tmp_path / "run"
-    )
-    page = write_report(folder).read_text()
-    data = re.search(r"data:image/webp;base64,([^\"]+)", page)[1]
-    image = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
-    assert image.shape == (43, 640, 3)
+    folder = write_run(tiny_config(register("wide", data)), tmp_path / "run")
+    assert [panel.shape for panel in panels(write_report(folder).read_text())] == [(43, 640, 3)] * 4
+
+
+def test_a_folder_that_cannot_be_written_to(run_folder, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    with pytest.raises(InputError, match="report.partial cannot be written .Permission denied"):
+        write_report(run_folder)

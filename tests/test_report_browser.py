@@ -12,8 +12,9 @@ BY = "css selector"
 @pytest.fixture
 def page(tmp_path, register, tiny_config, browser):
     data = write_dataset(tmp_path / "data", count=8)
-    cfg = tiny_config(register("toy", data), "TEST.SAVE_PANOPTIC", True)
-    file = write_report(write_run(cfg, tmp_path / "run"), pictures=2)
+    cfg = tiny_config(register("toy", data))
+    earlier = write_run(cfg, tmp_path / "earlier", seed=3)
+    file = write_report(write_run(cfg, tmp_path / "run"), earlier, pictures=2)
     browser.get(file.as_uri())
     yield browser
     assert browser.get_log("browser") == [], "errors in the console"
@@ -58,6 +59,21 @@ def test_the_table_of_classes_sorts(page):
     assert column(1) == sorted(names)
 
 
+def test_bars_and_changes_tell_the_numbers(page):
+    for row in page.find_elements(BY, "#class-table tbody tr"):
+        cells = row.find_elements(BY, "td")
+        bar = cells[2].find_element(BY, ".bar")
+        now, mark = bar.find_element(BY, "i"), bar.find_element(BY, "u")
+        width, pq, change = bar.size["width"], float(cells[1].text), float(cells[3].text)
+        assert now.size["width"] == pytest.approx(width * pq / 100, abs=2)
+        before = (mark.location["x"] - bar.location["x"]) / width * 100
+        assert pq - before == pytest.approx(change, abs=1)
+        thing = cells[0].text in ("car", "person")
+        assert ("thing" in now.get_attribute("class")) == thing
+    for tile in page.find_elements(BY, ".tile span[class='better'], .tile span[class='worse']"):
+        assert (float(tile.text) > 0) == (tile.get_attribute("class") == "better")
+
+
 def test_pictures_are_seen_and_grow(page):
     images = page.find_elements(BY, ".card:first-child img")
     widths = [page.execute_script("return arguments[0].naturalWidth", i) for i in images]
@@ -65,13 +81,15 @@ def test_pictures_are_seen_and_grow(page):
     before = images[3].size["width"]
     images[0].click()
     assert images[3].size["width"] > 1.8 * before
-    images[0].click()
+    page.find_element(BY, ".card:first-child .panels").send_keys(" ")  # by keyboard
     assert images[3].size["width"] == before
 
 
 @pytest.mark.parametrize("width", [1280, 420])
 def test_nothing_is_cut_off_or_fetched(page, width):
     page.set_window_size(width, 900)
+    text = page.find_element(BY, "#training + figure svg text")
+    assert text.size["height"] >= 8, "a chart that cannot be read"
     overflow = "const e = document.documentElement; return e.scrollWidth - e.clientWidth"
     assert page.execute_script(overflow) <= 0
     fetched = "return performance.getEntriesByType('resource').map(entry => entry.name)"

@@ -1,12 +1,12 @@
 """Reading of what a run left."""
 
-import json
+import shutil
 
 import pytest
 from reported_run import training_lines, write_lines, write_run
 
 from efficientps_d2 import InputError
-from efficientps_d2.run_results import read_run
+from efficientps_d2.run_results import clear_results, read_run, write_results
 
 
 @pytest.fixture
@@ -21,6 +21,7 @@ def test_a_run(run_folder):
     assert [line["iteration"] for line in run.training] == [19, 39, 59]
     assert run.validation == [(60, run.results["panoptic_seg/PQ"])]
     assert [c["name"] for c in run.saved.categories] == run.names
+    assert run.results_tta == {}
 
 
 def test_a_resumed_run_has_one_curve(run_folder):
@@ -32,44 +33,55 @@ def test_a_resumed_run_has_one_curve(run_folder):
         (59, 1.0),
         (79, 1.0),
     ]
-    assert run.validation == [], "that of iteration 60 was of weights that were thrown away"
+    assert run.validation == [], "that of weights that were thrown away"
 
 
-def test_the_last_evaluation_counts(run_folder):
+def test_an_evaluation_alone_is_no_point_of_the_curve(run_folder):
     write_lines(run_folder, [{"iteration": 0, "panoptic_seg/PQ": 12.5}])
-    run = read_run(run_folder)
-    assert run.results["panoptic_seg/PQ"] == 12.5
-    assert [i for i, _ in run.validation] == [60], "one by itself is no point of the curve"
+    assert [i for i, _ in read_run(run_folder).validation] == [60]
 
 
-def test_one_of_several_data_sets(run_folder):
+def test_several_data_sets(run_folder, toy):
+    """In metrics.json of such a training, their names are before the metrics."""
     config = (run_folder / "config.yaml").read_text()
-    (run_folder / "config.yaml").write_text(config.replace("TEST:\n  - toy", "TEST:\n  - a\n  - b"))
-    line = {"iteration": 0, "a/panoptic_seg/PQ": 1.0, "b/panoptic_seg/PQ": 2.0}
-    write_lines(run_folder, [{**line, "b_TTA/panoptic_seg/PQ": 3.0}])
-    assert read_run(run_folder).results == {"panoptic_seg/PQ": 1.0}
-    results = read_run(run_folder, "b").results
-    assert results == {"panoptic_seg/PQ": 2.0, "panoptic_seg_TTA/PQ": 3.0}
+    (run_folder / "config.yaml").write_text(config.replace("TEST:\n  - toy", "TEST:\n  - b\n  - a"))
+    inference = run_folder / "inference"
+    shutil.copy(inference / "toy_metrics.json", inference / "b_metrics.json")
+    write_lines(run_folder, [{"iteration": 80, "b/panoptic_seg/PQ": 2.0, "a/panoptic_seg/PQ": 1.0}])
+    assert read_run(run_folder).dataset == "b" and read_run(run_folder, "toy").dataset == "toy"
+    assert read_run(run_folder).validation == [(80, 2.0)]
+    assert read_run(run_folder, "toy").validation == [], "the training was not evaluated on it"
+
+
+def test_results_with_augmentation(run_folder, toy):
+    write_results(run_folder / "inference_TTA", toy, {"panoptic_seg": {"PQ": 98.5}})
+    assert read_run(run_folder).results_tta == {"panoptic_seg/PQ": 98.5}
+
+
+def test_an_evaluation_that_did_not_end_leaves_no_results(run_folder, toy):
+    clear_results(run_folder / "inference", toy)
+    with pytest.raises(InputError, match="no results of an evaluation"):
+        read_run(run_folder)
 
 
 @pytest.mark.parametrize(
     ("break_it", "message"),
     [
         (lambda f: (f / "config.yaml").unlink(), "has no config.yaml; give the OUTPUT_DIR"),
-        (lambda f: (f / "metrics.json").unlink(), "metrics.json does not exist"),
-        (lambda f: (f / "metrics.json").write_text("{"), "metrics.json is damaged"),
-        (lambda f: (f / "metrics.json").write_text(""), "no evaluation on toy; run train_net.py"),
+        (lambda f: shutil.rmtree(f), "no results of an evaluation; give the OUTPUT_DIR"),
         (
-            lambda f: (f / "inference/toy_panoptic.json").unlink(),
-            "toy_panoptic.json does not exist",
+            lambda f: (f / "metrics.json").write_text("{}\n{}\n{"),
+            "metrics.json is damaged in line 3 .* remove that line",
         ),
-        (
-            lambda f: (f / "inference/toy_images.jsonl").write_text(json.dumps({"matches": []})),
-            "older version; evaluate again",
-        ),
+        (lambda f: (f / "inference/toy_panoptic.json").unlink(), "panoptic.json does not exist"),
     ],
 )
 def test_what_is_missing_is_named(run_folder, break_it, message):
     break_it(run_folder)
     with pytest.raises(InputError, match=message):
         read_run(run_folder)
+
+
+def test_another_data_set_is_refused(run_folder):
+    with pytest.raises(InputError, match="was not evaluated on other_val; it was on toy"):
+        read_run(run_folder, "other_val")
