@@ -100,7 +100,7 @@ def export_model(model: PanopticFPN, form: str, path: Path) -> None:
             elif form == "torch_export":
                 torch.export.save(_export_dense(model, divisor), path)
             else:
-                _write_onnx(_export_dense(model, divisor), path)
+                _write_onnx(model, divisor, path)
     except OSError:
         raise
     except Exception as error:  # the exporters raise many kinds
@@ -150,13 +150,12 @@ def _export_dense(model: PanopticFPN, divisor: int) -> ExportedProgram:
     return torch.export.export(dense, (image,), dynamic_shapes=(sizes,))
 
 
-def _write_onnx(program: ExportedProgram, path: Path) -> None:
-    names = list(program.module()(*program.example_inputs[0]))
+def _write_onnx(model: PanopticFPN, divisor: int, path: Path) -> None:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    names = list(DensePart(model)(torch.zeros(1, 3, divisor, divisor)))
     torch.onnx.export(
-        program,
-        (),
-        path,
+        _export_dense(model, divisor),
+        f=path,
         input_names=["image"],
         output_names=names,
         external_data=False,
