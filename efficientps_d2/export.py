@@ -32,6 +32,7 @@ class DensePart(nn.Module):
         self.sem_seg_head = model.sem_seg_head
         self.rpn_head = model.proposal_generator.rpn_head
         self.rpn_features = list(model.proposal_generator.in_features)
+        self.size_divisibility = model.backbone.size_divisibility
         self.register_buffer("pixel_mean", model.pixel_mean)
         self.register_buffer("pixel_std", model.pixel_std)
 
@@ -39,14 +40,23 @@ class DensePart(nn.Module):
         """
         Args:
             image: (N, 3, H, W) float32, pixels from 0 to 255 with channels as ``INPUT.FORMAT``
-                says; H and W are multiples of the backbone's ``size_divisibility``.
+                says; H and W are multiples of ``size_divisibility``, the backbone's.
 
         Returns:
             All float32: ``sem_seg`` (N, K, H, W) logits; the features of the FPN by name, as "p2"
             (N, C, H / 4, W / 4); for each feature p of the RPN ``objectness_logits_p`` (N, A, H /
             s, W / s) and ``anchor_deltas_p`` (N, 4 A, H / s, W / s), as Detectron2's RPN head
             gives them.
+
+        Raises:
+            InputError: for another height or width.
         """
+        height, width = image.shape[-2:]
+        if height % self.size_divisibility or width % self.size_divisibility:
+            raise InputError(
+                f"The image has {height} x {width} pixels; pad it to multiples of "
+                f"{self.size_divisibility}."
+            )
         features = self.backbone((image - self.pixel_mean) / self.pixel_std)
         sem_seg, _ = self.sem_seg_head(features)
         logits, deltas = self.rpn_head([features[name] for name in self.rpn_features])
@@ -153,15 +163,16 @@ def _export_dense(model: PanopticFPN, divisor: int) -> ExportedProgram:
 def _write_onnx(model: PanopticFPN, divisor: int, path: Path) -> None:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     names = list(DensePart(model)(torch.zeros(1, 3, divisor, divisor)))
-    torch.onnx.export(
+    program = torch.onnx.export(
         _export_dense(model, divisor),
-        f=path,
         input_names=["image"],
         output_names=names,
-        external_data=False,
         dynamo=True,
         verbose=False,
     )
+    # ONNX Runtime refuses no size, so that whoever runs the file must check it.
+    program.model.metadata_props["size_divisibility"] = str(divisor)
+    program.save(path)
 
 
 def _trace(model: PanopticFPN, divisor: int) -> torch.jit.ScriptModule:
