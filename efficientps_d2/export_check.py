@@ -1,0 +1,122 @@
+"""An exported file is run by its own runtime and compared with the model it was made from."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from detectron2.modeling.meta_arch.panoptic_fpn import PanopticFPN
+from torch import Tensor
+from torch.nn import functional as F
+
+from .export import WHOLE_OUTPUTS, DensePart, fusion_inputs
+from .street_scene import paint_scene
+
+# |file - model| <= TOLERANCE + TOLERANCE * |model|, for every number.
+TOLERANCE = 1e-4
+# Images, height and width, in units of the size divisibility; none is that of the export.
+CHECK_SIZES = ((1, 2, 4), (2, 5, 3), (1, 8, 12))
+UNPADDED = 7  # pixels by which images for the whole model fall short of a multiple
+
+Outputs = dict[str, Tensor]
+
+
+class Difference(NamedTuple):
+    """How far one output of a file is from the model's.
+
+    ``shape`` is that of the file's output; ``largest`` is the largest absolute difference,
+    infinite if the model's output has another shape or kind; ``value`` is the largest magnitude in
+    the model's output.
+    """
+
+    size: tuple[int, ...]
+    output: str
+    shape: tuple[int, ...]
+    largest: float
+    value: float
+    within: bool
+
+
+def check_file(
+    model: PanopticFPN, form: str, path: Path, sizes=CHECK_SIZES, input_format: str = "RGB"
+) -> list[Difference]:
+    """Compare a file of :func:`export_model` with ``model`` on painted scenes.
+
+    Args:
+        model: in evaluation mode, on the CPU.
+        form: a key of ``SUFFIXES``.
+        path: the file.
+        sizes: number, height and width of images, in units of the size divisibility.
+        input_format: "RGB" or "BGR".
+    """
+    run_file = runner(form, path)
+    differences = []
+    dense = DensePart(model).eval()
+    for seed, size in enumerate(sizes):
+        images = scenes(size, model.backbone.size_divisibility, seed, input_format)
+        if form == "torchscript":
+            image = images[0, :, UNPADDED:, UNPADDED:].contiguous()
+            differences += _compare(model, image, run_file, _eager_whole)
+        else:
+            differences += _compare(dense, images, run_file, DensePart.__call__)
+    return differences
+
+
+def scenes(size: tuple[int, int, int], unit: int, seed: int, input_format: str) -> Tensor:
+    """Painted streets (N, 3, H, W) float32 from 0 to 255."""
+    rng = np.random.default_rng(seed)
+    count, height, width = size
+    painted = np.stack([paint_scene(rng)[0] for _ in range(count)])
+    images = torch.from_numpy(painted).permute(0, 3, 1, 2).float()
+    if input_format == "BGR":
+        images = images.flip(1)
+    return F.interpolate(images, size=(height * unit, width * unit), mode="area")
+
+
+def runner(form: str, path: Path) -> Callable[[Tensor], Outputs]:
+    """A function that runs a file by its own runtime, from an image tensor to outputs by name."""
+    if form == "onnx":
+        return _onnx_runner(path)
+    if form == "torch_export":
+        return torch.export.load(path).module()
+    traced = torch.jit.load(path)
+    return lambda image: dict(zip(WHOLE_OUTPUTS, traced(image), strict=True))
+
+
+def _onnx_runner(path: Path) -> Callable[[Tensor], Outputs]:
+    import onnxruntime  # only this format needs it
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+
+    def run(image: Tensor) -> Outputs:
+        values = session.run(names, {"image": image.numpy()})
+        return {k: torch.from_numpy(v) for k, v in zip(names, values, strict=True)}
+
+    return run
+
+
+def _eager_whole(model: PanopticFPN, image: Tensor) -> Outputs:
+    return dict(zip(WHOLE_OUTPUTS, fusion_inputs(model, image), strict=True))
+
+
+@torch.no_grad()
+def _compare(model, image: Tensor, run_file, run_model) -> list[Difference]:
+    expected, found = run_model(model, image), run_file(image)
+    return [
+        _difference(tuple(image.shape), name, value, found.get(name))
+        for name, value in expected.items()
+    ]
+
+
+def _difference(size, name: str, expected: Tensor, found: Tensor | None) -> Difference:
+    largest_value = expected.abs().max().item() if expected.numel() else 0.0
+    if found is None or found.shape != expected.shape or found.dtype != expected.dtype:
+        shape = () if found is None else tuple(found.shape)
+        return Difference(size, name, shape, float("inf"), largest_value, False)
+    largest = (found - expected).abs().max().item() if expected.numel() else 0.0
+    within = torch.isclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE).all().item()
+    return Difference(size, name, tuple(found.shape), largest, largest_value, within)

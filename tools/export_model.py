@@ -1,0 +1,110 @@
+"""Write a trained model for another runtime, run the file there and compare it with the model.
+
+python tools/export_model.py --config-file output/streets/config.yaml --format onnx \\
+    --opts MODEL.WEIGHTS output/streets/model_final.pth
+
+--format onnx and torch_export write the dense part (backbone, FPN, semantic head, RPN head) for
+any height and width that are multiples of the size divisibility; --format torchscript writes the
+whole model but the fusion. docs/EXPORT.md says what each file takes and gives. The exit status is 1
+if an output of the file differs from the model's by more than 1e-4 + 1e-4 * its magnitude.
+"""
+
+import argparse
+import os
+import sys
+import warnings
+from pathlib import Path
+
+warnings.filterwarnings("ignore", category=FutureWarning, module="torch.jit")  # Detectron2's import
+
+from detectron2.modeling import build_model  # noqa: E402
+from detectron2.modeling.meta_arch.panoptic_fpn import PanopticFPN  # noqa: E402
+from tabulate import tabulate  # noqa: E402
+
+from efficientps_d2 import InputError  # noqa: E402
+from efficientps_d2.checkpoint import FittingCheckpointer  # noqa: E402
+from efficientps_d2.config import load_config, without_cuda  # noqa: E402
+from efficientps_d2.export import SUFFIXES, export_model  # noqa: E402
+from efficientps_d2.export_check import TOLERANCE, Difference, check_file  # noqa: E402
+
+
+def load_model(cfg) -> PanopticFPN:
+    """The model of a config with its weights, in evaluation mode."""
+    weights = cfg.MODEL.WEIGHTS
+    if not weights:
+        raise InputError("MODEL.WEIGHTS is empty; give --opts MODEL.WEIGHTS FILE.")
+    if "://" not in weights and not os.path.isfile(weights):
+        raise InputError(f"MODEL.WEIGHTS {weights} does not exist; give a checkpoint file.")
+    cfg.MODEL.EFFICIENTNET.WEIGHTS = ""
+    model = build_model(cfg).eval()
+    if not isinstance(model, PanopticFPN):
+        raise InputError(
+            f"MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE} cannot be exported; use "
+            "EfficientPS or PanopticFPN."
+        )
+    checkpointer = FittingCheckpointer(model)
+    checkpointer.strict = True
+    checkpointer.load(weights)
+    return model
+
+
+def output_file(given: str | None, form: str, folder: str) -> Path:
+    """The file to write: ``given`` may be a file or a folder; by default the run's folder."""
+    path, suffix = Path(given or folder), SUFFIXES[form]
+    if given is None or path.is_dir() or not path.suffix:
+        return path / f"model{suffix}"
+    if path.suffix != suffix:
+        raise InputError(f'--output "{path}" does not end with {suffix}, as files of {form} do.')
+    return path
+
+
+def table(differences: list[Difference]) -> str:
+    rows = [
+        (
+            " x ".join(map(str, d.size)),
+            d.output,
+            " x ".join(map(str, d.shape)),
+            f"{d.largest:.1e}",
+            f"{d.value:.3g}",
+        )
+        for d in differences
+    ]
+    header = ["image", "output", "shape", "largest difference", "largest value"]
+    return tabulate(rows, header, disable_numparse=True, tablefmt="github")
+
+
+def run(args: argparse.Namespace) -> None:
+    cfg = without_cuda(load_config(args.config_file, args.opts))
+    path = output_file(args.output, args.format, cfg.OUTPUT_DIR)
+    model = load_model(cfg)
+    export_model(model, args.format, path)
+    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, for pixels in {cfg.INPUT.FORMAT}\n")
+    differences = check_file(model, args.format, path, input_format=cfg.INPUT.FORMAT)
+    print(table(differences))
+    wrong = [d for d in differences if not d.within]
+    if wrong:
+        worst = max(wrong, key=lambda d: d.largest)
+        raise InputError(
+            f"{path} differs from the model by {worst.largest:.1e} in {worst.output}, more than "
+            f"{TOLERANCE:g} + {TOLERANCE:g} * the value; do not use it."
+        )
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config-file", required=True, help="config.yaml of a run")
+    parser.add_argument("--format", required=True, choices=SUFFIXES)
+    parser.add_argument("--output", help="file or folder; default: OUTPUT_DIR of the config")
+    parser.add_argument(
+        "--opts", nargs=argparse.REMAINDER, default=[], help="config overrides, last: KEY VALUE ..."
+    )
+    try:
+        run(parser.parse_args(argv))
+    except (InputError, OSError) as error:
+        sys.exit(f"Error: {error}")
+
+
+if __name__ == "__main__":
+    main()
