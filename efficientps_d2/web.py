@@ -66,8 +66,8 @@ def listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def serve(predictor: Predictor, listener: socket.socket) -> None:
-    """Answer browsers until Ctrl-C."""
+def make_server(predictor: Predictor):
+    """A ``uvicorn.Server`` of the page; its ``run(sockets=[...])`` answers until Ctrl-C."""
     import uvicorn
     from fastapi import FastAPI
     from gradio import mount_gradio_app
@@ -83,9 +83,12 @@ def serve(predictor: Predictor, listener: socket.socket) -> None:
         headers=[("Content-Security-Policy", ONLY_FROM_HERE)],
         timeout_graceful_shutdown=1,  # an open page keeps its connection
     )
+    return uvicorn.Server(config)
+
+
+def address(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
-    print(f"http://{f'[{host}]' if ':' in host else host}:{port}/ is ready; Ctrl-C ends it.", flush=True)
-    uvicorn.Server(config).run(sockets=[listener])
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -97,7 +100,9 @@ def main(argv: list[str] | None = None) -> int:
         with tempfile.TemporaryDirectory() as uploads, contextlib.suppress(KeyboardInterrupt):
             os.environ["GRADIO_TEMP_DIR"] = uploads
             with listen(args.host, args.port) as listener:
-                serve(load(args), listener)
+                server = make_server(load(args))
+                print(f"{address(listener)} is ready; Ctrl-C ends it.", flush=True)
+                server.run(sockets=[listener])
     except InputError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
