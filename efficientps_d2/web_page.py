@@ -20,7 +20,8 @@ from .prediction_layers import Layer, prediction_layers
 from .predictor import Prediction, Predictor
 
 INTRODUCTION = """# Panoptic segmentation
-Drop a picture. It stays on the computer that runs this page."""
+Drop a picture, then point at the result: it tells the class, score and area of each segment.
+Pictures stay on the computer that runs this page."""
 KEEP_UPLOADS = 600  # seconds
 
 
@@ -41,6 +42,7 @@ def make_page(predictor: Predictor) -> gr.Blocks:
             html_template=_asset("web.html"),
             css_template=_asset("web.css"),
             js_on_load=_asset("web.js"),
+            apply_default_css=False,
             elem_id="viewer",
         )
         file.upload(

@@ -110,7 +110,7 @@ def test_layers(page, served, picture):
     page.find_element(BY, "#viewer .opacity input").send_keys("\ue010")  # End: 100 %
     colors = dict(zip(("road", "sky", "car"), predictor.metadata.stuff_colors, strict=False))
     assert table(page) == [
-        ["sky", "0.62", "7,040", "45.8"],
+        ["sky", "0.62", "6,880", "44.8"],
         ["road", "0.81", "6,720", "43.8"],
         ["car", "0.95", "800", "5.2"],
     ]
@@ -123,8 +123,8 @@ def test_layers(page, served, picture):
     choose(page, "semantic")
     probability = np.exp(2) / (np.exp(2) + 3)
     assert [row[:3] for row in table(page)] == [
-        ["sky", f"{probability:.2f}", "7,520"],
-        ["road", f"{probability:.2f}", "7,040"],
+        ["sky", f"{probability:.2f}", "7,360"],
+        ["road", f"{probability:.2f}", "7,200"],
         ["car", f"{probability:.2f}", "800"],
     ]
     assert drawn(page)[5, 155].tolist() == colors["sky"], "void of the panoptic layer has a class"
@@ -156,7 +156,7 @@ def test_hovering(page, picture):
     assert hover(page, 30, 50) == "car, score 0.95, 800 pixels"
     assert text(page, "tr.active td").strip() == "car"
     assert (drawn(page)[50, 30] == even[50, 30]).all() and (drawn(page)[5, 5] != even[5, 5]).any()
-    assert hover(page, 80, 2) == "sky, score 0.62, 7,040 pixels", "at the upper border"
+    assert hover(page, 80, 2) == "sky, score 0.62, 6,880 pixels", "at the upper border"
     assert hover(page, 20, 40) == "car, score 0.95, 800 pixels", "the first pixel of the car"
     assert hover(page, 19, 39).startswith("sky")
     assert hover(page, 155, 50) == "", "void"
