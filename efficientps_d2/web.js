@@ -7,6 +7,7 @@ const overlay = document.createElement("canvas"); // the painted layer, opaque
 const FADED = 90; // alpha of the segments around the active one
 let shown = null; // picture and layers, decoded
 let layer = null; // the chosen one
+let turn = 0; // counts predictions, which may come while another is decoded
 let active = 0; // number of the segment under the pointer, 0 for none
 
 const bytes = (base64) => Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
@@ -121,12 +122,15 @@ function fit() {
 
 async function show() {
   const value = props.value;
+  const mine = ++turn;
   const problem = value?.problem;
   find(".problem").textContent = problem ?? "";
   find(".problem").hidden = !problem;
   find(".result").hidden = true;
   if (!value || problem) return;
-  shown = await decode(value);
+  const decoded = await decode(value);
+  if (mine !== turn) return;
+  shown = decoded;
   [canvas.width, canvas.height] = [shown.picture.naturalWidth, shown.picture.naturalHeight];
   [overlay.width, overlay.height] = [canvas.width, canvas.height];
   find("figcaption").textContent = `${value.name}, ${canvas.width} × ${canvas.height}`;

@@ -61,6 +61,7 @@ def listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family)
     except (OSError, OverflowError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or one_line(error)
+        reason = reason.split(" (while")[0]  # binding to the address, which the sentence names
         raise InputError(
             f"--host {host} --port {port} cannot be used ({reason}); give others."
         ) from error

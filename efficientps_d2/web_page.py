@@ -46,7 +46,12 @@ def make_page(predictor: Predictor) -> gr.Blocks:
             elem_id="viewer",
         )
         file.upload(
-            predict, file, [file, viewer], api_visibility="private", show_progress_on=viewer
+            predict,
+            file,
+            [file, viewer],
+            api_visibility="private",
+            show_progress_on=viewer,
+            trigger_mode="multiple",  # otherwise a picture dropped during a prediction is ignored
         )
     return page
 
