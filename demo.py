@@ -28,10 +28,9 @@ from efficientps_d2.import_images import read_rgb
 from efficientps_d2.panoptic_json import set_classes
 from efficientps_d2.prediction_files import PanopticWriter
 from efficientps_d2.predictor import Predictor
-from efficientps_d2.saved_model import read_saved_model
+from efficientps_d2.saved_model import DEMO_MODEL, read_saved_model
 from efficientps_d2.visualization import TASKS, PredictionPainter
 
-DEMO_MODEL = Path("output/streets/model")
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
 WINDOW = "efficientps_d2"
 THRESHOLDS = (

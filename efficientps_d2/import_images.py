@@ -41,17 +41,22 @@ def load_image(file: Path | BytesIO, name: str | Path, formats=IMAGE_FORMATS) ->
     return _load(file, name, formats)[0]
 
 
-def read_rgb(file: str | Path) -> np.ndarray:
+def read_rgb(file: str | Path, name: str = "") -> np.ndarray:
     """(H, W, 3) uint8 RGB of a picture, upright; of 16 bits the upper 8, without alpha.
+
+    Args:
+        file: what is read.
+        name: names it in errors; the path by default.
 
     Raises:
         InputError: if it cannot be read.
     """
-    image, orientation = _load(Path(file), file, IMAGE_FORMATS, "give another picture")
+    name = name or str(file)
+    image, orientation = _load(Path(file), name, IMAGE_FORMATS, "give another picture")
     if orientation in range(2, 9):
         image = ImageOps.exif_transpose(image)
     if image.mode == "F":
-        raise InputError(f"{file} has floating-point pixels; convert it to 8-bit RGB.")
+        raise InputError(f"{name} has floating-point pixels; convert it to 8-bit RGB.")
     if image.mode[0] == "I":  # one channel of 16 bits
         image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype("u1"))
     return np.array(image.convert("RGB"))  # a copy, because others may write to it

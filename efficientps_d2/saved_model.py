@@ -14,6 +14,7 @@ from .errors import InputError
 from .panoptic_json import categories_of, read_json, set_classes
 
 WEIGHTS, CONFIG, METADATA = FILES = ("model.pth", "config.yaml", "metadata.json")
+DEMO_MODEL = Path("output/streets/model")  # which `make demo` leaves
 
 
 class SavedModel(NamedTuple):

@@ -1,0 +1,105 @@
+"""A prediction as layers to be looked at: which segment each pixel belongs to, and what it is."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from detectron2.data.catalog import Metadata
+from detectron2.structures import Instances
+from detectron2.utils.colormap import colormap
+from torch import Tensor
+
+from .predictor import Prediction
+
+
+@dataclass
+class LayerSegment:
+    """What a layer says of some of its pixels."""
+
+    name: str  # of the class
+    score: float  # of an instance its detection's, of others the mean semantic probability
+    area: int  # pixels
+    color: list[int]  # RGB
+
+
+@dataclass
+class Layer:
+    """A map of segments."""
+
+    numbers: np.ndarray  # (H, W) uint16: position in ``segments``, from 1; 0 for none
+    segments: list[LayerSegment]  # largest first
+
+
+def prediction_layers(
+    prediction: Prediction, metadata: Metadata, min_score: float
+) -> dict[str, Layer]:
+    """The layers "panoptic", "instance" and "semantic".
+
+    Args:
+        prediction: with ``sem_seg_logits``.
+        metadata: names and colours of the classes.
+        min_score: instances below it are left out of their layer.
+    """
+    return {
+        "panoptic": panoptic_layer(prediction, metadata),
+        "instance": instance_layer(prediction.instances, metadata, min_score),
+        "semantic": semantic_layer(prediction.sem_seg, prediction.sem_seg_logits, metadata),
+    }
+
+
+def panoptic_layer(prediction: Prediction, metadata: Metadata) -> Layer:
+    """Segments in the colours of their classes."""
+    ordered = sorted(prediction.segments, key=lambda segment: -segment.area)
+    numbers = np.zeros(prediction.panoptic_seg.max() + 1, dtype=np.uint16)  # by segment id
+    numbers[[segment.id for segment in ordered]] = np.arange(1, len(ordered) + 1)
+    segments = [
+        LayerSegment(s.name, s.score, s.area, _class_color(metadata, s.category_id))
+        for s in ordered
+    ]
+    return Layer(numbers[prediction.panoptic_seg], segments)
+
+
+def instance_layer(instances: Instances, metadata: Metadata, min_score: float) -> Layer:
+    """Instances in colours of their own; of those that overlap, the smaller lies on top.
+
+    Areas are those of whole masks, with what is covered.
+
+    Args:
+        instances: ``scores``, ``pred_classes`` and ``pred_masks`` (N, H, W) bool.
+        metadata: names of the classes.
+        min_score: those below it are left out.
+    """
+    numbers, segments = np.zeros(instances.image_size, dtype=np.uint16), []
+    areas = instances.pred_masks.flatten(1).sum(dim=1)
+    kept = (instances.scores >= min_score) & (areas > 0)
+    palette = colormap(rgb=True).astype(int).tolist()
+    for i in areas.argsort(descending=True, stable=True):
+        if kept[i]:
+            name = metadata.stuff_classes[instances.pred_classes[i]]
+            color = palette[len(segments) % len(palette)]
+            segments.append(LayerSegment(name, float(instances.scores[i]), int(areas[i]), color))
+            numbers[instances.pred_masks[i].numpy()] = len(segments)
+    return Layer(numbers, segments)
+
+
+def semantic_layer(sem_seg: np.ndarray, logits: Tensor, metadata: Metadata) -> Layer:
+    """One segment for each class that occurs.
+
+    Args:
+        sem_seg: (H, W) uint8 class ids.
+        logits: (K, H, W) float32.
+        metadata: names and colours of the classes.
+    """
+    total = logits.logsumexp(dim=0)
+    numbers, segments = np.zeros(sem_seg.shape, dtype=np.uint16), []
+    areas = np.bincount(sem_seg.ravel())
+    for class_id in np.argsort(-areas, kind="stable")[: np.count_nonzero(areas)].tolist():
+        mask = sem_seg == class_id
+        score = (logits[class_id][mask] - total[mask]).exp().mean()
+        name, color = metadata.stuff_classes[class_id], _class_color(metadata, class_id)
+        segments.append(LayerSegment(name, float(score), int(areas[class_id]), color))
+        numbers[mask] = len(segments)
+    return Layer(numbers, segments)
+
+
+def _class_color(metadata: Metadata, class_id: int) -> list[int]:
+    return list(map(int, metadata.stuff_colors[class_id]))

@@ -1,0 +1,164 @@
+// Draws what describe() of web_page.py says of a picture. Gradio calls it once, with the component's
+// `element`, its `props`, and `watch`, which tells of a new prediction.
+const find = (selector) => element.querySelector(selector);
+const canvas = find("canvas");
+const tip = find(".tip");
+const overlay = document.createElement("canvas"); // the painted layer, opaque
+const FADED = 90; // alpha of the segments around the active one
+let shown = null; // picture and layers, decoded
+let layer = null; // the chosen one
+let turn = 0; // counts predictions, which may come while another is decoded
+let active = 0; // number of the segment under the pointer, 0 for none
+
+const bytes = (base64) => Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+
+async function decode(value) {
+  const picture = new Image();
+  picture.src = value.picture;
+  await picture.decode();
+  const layers = {};
+  for (const [name, { numbers, segments }] of Object.entries(value.layers)) {
+    const stream = new Blob([bytes(numbers)]).stream();
+    const plain = stream.pipeThrough(new DecompressionStream("deflate"));
+    layers[name] = { numbers: new Uint16Array(await new Response(plain).arrayBuffer()), segments };
+  }
+  return { value, picture, layers };
+}
+
+// Segments in their colours, with white outlines; where there is none, the picture shows.
+function paint() {
+  const { width, height } = canvas;
+  const { numbers, segments } = layer;
+  const image = new ImageData(width, height);
+  const pixels = new Uint32Array(image.data.buffer);
+  const colors = Uint32Array.from([{ color: [0, 0, 0] }, ...segments], ({ color }, number) => {
+    const alpha = number === 0 ? 0 : active && number !== active ? FADED : 255;
+    return ((alpha << 24) | (color[2] << 16) | (color[1] << 8) | color[0]) >>> 0;
+  });
+  for (let y = 0, i = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, i++) {
+      const number = numbers[i];
+      const edge = (x && numbers[i - 1] !== number) || (y && numbers[i - width] !== number);
+      pixels[i] = edge ? 0xffffffff : colors[number];
+    }
+  }
+  overlay.getContext("2d").putImageData(image, 0, 0);
+  blend();
+}
+
+function blend() {
+  const percent = find(".opacity input").value;
+  find(".opacity output").textContent = `${percent} %`;
+  const context = canvas.getContext("2d");
+  context.globalAlpha = 1;
+  context.drawImage(shown.picture, 0, 0);
+  context.globalAlpha = percent / 100;
+  context.drawImage(overlay, 0, 0);
+}
+
+const score = (segment) => segment.score.toFixed(2);
+const area = (segment) => segment.area.toLocaleString("en");
+const share = (segment) => ((100 * segment.area) / layer.numbers.length).toFixed(1);
+
+function list() {
+  const rows = layer.segments.map((segment, i) => {
+    const row = document.createElement("tr");
+    row.dataset.number = i + 1;
+    for (const text of [segment.name, score(segment), area(segment), share(segment)]) {
+      row.insertCell().textContent = text;
+    }
+    const swatch = document.createElement("i");
+    swatch.style.background = `rgb(${segment.color})`;
+    row.cells[0].prepend(swatch);
+    return row;
+  });
+  find("tbody").replaceChildren(...rows);
+  find("table").hidden = rows.length === 0;
+  find(".none").hidden = rows.length > 0;
+}
+
+function choose() {
+  layer = shown.layers[find(".choices input:checked").value];
+  active = 0;
+  tip.hidden = true;
+  list();
+  paint();
+}
+
+function activate(number) {
+  if (number === active) return;
+  find("tr.active")?.classList.remove("active");
+  active = number;
+  find(`tr[data-number="${number}"]`)?.classList.add("active");
+  paint();
+}
+
+function point(event) {
+  const x = Math.floor((event.offsetX / canvas.clientWidth) * canvas.width);
+  const y = Math.floor((event.offsetY / canvas.clientHeight) * canvas.height);
+  const inside = x >= 0 && y >= 0 && x < canvas.width && y < canvas.height;
+  activate(inside ? layer.numbers[y * canvas.width + x] : 0);
+  tip.hidden = active === 0;
+  if (tip.hidden) return;
+  const segment = layer.segments[active - 1];
+  tip.textContent = `${segment.name}, score ${score(segment)}, ${area(segment)} pixels`;
+  const room = canvas.clientWidth - tip.offsetWidth;
+  tip.style.left = `${Math.max(0, Math.min(event.offsetX + 14, room))}px`;
+  const above = event.offsetY - tip.offsetHeight - 10;
+  tip.style.top = `${above < 0 ? event.offsetY + 22 : above}px`;
+}
+
+function leave() {
+  tip.hidden = true;
+  activate(0);
+}
+
+// As large as the column and the window allow; a tiny picture is enlarged, so that it can be seen.
+function fit() {
+  const { width, height } = canvas;
+  canvas.style.width = `min(100cqw, ${(70 * width) / height}vh, ${Math.max(width, 900)}px)`;
+  canvas.style.aspectRatio = `${width} / ${height}`;
+}
+
+async function show() {
+  const value = props.value;
+  const mine = ++turn;
+  const problem = value?.problem;
+  find(".problem").textContent = problem ?? "";
+  find(".problem").hidden = !problem;
+  find(".result").hidden = true;
+  if (!value || problem) return;
+  const decoded = await decode(value);
+  if (mine !== turn) return;
+  shown = decoded;
+  [canvas.width, canvas.height] = [shown.picture.naturalWidth, shown.picture.naturalHeight];
+  [overlay.width, overlay.height] = [canvas.width, canvas.height];
+  find("figcaption").textContent = `${value.name}, ${canvas.width} × ${canvas.height}`;
+  find(".result").hidden = false;
+  fit();
+  choose();
+}
+
+function download(kind) {
+  const { png, json, stem } = shown.value;
+  const [content, type] = kind === "png" ? [bytes(png), "image/png"] : [json, "application/json"];
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([content], { type }));
+  link.download = `${stem}.${kind}`;
+  link.click();
+  URL.revokeObjectURL(link.href);
+}
+
+canvas.addEventListener("pointermove", point);
+canvas.addEventListener("pointerdown", point);
+canvas.addEventListener("pointerleave", leave);
+find(".opacity input").addEventListener("input", blend);
+find(".choices").addEventListener("change", choose);
+find(".downloads").addEventListener("click", (event) => {
+  if (event.target.dataset.file) download(event.target.dataset.file);
+});
+find("tbody").addEventListener("pointerover", (event) => {
+  activate(Number(event.target.closest("tr").dataset.number));
+});
+find("tbody").addEventListener("pointerleave", () => activate(0));
+watch("value", show);

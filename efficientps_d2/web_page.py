@@ -1,0 +1,106 @@
+"""The page of web.py: what it shows of a picture, and its Gradio components."""
+
+import base64
+import os
+import zlib
+from dataclasses import asdict
+from importlib.resources import files
+from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import gradio as gr
+import numpy as np
+from PIL import Image
+
+from .errors import InputError
+from .import_images import read_rgb
+from .prediction_files import PanopticWriter
+from .prediction_layers import Layer, prediction_layers
+from .predictor import Prediction, Predictor
+
+INTRODUCTION = """# Panoptic segmentation
+Drop a picture, then point at the result: it tells the class, score and area of each segment.
+Pictures stay on the computer that runs this page."""
+KEEP_UPLOADS = 600  # seconds
+
+
+def make_page(predictor: Predictor) -> gr.Blocks:
+    """A page that predicts the pictures dropped on it, and itself asks no other host."""
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+
+    def predict(file: str) -> tuple[None, dict]:
+        # None empties the place to drop pictures, so that it takes the next one.
+        return None, describe(Path(file), predictor)
+
+    cache = (KEEP_UPLOADS, KEEP_UPLOADS)
+    with gr.Blocks(title="efficientps_d2", delete_cache=cache) as page:
+        gr.Markdown(INTRODUCTION)
+        # Of any type, because what cannot be read is named by a sentence of ours.
+        file = gr.File(label="Picture", height=130, elem_id="picture")
+        viewer = gr.HTML(
+            html_template=_asset("web.html"),
+            css_template=_asset("web.css"),
+            js_on_load=_asset("web.js"),
+            apply_default_css=False,
+            elem_id="viewer",
+        )
+        file.upload(
+            predict,
+            file,
+            [file, viewer],
+            api_visibility="private",
+            show_progress_on=viewer,
+            trigger_mode="multiple",  # otherwise a picture dropped during a prediction is ignored
+        )
+    return page
+
+
+def describe(file: Path, predictor: Predictor) -> dict:
+    """What web.js draws of a picture.
+
+    Returns:
+        ``problem``, a sentence, if the picture cannot be read; otherwise ``name``, ``picture`` (a
+        data URI), ``layers`` by their name, and the files of COCO's panoptic format, ``png``
+        (base64) and ``json``.
+    """
+    try:
+        image = read_rgb(file, file.name)
+    except InputError as error:
+        return {"problem": str(error)}
+    prediction = predictor(image, image_format="RGB", logits=True)
+    min_score = predictor.cfg.MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH
+    layers = prediction_layers(prediction, predictor.metadata, min_score)
+    return {
+        "name": file.name,
+        "stem": file.stem,
+        "picture": _data_uri(image),
+        "layers": {name: _encode(layer) for name, layer in layers.items()},
+        **coco_files(file, prediction, predictor),
+    }
+
+
+def coco_files(file: Path, prediction: Prediction, predictor: Predictor) -> dict[str, str]:
+    """What :class:`PanopticWriter` writes: ``png`` in base64, and ``json``."""
+    with TemporaryDirectory() as folder:
+        with PanopticWriter(Path(folder), predictor.metadata) as writer:
+            writer.add(file, prediction)
+        png = Path(folder, "panoptic", f"{file.stem}.png").read_bytes()
+        text = Path(folder, "panoptic.json").read_text(encoding="utf-8")
+    return {"png": base64.b64encode(png).decode(), "json": text}
+
+
+def _encode(layer: Layer) -> dict:
+    numbers = zlib.compress(layer.numbers.astype("<u2").tobytes())
+    segments = [asdict(segment) for segment in layer.segments]
+    return {"numbers": base64.b64encode(numbers).decode(), "segments": segments}
+
+
+def _data_uri(image: np.ndarray) -> str:
+    content = BytesIO()
+    Image.fromarray(image).save(content, "JPEG", quality=92)
+    return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"
+
+
+def _asset(name: str) -> str:
+    return files(__package__).joinpath(name).read_text(encoding="utf-8")

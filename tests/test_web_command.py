@@ -1,0 +1,49 @@
+"""python -m efficientps_d2.web as a user calls it; test_web.py looks at the page."""
+
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+
+from efficientps_d2 import web
+
+
+def test_mistakes_are_one_sentence(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    def sentence(*arguments) -> str:
+        assert web.main(["--port", "0", *arguments]) == 1
+        output = capsys.readouterr()
+        assert output.out == "" and output.err.count("\n") == 1
+        return output.err
+
+    assert "output/streets/model does not exist; run make demo" in sentence()
+    assert "nowhere has no model.pth" in sentence("--model", "nowhere")
+    assert "--device nonsense cannot" in sentence("--device", "nonsense", "--model", "nowhere")
+    with web.listen("127.0.0.1", 0) as taken:
+        port = str(taken.getsockname()[1])
+        assert f"--port {port} cannot be used (Address already in use)" in sentence("--port", port)
+    assert "--port 70000 cannot be used" in sentence("--port", "70000")
+    assert "--host no.such.host.invalid" in sentence("--host", "no.such.host.invalid")
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    assert 'pip install "efficientps-d2[web]"' in sentence()
+
+
+def test_the_command_serves_a_saved_model_until_ctrl_c(model_folder, tmp_path):
+    pytest.importorskip("gradio")
+    command = [sys.executable, "-m", "efficientps_d2.web", "--port", "0", "--device", "cpu"]
+    env = {**os.environ, "TMPDIR": str(tmp_path)}
+    command += ["--model", str(model_folder)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=env) as process:
+        address = process.stdout.readline().split()[0]
+        with urllib.request.urlopen(address) as answer:
+            assert answer.headers["Content-Security-Policy"].startswith("default-src 'self'")
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert output == "" and "Traceback" not in errors
+    assert not list(tmp_path.glob("tmp*")), "uploads are removed"
