@@ -32,7 +32,7 @@ def test_it_runs(notebook, tmp_path, monkeypatch):
     )
     client.execute()
     found = outputs(notebook)
-    pictures = [o for o in found if "image/png" in o.get("data", {})]
+    pictures = [o for o in found if "image/jpeg" in o.get("data", {})]
     assert len(pictures) == 3
     text = "".join(o.get("text", "") for o in found if o.output_type == "stream")
     assert "iteration 3 of 3" in text and "report.html" in text
