@@ -118,7 +118,9 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def _test(cls, cfg, model, evaluators, folder: str, file: str) -> OrderedDict:
-        """Evaluate, and write the table and what a report needs."""
+        """Evaluate, and write the table and what a report needs; nothing without a data set."""
+        if not cfg.DATASETS.TEST:
+            return OrderedDict()
         folder = os.path.join(cfg.OUTPUT_DIR, folder)
         if comm.is_main_process():
             for name in cfg.DATASETS.TEST:
