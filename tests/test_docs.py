@@ -1,0 +1,41 @@
+"""What README and docs point to exists."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def anchors(page: Path) -> set[str]:
+    """As GitHub makes them of headings."""
+    headings = re.findall(r"^#+ (.*)", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    links = re.findall(r"\]\((?!https?://)([^)\s]+)\)", page.read_text())
+    for link in links:
+        file, _, anchor = link.partition("#")
+        target = (page.parent / file).resolve() if file else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_named_files_exist(page):
+    text = page.read_text()
+    for name in re.findall(r"\b(?:configs|tools|docs|tests)/[\w\-]+\.(?:yaml|py|md)\b", text):
+        assert (ROOT / name).is_file(), name
+    for name in re.findall(r"`([a-z_]+\.py)`", text):
+        found = [ROOT / folder / name for folder in ("", "efficientps_d2", "tools", "tests")]
+        assert any(file.is_file() for file in found), name
+
+
+def test_every_module_is_in_the_reading_order():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    modules = {file.name for file in (ROOT / "efficientps_d2").glob("*.py")} - {"__init__.py"}
+    assert [name for name in sorted(modules) if f"`{name}`" not in text] == []
