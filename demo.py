@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from efficientps_d2 import InputError, load_config
 from efficientps_d2.datasets import dataset_metadata
+from efficientps_d2.errors import exit_status
 from efficientps_d2.import_images import read_rgb
 from efficientps_d2.panoptic_json import set_classes
 from efficientps_d2.prediction_files import PanopticWriter
@@ -222,15 +223,8 @@ def show(image: np.ndarray, wait: int) -> bool:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
-    try:
-        predictor = load(args)
-        return predict_pictures(args, predictor) if args.input else predict_video(args, predictor)
-    except InputError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("Stopped.", file=sys.stderr)
-        return 130
+    predict = predict_pictures if args.input else predict_video
+    return exit_status(lambda: predict(args, load(args)))
 
 
 if __name__ == "__main__":

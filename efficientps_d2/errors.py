@@ -1,4 +1,7 @@
-"""The one exception for mistakes that a user can cure."""
+"""The one exception for mistakes that a user can cure, and what commands make of it."""
+
+import sys
+from collections.abc import Callable
 
 
 class InputError(ValueError):
@@ -12,3 +15,15 @@ class InputError(ValueError):
 def one_line(error: Exception) -> str:
     """The text of an error of a library, which may go over several lines, for one sentence."""
     return " ".join(str(error).split())
+
+
+def exit_status(command: Callable[[], int]) -> int:
+    """Run a command; mistakes of users and Ctrl-C end it with one sentence and 1 or 130."""
+    try:
+        return command()
+    except InputError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return 130

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from efficientps_d2 import InputError
+from efficientps_d2.errors import InputError, exit_status
 from efficientps_d2.offline_scoring import Scores, score_files
 from efficientps_d2.panoptic_metrics import class_metrics, mean_metrics, named_metrics
 
@@ -37,6 +37,19 @@ def print_scores(scores: Scores, file: Path | None) -> None:
         print(f"\nWrote {file}.")
 
 
+def run(args: argparse.Namespace) -> int:
+    scores = score_files(args.gt, args.gt_dir, args.pred, args.pred_dir, args.processes)
+    for mismatch in scores.mismatches[:FIRST_MISMATCHES]:
+        print(f"  {mismatch}", file=sys.stderr)
+    if scores.mismatches:
+        raise InputError(
+            f"{len(scores.mismatches)} mismatch(es), the first of them above, so there are no "
+            "scores; correct these files."
+        )
+    print_scores(scores, args.output)
+    return 0
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -50,23 +63,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.processes < 1:
         parser.error("--processes must be at least 1")
-    try:
-        scores = score_files(args.gt, args.gt_dir, args.pred, args.pred_dir, args.processes)
-        for mismatch in scores.mismatches[:FIRST_MISMATCHES]:
-            print(f"  {mismatch}", file=sys.stderr)
-        if scores.mismatches:
-            raise InputError(
-                f"{len(scores.mismatches)} mismatch(es), the first of them above, so there are no "
-                "scores; correct these files."
-            )
-        print_scores(scores, args.output)
-    except InputError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("Stopped.", file=sys.stderr)
-        return 130
-    return 0
+    return exit_status(lambda: run(args))
 
 
 if __name__ == "__main__":

@@ -12,8 +12,14 @@ import os
 import sys
 from pathlib import Path
 
-from efficientps_d2 import InputError
+from efficientps_d2.errors import exit_status
 from efficientps_d2.report import write_report
+
+
+def run(args: argparse.Namespace) -> int:
+    file = write_report(args.folder, args.earlier, args.dataset, args.pictures, args.processes)
+    print(f"Wrote {file}; open it in a browser.")
+    return 0
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -30,16 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.pictures < 1 or args.processes < 1:
         parser.error("--pictures and --processes must be at least 1")
-    try:
-        file = write_report(args.folder, args.earlier, args.dataset, args.pictures, args.processes)
-    except InputError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("Stopped.", file=sys.stderr)
-        return 130
-    print(f"Wrote {file}; open it in a browser.")
-    return 0
+    return exit_status(lambda: run(args))
 
 
 if __name__ == "__main__":
