@@ -13,24 +13,27 @@ import contextlib
 import glob
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
-import numpy as np
-from detectron2.config import CfgNode
-from detectron2.data.catalog import Metadata
-from tqdm import tqdm
+warnings.filterwarnings("ignore", category=FutureWarning, module="torch.jit")  # Detectron2's import
 
-from efficientps_d2 import InputError, load_config
-from efficientps_d2.datasets import dataset_metadata
-from efficientps_d2.errors import exit_status
-from efficientps_d2.import_images import read_rgb
-from efficientps_d2.panoptic_json import set_classes
-from efficientps_d2.prediction_files import PanopticWriter
-from efficientps_d2.predictor import Predictor
-from efficientps_d2.saved_model import DEMO_MODEL, read_saved_model
-from efficientps_d2.visualization import TASKS, PredictionPainter
+import cv2  # noqa: E402
+import numpy as np  # noqa: E402
+from detectron2.config import CfgNode  # noqa: E402
+from detectron2.data.catalog import Metadata  # noqa: E402
+from tqdm import tqdm  # noqa: E402
+
+from efficientps_d2 import InputError, load_config  # noqa: E402
+from efficientps_d2.datasets import dataset_metadata  # noqa: E402
+from efficientps_d2.errors import exit_status  # noqa: E402
+from efficientps_d2.import_images import read_rgb  # noqa: E402
+from efficientps_d2.panoptic_json import set_classes  # noqa: E402
+from efficientps_d2.prediction_files import PanopticWriter  # noqa: E402
+from efficientps_d2.predictor import Predictor  # noqa: E402
+from efficientps_d2.saved_model import read_saved_model  # noqa: E402
+from efficientps_d2.visualization import TASKS, PredictionPainter  # noqa: E402
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
 WINDOW = "efficientps_d2"
@@ -67,6 +70,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.save_json and not (args.input and args.output):
         parser.error("--save-json needs --input and --output")
+    if not 0 <= args.confidence_threshold <= 1:
+        parser.error("--confidence-threshold must be from 0 to 1")
     if args.webcam and args.output:
         parser.error("--webcam shows a window and writes nothing; leave --output out")
     return args
@@ -74,34 +79,32 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def load(args: argparse.Namespace) -> Predictor:
     thresholds = [x for key in THRESHOLDS for x in (key, str(args.confidence_threshold))]
+    overrides, keys = [*thresholds, *args.opts], args.opts[::2]
     if args.config_file:
-        cfg = load_config(args.config_file, [*thresholds, *args.opts])
-        if not os.path.isfile(cfg.MODEL.WEIGHTS):
-            raise InputError(
-                f'MODEL.WEIGHTS "{cfg.MODEL.WEIGHTS}" is no file; add --opts MODEL.WEIGHTS FILE.'
-            )
-        return Predictor(cfg, metadata_of(cfg))
-    if not args.model and not DEMO_MODEL.is_dir():
-        raise InputError(
-            f"{DEMO_MODEL} does not exist; run make demo, or give --model or --config-file."
-        )
-    cfg, metadata, weights = read_saved_model(args.model or DEMO_MODEL)
-    cfg.merge_from_list([*thresholds, *args.opts])
-    cfg.MODEL.WEIGHTS = str(weights)
-    return Predictor(cfg, metadata)
+        cfg = load_config(args.config_file, overrides)
+        metadata = metadata_of(cfg)
+    elif "MODEL.WEIGHTS" in keys:
+        raise InputError("--opts MODEL.WEIGHTS needs --config-file; a saved model has its own.")
+    else:
+        cfg, metadata, weights = read_saved_model(args.model, overrides)
+        cfg.MODEL.WEIGHTS = str(weights)
+    return Predictor(cfg, metadata, cfg.MODEL.DEVICE if "MODEL.DEVICE" in keys else "")
 
 
 def metadata_of(cfg: CfgNode) -> Metadata:
     """Of the data set of a config; if that is not here, names from the config, chosen colours."""
     names, things = cfg.MODEL.EFFICIENTPS.CLASS_NAMES, cfg.MODEL.EFFICIENTPS.THING_CLASS_IDS
-    try:
-        metadata = dataset_metadata(cfg.DATASETS.TEST[0])
-    except InputError:
-        if not names:
-            raise
-    else:
-        if metadata.stuff_classes == names or not names:
-            return metadata
+    for dataset in cfg.DATASETS.TEST[:1]:
+        try:
+            metadata = dataset_metadata(dataset)
+        except InputError:
+            if not names:
+                raise
+        else:
+            if metadata.stuff_classes == names or not names:
+                return metadata
+    if not names:
+        raise InputError("The config names neither classes nor DATASETS.TEST; give a run's config.")
     metadata = Metadata(name="demo")
     categories = [{"id": i, "name": n, "isthing": int(i in things)} for i, n in enumerate(names)]
     set_classes(metadata, categories)
@@ -112,29 +115,48 @@ def expand(patterns: list[str]) -> list[Path]:
     """The files that names and patterns stand for, sorted within each pattern."""
     files = []
     for pattern in patterns:
-        found = sorted(glob.glob(os.path.expanduser(pattern), recursive=True))
+        pattern = os.path.expanduser(pattern)
+        exists = os.path.exists(pattern)  # also a name with brackets
+        found = [pattern] if exists else sorted(glob.glob(pattern, recursive=True))
         if not found:
             raise InputError(f"--input {pattern}: there is no such file; correct it.")
         files += map(Path, found)
+        if os.path.isdir(pattern):
+            raise InputError(
+                f"--input {pattern} is a folder; give '{pattern}/*' for what is in it."
+            )
     return list(dict.fromkeys(files))
 
 
-def picture_targets(files: list[Path], output: Path) -> dict[Path, Path]:
+def picture_targets(files: list[Path], output: Path, save_json: bool) -> dict[Path, Path]:
     """Where the drawing of each file goes."""
     if len(files) == 1 and output.suffix.lower() in PICTURE_SUFFIXES and not output.is_dir():
-        return {files[0]: output}
-    names = [
-        f"{f.stem}{f.suffix if f.suffix.lower() in PICTURE_SUFFIXES else '.png'}" for f in files
-    ]
+        if save_json:
+            raise InputError(f"--save-json needs a folder as --output, not the file {output}.")
+        targets = {files[0]: output}
+    else:
+        targets = {f: output / f"{f.stem}{picture_suffix(f)}" for f in files}
+    names = [file.stem if save_json else target.name for file, target in targets.items()]
     for name in {name for name in names if names.count(name) > 1}:
         raise InputError(f"Several inputs are called {name}; predict them into different folders.")
-    return {file: output / name for file, name in zip(files, names, strict=True)}
+    for file, target in targets.items():
+        refuse_overwriting(file, target)
+    return targets
+
+
+def picture_suffix(file: Path) -> str:
+    return file.suffix if file.suffix.lower() in PICTURE_SUFFIXES else ".png"
+
+
+def refuse_overwriting(source: Path, target: Path) -> None:
+    if target.resolve() == source.resolve():
+        raise InputError(f"The result would replace {source}; give another --output.")
 
 
 def predict_pictures(args: argparse.Namespace, predictor: Predictor) -> int:
     """Predict and draw every picture; returns the exit status."""
     files = expand(args.input)
-    targets = picture_targets(files, args.output) if args.output else {}
+    targets = picture_targets(files, args.output, args.save_json) if args.output else {}
     for folder in {target.parent for target in targets.values()}:
         make_folder(folder)
     painter, skipped = PredictionPainter(predictor.metadata), 0
@@ -150,7 +172,8 @@ def predict_pictures(args: argparse.Namespace, predictor: Predictor) -> int:
             prediction = predictor(image, image_format="RGB")
             drawn = painter.draw(image, prediction, args.task)
             if args.output:
-                cv2.imwrite(str(targets[file]), drawn[:, :, ::-1])
+                if not cv2.imwrite(str(targets[file]), drawn[:, :, ::-1]):
+                    raise InputError(f"{targets[file]} cannot be written; give another --output.")
             elif not show(drawn, wait=0):
                 break
             if writing:
@@ -184,6 +207,7 @@ def predict_video(args: argparse.Namespace, predictor: Predictor) -> int:
         target = args.output
         if target.suffix.lower() != ".mp4":
             target = target / f"{Path(args.video_input).stem}.mp4"
+        refuse_overwriting(Path(args.video_input), target)
         make_folder(target.parent)
     painter = PredictionPainter(predictor.metadata, video=True)
     try:
@@ -197,10 +221,12 @@ def predict_video(args: argparse.Namespace, predictor: Predictor) -> int:
                 rate = video.get(cv2.CAP_PROP_FPS) or 25
                 codec = cv2.VideoWriter_fourcc(*"mp4v")
                 writer = cv2.VideoWriter(str(target), codec, rate, drawn.shape[1::-1])
+                if not writer.isOpened():
+                    raise InputError(f"{target} cannot be written; give another --output.")
             writer.write(np.ascontiguousarray(drawn[:, :, ::-1]))
     finally:  # also after Ctrl-C the frames so far make a video
         video.release()
-        if writer:
+        if writer and writer.isOpened():
             writer.release()
             print(f"Wrote {target}.")
     return 0

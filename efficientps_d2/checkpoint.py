@@ -1,7 +1,12 @@
 """A checkpointer that neither loads nor saves what is of no use."""
 
+import os
+
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.config import CfgNode
+from detectron2.modeling import build_model
+from torch import nn
 
 from .errors import InputError
 
@@ -26,15 +31,18 @@ class FittingCheckpointer(DetectionCheckpointer):
         super().save(name, **kwargs)
 
     def _load_file(self, filename: str):
+        sentence = (
+            f"{filename} cannot be read as a checkpoint; it may be truncated or of another kind."
+        )
         try:
-            return super()._load_file(filename)
+            content = super()._load_file(filename)
         except FileNotFoundError:
             raise
         except Exception as error:  # torch.load raises many kinds for damaged files
-            raise InputError(
-                f"{filename} cannot be read as a checkpoint; it may be truncated or of another "
-                "kind."
-            ) from error
+            raise InputError(sentence) from error
+        if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
+            raise InputError(sentence)
+        return content
 
     def _load_model(self, checkpoint):
         expected = set(self.model.state_dict())
@@ -48,3 +56,21 @@ class FittingCheckpointer(DetectionCheckpointer):
                 f"{len(expected)} tensors); use the config it was trained with."
             )
         return incompatible
+
+
+def load_trained_model(cfg: CfgNode) -> nn.Module:
+    """The model of a config in evaluation mode, with the weights of ``MODEL.WEIGHTS``.
+
+    Raises:
+        InputError: if there is no such file, or any tensor does not fit.
+    """
+    weights = cfg.MODEL.WEIGHTS
+    if not weights:
+        raise InputError("MODEL.WEIGHTS is empty; add --opts MODEL.WEIGHTS FILE.")
+    if "://" not in weights and not os.path.isfile(weights):
+        raise InputError(f"MODEL.WEIGHTS {weights} does not exist; give a checkpoint file.")
+    model = build_model(cfg).eval()
+    checkpointer = FittingCheckpointer(model)
+    checkpointer.strict = True
+    checkpointer.load(weights)
+    return model

@@ -14,6 +14,16 @@ from .errors import InputError, one_line
 IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "PPM", "GIF", "WEBP")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".gif")
 ORIENTATION = 0x0112  # EXIF tag
+# EXIF orientations; Pillow turns TIFFs by itself.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 # What Pillow raises for damaged files.
 DAMAGED = (
     OSError,
@@ -53,10 +63,10 @@ def read_rgb(file: str | Path, name: str = "") -> np.ndarray:
     """
     name = name or str(file)
     image, orientation = _load(Path(file), name, IMAGE_FORMATS, "give another picture")
-    if orientation in range(2, 9):
-        image = ImageOps.exif_transpose(image)
-    if image.mode == "F":
-        raise InputError(f"{name} has floating-point pixels; convert it to 8-bit RGB.")
+    if image.format != "TIFF" and orientation in TURNS:
+        image = image.transpose(TURNS[orientation])
+    if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):
+        raise InputError(f"{name} has 32 bits per pixel; convert it to 8-bit RGB.")
     if image.mode[0] == "I":  # one channel of 16 bits
         image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype("u1"))
     return np.array(image.convert("RGB"))  # a copy, because others may write to it
@@ -70,7 +80,12 @@ def load_upright(file: Path) -> tuple[Image.Image, bool]:
     if orientation not in range(2, 9):
         return image, False
     format_ = image.format
-    upright = ImageOps.exif_transpose(image)
+    try:
+        upright = ImageOps.exif_transpose(image)
+    except (AttributeError, *DAMAGED) as error:  # it writes the other tags again
+        raise InputError(
+            f"{file} has damaged EXIF data ({one_line(error)}); remove them."
+        ) from error
     upright.format = format_
     return upright, True
 

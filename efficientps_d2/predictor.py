@@ -9,13 +9,11 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.data import transforms as T
 from detectron2.data.catalog import Metadata
-from detectron2.modeling import build_model
 from detectron2.structures import Instances
 from torch import Tensor
 
-from .checkpoint import FittingCheckpointer
-from .config import without_cuda
-from .errors import InputError
+from .checkpoint import load_trained_model
+from .errors import InputError, one_line
 from .import_images import read_rgb
 from .saved_model import read_saved_model
 
@@ -47,12 +45,12 @@ class Prediction:
     mask_logits: Tensor | None = None  # (N, M, M) float32 inside the boxes, on request
 
 
-def load_predictor(folder: str | Path, device: str = "") -> "Predictor":
+def load_predictor(folder: str | Path | None = None, device: str = "") -> "Predictor":
     """A predictor of a saved model.
 
     Args:
         folder: with model.pth, config.yaml and metadata.json; a training leaves one in
-            ``OUTPUT_DIR/model``.
+            ``OUTPUT_DIR/model``; by default that of ``make demo``.
         device: "cuda", "cpu" or such; CUDA if there is one by default.
 
     Raises:
@@ -72,19 +70,22 @@ class Predictor:
             cfg: with ``MODEL.WEIGHTS`` and the class table, as a training leaves it.
             metadata: names and colours of the classes.
             device: CUDA if there is one by default.
+
+        Raises:
+            InputError: if the weights or the device cannot be used.
         """
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        if device == "cpu":
-            cfg = without_cuda(cfg)
+        device = str(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        try:
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError) as error:  # the latter without CUDA
+            reason = one_line(error).rstrip(".")
+            raise InputError(f'The device "{device}" cannot be used ({reason}).') from error
         cfg = cfg.clone()
         cfg.defrost()
         cfg.MODEL.DEVICE = device
         cfg.MODEL.EFFICIENTNET.WEIGHTS = ""
         self.cfg, self.metadata = cfg, metadata
-        self.model = build_model(cfg).eval()
-        checkpointer = FittingCheckpointer(self.model)
-        checkpointer.strict = True
-        checkpointer.load(cfg.MODEL.WEIGHTS)
+        self.model = load_trained_model(cfg)
         size = cfg.INPUT.MIN_SIZE_TEST
         self.resize = T.ResizeShortestEdge([size, size], cfg.INPUT.MAX_SIZE_TEST)
 
@@ -111,7 +112,8 @@ class Predictor:
         """
         if image_format not in ("BGR", "RGB"):
             raise InputError(f'image_format is "{image_format}"; give "BGR" or "RGB".')
-        if isinstance(pictures, np.ndarray | str | Path) and np.ndim(pictures) < 4:
+        several = isinstance(pictures, list | tuple) or np.ndim(pictures) == 4
+        if not several:
             return self([pictures], image_format, logits)[0]
         images = [self._rgb(picture, image_format) for picture in pictures]
         with torch.no_grad():
@@ -119,8 +121,13 @@ class Predictor:
         return [self._prediction(output, logits) for output in outputs]
 
     def _rgb(self, picture: Picture, image_format: str) -> np.ndarray:
-        if not isinstance(picture, np.ndarray):
+        if isinstance(picture, str | Path):
             return read_rgb(picture)
+        if not isinstance(picture, np.ndarray):
+            raise InputError(
+                f"A picture is {picture!r:.80}; give an array or a path (cv2.imread gives None for "
+                "files that it cannot read)."
+            )
         if picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
             raise InputError(f"A picture has the shape {picture.shape}; give (H, W, 3).")
         if picture.dtype != np.uint8:
@@ -132,7 +139,10 @@ class Predictor:
         height, width = image.shape[:2]
         if self.cfg.INPUT.FORMAT == "BGR":
             image = image[:, :, ::-1]
-        image = self.resize.get_transform(image).apply_image(np.ascontiguousarray(image))
+        transform = self.resize.get_transform(image)
+        if isinstance(transform, T.ResizeTransform):  # of narrow strips nothing would be left
+            transform.new_h, transform.new_w = max(1, transform.new_h), max(1, transform.new_w)
+        image = transform.apply_image(np.ascontiguousarray(image))
         tensor = torch.as_tensor(np.ascontiguousarray(image.transpose(2, 0, 1)))
         return {"image": tensor, "height": height, "width": width}
 

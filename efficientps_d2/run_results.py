@@ -73,9 +73,9 @@ def read_run(folder: str | Path, dataset: str = "") -> Run:
     folder = Path(folder).resolve()
     dataset = _choose_dataset(folder, dataset)
     cfg = _config(folder)
-    evaluation = json.loads((folder / FOLDER / f"{dataset}{RESULTS}").read_text(encoding="utf-8"))
+    evaluation = _evaluation(folder / FOLDER / f"{dataset}{RESULTS}")
     augmented = folder / FOLDER_TTA / f"{dataset}{RESULTS}"
-    results_tta = json.loads(augmented.read_text())["results"] if augmented.is_file() else {}
+    results_tta = _evaluation(augmented)["results"] if augmented.is_file() else {}
     training, validation = _curves(folder / "metrics.json", dataset, cfg.DATASETS.TEST)
     pictures_file = folder / FOLDER / f"{dataset}{IMAGES}"
     pictures = _json_lines(pictures_file) if pictures_file.is_file() else []
@@ -100,6 +100,8 @@ def read_run(folder: str | Path, dataset: str = "") -> Run:
 
 def _choose_dataset(folder: Path, dataset: str) -> str:
     """The data set, or by default the first, that a run was evaluated on."""
+    if not folder.is_dir():
+        raise InputError(f"{folder} does not exist; give the OUTPUT_DIR of a run.")
     found = sorted((folder / FOLDER).glob(f"*{RESULTS}"))
     evaluated = [file.name.removesuffix(RESULTS) for file in found]
     if not evaluated:
@@ -112,6 +114,14 @@ def _choose_dataset(folder: Path, dataset: str) -> str:
             f"{folder} was not evaluated on {dataset}; it was on {' and '.join(evaluated)}."
         )
     return dataset or evaluated[0]
+
+
+def _evaluation(file: Path) -> dict:
+    """What :func:`write_results` wrote."""
+    content = read_json(file, ("classes", "thing_ids"))
+    if not isinstance(content.get("results"), dict):
+        raise InputError(f"{file} is damaged: it has no results; evaluate again.")
+    return content
 
 
 def _config(folder: Path) -> CfgNode:

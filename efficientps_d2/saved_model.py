@@ -55,20 +55,26 @@ def save_model(folder: str | Path, model: nn.Module, cfg: CfgNode, metadata: Met
     return folder
 
 
-def read_saved_model(folder: str | Path) -> SavedModel:
+def read_saved_model(folder: str | Path | None, overrides: list[str] | None = None) -> SavedModel:
     """Read what :func:`save_model` wrote.
+
+    Args:
+        folder: by default that of the model that ``make demo`` leaves.
+        overrides: of the config, alternating keys and values.
 
     Raises:
         InputError: if a file is missing or damaged.
     """
-    folder = Path(folder)
+    if folder is None and not DEMO_MODEL.is_dir():
+        raise InputError(f"{DEMO_MODEL} does not exist; run make demo, or give --model DIR.")
+    folder = Path(folder or DEMO_MODEL)
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:
         raise InputError(
             f"{folder} has no {' and no '.join(missing)}; give the folder of a saved model, for "
             "instance model/ in the OUTPUT_DIR of a training."
         )
-    cfg = load_config(str(folder / CONFIG))
+    cfg = load_config(str(folder / CONFIG), overrides)
     content = read_json(folder / METADATA, ("categories",))
     metadata = Metadata(name=str(folder))
     set_classes(metadata, content["categories"], str(folder / METADATA))

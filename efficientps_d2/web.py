@@ -14,11 +14,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-import torch
-
 from .errors import InputError, one_line
 from .predictor import Predictor, load_predictor
-from .saved_model import DEMO_MODEL
 
 # Gradio's page has its fonts and scripts with it; with this the browser refuses any other host.
 ONLY_FROM_HERE = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
@@ -37,17 +34,6 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--device", default="", help="cuda, cpu or such; default: CUDA if possible")
     return parser.parse_args(argv)
-
-
-def load(args: argparse.Namespace) -> Predictor:
-    if not args.model and not DEMO_MODEL.is_dir():
-        raise InputError(f"{DEMO_MODEL} does not exist; run make demo, or give --model.")
-    try:
-        torch.empty(0, device=args.device or "cpu")
-    except (RuntimeError, AssertionError) as error:  # the latter without CUDA
-        reason = one_line(error).rstrip(".")
-        raise InputError(f"--device {args.device} cannot be used ({reason}).") from error
-    return load_predictor(args.model or DEMO_MODEL, args.device)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -101,7 +87,7 @@ def main(argv: list[str] | None = None) -> int:
         with tempfile.TemporaryDirectory() as uploads, contextlib.suppress(KeyboardInterrupt):
             os.environ["GRADIO_TEMP_DIR"] = uploads
             with listen(args.host, args.port) as listener:
-                server = make_server(load(args))
+                server = make_server(load_predictor(args.model, args.device))
                 print(f"{address(listener)} is ready; Ctrl-C ends it.", flush=True)
                 server.run(sockets=[listener])
     except InputError as error:

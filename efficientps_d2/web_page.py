@@ -23,6 +23,7 @@ INTRODUCTION = """# Panoptic segmentation
 Drop a picture, then point at the result: it tells the class, score and area of each segment.
 Pictures stay on the computer that runs this page."""
 KEEP_UPLOADS = 600  # seconds
+JPEG_LIMIT = 65_500  # pixels of a side
 
 
 def make_page(predictor: Predictor) -> gr.Blocks:
@@ -66,6 +67,8 @@ def describe(file: Path, predictor: Predictor) -> dict:
     """
     try:
         image = read_rgb(file, file.name)
+        if max(image.shape) > JPEG_LIMIT:
+            raise InputError(f"{file.name} has a side of more than {JPEG_LIMIT} pixels; cut it.")
     except InputError as error:
         return {"problem": str(error)}
     prediction = predictor(image, image_format="RGB", logits=True)

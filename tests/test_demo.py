@@ -13,6 +13,8 @@ from PIL import Image
 
 from efficientps_d2 import InputError, load_predictor
 from efficientps_d2.prediction_files import image_id
+from efficientps_d2.predictor import Prediction, Segment
+from efficientps_d2.visualization import PredictionPainter
 
 ROOT = Path(__file__).parent.parent
 
@@ -124,12 +126,86 @@ def test_video(demo, model_folder, tmp_path, capsys):
     assert not (tmp_path / "out" / "bad.mp4").exists()
 
 
+def test_an_instance_keeps_its_colour(model_folder):
+    metadata = load_predictor(model_folder, "cpu").metadata
+    painter, seen = PredictionPainter(metadata, video=True), []
+    for shift in (0, 2, 4):
+        pan_seg = np.ones((64, 96), np.int32)
+        pan_seg[20:50, 10 + shift : 50 + shift] = 2
+        segments = [Segment(1, 0, "road", False, 0.9, 1), Segment(2, 2, "car", True, 0.9, 1200)]
+        prediction = Prediction(pan_seg, segments, pan_seg.astype(np.uint8), None)
+        drawn = painter.draw(np.full((64, 96, 3), 100, np.uint8), prediction, "panoptic")
+        seen.append(drawn[25, 20].astype(int))
+    assert np.ptp(seen, axis=0).max() < 8
+
+
+def test_nothing_of_the_users_is_replaced(demo, model_folder, pictures, capsys):
+    before = (pictures / "a.jpg").read_bytes()
+    arguments = ["--model", str(model_folder), "--output", str(pictures)]
+    assert demo.main([*arguments, "--input", str(pictures / "a.jpg")]) == 1
+    write_video(pictures / "v.mp4", 2)
+    video = (pictures / "v.mp4").read_bytes()
+    assert demo.main([*arguments, "--video-input", str(pictures / "v.mp4")]) == 1
+    assert capsys.readouterr().err.count("The result would replace") == 2
+    assert (pictures / "a.jpg").read_bytes() == before and (
+        pictures / "v.mp4"
+    ).read_bytes() == video
+
+
+def test_what_cannot_be_written_is_said(demo, model_folder, pictures, tmp_path, capsys):
+    (tmp_path / "out" / "a.jpg").mkdir(parents=True)
+    arguments = ["--model", str(model_folder), "--output", str(tmp_path / "out")]
+    assert demo.main([*arguments, "--input", str(pictures / "a.jpg")]) == 1
+    write_video(tmp_path / "v.mp4", 1)
+    (tmp_path / "out" / "v.mp4").mkdir()
+    assert demo.main([*arguments, "--video-input", str(tmp_path / "v.mp4")]) == 1
+    text = capsys.readouterr()
+    assert text.err.count("cannot be written; give another --output") == 2
+    assert "Wrote" not in text.out
+
+
+def test_names_with_brackets(demo, model_folder, pictures, tmp_path):
+    (pictures / "a.jpg").rename(pictures / "a[1].jpg")
+    arguments = ["--model", str(model_folder), "--output", str(tmp_path / "out")]
+    assert demo.main([*arguments, "--input", str(pictures / "a[1].jpg")]) == 0
+    assert (tmp_path / "out" / "a[1].jpg").is_file()
+
+
+def test_the_config_of_a_saved_model(demo, model_folder, pictures, tmp_path):
+    arguments = ["--config-file", str(model_folder / "config.yaml"), "--output", str(tmp_path)]
+    weights = ["--opts", "MODEL.WEIGHTS", str(model_folder / "model.pth")]
+    assert demo.main([*arguments, "--input", str(pictures / "b.webp"), *weights]) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["MODEL.DEVICE", "nonsense"], 'The device "nonsense" cannot be used'),
+        (["MODEL.WEIGHTS", "x.pth"], "MODEL.WEIGHTS needs --config-file"),
+        (["MODEL.TYPO", "1"], "there is no key MODEL.TYPO"),
+        (["MODEL.DEVICE"], "give pairs KEY VALUE"),
+    ],
+)
+def test_options(demo, model_folder, pictures, tmp_path, capsys, options, message):
+    arguments = ["--model", str(model_folder), "--input", str(pictures / "a.jpg")]
+    assert demo.main([*arguments, "--output", str(tmp_path), "--opts", *options]) == 1
+    assert message in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--input", "a.jpg"], "There is no display for a window; give --output"),
         (["--input", "none*.jpg", "--output", "x"], "--input none*.jpg: there is no such file"),
         (["--input", "a.jpg", "sub/a.jpg", "--output", "x"], "Several inputs are called a.jpg"),
+        (
+            ["--input", "a.jpg", "a.png", "--output", "x", "--save-json"],
+            "Several inputs are called a; predict",
+        ),
+        (
+            ["--input", "a.jpg", "--output", "x.png", "--save-json"],
+            "--save-json needs a folder as --output, not the file x.png",
+        ),
         (["--input", "a.jpg", "--output", "a.jpg/x"], "--output a.jpg/x cannot be made"),
         (["--webcam"], "The camera has no frames"),
     ],
@@ -147,7 +223,8 @@ def test_mistakes_are_one_sentence(
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     (pictures / "sub").mkdir()
-    (pictures / "sub" / "a.jpg").write_bytes((pictures / "a.jpg").read_bytes())
+    for copy in ("sub/a.jpg", "a.png"):
+        (pictures / copy).write_bytes((pictures / "a.jpg").read_bytes())
     assert demo.main(["--model", str(model_folder), *arguments]) == 1
     assert f"Error: {message}" in capsys.readouterr().err
 

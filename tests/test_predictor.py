@@ -7,9 +7,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from detectron2.data import transforms as T
 from PIL import Image
 
-from efficientps_d2 import InputError, load_predictor
+from efficientps_d2 import InputError, Predictor, load_predictor
 from efficientps_d2.import_images import read_rgb
 from efficientps_d2.saved_model import FILES, read_saved_model
 
@@ -85,6 +86,8 @@ def test_logits_on_request(predictor):
         (np.zeros((4, 4, 4), np.uint8), "shape"),
         (np.zeros((0, 4, 3), np.uint8), "shape"),
         (np.zeros((4, 4, 3), np.float32), "type float32; give uint8"),
+        (None, "A picture is None; give an array or a path"),
+        ([None], "A picture is None; give an array or a path"),
         ("nothing.png", "nothing.png cannot be read as an image"),
     ],
 )
@@ -149,12 +152,65 @@ def test_gray_cmyk_and_sixteen_bits(tmp_path):
     Image.fromarray(COLORS).convert("CMYK").save(tmp_path / "cmyk.tif")
     assert np.abs(read_rgb(tmp_path / "cmyk.tif").astype(int) - COLORS).max() < 4
     Image.fromarray(gray.astype(np.float32)).save(tmp_path / "float.tif")
-    with pytest.raises(InputError, match="float.tif has floating-point pixels"):
+    with pytest.raises(InputError, match="float.tif has 32 bits per pixel"):
         read_rgb(tmp_path / "float.tif")
+    Image.fromarray(gray.astype(np.int32)).save(tmp_path / "int.tif")
+    with pytest.raises(InputError, match="int.tif has 32 bits per pixel"):
+        read_rgb(tmp_path / "int.tif")
 
 
-def test_exif_rotation(tmp_path):
+@pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, 3), (8, 1)])
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_exif_rotation(tmp_path, orientation, turns, suffix):
     exif = Image.Exif()
-    exif[0x0112] = 6  # show turned by 90 degrees
-    Image.fromarray(COLORS).save(tmp_path / "turned.png", exif=exif)
-    assert (read_rgb(tmp_path / "turned.png") == np.rot90(COLORS, -1)).all()
+    exif[0x0112] = orientation
+    file = tmp_path / f"turned{suffix}"
+    Image.fromarray(COLORS).save(file, exif=exif)
+    assert (read_rgb(file) == np.rot90(COLORS, turns)).all()
+
+
+def test_damaged_exif_data_do_not_matter(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112], exif[0x0110] = 3, "a camera"
+    Image.fromarray(COLORS).save(tmp_path / "good.jpg", exif=exif, quality=98)
+    data = (tmp_path / "good.jpg").read_bytes()
+    start, end = data.index(b"Exif"), data.index(b"a camera") + 9
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        damaged = bytearray(data)
+        for position in rng.integers(start + 6, end, 2):
+            damaged[position] = rng.integers(256)
+        (tmp_path / "bad.jpg").write_bytes(damaged)
+        assert sorted(read_rgb(tmp_path / "bad.jpg").shape) == [3, 6, 9]
+
+
+@pytest.mark.parametrize("shape", [(1, 20000, 3), (20000, 2, 3)])
+def test_narrow_strips_are_resized_to_something(predictor, shape):
+    predictor.resize = T.ResizeShortestEdge([64, 64], 128)
+    assert predictor(np.full(shape, 90, np.uint8)).panoptic_seg.shape == shape[:2]
+
+
+def test_the_resizing_of_the_config_counts(model_folder):
+    cfg, metadata, weights = read_saved_model(model_folder, ["INPUT.MIN_SIZE_TEST", "128"])
+    cfg.MODEL.WEIGHTS = str(weights)
+    small = Predictor(cfg, metadata, "cpu")
+    assert small._input(PICTURE)["image"].shape == (3, 128, 185)
+    cfg.INPUT.FORMAT = "BGR"
+    turned = Predictor(cfg, metadata, "cpu")._input(PICTURE)["image"].flip(0)
+    assert (turned == small._input(PICTURE)["image"]).all()
+
+
+@pytest.mark.parametrize("device", ["nonsense", "cuda:99"])
+def test_devices_that_there_are_not(model_folder, device):
+    with pytest.raises(InputError, match=f'The device "{device}" cannot be used'):
+        load_predictor(model_folder, device)
+    assert load_predictor(model_folder, torch.device("cpu")).cfg.MODEL.DEVICE == "cpu"
+
+
+def test_no_weights_no_prediction(model_folder):
+    cfg, metadata, _ = read_saved_model(model_folder)
+    with pytest.raises(InputError, match="MODEL.WEIGHTS is empty"):
+        Predictor(cfg, metadata, "cpu")
+    torch.save([1], model_folder / "model.pth")
+    with pytest.raises(InputError, match="model.pth cannot be read as a checkpoint"):
+        load_predictor(model_folder, "cpu")

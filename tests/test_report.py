@@ -291,7 +291,7 @@ def test_the_tool(run_folder, capsys):
     assert report.main([str(run_folder), "--pictures", "1", "--processes", "2"]) == 0
     assert f"Wrote {run_folder / 'report.html'}" in capsys.readouterr().out
     assert report.main([str(run_folder / "nothing")]) == 1
-    assert "has no results of an evaluation" in capsys.readouterr().err
+    assert "does not exist; give the OUTPUT_DIR" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="2"):
         report.main([str(run_folder), "--pictures", "0"])
 

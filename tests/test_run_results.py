@@ -68,7 +68,7 @@ def test_an_evaluation_that_did_not_end_leaves_no_results(run_folder, toy):
     ("break_it", "message"),
     [
         (lambda f: (f / "config.yaml").unlink(), "has no config.yaml; give the OUTPUT_DIR"),
-        (lambda f: shutil.rmtree(f), "no results of an evaluation; give the OUTPUT_DIR"),
+        (lambda f: shutil.rmtree(f), "run does not exist; give the OUTPUT_DIR"),
         (
             lambda f: (f / "metrics.json").write_text("{}\n{}\n{"),
             "metrics.json is damaged in line 3 .* remove that line",

@@ -10,19 +10,17 @@ if an output of the file differs from the model's by more than 1e-4 + 1e-4 * its
 """
 
 import argparse
-import os
 import sys
 import warnings
 from pathlib import Path
 
 warnings.filterwarnings("ignore", category=FutureWarning, module="torch.jit")  # Detectron2's import
 
-from detectron2.modeling import build_model  # noqa: E402
 from detectron2.modeling.meta_arch.panoptic_fpn import PanopticFPN  # noqa: E402
 from tabulate import tabulate  # noqa: E402
 
 from efficientps_d2 import InputError  # noqa: E402
-from efficientps_d2.checkpoint import FittingCheckpointer  # noqa: E402
+from efficientps_d2.checkpoint import load_trained_model  # noqa: E402
 from efficientps_d2.config import load_config, without_cuda  # noqa: E402
 from efficientps_d2.export import SUFFIXES, export_model  # noqa: E402
 from efficientps_d2.export_check import TOLERANCE, Difference, check_file  # noqa: E402
@@ -30,21 +28,13 @@ from efficientps_d2.export_check import TOLERANCE, Difference, check_file  # noq
 
 def load_model(cfg) -> PanopticFPN:
     """The model of a config with its weights, in evaluation mode."""
-    weights = cfg.MODEL.WEIGHTS
-    if not weights:
-        raise InputError("MODEL.WEIGHTS is empty; give --opts MODEL.WEIGHTS FILE.")
-    if "://" not in weights and not os.path.isfile(weights):
-        raise InputError(f"MODEL.WEIGHTS {weights} does not exist; give a checkpoint file.")
     cfg.MODEL.EFFICIENTNET.WEIGHTS = ""
-    model = build_model(cfg).eval()
+    model = load_trained_model(cfg)
     if not isinstance(model, PanopticFPN):
         raise InputError(
             f"MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE} cannot be exported; use "
             "EfficientPS or PanopticFPN."
         )
-    checkpointer = FittingCheckpointer(model)
-    checkpointer.strict = True
-    checkpointer.load(weights)
     return model
 
 
