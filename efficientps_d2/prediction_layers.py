@@ -8,7 +8,7 @@ from detectron2.structures import Instances
 from detectron2.utils.colormap import colormap
 from torch import Tensor
 
-from .predictor import Prediction
+from .predictor import Prediction, mean_probability
 
 
 @dataclass
@@ -94,7 +94,7 @@ def semantic_layer(sem_seg: np.ndarray, logits: Tensor, metadata: Metadata) -> L
     areas = np.bincount(sem_seg.ravel())
     for class_id in np.argsort(-areas, kind="stable")[: np.count_nonzero(areas)].tolist():
         mask = sem_seg == class_id
-        score = (logits[class_id][mask] - total[mask]).exp().mean()
+        score = mean_probability(logits, total, class_id, mask)
         name, color = metadata.stuff_classes[class_id], _class_color(metadata, class_id)
         segments.append(LayerSegment(name, float(score), int(areas[class_id]), color))
         numbers[mask] = len(segments)

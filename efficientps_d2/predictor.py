@@ -155,7 +155,7 @@ class Predictor:
             class_id, mask = segment["category_id"], pan_seg == segment["id"]
             score = segment.get("score")
             if score is None:
-                score = (sem_seg[class_id][mask] - total[mask]).exp().mean()
+                score = mean_probability(sem_seg, total, class_id, mask)
             segments.append(
                 Segment(
                     segment["id"],
@@ -177,3 +177,15 @@ class Predictor:
             sem_seg.cpu() if logits else None,
             mask_logits,
         )
+
+
+def mean_probability(logits: Tensor, total: Tensor, class_id: int, mask: Tensor) -> Tensor:
+    """The mean softmax probability of a class in a mask.
+
+    Args:
+        logits: (K, H, W) float32.
+        total: (H, W), their logsumexp over the classes.
+        class_id: one of the K classes.
+        mask: (H, W) bool.
+    """
+    return (logits[class_id][mask] - total[mask]).exp().mean()

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from detectron2.data import detection_utils as utils
 
 from .errors import InputError
+from .import_images import read_rgb
 from .panoptic_errors import (
     BOUNDARY,
     EXTRA,
@@ -86,10 +86,7 @@ def make_card(chosen: tuple[str, dict], saved: SavedPredictions) -> Card:
     group, picture = chosen
     matches = matches_of(picture)
     truth, prediction, predicted_segments = _read_maps(picture, saved)
-    try:
-        image = utils.read_image(picture["file_name"], format="RGB")
-    except OSError as error:
-        raise InputError(f"{picture['file_name']} cannot be read ({error}).") from error
+    image = read_rgb(picture["file_name"])
     height, width = truth.shape
     scale = min(1.0, LONG_SIDE / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))

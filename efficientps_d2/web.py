@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from .errors import InputError, one_line
+from .errors import InputError, exit_status, one_line
 from .predictor import Predictor, load_predictor
 
 # Gradio's page has its fonts and scripts with it; with this the browser refuses any other host.
@@ -78,22 +78,22 @@ def address(listener: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
+def serve(args: argparse.Namespace) -> int:
+    if importlib.util.find_spec("gradio") is None:
+        raise InputError('Gradio is not installed; run: pip install "efficientps-d2[web]"')
+    # Not in Gradio's usual folder, which all users of a computer share and which stays.
+    with tempfile.TemporaryDirectory() as uploads, contextlib.suppress(KeyboardInterrupt):
+        os.environ["GRADIO_TEMP_DIR"] = uploads
+        with listen(args.host, args.port) as listener:
+            server = make_server(load_predictor(args.model, args.device))
+            print(f"{address(listener)} is ready; Ctrl-C ends it.", flush=True)
+            server.run(sockets=[listener])
+    return 0
+
+
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
-    try:
-        if importlib.util.find_spec("gradio") is None:
-            raise InputError('Gradio is not installed; run: pip install "efficientps-d2[web]"')
-        # Not in Gradio's usual folder, which all users of a computer share and which stays.
-        with tempfile.TemporaryDirectory() as uploads, contextlib.suppress(KeyboardInterrupt):
-            os.environ["GRADIO_TEMP_DIR"] = uploads
-            with listen(args.host, args.port) as listener:
-                server = make_server(load_predictor(args.model, args.device))
-                print(f"{address(listener)} is ready; Ctrl-C ends it.", flush=True)
-                server.run(sockets=[listener])
-    except InputError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return exit_status(lambda: serve(args))
 
 
 if __name__ == "__main__":
