@@ -126,6 +126,23 @@ def test_video(demo, model_folder, tmp_path, capsys):
     assert not (tmp_path / "out" / "bad.mp4").exists()
 
 
+def test_colours_and_frame_rate_stay(demo, model_folder, tmp_path):
+    """Without instances nothing is drawn: what comes out is what went in."""
+    arguments = ["--model", str(model_folder), "--task", "instance", "--confidence-threshold", "1"]
+    arguments += ["--output", str(tmp_path / "out")]
+    blue = np.full((64, 96, 3), (200, 60, 20), np.uint8)  # BGR
+    cv2.imwrite(str(tmp_path / "blue.png"), blue)
+    assert demo.main([*arguments, "--input", str(tmp_path / "blue.png")]) == 0
+    drawn = cv2.imread(str(tmp_path / "out" / "blue.png"))
+    assert np.abs(drawn.astype(int) - blue[0, 0]).max() < 8
+    write_video(tmp_path / "in.mp4", 3)
+    assert demo.main([*arguments, "--video-input", str(tmp_path / "in.mp4")]) == 0
+    before, after = (cv2.VideoCapture(str(tmp_path / f)) for f in ("in.mp4", "out/in.mp4"))
+    assert after.get(cv2.CAP_PROP_FPS) == before.get(cv2.CAP_PROP_FPS) == 10
+    difference = before.read()[1].astype(int) - after.read()[1]
+    assert np.abs(difference).mean() < 8
+
+
 def test_an_instance_keeps_its_colour(model_folder):
     metadata = load_predictor(model_folder, "cpu").metadata
     painter, seen = PredictionPainter(metadata, video=True), []

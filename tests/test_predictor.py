@@ -12,7 +12,7 @@ from PIL import Image
 
 from efficientps_d2 import InputError, Predictor, load_predictor
 from efficientps_d2.import_images import read_rgb
-from efficientps_d2.saved_model import FILES, read_saved_model
+from efficientps_d2.saved_model import FILES, read_saved_model, save_model
 
 PICTURE = np.random.default_rng(0).integers(0, 255, (70, 101, 3)).astype(np.uint8)
 
@@ -214,3 +214,19 @@ def test_no_weights_no_prediction(model_folder):
     torch.save([1], model_folder / "model.pth")
     with pytest.raises(InputError, match="model.pth cannot be read as a checkpoint"):
         load_predictor(model_folder, "cpu")
+
+
+def test_a_lost_tensor_is_not_random(model_folder):
+    content = torch.load(model_folder / "model.pth")
+    content["model"].pop("sem_seg_head.predictor.bias")
+    torch.save(content, model_folder / "model.pth")
+    with pytest.raises(InputError, match="sem_seg_head.predictor.bias is missing"):
+        load_predictor(model_folder, "cpu")
+
+
+def test_a_distributed_model_is_saved_as_itself(predictor, tmp_path):
+    """DistributedDataParallel holds it as ``module``."""
+    wrapped = torch.nn.Module()
+    wrapped.module = predictor.model
+    folder = save_model(tmp_path / "again", wrapped, predictor.cfg, predictor.metadata)
+    assert same(load_predictor(folder, "cpu")(PICTURE), predictor(PICTURE))
