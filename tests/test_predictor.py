@@ -229,4 +229,6 @@ def test_a_distributed_model_is_saved_as_itself(predictor, tmp_path):
     wrapped = torch.nn.Module()
     wrapped.module = predictor.model
     folder = save_model(tmp_path / "again", wrapped, predictor.cfg, predictor.metadata)
+    saved = torch.load(folder / "model.pth")["model"]
+    assert saved.keys() == predictor.model.state_dict().keys()
     assert same(load_predictor(folder, "cpu")(PICTURE), predictor(PICTURE))
