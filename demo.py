@@ -10,7 +10,6 @@ read are named and skipped; the exit status is then 1.
 
 import argparse
 import contextlib
-import glob
 import os
 import sys
 import warnings
@@ -30,12 +29,17 @@ from efficientps_d2.datasets import dataset_metadata  # noqa: E402
 from efficientps_d2.errors import exit_status  # noqa: E402
 from efficientps_d2.import_images import read_rgb  # noqa: E402
 from efficientps_d2.panoptic_json import set_classes  # noqa: E402
-from efficientps_d2.prediction_files import PanopticWriter  # noqa: E402
+from efficientps_d2.prediction_files import (  # noqa: E402
+    PanopticWriter,
+    expand,
+    make_folder,
+    picture_targets,
+    video_target,
+)
 from efficientps_d2.predictor import Predictor  # noqa: E402
 from efficientps_d2.saved_model import read_saved_model  # noqa: E402
 from efficientps_d2.visualization import TASKS, PredictionPainter  # noqa: E402
 
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
 WINDOW = "efficientps_d2"
 THRESHOLDS = (
     "MODEL.ROI_HEADS.SCORE_THRESH_TEST",
@@ -82,6 +86,7 @@ def load(args: argparse.Namespace) -> Predictor:
     overrides, keys = [*thresholds, *args.opts], args.opts[::2]
     if args.config_file:
         cfg = load_config(args.config_file, overrides)
+        require_weights(cfg, Path(args.config_file).parent)
         metadata = metadata_of(cfg)
     elif "MODEL.WEIGHTS" in keys:
         raise InputError("--opts MODEL.WEIGHTS needs --config-file; a saved model has its own.")
@@ -89,6 +94,14 @@ def load(args: argparse.Namespace) -> Predictor:
         cfg, metadata, weights = read_saved_model(args.model, overrides)
         cfg.MODEL.WEIGHTS = str(weights)
     return Predictor(cfg, metadata, cfg.MODEL.DEVICE if "MODEL.DEVICE" in keys else "")
+
+
+def require_weights(cfg: CfgNode, folder: Path) -> None:
+    """Name the weights that a run has left beside its config."""
+    beside = folder / "model_final.pth"
+    if not cfg.MODEL.WEIGHTS:
+        weights = str(beside) if beside.is_file() else "FILE"
+        raise InputError(f"MODEL.WEIGHTS is empty; add --opts MODEL.WEIGHTS {weights}.")
 
 
 def metadata_of(cfg: CfgNode) -> Metadata:
@@ -109,48 +122,6 @@ def metadata_of(cfg: CfgNode) -> Metadata:
     categories = [{"id": i, "name": n, "isthing": int(i in things)} for i, n in enumerate(names)]
     set_classes(metadata, categories)
     return metadata
-
-
-def expand(patterns: list[str]) -> list[Path]:
-    """The files that names and patterns stand for, sorted within each pattern."""
-    files = []
-    for pattern in patterns:
-        pattern = os.path.expanduser(pattern)
-        exists = os.path.exists(pattern)  # also a name with brackets
-        found = [pattern] if exists else sorted(glob.glob(pattern, recursive=True))
-        if not found:
-            raise InputError(f"--input {pattern}: there is no such file; correct it.")
-        files += map(Path, found)
-        if os.path.isdir(pattern):
-            raise InputError(
-                f"--input {pattern} is a folder; give '{pattern}/*' for what is in it."
-            )
-    return list(dict.fromkeys(files))
-
-
-def picture_targets(files: list[Path], output: Path, save_json: bool) -> dict[Path, Path]:
-    """Where the drawing of each file goes."""
-    if len(files) == 1 and output.suffix.lower() in PICTURE_SUFFIXES and not output.is_dir():
-        if save_json:
-            raise InputError(f"--save-json needs a folder as --output, not the file {output}.")
-        targets = {files[0]: output}
-    else:
-        targets = {f: output / f"{f.stem}{picture_suffix(f)}" for f in files}
-    names = [file.stem if save_json else target.name for file, target in targets.items()]
-    for name in {name for name in names if names.count(name) > 1}:
-        raise InputError(f"Several inputs are called {name}; predict them into different folders.")
-    for file, target in targets.items():
-        refuse_overwriting(file, target)
-    return targets
-
-
-def picture_suffix(file: Path) -> str:
-    return file.suffix if file.suffix.lower() in PICTURE_SUFFIXES else ".png"
-
-
-def refuse_overwriting(source: Path, target: Path) -> None:
-    if target.resolve() == source.resolve():
-        raise InputError(f"The result would replace {source}; give another --output.")
 
 
 def predict_pictures(args: argparse.Namespace, predictor: Predictor) -> int:
@@ -204,10 +175,7 @@ def predict_video(args: argparse.Namespace, predictor: Predictor) -> int:
     video = cv2.VideoCapture(0 if args.webcam else args.video_input)
     target, writer = None, None
     if args.output:
-        target = args.output
-        if target.suffix.lower() != ".mp4":
-            target = target / f"{Path(args.video_input).stem}.mp4"
-        refuse_overwriting(Path(args.video_input), target)
+        target = video_target(Path(args.video_input), args.output)
         make_folder(target.parent)
     painter = PredictionPainter(predictor.metadata, video=True)
     try:
@@ -230,13 +198,6 @@ def predict_video(args: argparse.Namespace, predictor: Predictor) -> int:
             writer.release()
             print(f"Wrote {target}.")
     return 0
-
-
-def make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--output {folder} cannot be made ({error.strerror}).") from error
 
 
 def show(image: np.ndarray, wait: int) -> bool:

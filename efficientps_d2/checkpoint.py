@@ -8,6 +8,7 @@ from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 from torch import nn
 
+from .config import naming_bad_keys
 from .errors import InputError
 
 
@@ -48,7 +49,9 @@ class FittingCheckpointer(DetectionCheckpointer):
         expected = set(self.model.state_dict())
         incompatible = super()._load_model(checkpoint)
         wrong_shapes = [key for key, *_ in incompatible.incorrect_shapes]
-        lost = [k for k in [*wrong_shapes, *incompatible.missing_keys] if k in expected]
+        # A tensor of another shape is missing, too, once it has been taken out.
+        lost = dict.fromkeys([*wrong_shapes, *incompatible.missing_keys])
+        lost = [key for key in lost if key in expected]
         if lost and (self.strict or len(lost) == len(expected)):
             what = "has another shape" if lost[0] in wrong_shapes else "is missing"
             raise InputError(
@@ -62,14 +65,16 @@ def load_trained_model(cfg: CfgNode) -> nn.Module:
     """The model of a config in evaluation mode, with the weights of ``MODEL.WEIGHTS``.
 
     Raises:
-        InputError: if there is no such file, or any tensor does not fit.
+        InputError: if there is no such file, any tensor does not fit, or the config names
+            something that does not exist.
     """
     weights = cfg.MODEL.WEIGHTS
     if not weights:
         raise InputError("MODEL.WEIGHTS is empty; add --opts MODEL.WEIGHTS FILE.")
     if "://" not in weights and not os.path.isfile(weights):
         raise InputError(f"MODEL.WEIGHTS {weights} does not exist; give a checkpoint file.")
-    model = build_model(cfg).eval()
+    with naming_bad_keys(cfg):
+        model = build_model(cfg).eval()
     checkpointer = FittingCheckpointer(model)
     checkpointer.strict = True
     checkpointer.load(weights)

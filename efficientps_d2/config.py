@@ -1,5 +1,6 @@
 """Config keys that EfficientPS adds to Detectron2's."""
 
+import contextlib
 import difflib
 import os
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from detectron2.config import CfgNode as CN
 from detectron2.config import get_cfg
 from yaml import YAMLError
 
-from .errors import InputError
+from .errors import InputError, one_line
 
 # What Detectron2's config raises for wrong keys, values and files.
 BAD_VALUE = (KeyError, ValueError, TypeError, AttributeError, AssertionError, SyntaxError)
@@ -116,7 +117,7 @@ def load_config(config_file: str, overrides: list[str] | None = None) -> CN:
     cfg = get_cfg()
     add_efficientps_config(cfg)
     try:
-        content = CN(CN.load_yaml_with_base(config_file))
+        content = CN(_content(config_file))
         cfg.AUTO += _pop_auto(content)
         cfg.merge_from_other_cfg(content)
         for key in cfg.AUTO:
@@ -125,6 +126,19 @@ def load_config(config_file: str, overrides: list[str] | None = None) -> CN:
         raise InputError(f"{config_file}: {_sentence(error)}; correct that key.") from error
     _override(cfg, overrides or [])
     return cfg
+
+
+def _content(config_file: str) -> dict:
+    """The keys of a file and its ``_BASE_``."""
+    try:
+        content = CN.load_yaml_with_base(config_file)
+    except (TypeError, AttributeError):  # what fvcore makes of an empty file
+        content = None
+    if not isinstance(content, dict):
+        raise InputError(
+            f"{config_file} or its _BASE_ holds no keys with values; give a config file."
+        )
+    return content
 
 
 def _override(cfg: CN, overrides: list[str]) -> None:
@@ -202,3 +216,19 @@ def without_cuda(cfg: CN) -> CN:
 def _sentence(error: Exception) -> str:
     text = str(error) if isinstance(error, (OSError, YAMLError)) else str(error.args[0])
     return " ".join(text.split()).rstrip(".")
+
+
+@contextlib.contextmanager
+def naming_bad_keys(cfg: CN) -> Iterator[None]:
+    """Turn errors of building a model into an InputError that names the key to correct."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (KeyError, ValueError, RuntimeError, AssertionError, AttributeError) as error:
+        # Registries say which name they do not know, but not where it stands.
+        keys = [k for k, v in flat_items(cfg) if f"'{v}'" in str(error)]
+        raise InputError(
+            f"The model cannot be built from this config: {one_line(error)}; correct "
+            f"{' or '.join(keys) or 'the key below MODEL that says so'}."
+        ) from error

@@ -14,16 +14,15 @@ from detectron2.data import detection_utils as utils
 from detectron2.projects.point_rend import ColorAugSSDTransform
 from detectron2.structures import BitMasks, Boxes, Instances
 from panopticapi.utils import rgb2id
-from PIL import Image
 
 from .classes import dataset_classes
-from .errors import InputError, one_line
+from .errors import InputError
+from .import_images import DAMAGED, damage
 from .panoptic_json import IGNORE_LABEL
 
 logger = logging.getLogger(__name__)
 
 CROWD_CLASS = -1  # marks crowd regions for the heads in instance_heads.py
-DAMAGED = (OSError, SyntaxError, Image.DecompressionBombError)  # what reading a bad file raises
 
 
 class ResizeWithJitter(T.ResizeShortestEdge):
@@ -112,17 +111,12 @@ class PanopticDatasetMapper:
     def __call__(self, record: dict) -> dict | None:
         record = copy.deepcopy(record)
         try:
-            image = utils.read_image(record["file_name"], format=self.image_format)
-            pan_seg = utils.read_image(record["pan_seg_file_name"], format="RGB")
+            image, pan_seg = read_pair(record, self.image_format)
         except DAMAGED as error:
             self._skip_damaged(record, error)
             return None
+        check_image_size(record, image)
         segments = record.pop("segments_info")
-        try:
-            # Sets height and width, which records of Detectron2 may lack.
-            utils.check_image_size(record, image)
-        except utils.SizeMismatchError as error:
-            raise InputError(str(error)) from error
         check_panoptic_truth(record, rgb2id(pan_seg), segments)
 
         # The panoptic map stays an RGB picture until here: only uint8 is resized without blending.
@@ -171,14 +165,14 @@ class PanopticDatasetMapper:
         count = len(self.damaged_images)
         if count > self.damaged_image_limit:
             raise InputError(
-                f"{record['file_name']} or its panoptic PNG is unreadable ({one_line(error)}), and "
+                f"{record['file_name']} or its panoptic PNG is unreadable ({damage(error)}), and "
                 f"so are {count - 1} more training images; repair or remove them, or raise "
                 "DATALOADER.DAMAGED_IMAGE_LIMIT if readable ones are left."
             ) from error
         logger.warning(
             "Skipped %s or its panoptic PNG, unreadable (%s); %d so far in this process.",
             record["file_name"],
-            error,
+            damage(error),
             count,
         )
 
@@ -188,21 +182,36 @@ class EvaluationMapper(DatasetMapper):
 
     def __call__(self, record):
         """As in :class:`DatasetMapper`; adds the truth, ``pan_seg``: (H, W) int32 segment ids."""
+        record = copy.deepcopy(record)
         try:
-            inputs = super().__call__(record)  # with the true height and width
-            pan_seg = utils.read_image(record["pan_seg_file_name"], format="RGB")
-        except utils.SizeMismatchError as error:
-            raise InputError(str(error)) from error
+            image, pan_seg = read_pair(record, self.image_format)
         except DAMAGED as error:
-            reason = one_line(error)
             raise InputError(
-                f"{record['file_name']} or its panoptic PNG cannot be read ({reason}); an "
+                f"{record['file_name']} or its panoptic PNG cannot be read ({damage(error)}); an "
                 "evaluation needs every image, so repair it or take it out of the data set."
             ) from error
+        check_image_size(record, image)
         ids = rgb2id(pan_seg)
-        check_panoptic_truth(inputs, ids, record["segments_info"])
-        inputs["pan_seg"] = torch.from_numpy(ids)
-        return inputs
+        check_panoptic_truth(record, ids, record["segments_info"])
+        inputs = T.AugInput(image)
+        self.augmentations(inputs)
+        record["image"] = torch.as_tensor(np.ascontiguousarray(inputs.image.transpose(2, 0, 1)))
+        record["pan_seg"] = torch.from_numpy(ids)
+        return record
+
+
+def read_pair(record: dict, image_format: str) -> tuple[np.ndarray, np.ndarray]:
+    """The image of a record and its panoptic PNG, (H, W, 3) uint8 each."""
+    image = utils.read_image(record["file_name"], format=image_format)
+    return image, utils.read_image(record["pan_seg_file_name"], format="RGB")
+
+
+def check_image_size(record: dict, image: np.ndarray) -> None:
+    """Fail if an image has another size than its record, which may also lack one: it is set."""
+    try:
+        utils.check_image_size(record, image)
+    except utils.SizeMismatchError as error:
+        raise InputError(str(error)) from error
 
 
 def check_panoptic_truth(record: dict, pan_seg: np.ndarray, segments: list[dict]) -> None:

@@ -6,7 +6,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .errors import InputError, one_line
 
@@ -38,6 +38,13 @@ DAMAGED = (
     zlib.error,
     Image.DecompressionBombError,
 )
+
+
+def damage(error: Exception) -> str:
+    """What is wrong with a file, from what Pillow raised; without the path, which others name."""
+    if isinstance(error, UnidentifiedImageError):
+        return "its content is of no format that is read here"
+    return getattr(error, "strerror", None) or one_line(error)
 
 
 def load_image(file: Path | BytesIO, name: str | Path, formats=IMAGE_FORMATS) -> Image.Image:
@@ -111,8 +118,7 @@ def _load(
             image.load()
             return image, orientation
     except DAMAGED as error:
-        reason = one_line(error)
-        raise InputError(f"{name} cannot be read as an image ({reason}); {cure}.") from error
+        raise InputError(f"{name} cannot be read as an image ({damage(error)}); {cure}.") from error
 
 
 def _orientation(image: Image.Image) -> int:

@@ -8,8 +8,7 @@ import numpy as np
 from panopticapi.utils import rgb2id
 from PIL import Image
 
-from .dataset_mapper import DAMAGED
-from .errors import one_line
+from .import_images import DAMAGED, damage
 from .panoptic_json import ANNOTATION_KEYS, read_json, require_keys
 from .panoptic_metrics import PanopticSums
 from .parallel import map_pictures
@@ -28,12 +27,26 @@ class Scores(NamedTuple):
     sums: PanopticSums
     categories: list[dict]
     mismatches: list[str]
+    num_images: int
 
 
 def score_files(
-    truth_json: Path, truth_dir: Path, predicted_json: Path, predicted_dir: Path, processes: int = 1
+    truth_json: Path,
+    truth_dir: Path,
+    predicted_json: Path,
+    predicted_dir: Path,
+    processes: int = 1,
+    only_predicted: bool = False,
 ) -> Scores:
     """Score predictions in COCO's panoptic format, with a progress bar.
+
+    Args:
+        truth_json: of the data set.
+        truth_dir: with its PNGs.
+        predicted_json: of the predictions; it needs no categories.
+        predicted_dir: with their PNGs.
+        processes: that score images.
+        only_predicted: leave out the images that have no prediction, which is a mismatch otherwise.
 
     Raises:
         InputError: if a JSON is missing or damaged.
@@ -45,6 +58,10 @@ def score_files(
     truths = _sides(content, truth_dir, truth_json, classes, mismatches)
     content = {**read_json(predicted_json, ("annotations",)), "categories": content["categories"]}
     predictions = _sides(content, predicted_dir, predicted_json, classes, mismatches)
+    if only_predicted:
+        truths = {i: truth for i, truth in truths.items() if i in predictions}
+        if not truths:
+            mismatches.append(f"{predicted_json}: has no image of {truth_json}")
     for image_id in truths.keys() ^ predictions.keys():
         file = predicted_json if image_id in truths else truth_json
         mismatches.append(f"{file}: has no image {image_id!r}, which the other JSON has")
@@ -56,7 +73,7 @@ def score_files(
             mismatches.append(result)
         else:
             sums += result
-    return Scores(sums, content["categories"], mismatches)
+    return Scores(sums, content["categories"], mismatches, len(pairs))
 
 
 def _sides(
@@ -87,7 +104,7 @@ def _score_pair(pair: tuple[Side, Side], num_classes: int) -> PanopticSums | str
             with Image.open(side.file) as image:
                 maps.append(rgb2id(np.asarray(image.convert("RGB"))))
         except DAMAGED as error:
-            return f"{side.file}: cannot be read ({one_line(error)})"
+            return f"{side.file}: cannot be read ({damage(error)})"
     truth, prediction = pair
     if maps[0].shape != maps[1].shape:
         (height, width), (h, w) = maps[1].shape, maps[0].shape

@@ -38,6 +38,7 @@ class PanopticEvaluator(DatasetEvaluator):
         """
         self.metadata = MetadataCatalog.get(name)
         self.names, self.thing_ids = class_table(self.metadata)
+        self.categories = categories_of(self.metadata) if save_predictions else []
         self.name, self.folder = name, Path(output_folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.save_predictions = save_predictions
@@ -87,7 +88,7 @@ class PanopticEvaluator(DatasetEvaluator):
                     self.folder / f"{self.name}_panoptic" / f"{Path(record['file_name']).stem}.png"
                 )
                 line["prediction"] = save_panoptic(
-                    file, record["image_id"], pan_seg, segments, categories_of(self.metadata)
+                    file, record["image_id"], pan_seg, segments, self.categories
                 )
             with open(self._part(comm.get_rank()), "a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
@@ -138,6 +139,6 @@ class PanopticEvaluator(DatasetEvaluator):
                             annotations.append(json.loads(line)["prediction"])
                 part.unlink()
         if self.save_predictions:
-            content = {"annotations": annotations, "categories": categories_of(self.metadata)}
+            content = {"annotations": annotations, "categories": self.categories}
             file = self.folder / f"{self.name}{PREDICTIONS}"
             file.write_text(json.dumps(content), encoding="utf-8")

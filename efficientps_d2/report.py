@@ -59,7 +59,12 @@ def write_report(
         InputError: if a file of a run is missing or damaged, or the folder cannot be written to.
     """
     run = read_run(folder, dataset)
-    earlier = read_run(earlier_folder, run.dataset) if earlier_folder else None
+    earlier = None
+    if earlier_folder:
+        try:
+            earlier = read_run(earlier_folder, run.dataset)
+        except InputError as error:
+            raise InputError(f"The earlier run: {error}") from error
     partial_file = run.folder / "report.partial"
     try:
         partial_file.touch()  # before minutes of work

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from .errors import InputError
-from .import_images import read_rgb
+from .import_images import DAMAGED, damage, read_rgb
 from .panoptic_errors import (
     BOUNDARY,
     EXTRA,
@@ -171,8 +171,8 @@ def _read_maps(picture: dict, saved: SavedPredictions) -> tuple[np.ndarray, np.n
     ):
         try:
             maps.append(read_segment_ids(str(file)))
-        except OSError as error:
-            raise InputError(f"{file} cannot be read ({error}); evaluate again.") from error
+        except DAMAGED as error:
+            raise InputError(f"{file} cannot be read ({damage(error)}); evaluate again.") from error
     classes = {category["id"]: i for i, category in enumerate(saved.categories)}
     segments = [
         {"id": s["id"], "category_id": classes[s["category_id"]]}

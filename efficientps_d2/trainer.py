@@ -20,10 +20,10 @@ from detectron2.utils import comm
 from torch.utils.data import DataLoader
 
 from .checkpoint import FittingCheckpointer
-from .config import flat_items
+from .config import naming_bad_keys
 from .dataset_mapper import EvaluationMapper, PanopticDatasetMapper
 from .datasets import dataset_metadata
-from .errors import InputError, one_line
+from .errors import InputError
 from .evaluation import build_panoptic_evaluator, results_table
 from .hooks import FreezeBatchNorm, StopOnSignal
 from .panoptic_tta import PanopticTTA
@@ -62,17 +62,8 @@ class Trainer(DefaultTrainer):
         Raises:
             InputError: if a value of the config names something that does not exist.
         """
-        try:
+        with naming_bad_keys(cfg):
             return super().build_model(cfg)
-        except InputError:
-            raise
-        except (KeyError, ValueError, RuntimeError, AssertionError, AttributeError) as error:
-            # Registries say which name they do not know, but not where it stands.
-            keys = [k for k, v in flat_items(cfg) if f"'{v}'" in str(error)]
-            raise InputError(
-                f"The model cannot be built from this config: {one_line(error)}; correct "
-                f"{' or '.join(keys) or 'the key below MODEL that says so'}."
-            ) from error
 
     @classmethod
     def build_train_loader(cls, cfg):

@@ -10,6 +10,7 @@ from conftest import write_dataset
 from detectron2.data import DatasetCatalog
 from panopticapi.utils import rgb2id
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from test_data import mapper_without_augmentation
 
 from efficientps_d2 import InputError
@@ -107,10 +108,21 @@ def test_png_that_disagrees_with_its_json(tmp_path, register, kind, message):
         mapper_without_augmentation(name)(DatasetCatalog.get(name)[0])
 
 
-def test_damaged_images_are_skipped_up_to_a_limit(tmp_path, register, tiny_config, caplog):
+def truncate(file):
+    file.write_bytes(file.read_bytes()[:200])
+
+
+def add_endless_text(file):
+    """Pillow refuses it by a ValueError, which is no OSError as for most damages."""
+    text = PngInfo()
+    text.add_text("comment", "x" * 2_000_000, zip=True)
+    Image.open(file).save(file, "PNG", pnginfo=text)
+
+
+@pytest.mark.parametrize("damage", [truncate, add_endless_text])
+def test_damaged_images_are_skipped_up_to_a_limit(tmp_path, register, tiny_config, caplog, damage):
     folder = write_dataset(tmp_path / "damaged")
-    damaged = folder / "images" / "sub" / "picture.0.jpg"
-    damaged.write_bytes(damaged.read_bytes()[:200])
+    damage(folder / "images" / "sub" / "picture.0.jpg")
     name = register("damaged", folder)
     records = DatasetCatalog.get(name)
     with caplog.at_level(logging.WARNING, logger="efficientps_d2"):

@@ -3,11 +3,13 @@
 import logging
 from pathlib import Path
 
+import pytest
 import torch
 from conftest import write_dataset
 from detectron2.modeling import build_model
 
-from efficientps_d2.checkpoint import FittingCheckpointer
+from efficientps_d2 import InputError
+from efficientps_d2.checkpoint import FittingCheckpointer, load_trained_model
 from efficientps_d2.classes import with_class_counts
 from efficientps_d2.trainer import Trainer
 
@@ -37,6 +39,19 @@ def test_finetuning_starts_heads_anew_and_names_them(toy, tmp_path, register, ti
             assert torch.equal(tensor, before[name]) and name in caplog.text
         else:
             assert torch.equal(tensor, old.state_dict()[name]) and name not in caplog.text
+
+
+def test_tensors_that_do_not_fit_are_counted_once(toy, tmp_path, tiny_config):
+    cfg = with_class_counts(tiny_config(toy))
+    state = build_model(cfg).state_dict()
+    name = "sem_seg_head.predictor.weight"
+    state[name] = state[name][:1]
+    del state["sem_seg_head.predictor.bias"]
+    torch.save({"model": state}, tmp_path / "old.pth")
+    cfg.MODEL.WEIGHTS = str(tmp_path / "old.pth")
+    with pytest.raises(InputError) as error:
+        load_trained_model(cfg)
+    assert f"{name} has another shape in it (2 of {len(state) + 1} tensors)" in str(error.value)
 
 
 def test_a_run_over_another_one_is_told(toy, tiny_config, caplog, monkeypatch):

@@ -5,7 +5,7 @@ from conftest import CONFIGS
 from detectron2.config import get_cfg
 from detectron2.modeling import build_model
 
-from efficientps_d2 import EfficientPS, add_efficientps_config
+from efficientps_d2 import EfficientPS, InputError, add_efficientps_config
 from efficientps_d2.auto_values import fill_auto
 from efficientps_d2.config import load_config
 
@@ -55,6 +55,14 @@ def test_official_form_is_the_paper_form_and_its_keys():
         "MODEL.PIXEL_STD",
         "SOLVER.WARMUP_ITERS",
     }
+
+
+@pytest.mark.parametrize("content", ["", "just text", "- a list", "_BASE_: empty.yaml"])
+def test_a_file_without_keys_is_named(tmp_path, content):
+    (tmp_path / "empty.yaml").touch()
+    (tmp_path / "mine.yaml").write_text(content)
+    with pytest.raises(InputError, match="mine.yaml or its _BASE_ holds no keys with values"):
+        load_config(str(tmp_path / "mine.yaml"))
 
 
 def test_config_can_be_added_twice():

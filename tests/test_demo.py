@@ -200,6 +200,7 @@ def test_the_config_of_a_saved_model(demo, model_folder, pictures, tmp_path):
         (["MODEL.DEVICE", "nonsense"], 'The device "nonsense" cannot be used'),
         (["MODEL.WEIGHTS", "x.pth"], "MODEL.WEIGHTS needs --config-file"),
         (["MODEL.TYPO", "1"], "there is no key MODEL.TYPO"),
+        (["MODEL.BACKBONE.NAME", "typo"], "correct MODEL.BACKBONE.NAME"),
         (["MODEL.DEVICE"], "give pairs KEY VALUE"),
     ],
 )
@@ -223,6 +224,9 @@ def test_options(demo, model_folder, pictures, tmp_path, capsys, options, messag
             ["--input", "a.jpg", "--output", "x.png", "--save-json"],
             "--save-json needs a folder as --output, not the file x.png",
         ),
+        (["--input", "a.jpg", "a.png", "--output", "x.png"], "Predicting 2 inputs needs a folder"),
+        (["--input", "a.jpg", "--output", "x.webp"], "--output x.webp: .jpg and .png can be"),
+        (["--video-input", "v.mp4", "--output", "x.avi"], "--output x.avi: of a video .mp4 is"),
         (["--input", "a.jpg", "--output", "a.jpg/x"], "--output a.jpg/x cannot be made"),
         (["--webcam"], "The camera has no frames"),
     ],
@@ -252,7 +256,11 @@ def test_without_a_model(demo, tmp_path, monkeypatch, capsys):
     assert "output/streets/model does not exist; run make demo" in capsys.readouterr().err
     config = str(ROOT / "configs" / "efficientps_streets.yaml")
     assert demo.main(["--config-file", config, "--input", "a.jpg"]) == 1
-    assert "MODEL.WEIGHTS" in capsys.readouterr().err
+    assert "add --opts MODEL.WEIGHTS FILE" in capsys.readouterr().err
+    for file in ("config.yaml", "model_final.pth"):  # as a training leaves them
+        (tmp_path / file).write_text("MODEL: {WEIGHTS: ''}")
+    assert demo.main(["--config-file", str(tmp_path / "config.yaml"), "--input", "a.jpg"]) == 1
+    assert f"MODEL.WEIGHTS {tmp_path}/model_final.pth" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         demo.main(["--save-json", "--webcam"])
 
@@ -264,6 +272,9 @@ def test_a_config_without_its_data(demo, model_folder):
     metadata = demo.metadata_of(cfg)
     assert metadata.stuff_classes == ["road", "sky", "car", "person"]
     assert metadata.thing_dataset_id_to_contiguous_id == {2: 2, 3: 3}
+    cfg.DATASETS.TEST = ("streets_val",)  # is here, but has other classes
+    assert demo.metadata_of(cfg).stuff_classes == ["road", "sky", "car", "person"]
+    cfg.DATASETS.TEST = ("gone_val",)
     cfg.MODEL.EFFICIENTPS.CLASS_NAMES = []
     with pytest.raises(InputError, match="gone_val"):
         demo.metadata_of(cfg)

@@ -50,6 +50,23 @@ def test_scores_are_those_of_panopticapi(files, tmp_path, capsys, processes):
             assert written[metric + suffix] == pytest.approx(value)
             assert f"{value:.2f}" in row
     assert "PC-car" in written and "| person " in out
+    assert "3 image(s) scored" in out
+
+
+def test_only_images_with_a_prediction(files, tmp_path, capsys):
+    """The others count nothing, as if they were not in the truth."""
+    edit(files[2], lambda c: c["annotations"].pop(1))
+    scores = tmp_path / "scores.json"
+    assert run(files, "--only-predicted", "--output", scores, "--processes", 1) == 0
+    assert "2 image(s) scored" in capsys.readouterr().out
+    for key in ("images", "annotations"):
+        edit(files[0], lambda c, key=key: c[key].pop(1))
+    truth, truth_dir, predicted, predicted_dir = files
+    expected = pq_compute(truth, predicted, truth_dir, predicted_dir)["All"]["pq"]
+    assert json.loads(scores.read_text())["PQ"] == pytest.approx(100 * expected)
+    edit(files[2], lambda c: c["annotations"].clear())
+    assert run(files, "--only-predicted") == 1
+    assert "has no image of" in capsys.readouterr().err
 
 
 def edit(file, change):

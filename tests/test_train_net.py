@@ -205,6 +205,10 @@ def mistakes(trained_output, tmp_path):
         "missing weights": (["MODEL.WEIGHTS", "none.pth"], "MODEL.WEIGHTS none.pth"),
         "missing backbone": (["MODEL.EFFICIENTNET.WEIGHTS", "none.pth"], '"none.pth"'),
         "eval without weights": (["--eval-only"], "--eval-only needs a checkpoint"),
+        "eval of a run that is not there": (
+            ["--eval-only", "--resume"],
+            "has no checkpoint to resume; give MODEL.WEIGHTS FILE",
+        ),
         "truncated weights": (["--eval-only", "MODEL.WEIGHTS", truncated], "truncated.pth"),
         "other weights": (
             ["--eval-only", "MODEL.WEIGHTS", final, "MODEL.FPN.OUT_CHANNELS", "24"],

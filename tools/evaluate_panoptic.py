@@ -23,7 +23,7 @@ FIRST_MISMATCHES = 20
 
 
 def print_scores(scores: Scores, file: Path | None) -> None:
-    sums, categories, _ = scores
+    sums, categories = scores.sums, scores.categories
     things = [i for i, category in enumerate(categories) if category["isthing"]]
     of_class, means = class_metrics(sums, things), mean_metrics(sums, things)
     metrics = list(of_class)
@@ -32,13 +32,16 @@ def print_scores(scores: Scores, file: Path | None) -> None:
     names = [category["name"] for category in categories]
     rows += zip(names, *of_class.values(), strict=True)
     print(tabulate(rows, ["", *metrics], tablefmt="github", floatfmt=".2f"))
+    print(f"\n{scores.num_images} image(s) scored.")
     if file:
         file.write_text(json.dumps(named_metrics(sums, names, things), indent=1))
-        print(f"\nWrote {file}.")
+        print(f"Wrote {file}.")
 
 
 def run(args: argparse.Namespace) -> int:
-    scores = score_files(args.gt, args.gt_dir, args.pred, args.pred_dir, args.processes)
+    scores = score_files(
+        args.gt, args.gt_dir, args.pred, args.pred_dir, args.processes, args.only_predicted
+    )
     for mismatch in scores.mismatches[:FIRST_MISMATCHES]:
         print(f"  {mismatch}", file=sys.stderr)
     if scores.mismatches:
@@ -58,6 +61,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--gt-dir", type=Path, required=True, help="its PNGs")
     parser.add_argument("--pred", type=Path, required=True, help="JSON of the predictions")
     parser.add_argument("--pred-dir", type=Path, required=True, help="its PNGs")
+    parser.add_argument(
+        "--only-predicted", action="store_true", help="leave out images without a prediction"
+    )
     parser.add_argument("--processes", type=int, default=os.cpu_count(), metavar="N")
     parser.add_argument("--output", type=Path, help="also write the scores to this JSON")
     args = parser.parse_args(argv)
