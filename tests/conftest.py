@@ -26,12 +26,13 @@ from efficientps_d2.classes import with_class_counts  # noqa: E402
 from efficientps_d2.config import load_config  # noqa: E402
 
 CONFIGS = Path(__file__).parent.parent / "configs"
-TOOLS = Path(__file__).parent.parent / "tools"
+ROOT = Path(__file__).parent.parent
 
 
 def load_tool(name: str):
-    """A script of tools/ as a module."""
-    spec = importlib.util.spec_from_file_location(name, TOOLS / f"{name}.py")
+    """A script of tools/, or demo.py, as a module."""
+    file = ROOT / ("" if name == "demo" else "tools") / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, file)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -205,3 +206,14 @@ def browser():
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(found))
     yield driver
     driver.quit()
+
+
+@pytest.fixture(
+    scope="session", params=["efficientps_cityscapes_official", "efficientps_cityscapes"]
+)
+def converted(request, tmp_path_factory):
+    """The authors' network in both of its forms, and what its checkpoint becomes here."""
+    from converted import Converted
+
+    with torch.no_grad():
+        yield Converted(request.param, tmp_path_factory.mktemp(request.param))

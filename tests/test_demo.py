@@ -1,30 +1,20 @@
 """demo.py as a user calls it."""
 
-import importlib.util
 import json
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from conftest import load_tool
+from conftest import ROOT, load_tool
 from detectron2.data import DatasetCatalog
 from PIL import Image
+from test_demo_video import write_video
 
 from efficientps_d2 import InputError, load_predictor
 from efficientps_d2.prediction_files import image_id
-from efficientps_d2.predictor import Prediction, Segment
-from efficientps_d2.visualization import PredictionPainter
 
-ROOT = Path(__file__).parent.parent
-
-
-@pytest.fixture(scope="module")
-def demo():
-    spec = importlib.util.spec_from_file_location("demo", ROOT / "demo.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+demo = load_tool("demo")
 
 
 @pytest.fixture
@@ -41,7 +31,6 @@ def pictures(tmp_path) -> Path:
 
 
 def test_bad_pictures_are_named_and_the_rest_goes_on(
-    demo,
     model_folder,
     pictures,
     tmp_path,
@@ -59,7 +48,7 @@ def test_bad_pictures_are_named_and_the_rest_goes_on(
 
 
 @pytest.mark.parametrize("task", ["panoptic", "instance", "semantic", "all"])
-def test_tasks(demo, model_folder, pictures, tmp_path, task):
+def test_tasks(model_folder, pictures, tmp_path, task):
     output = tmp_path / "result.png"
     picture = ["--input", str(pictures / "a.jpg"), "--output", str(output)]
     threshold = ["--confidence-threshold", "0"]
@@ -71,14 +60,14 @@ def test_tasks(demo, model_folder, pictures, tmp_path, task):
     assert (width > 2.5 * height) == (task == "all")
 
 
-def test_confidence_threshold(demo, model_folder):
+def test_confidence_threshold(model_folder):
     arguments = ["--model", str(model_folder), "--input", "a.jpg", "--confidence-threshold"]
     model = demo.load(demo.parse([*arguments, "0.75"])).model
     assert model.combine_instances_score_thresh == 0.75
     assert model.roi_heads.box_predictor.test_score_thresh == 0.75
 
 
-def test_json_is_scored_like_the_model(demo, model_folder, toy, tmp_path, capsys):
+def test_json_is_scored_like_the_model(model_folder, toy, tmp_path, capsys):
     truth = tmp_path / "toy"
     content = json.loads((truth / "panoptic.json").read_text())
     for image, annotation in zip(content["images"], content["annotations"], strict=True):
@@ -105,58 +94,7 @@ def test_ids_of_images():
     assert image_id(Path("photo.1.jpg")) == "photo.1" and image_id(Path("0042.png")) == "0042"
 
 
-def write_video(file: Path, frames: int) -> None:
-    writer = cv2.VideoWriter(str(file), cv2.VideoWriter_fourcc(*"mp4v"), 10, (96, 64))
-    for i in range(frames):
-        frame = np.full((64, 96, 3), 60, np.uint8)
-        frame[20:50, 10 + i : 50 + i] = (0, 0, 250)
-        writer.write(frame)
-    writer.release()
-
-
-def test_video(demo, model_folder, tmp_path, capsys):
-    write_video(tmp_path / "in.mp4", 4)
-    arguments = ["--model", str(model_folder), "--output", str(tmp_path / "out"), "--video-input"]
-    assert demo.main([*arguments, str(tmp_path / "in.mp4")]) == 0
-    video = cv2.VideoCapture(str(tmp_path / "out" / "in.mp4"))
-    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 4 and video.read()[1].shape == (64, 96, 3)
-    (tmp_path / "bad.mp4").write_bytes(b"")
-    assert demo.main([*arguments, str(tmp_path / "bad.mp4")]) == 1
-    assert "bad.mp4 has no frames" in capsys.readouterr().err
-    assert not (tmp_path / "out" / "bad.mp4").exists()
-
-
-def test_colours_and_frame_rate_stay(demo, model_folder, tmp_path):
-    """Without instances nothing is drawn: what comes out is what went in."""
-    arguments = ["--model", str(model_folder), "--task", "instance", "--confidence-threshold", "1"]
-    arguments += ["--output", str(tmp_path / "out")]
-    blue = np.full((64, 96, 3), (200, 60, 20), np.uint8)  # BGR
-    cv2.imwrite(str(tmp_path / "blue.png"), blue)
-    assert demo.main([*arguments, "--input", str(tmp_path / "blue.png")]) == 0
-    drawn = cv2.imread(str(tmp_path / "out" / "blue.png"))
-    assert np.abs(drawn.astype(int) - blue[0, 0]).max() < 8
-    write_video(tmp_path / "in.mp4", 3)
-    assert demo.main([*arguments, "--video-input", str(tmp_path / "in.mp4")]) == 0
-    before, after = (cv2.VideoCapture(str(tmp_path / f)) for f in ("in.mp4", "out/in.mp4"))
-    assert after.get(cv2.CAP_PROP_FPS) == before.get(cv2.CAP_PROP_FPS) == 10
-    difference = before.read()[1].astype(int) - after.read()[1]
-    assert np.abs(difference).mean() < 8
-
-
-def test_an_instance_keeps_its_colour(model_folder):
-    metadata = load_predictor(model_folder, "cpu").metadata
-    painter, seen = PredictionPainter(metadata, video=True), []
-    for shift in (0, 2, 4):
-        pan_seg = np.ones((64, 96), np.int32)
-        pan_seg[20:50, 10 + shift : 50 + shift] = 2
-        segments = [Segment(1, 0, "road", False, 0.9, 1), Segment(2, 2, "car", True, 0.9, 1200)]
-        prediction = Prediction(pan_seg, segments, pan_seg.astype(np.uint8), None)
-        drawn = painter.draw(np.full((64, 96, 3), 100, np.uint8), prediction, "panoptic")
-        seen.append(drawn[25, 20].astype(int))
-    assert np.ptp(seen, axis=0).max() < 8
-
-
-def test_nothing_of_the_users_is_replaced(demo, model_folder, pictures, capsys):
+def test_nothing_of_the_users_is_replaced(model_folder, pictures, capsys):
     before = (pictures / "a.jpg").read_bytes()
     arguments = ["--model", str(model_folder), "--output", str(pictures)]
     assert demo.main([*arguments, "--input", str(pictures / "a.jpg")]) == 1
@@ -169,7 +107,7 @@ def test_nothing_of_the_users_is_replaced(demo, model_folder, pictures, capsys):
     ).read_bytes() == video
 
 
-def test_what_cannot_be_written_is_said(demo, model_folder, pictures, tmp_path, capsys):
+def test_what_cannot_be_written_is_said(model_folder, pictures, tmp_path, capsys):
     (tmp_path / "out" / "a.jpg").mkdir(parents=True)
     arguments = ["--model", str(model_folder), "--output", str(tmp_path / "out")]
     assert demo.main([*arguments, "--input", str(pictures / "a.jpg")]) == 1
@@ -181,14 +119,14 @@ def test_what_cannot_be_written_is_said(demo, model_folder, pictures, tmp_path, 
     assert "Wrote" not in text.out
 
 
-def test_names_with_brackets(demo, model_folder, pictures, tmp_path):
+def test_names_with_brackets(model_folder, pictures, tmp_path):
     (pictures / "a.jpg").rename(pictures / "a[1].jpg")
     arguments = ["--model", str(model_folder), "--output", str(tmp_path / "out")]
     assert demo.main([*arguments, "--input", str(pictures / "a[1].jpg")]) == 0
     assert (tmp_path / "out" / "a[1].jpg").is_file()
 
 
-def test_the_config_of_a_saved_model(demo, model_folder, pictures, tmp_path):
+def test_the_config_of_a_saved_model(model_folder, pictures, tmp_path):
     arguments = ["--config-file", str(model_folder / "config.yaml"), "--output", str(tmp_path)]
     weights = ["--opts", "MODEL.WEIGHTS", str(model_folder / "model.pth")]
     assert demo.main([*arguments, "--input", str(pictures / "b.webp"), *weights]) == 0
@@ -204,7 +142,7 @@ def test_the_config_of_a_saved_model(demo, model_folder, pictures, tmp_path):
         (["MODEL.DEVICE"], "give pairs KEY VALUE"),
     ],
 )
-def test_options(demo, model_folder, pictures, tmp_path, capsys, options, message):
+def test_options(model_folder, pictures, tmp_path, capsys, options, message):
     arguments = ["--model", str(model_folder), "--input", str(pictures / "a.jpg")]
     assert demo.main([*arguments, "--output", str(tmp_path), "--opts", *options]) == 1
     assert message in capsys.readouterr().err
@@ -232,7 +170,6 @@ def test_options(demo, model_folder, pictures, tmp_path, capsys, options, messag
     ],
 )
 def test_mistakes_are_one_sentence(
-    demo,
     model_folder,
     pictures,
     monkeypatch,
@@ -250,7 +187,7 @@ def test_mistakes_are_one_sentence(
     assert f"Error: {message}" in capsys.readouterr().err
 
 
-def test_without_a_model(demo, tmp_path, monkeypatch, capsys):
+def test_without_a_model(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert demo.main(["--input", "a.jpg"]) == 1
     assert "output/streets/model does not exist; run make demo" in capsys.readouterr().err
@@ -265,7 +202,7 @@ def test_without_a_model(demo, tmp_path, monkeypatch, capsys):
         demo.main(["--save-json", "--webcam"])
 
 
-def test_a_config_without_its_data(demo, model_folder):
+def test_a_config_without_its_data(model_folder):
     """Names come from the config, ids and colours are chosen."""
     cfg = load_predictor(model_folder, "cpu").cfg
     cfg.DATASETS.TEST = ("gone_val",)

@@ -1,0 +1,84 @@
+"""The fusion by its definition, over all pixels and instances at once, as the tests' reference."""
+
+import numpy as np
+import torch
+from detectron2.structures import Boxes, Instances
+from torch.nn import functional as F
+
+SIZE = (24, 32)
+VOID, THING = -1, 1000
+
+
+def make_instances(boxes, scores, classes, logits, size=SIZE) -> Instances:
+    return Instances(
+        size,
+        pred_boxes=Boxes(torch.as_tensor(boxes, dtype=torch.float32).reshape(-1, 4)),
+        scores=torch.as_tensor(scores, dtype=torch.float32),
+        pred_classes=torch.as_tensor(classes, dtype=torch.int64),
+        pred_mask_logits=torch.as_tensor(logits, dtype=torch.float32).reshape(-1, 4, 4),
+    )
+
+
+def dense_fusion(
+    instances,
+    sem_seg_logits,
+    *,
+    thing_class_ids,
+    score_threshold,
+    overlap_threshold,
+    stuff_area_limit,
+    mask_logit_scale,
+    confine_to_box,
+):
+    """The definition, with a full-size map for every instance.
+
+    Returns a map of labels: the class of stuff, THING + index of an instance, or VOID.
+    """
+    num_classes, height, width = sem_seg_logits.shape
+    ys, xs = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    stuff_ids = [k for k in range(num_classes) if k not in thing_class_ids]
+    channels, owners = list(sem_seg_logits[stuff_ids]), [None] * len(stuff_ids)
+    occupied = torch.zeros(height, width, dtype=torch.bool)
+    order = sorted(range(len(instances)), key=lambda i: -float(instances.scores[i]))
+    for i in order:
+        x0, y0, x1, y1 = instances.pred_boxes.tensor[i].tolist()
+        if not instances.scores[i] > score_threshold or x1 <= x0 or y1 <= y0:
+            continue
+        grid = torch.stack([(xs + 0.5 - x0) / (x1 - x0), (ys + 0.5 - y0) / (y1 - y0)], dim=-1)
+        a = F.grid_sample(
+            instances.pred_mask_logits[i][None, None], grid[None] * 2 - 1, align_corners=False
+        )[0, 0]
+        box = (xs >= np.floor(x0)) & (xs < np.ceil(x1)) & (ys >= np.floor(y0)) & (ys < np.ceil(y1))
+        if confine_to_box:
+            a = a * box
+        mask = a.sigmoid() > 0.5
+        if not mask.any() or (mask & occupied).sum() / mask.sum() > overlap_threshold:
+            continue
+        occupied |= mask
+        b = sem_seg_logits[thing_class_ids[int(instances.pred_classes[i])]] * box
+        fused = ((mask_logit_scale * a).sigmoid() + b.sigmoid()) * (mask_logit_scale * a + b)
+        if confine_to_box:
+            fused = torch.where(box, fused, -torch.inf)
+        channels.append(fused)
+        owners.append(i)
+    winner = torch.stack(channels).argmax(dim=0)
+    sem_seg = sem_seg_logits.argmax(dim=0)
+    labels = np.full((height, width), VOID)
+    for y in range(height):
+        for x in range(width):
+            owner = owners[winner[y, x]]
+            if owner is not None:
+                labels[y, x] = THING + owner
+            elif int(sem_seg[y, x]) in stuff_ids:
+                labels[y, x] = int(sem_seg[y, x])
+    for k in stuff_ids:
+        if (labels == k).sum() < stuff_area_limit:
+            labels[labels == k] = VOID
+    return labels
+
+
+def as_labels(panoptic_seg, segments_info):
+    table = [VOID] + [
+        THING + s["instance_id"] if s["isthing"] else s["category_id"] for s in segments_info
+    ]
+    return np.array(table)[panoptic_seg.numpy()]
