@@ -82,6 +82,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def load(args: argparse.Namespace) -> Predictor:
+    if len(args.opts) % 2:
+        raise InputError(f"--opts {' '.join(args.opts)}: give pairs KEY VALUE.")
     thresholds = [x for key in THRESHOLDS for x in (key, str(args.confidence_threshold))]
     overrides, keys = [*thresholds, *args.opts], args.opts[::2]
     if args.config_file:
@@ -167,6 +169,8 @@ def frames_of(video: cv2.VideoCapture, name: str) -> Iterator[np.ndarray]:
             bar.update()
     if bar.n == 0:
         raise InputError(f"{name} has no frames that can be read; give another video.")
+    if bar.n < count - 1:  # files are often wrong by one
+        raise InputError(f"Of {name} only {bar.n} of {count} frames can be read; repair the file.")
 
 
 def predict_video(args: argparse.Namespace, predictor: Predictor) -> int:

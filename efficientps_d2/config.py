@@ -132,7 +132,7 @@ def _content(config_file: str) -> dict:
     """The keys of a file and its ``_BASE_``."""
     try:
         content = CN.load_yaml_with_base(config_file)
-    except (TypeError, AttributeError):  # what fvcore makes of an empty file
+    except (TypeError, AttributeError, UnicodeDecodeError):  # of an empty file, of a picture
         content = None
     if not isinstance(content, dict):
         raise InputError(
@@ -214,7 +214,8 @@ def without_cuda(cfg: CN) -> CN:
 
 
 def _sentence(error: Exception) -> str:
-    text = str(error) if isinstance(error, (OSError, YAMLError)) else str(error.args[0])
+    # The text of a KeyError is in quotes.
+    text = str(error.args[0]) if isinstance(error, KeyError) else str(error)
     return " ".join(text.split()).rstrip(".")
 
 

@@ -18,11 +18,14 @@ def one_line(error: Exception) -> str:
 
 
 def exit_status(command: Callable[[], int]) -> int:
-    """Run a command; mistakes of users and Ctrl-C end it with one sentence and 1 or 130."""
+    """Run a command; mistakes of users, files and Ctrl-C end it with a sentence and 1 or 130."""
     try:
         return command()
     except InputError as error:
         print(f"Error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:  # a full disk, for instance
+        print(f"Error: {error.filename or 'A file'}: {one_line(error)}.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)

@@ -77,6 +77,11 @@ def fusion_inputs(model: PanopticFPN, image: Tensor) -> tuple[Tensor, ...]:
     """
     (instances,), (sem_seg,) = model.inference([{"image": image}], do_postprocess=False)
     height, width = image.shape[-2:]
+    if not instances.has("pred_mask_logits"):
+        raise InputError(
+            "This model's mask head keeps no logits, so it cannot be exported as torchscript; its "
+            "dense part can, as onnx or torch_export."
+        )
     return (
         instances.pred_boxes.tensor,
         instances.scores,
@@ -111,7 +116,7 @@ def export_model(model: PanopticFPN, form: str, path: Path) -> None:
                 torch.export.save(_export_dense(model, divisor), path)
             else:
                 _write_onnx(model, divisor, path)
-    except OSError:
+    except (OSError, InputError):
         raise
     except Exception as error:  # the exporters raise many kinds
         raise InputError(

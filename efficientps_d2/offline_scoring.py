@@ -8,6 +8,7 @@ import numpy as np
 from panopticapi.utils import rgb2id
 from PIL import Image
 
+from .errors import InputError
 from .import_images import DAMAGED, damage
 from .panoptic_json import ANNOTATION_KEYS, read_json, require_keys
 from .panoptic_metrics import PanopticSums
@@ -54,14 +55,16 @@ def score_files(
     content = read_json(truth_json)
     require_keys(content["categories"], ("id", "name", "isthing"), "category", truth_json)
     classes = {category["id"]: i for i, category in enumerate(content["categories"])}
+    if len(classes) < len(content["categories"]):
+        raise InputError(f"{truth_json} lists a category id twice; give each an id of its own.")
     mismatches: list[str] = []
     truths = _sides(content, truth_dir, truth_json, classes, mismatches)
     content = {**read_json(predicted_json, ("annotations",)), "categories": content["categories"]}
     predictions = _sides(content, predicted_dir, predicted_json, classes, mismatches)
     if only_predicted:
         truths = {i: truth for i, truth in truths.items() if i in predictions}
-        if not truths:
-            mismatches.append(f"{predicted_json}: has no image of {truth_json}")
+    if not truths.keys() & predictions.keys():
+        mismatches.append(f"{predicted_json}: has no image of {truth_json}")
     for image_id in truths.keys() ^ predictions.keys():
         file = predicted_json if image_id in truths else truth_json
         mismatches.append(f"{file}: has no image {image_id!r}, which the other JSON has")

@@ -110,6 +110,11 @@ class PanopticTTA(nn.Module):
             )
             features = self.model.backbone(images.tensor)
             (given,) = self.model.roi_heads.forward_with_given_boxes(features, [given])
+            if not given.has("pred_mask_logits"):
+                raise InputError(
+                    "TEST.AUG.ENABLED needs a mask head that keeps logits; set "
+                    "MODEL.ROI_MASK_HEAD.NAME SeparableConvMaskHead, or leave augmentation out."
+                )
             own = given.pred_mask_logits
             logits += own.flip(-1) if view.flip else own
         instances.pred_mask_logits = logits / len(views)

@@ -16,6 +16,7 @@ from .predictor import Prediction
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")  # that are written
 VIDEO_SUFFIXES = (".avi", ".mkv", ".mov", ".webm")  # that are not written
+DESCRIPTION = "predicted by efficientps_d2"
 
 
 class PanopticWriter:
@@ -26,12 +27,33 @@ class PanopticWriter:
         Args:
             folder: made if needed.
             metadata: names, colours and dataset ids of the classes.
+
+        Raises:
+            InputError: if the folder holds a panoptic.json or panoptic/ of others, such as a truth.
         """
-        self.folder = folder
-        self.content = {"images": [], "annotations": [], "categories": categories_of(metadata)}
+        self.pngs, self.json = folder / "panoptic", folder / "panoptic.json"
+        if (self.json.exists() or self.pngs.exists()) and not self._is_ours():
+            raise InputError(
+                f"{folder} holds {self.pngs.name} or {self.json.name} that --save-json has not "
+                "written; give another --output."
+            )
+        self.content = {
+            "info": {"description": DESCRIPTION},
+            "images": [],
+            "annotations": [],
+            "categories": categories_of(metadata),
+        }
+
+    def _is_ours(self) -> bool:
+        try:
+            content = json.loads(self.json.read_text(encoding="utf-8"))
+            return content["info"]["description"] == DESCRIPTION
+        except (OSError, ValueError, LookupError, TypeError):
+            return False
 
     def __enter__(self):
-        (self.folder / "panoptic").mkdir(parents=True, exist_ok=True)
+        make_folder(self.pngs)
+        self._write_json()  # marks the folder as ours
         return self
 
     def add(self, file: Path, prediction: Prediction) -> None:
@@ -39,7 +61,7 @@ class PanopticWriter:
         height, width = prediction.panoptic_seg.shape
         image = {"id": image_id(file), "file_name": file.name, "height": height, "width": width}
         annotation = save_panoptic(
-            self.folder / "panoptic" / f"{file.stem}.png",
+            self.pngs / f"{file.stem}.png",
             image["id"],
             prediction.panoptic_seg,
             [asdict(segment) for segment in prediction.segments],
@@ -49,8 +71,12 @@ class PanopticWriter:
         self.content["annotations"].append(annotation)
 
     def __exit__(self, *_):
-        text = json.dumps(self.content)
-        (self.folder / "panoptic.json").write_text(text, encoding="utf-8")
+        self._write_json()
+
+    def _write_json(self) -> None:
+        partial = self.json.with_suffix(".json.partial")
+        partial.write_text(json.dumps(self.content), encoding="utf-8")
+        partial.replace(self.json)
 
 
 def image_id(file: Path) -> int | str:
@@ -87,11 +113,12 @@ def picture_targets(files: list[Path], output: Path, save_json: bool) -> dict[Pa
     Raises:
         InputError: if results would replace each other or an input, or ``output`` does not fit.
     """
-    if output.suffix.lower() in IMAGE_SUFFIXES and not output.is_dir():
+    suffix = output.suffix.lower()
+    if suffix in (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES, ".mp4") and not output.is_dir():
         if len(files) > 1 or save_json:
             why = "--save-json" if save_json else f"Predicting {len(files)} inputs"
             raise InputError(f"{why} needs a folder as --output, not the file {output}.")
-        if output.suffix.lower() not in PICTURE_SUFFIXES:
+        if suffix not in PICTURE_SUFFIXES:
             raise InputError(f"--output {output}: .jpg and .png can be written; choose one.")
         targets = {files[0]: output}
     else:
@@ -101,6 +128,8 @@ def picture_targets(files: list[Path], output: Path, save_json: bool) -> dict[Pa
         raise InputError(f"Several inputs are called {name}; predict them into different folders.")
     for file, target in targets.items():
         refuse_overwriting(file, target)
+        if save_json:
+            refuse_overwriting(file, output / "panoptic" / f"{file.stem}.png")
     return targets
 
 

@@ -42,7 +42,8 @@ class Prediction:
     # pred_boxes, scores, pred_classes (contiguous ids), pred_masks (N, H, W)
     instances: Instances
     sem_seg_logits: Tensor | None = None  # (K, H, W) float32, on request
-    mask_logits: Tensor | None = None  # (N, M, M) float32 inside the boxes, on request
+    # (N, M, M) float32 inside the boxes, on request; Detectron2's own mask heads give none
+    mask_logits: Tensor | None = None
 
 
 def load_predictor(folder: str | Path | None = None, device: str = "") -> "Predictor":
@@ -167,8 +168,10 @@ class Predictor:
                 )
             )
         instances = output["instances"].to("cpu")
-        mask_logits = instances.pred_mask_logits if logits else None
-        instances.remove("pred_mask_logits")
+        mask_logits = None
+        if instances.has("pred_mask_logits"):  # Detectron2's own mask heads keep none
+            mask_logits = instances.pred_mask_logits if logits else None
+            instances.remove("pred_mask_logits")
         return Prediction(
             pan_seg.cpu().numpy().astype(np.int32),
             segments,

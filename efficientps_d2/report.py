@@ -223,11 +223,17 @@ def config_differences(run: Run, earlier: Run) -> list[tuple[str, object, object
 def evaluation_command(run: Run) -> str:
     """The command that evaluates a run again and keeps the predictions."""
     config = next(f for f in CONFIGS if (run.folder / f).is_file())
-    weights = ["MODEL.WEIGHTS", run.cfg.MODEL.WEIGHTS]
+    final = run.folder / "model_final.pth"
     if (run.folder / "last_checkpoint").is_file():
         weights = ["--resume"]
+    elif run.cfg.MODEL.WEIGHTS or not final.is_file():
+        weights = ["MODEL.WEIGHTS", run.cfg.MODEL.WEIGHTS or "FILE"]
+    else:
+        weights = ["MODEL.WEIGHTS", str(final)]
     options = ["OUTPUT_DIR", str(run.folder), "TEST.SAVE_PANOPTIC", "True"]
     options += ["TEST.STOCK_PANOPTIC_EVALUATOR", "False"]
+    if tuple(run.cfg.DATASETS.TEST) != (run.dataset,):
+        options += ["DATASETS.TEST", f"('{run.dataset}',)"]
     start = ["python", "train_net.py", "--config-file", str(run.folder / config), "--eval-only"]
     return shlex.join([*start, *weights, *options])
 

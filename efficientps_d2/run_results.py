@@ -71,8 +71,9 @@ def read_run(folder: str | Path, dataset: str = "") -> Run:
         InputError: if a file is missing or damaged, or there was no evaluation on the data set.
     """
     folder = Path(folder).resolve()
-    dataset = _choose_dataset(folder, dataset)
+    evaluated = _evaluated_datasets(folder)
     cfg = _config(folder)
+    dataset = _choose_dataset(folder, dataset, evaluated, cfg.DATASETS.TEST)
     evaluation = _evaluation(folder / FOLDER / f"{dataset}{RESULTS}")
     augmented = folder / FOLDER_TTA / f"{dataset}{RESULTS}"
     results_tta = _evaluation(augmented)["results"] if augmented.is_file() else {}
@@ -98,8 +99,8 @@ def read_run(folder: str | Path, dataset: str = "") -> Run:
     )
 
 
-def _choose_dataset(folder: Path, dataset: str) -> str:
-    """The data set, or by default the first, that a run was evaluated on."""
+def _evaluated_datasets(folder: Path) -> list[str]:
+    """The data sets that a run was evaluated on."""
     if not folder.is_dir():
         raise InputError(f"{folder} does not exist; give the OUTPUT_DIR of a run.")
     found = sorted((folder / FOLDER).glob(f"*{RESULTS}"))
@@ -109,18 +110,26 @@ def _choose_dataset(folder: Path, dataset: str) -> str:
             f"{folder} has no results of an evaluation; give the OUTPUT_DIR of a run, or run "
             "train_net.py --eval-only with it."
         )
+    return evaluated
+
+
+def _choose_dataset(
+    folder: Path, dataset: str, evaluated: list[str], order: tuple[str, ...]
+) -> str:
+    """The data set, or by default the first of the config, that a run was evaluated on."""
     if dataset and dataset not in evaluated:
         raise InputError(
             f"{folder} was not evaluated on {dataset}; it was on {' and '.join(evaluated)}."
         )
-    return dataset or evaluated[0]
+    return dataset or next((name for name in order if name in evaluated), evaluated[0])
 
 
 def _evaluation(file: Path) -> dict:
     """What :func:`write_results` wrote."""
     content = read_json(file, ("classes", "thing_ids"))
-    if not isinstance(content.get("results"), dict):
-        raise InputError(f"{file} is damaged: it has no results; evaluate again.")
+    results = content.get("results")
+    if not isinstance(results, dict) or HEADLINE not in results:
+        raise InputError(f"{file} is damaged: it has no {HEADLINE}; evaluate again.")
     return content
 
 

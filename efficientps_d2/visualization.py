@@ -17,9 +17,9 @@ from .predictor import Prediction
 
 TASKS = ("panoptic", "instance", "semantic")
 CAPTIONS = ("input", "truth", "prediction")
-SCALE_TO = (
-    1024  # pixels of the long side: small images are enlarged, so that labels take less of them
-)
+# Pixels of the long side: small images are enlarged, so that labels take less of them.
+SCALE_TO = 1024
+POLYGON_WIDTH = 2  # Detectron2 takes masks of this width for polygons and fails
 MANY_THINGS = 30  # whose labels would cover the picture
 
 
@@ -83,7 +83,7 @@ def draw_panoptic(image: np.ndarray, pan_seg, segments_info: list[dict], metadat
     """
     things = set(metadata.thing_dataset_id_to_contiguous_id.values())
     segments = [{**s, "isthing": s["category_id"] in things} for s in segments_info]
-    if not segments:
+    if not segments or image.shape[1] == POLYGON_WIDTH:
         return image.copy()
     pan_seg = as_tensor(
         np.asarray(pan_seg.cpu() if hasattr(pan_seg, "cpu") else pan_seg).astype(int)
@@ -120,17 +120,19 @@ class PredictionPainter:
             task: one of ``TASKS``, or "all" for all of them side by side.
 
         Returns:
-            uint8 RGB; small images are enlarged.
+            uint8 RGB; small images are enlarged. One of two pixels' width comes back as it is.
         """
         if task == "all":
             return side_by_side([self.draw(image, prediction, t) for t in TASKS], TASKS)
         if task == "panoptic":
             segments = [dataclasses.asdict(segment) for segment in prediction.segments]
             pan_seg = as_tensor(prediction.panoptic_seg)
-            if self.frames:
+            if self.frames and image.shape[1] != POLYGON_WIDTH:
                 painter = self.frames[task]
                 return painter.draw_panoptic_seg_predictions(image, pan_seg, segments).get_image()
             return draw_panoptic(image, pan_seg, segments, self.metadata)
+        if image.shape[1] == POLYGON_WIDTH:
+            return image.copy()
         painter = self.frames[task] if self.frames else _visualizer(image, self.metadata)
         frame = (image,) if self.frames else ()
         if task == "instance":

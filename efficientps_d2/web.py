@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import importlib.util
 import os
+import signal
 import socket
 import sys
 import tempfile
@@ -81,6 +82,8 @@ def address(listener: socket.socket) -> str:
 def serve(args: argparse.Namespace) -> int:
     if importlib.util.find_spec("gradio") is None:
         raise InputError('Gradio is not installed; run: pip install "efficientps-d2[web]"')
+    # So that the uploads are removed then, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     # Not in Gradio's usual folder, which all users of a computer share and which stays.
     with tempfile.TemporaryDirectory() as uploads, contextlib.suppress(KeyboardInterrupt):
         os.environ["GRADIO_TEMP_DIR"] = uploads

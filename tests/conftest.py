@@ -17,6 +17,7 @@ from PIL import Image
 
 warnings.filterwarnings("ignore", category=FutureWarning, module="torch.jit")  # Detectron2's import
 
+from detectron2.config import CfgNode  # noqa: E402
 from detectron2.data import DatasetCatalog, MetadataCatalog  # noqa: E402
 from detectron2.modeling import build_model  # noqa: E402
 from panopticapi.utils import id2rgb  # noqa: E402
@@ -185,6 +186,23 @@ def model_folder(tmp_path, toy, tiny_config, keen_model) -> Path:
     )
     metadata = MetadataCatalog.get(toy)
     return save_model(tmp_path / "model", keen_model, with_class_counts(cfg), metadata)
+
+
+@pytest.fixture
+def stock_config(toy) -> CfgNode:
+    """Panoptic FPN of Detectron2's own parts, which a config for comparison has."""
+    return with_class_counts(
+        load_config(
+            str(CONFIGS / "panoptic_fpn_streets.yaml"),
+            [
+                *("MODEL.DEVICE", "cpu", "MODEL.EFFICIENTNET.WEIGHTS", ""),
+                *("MODEL.FPN.OUT_CHANNELS", 32, "MODEL.SEM_SEG_HEAD.CONVS_DIM", 32),
+                *("MODEL.ROI_BOX_HEAD.FC_DIM", 32, "MODEL.ROI_MASK_HEAD.CONV_DIM", 16),
+                *("DATASETS.TRAIN", (toy,), "DATASETS.TEST", (toy,)),
+                *("MODEL.ROI_HEADS.SCORE_THRESH_TEST", 0.0, "TEST.DETECTIONS_PER_IMAGE", 5),
+            ],
+        )
+    )
 
 
 @pytest.fixture(scope="session")

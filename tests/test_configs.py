@@ -57,10 +57,12 @@ def test_official_form_is_the_paper_form_and_its_keys():
     }
 
 
-@pytest.mark.parametrize("content", ["", "just text", "- a list", "_BASE_: empty.yaml"])
+@pytest.mark.parametrize(
+    "content", [b"", b"just text", b"- a list", b"_BASE_: empty.yaml", b"\xff\xd8\xff"]
+)
 def test_a_file_without_keys_is_named(tmp_path, content):
     (tmp_path / "empty.yaml").touch()
-    (tmp_path / "mine.yaml").write_text(content)
+    (tmp_path / "mine.yaml").write_bytes(content)
     with pytest.raises(InputError, match="mine.yaml or its _BASE_ holds no keys with values"):
         load_config(str(tmp_path / "mine.yaml"))
 

@@ -65,6 +65,10 @@ def test_confidence_threshold(model_folder):
     model = demo.load(demo.parse([*arguments, "0.75"])).model
     assert model.combine_instances_score_thresh == 0.75
     assert model.roi_heads.box_predictor.test_score_thresh == 0.75
+    own = ["--opts", "MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.1"]
+    model = demo.load(demo.parse([*arguments, "0.75", *own])).model
+    assert model.combine_instances_score_thresh == 0.75
+    assert model.roi_heads.box_predictor.test_score_thresh == 0.1, "--opts is more precise"
 
 
 def test_json_is_scored_like_the_model(model_folder, toy, tmp_path, capsys):
@@ -79,7 +83,11 @@ def test_json_is_scored_like_the_model(model_folder, toy, tmp_path, capsys):
     assert demo.main([*arguments, "--input", images, "--output", str(output)]) == 0
     (record, *_) = DatasetCatalog.get(toy)
     expected = load_predictor(model_folder, "cpu")(record["file_name"])
-    annotation = json.loads((output / "panoptic.json").read_text())["annotations"][0]
+    written = json.loads((output / "panoptic.json").read_text())
+    width, height = Image.open(record["file_name"]).size
+    sizes = {"file_name": Path(record["file_name"]).name, "height": height, "width": width}
+    assert written["images"][0] == {"id": written["annotations"][0]["image_id"], **sizes}
+    annotation = written["annotations"][0]
     assert [s["area"] for s in annotation["segments_info"]] == [s.area for s in expected.segments]
     scores = ["--gt", truth / "panoptic.json", "--gt-dir", truth / "panoptic"]
     scores += ["--pred", output / "panoptic.json", "--pred-dir", output / "panoptic"]
@@ -105,6 +113,33 @@ def test_nothing_of_the_users_is_replaced(model_folder, pictures, capsys):
     assert (pictures / "a.jpg").read_bytes() == before and (
         pictures / "v.mp4"
     ).read_bytes() == video
+
+
+def test_a_truth_is_not_replaced_by_predictions(model_folder, toy, tmp_path, capsys):
+    """A data set has the same names, panoptic/ and panoptic.json; one's own results go."""
+    demo_arguments = ["--model", str(model_folder), "--save-json"]
+    data = tmp_path / "toy"
+    before = {file: file.read_bytes() for file in data.rglob("*") if file.is_file()}
+    images = ["--input", str(data / "images" / "sub" / "*")]
+    assert demo.main([*demo_arguments, *images, "--output", str(data)]) == 1
+    assert "that --save-json has not written; give another --output" in capsys.readouterr().err
+    assert {file: file.read_bytes() for file in data.rglob("*") if file.is_file()} == before
+    output = ["--output", str(tmp_path / "out")]
+    assert demo.main([*demo_arguments, *images, *output]) == 0
+    assert demo.main([*demo_arguments, *images, *output]) == 0
+    mine = ["--input", str(tmp_path / "out" / "panoptic" / "*.png")]
+    assert demo.main([*demo_arguments, *mine, *output]) == 1
+    assert "The result would replace" in capsys.readouterr().err
+
+
+def test_strips(model_folder, tmp_path):
+    """Detectron2 cannot draw masks two pixels wide; the rest of a batch goes on."""
+    for name, size in (("a.png", (300, 2)), ("b.png", (2, 300)), ("c.png", (1, 1))):
+        Image.fromarray(np.zeros((*size, 3), np.uint8)).save(tmp_path / name)
+    arguments = ["--model", str(model_folder), "--confidence-threshold", "0", "--task", "all"]
+    arguments += ["--input", str(tmp_path / "*.png"), "--output", str(tmp_path / "out")]
+    assert demo.main(arguments) == 0
+    assert len(list((tmp_path / "out").iterdir())) == 3
 
 
 def test_what_cannot_be_written_is_said(model_folder, pictures, tmp_path, capsys):
@@ -165,6 +200,7 @@ def test_options(model_folder, pictures, tmp_path, capsys, options, message):
         (["--input", "a.jpg", "a.png", "--output", "x.png"], "Predicting 2 inputs needs a folder"),
         (["--input", "a.jpg", "--output", "x.webp"], "--output x.webp: .jpg and .png can be"),
         (["--video-input", "v.mp4", "--output", "x.avi"], "--output x.avi: of a video .mp4 is"),
+        (["--input", "a.jpg", "--output", "x.mp4"], "--output x.mp4: .jpg and .png can be"),
         (["--input", "a.jpg", "--output", "a.jpg/x"], "--output a.jpg/x cannot be made"),
         (["--webcam"], "The camera has no frames"),
     ],

@@ -62,3 +62,36 @@ def test_an_instance_keeps_its_colour(model_folder):
         drawn = painter.draw(np.full((64, 96, 3), 100, np.uint8), prediction, "panoptic")
         seen.append(drawn[25, 20].astype(int))
     assert np.ptp(seen, axis=0).max() < 8
+
+
+def test_a_damaged_video_is_told(model_folder, tmp_path, capsys):
+    """What can be read of it is written."""
+    whole = tmp_path / "whole.avi"
+    writer = cv2.VideoWriter(str(whole), cv2.VideoWriter_fourcc(*"MJPG"), 10, (96, 64))
+    for _ in range(10):
+        writer.write(np.random.default_rng(0).integers(0, 255, (64, 96, 3)).astype(np.uint8))
+    writer.release()
+    content = whole.read_bytes()
+    (tmp_path / "cut.avi").write_bytes(content[: len(content) // 2])
+    arguments = ["--model", str(model_folder), "--output", str(tmp_path / "out")]
+    assert demo.main([*arguments, "--video-input", str(tmp_path / "cut.avi")]) == 1
+    assert "cut.avi only" in capsys.readouterr().err
+    frames = cv2.VideoCapture(str(tmp_path / "out" / "cut.mp4")).get(cv2.CAP_PROP_FRAME_COUNT)
+    assert 0 < frames < 9
+
+
+def test_after_ctrl_c_the_frames_so_far_make_a_video(model_folder, tmp_path, monkeypatch):
+    write_video(tmp_path / "in.mp4", 4)
+    draw, drawn = PredictionPainter.draw, []
+
+    def interrupted(*arguments):
+        if len(drawn) == 2:
+            raise KeyboardInterrupt
+        drawn.append(draw(*arguments))
+        return drawn[-1]
+
+    monkeypatch.setattr(PredictionPainter, "draw", interrupted)
+    arguments = ["--model", str(model_folder), "--output", str(tmp_path / "out.mp4")]
+    assert demo.main([*arguments, "--video-input", str(tmp_path / "in.mp4")]) == 130
+    video = cv2.VideoCapture(str(tmp_path / "out.mp4"))
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 2 and video.read()[0]

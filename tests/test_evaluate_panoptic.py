@@ -53,6 +53,25 @@ def test_scores_are_those_of_panopticapi(files, tmp_path, capsys, processes):
     assert "3 image(s) scored" in out
 
 
+def test_scores_are_valid_json(files, tmp_path):
+    """Which has no NaN, as the PQ of a class without segments is."""
+    category = {"id": 99, "name": "unicorn", "isthing": 1}
+    edit(files[0], lambda c: c["categories"].append(category))
+    assert run(files, "--output", tmp_path / "scores.json", "--processes", 1) == 0
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    scores = json.loads((tmp_path / "scores.json").read_text(), parse_constant=refuse)
+    assert scores["PQ-unicorn"] is None and scores["PQ-car"] > 0
+
+
+def test_an_output_that_cannot_be_written_is_told_before_scoring(files, tmp_path, capsys):
+    assert run(files, "--output", tmp_path / "none" / "scores.json") == 1
+    captured = capsys.readouterr()
+    assert "scores.json cannot be written" in captured.err and not captured.out
+
+
 def test_only_images_with_a_prediction(files, tmp_path, capsys):
     """The others count nothing, as if they were not in the truth."""
     edit(files[2], lambda c: c["annotations"].pop(1))
@@ -120,6 +139,14 @@ MISFITS = {
     "wrong area in the truth": (
         lambda f: edit(f[0], lambda c: c["annotations"][0]["segments_info"][0].update(area=1)),
         "truth_0.png: the truth has a segment",
+    ),
+    "no image": (
+        lambda f: [edit(file, lambda c: c["annotations"].clear()) for file in (f[0], f[2])],
+        "files_panoptic.json: has no image of",
+    ),
+    "category id twice": (
+        lambda f: edit(f[0], lambda c: c["categories"].append(c["categories"][0])),
+        "panoptic.json lists a category id twice",
     ),
     "no JSON": (lambda f: f[2].write_text("{"), "files_panoptic.json is not valid JSON"),
     "no annotations": (lambda f: f[2].write_text("{}"), 'has no list "annotations"'),

@@ -7,7 +7,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from detectron2.data import MetadataCatalog
 from detectron2.data import transforms as T
+from detectron2.modeling import build_model
 from PIL import Image
 
 from efficientps_d2 import InputError, Predictor, load_predictor
@@ -53,6 +55,16 @@ def same(a, b) -> bool:
     return np.allclose(a.instances.scores, b.instances.scores, atol=1e-4) and (
         (a.sem_seg == b.sem_seg).mean() > 0.99
     )
+
+
+def test_a_model_of_detectron2s_own_heads(stock_config, toy, tmp_path):
+    """Its mask head keeps no logits."""
+    folder = save_model(
+        tmp_path / "stock", build_model(stock_config), stock_config, MetadataCatalog.get(toy)
+    )
+    prediction = load_predictor(folder, "cpu")(PICTURE, logits=True)
+    assert len(prediction.instances) > 0 and prediction.instances.has("pred_masks")
+    assert prediction.mask_logits is None and prediction.sem_seg_logits.shape == (4, 70, 101)
 
 
 def test_arrays_paths_and_batches(predictor, tmp_path):

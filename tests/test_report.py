@@ -4,6 +4,7 @@ import dataclasses
 import html
 import json
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from efficientps_d2.report import (
     confusion_rows,
     confusion_table,
     error_rows,
+    evaluation_command,
     write_report,
 )
 from efficientps_d2.report_charts import size_chart, training_chart
@@ -86,12 +88,22 @@ def test_without_predictions_it_says_how_to_keep_them(tmp_path, toy, tiny_config
     folder = write_run(tiny_config(toy, "MODEL.WEIGHTS", "w.pth"), tmp_path / "a run", save=False)
     page = html.unescape(write_report(folder).read_text())
     command = f"python train_net.py --config-file '{folder}/config.yaml' --eval-only"
-    options = f"OUTPUT_DIR '{folder}' TEST.SAVE_PANOPTIC True"
+    options = f"OUTPUT_DIR '{folder}' TEST.SAVE_PANOPTIC True TEST.STOCK_PANOPTIC_EVALUATOR False"
     assert f"{command} MODEL.WEIGHTS w.pth {options}" in page and 'class="card"' not in page
     assert 'id="sizes"' in page and 'id="classes"' in page
     (folder / "last_checkpoint").write_text("model_final.pth")
     page = html.unescape(write_report(folder).read_text())
-    assert f"{command} --resume {options}" in page
+    assert f"{command} --resume {options}" in page and "DATASETS.TEST" not in page
+
+
+def test_the_command_names_weights_and_data(run_folder):
+    run = read_run(run_folder)
+    assert "MODEL.WEIGHTS FILE" in evaluation_command(run)
+    (run_folder / "model_final.pth").touch()
+    assert f"MODEL.WEIGHTS {run_folder}/model_final.pth" in evaluation_command(run)
+    run.cfg.DATASETS.TEST = ("other", "toy")
+    command = shlex.split(evaluation_command(run))
+    assert command[command.index("DATASETS.TEST") + 1] == "('toy',)"
 
 
 def test_pictures_without_segments(tmp_path, toy, tiny_config):

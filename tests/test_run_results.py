@@ -46,7 +46,8 @@ def test_several_data_sets(run_folder, toy):
     config = (run_folder / "config.yaml").read_text()
     (run_folder / "config.yaml").write_text(config.replace("TEST:\n  - toy", "TEST:\n  - b\n  - a"))
     inference = run_folder / "inference"
-    shutil.copy(inference / "toy_metrics.json", inference / "b_metrics.json")
+    for name in "ab":
+        shutil.copy(inference / "toy_metrics.json", inference / f"{name}_metrics.json")
     write_lines(run_folder, [{"iteration": 80, "b/panoptic_seg/PQ": 2.0, "a/panoptic_seg/PQ": 1.0}])
     assert read_run(run_folder).dataset == "b" and read_run(run_folder, "toy").dataset == "toy"
     assert read_run(run_folder).validation == [(80, 2.0)]
@@ -74,6 +75,12 @@ def test_an_evaluation_that_did_not_end_leaves_no_results(run_folder, toy):
             "metrics.json is damaged in line 3 .* remove that line",
         ),
         (lambda f: (f / "inference/toy_panoptic.json").unlink(), "panoptic.json does not exist"),
+        (
+            lambda f: (f / "inference/toy_metrics.json").write_text(
+                '{"classes": [], "thing_ids": [], "results": {"bbox/AP": 1.0}}'
+            ),
+            "it has no panoptic_seg/PQ; evaluate again",
+        ),
     ],
 )
 def test_what_is_missing_is_named(run_folder, break_it, message):

@@ -4,6 +4,7 @@ import weakref
 
 import pytest
 import torch
+from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
 from hypothesis import given
 from hypothesis import strategies as st
@@ -136,3 +137,11 @@ def test_results_end_in_tta(keen_model, toy, tiny_config):
 def test_impossible_scales(keen_model, toy, tiny_config, scales):
     with pytest.raises(InputError, match="TEST.AUG.SCALES"):
         PanopticTTA.of_config(tiny_config(toy, "TEST.AUG.SCALES", scales), keen_model)
+
+
+def test_heads_without_mask_logits_are_named(stock_config):
+    torch.manual_seed(0)
+    model = build_model(stock_config).eval()
+    augmented = PanopticTTA.of_config(stock_config, model)
+    with pytest.raises(InputError, match="set MODEL.ROI_MASK_HEAD.NAME SeparableConvMaskHead"):
+        predict(augmented, IMAGE)

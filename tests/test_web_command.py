@@ -6,6 +6,8 @@ import subprocess
 import sys
 import urllib.request
 
+import pytest
+
 from efficientps_d2 import web
 
 
@@ -31,7 +33,8 @@ def test_mistakes_are_one_sentence(model_folder, tmp_path, monkeypatch, capsys):
     assert 'pip install "efficientps-d2[web]"' in sentence()
 
 
-def test_the_command_serves_a_saved_model_until_ctrl_c(model_folder, tmp_path):
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 0), (signal.SIGTERM, 143)])
+def test_the_command_serves_a_saved_model_until_ctrl_c(model_folder, tmp_path, number, status):
     command = [sys.executable, "-m", "efficientps_d2.web", "--port", "0", "--device", "cpu"]
     env = {**os.environ, "TMPDIR": str(tmp_path)}
     command += ["--model", str(model_folder)]
@@ -40,8 +43,8 @@ def test_the_command_serves_a_saved_model_until_ctrl_c(model_folder, tmp_path):
         address = process.stdout.readline().split()[0]
         with urllib.request.urlopen(address) as answer:
             assert answer.headers["Content-Security-Policy"].startswith("default-src 'self'")
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         output, errors = process.communicate(timeout=60)
-    assert process.returncode == 0
+    assert process.returncode == status
     assert output == "" and "Traceback" not in errors
     assert not list(tmp_path.glob("tmp*")), "uploads are removed"

@@ -9,6 +9,7 @@ if files do not fit together, 2 for wrong usage.
 
 import argparse
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -34,11 +35,21 @@ def print_scores(scores: Scores, file: Path | None) -> None:
     print(tabulate(rows, ["", *metrics], tablefmt="github", floatfmt=".2f"))
     print(f"\n{scores.num_images} image(s) scored.")
     if file:
-        file.write_text(json.dumps(named_metrics(sums, names, things), indent=1))
+        metrics = named_metrics(sums, names, things)
+        # JSON has no NaN, which a class without segments gets.
+        metrics = {key: None if math.isnan(value) else value for key, value in metrics.items()}
+        file.write_text(json.dumps(metrics, indent=1), encoding="utf-8")
         print(f"Wrote {file}.")
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.output:
+        try:
+            args.output.touch()  # before minutes of work
+        except OSError as error:
+            raise InputError(
+                f"--output {args.output} cannot be written ({error.strerror}); give another file."
+            ) from error
     scores = score_files(
         args.gt, args.gt_dir, args.pred, args.pred_dir, args.processes, args.only_predicted
     )

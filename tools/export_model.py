@@ -22,7 +22,8 @@ from tabulate import tabulate  # noqa: E402
 from efficientps_d2 import InputError  # noqa: E402
 from efficientps_d2.checkpoint import load_trained_model  # noqa: E402
 from efficientps_d2.config import load_config, without_cuda  # noqa: E402
-from efficientps_d2.export import SUFFIXES, export_model  # noqa: E402
+from efficientps_d2.errors import exit_status  # noqa: E402
+from efficientps_d2.export import SUFFIXES, WHOLE_OUTPUTS, export_model  # noqa: E402
 from efficientps_d2.export_check import TOLERANCE, Difference, check_file  # noqa: E402
 
 
@@ -38,9 +39,10 @@ def load_model(cfg) -> PanopticFPN:
     return model
 
 
-def output_file(given: str | None, form: str, folder: str) -> Path:
-    """The file to write: ``given`` may be a file or a folder; by default the run's folder."""
-    path, suffix = Path(given or folder), SUFFIXES[form]
+def output_file(given: str | None, form: str, weights: str) -> Path:
+    """The file to write: ``given`` may be a file or a folder; by default beside the weights."""
+    beside = "." if "://" in weights else Path(weights).parent
+    path, suffix = Path(given or beside), SUFFIXES[form]
     if given is None or path.is_dir() or not path.suffix:
         return path / f"model{suffix}"
     if path.suffix != suffix:
@@ -63,9 +65,9 @@ def table(differences: list[Difference]) -> str:
     return tabulate(rows, header, disable_numparse=True, tablefmt="github")
 
 
-def run(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> int:
     cfg = without_cuda(load_config(args.config_file, args.opts))
-    path = output_file(args.output, args.format, cfg.OUTPUT_DIR)
+    path = output_file(args.output, args.format, cfg.MODEL.WEIGHTS)
     model = load_model(cfg)
     export_model(model, args.format, path)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, for pixels in {cfg.INPUT.FORMAT}\n")
@@ -78,23 +80,28 @@ def run(args: argparse.Namespace) -> None:
             f"{path} differs from the model by {worst.largest:.1e} in {worst.output}, more than "
             f"{TOLERANCE:g} + {TOLERANCE:g} * the value; do not use it."
         )
+    compared = {d.output for d in differences if 0 not in d.shape}
+    empty = [
+        name for name in WHOLE_OUTPUTS if args.format == "torchscript" and name not in compared
+    ]
+    if empty:
+        print(f"\nNo instance was found in these pictures: {', '.join(empty)} were not compared.")
+    return 0
 
 
-def main(argv: list[str] | None = None) -> None:
+def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--config-file", required=True, help="config.yaml of a run")
     parser.add_argument("--format", required=True, choices=SUFFIXES)
-    parser.add_argument("--output", help="file or folder; default: OUTPUT_DIR of the config")
+    parser.add_argument("--output", help="file or folder; default: beside the weights")
     parser.add_argument(
         "--opts", nargs=argparse.REMAINDER, default=[], help="config overrides, last: KEY VALUE ..."
     )
-    try:
-        run(parser.parse_args(argv))
-    except (InputError, OSError) as error:
-        sys.exit(f"Error: {error}")
+    args = parser.parse_args(argv)
+    return exit_status(lambda: run(args))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
