@@ -227,10 +227,13 @@ def browser():
 
 
 @pytest.fixture(
-    scope="session", params=["efficientps_cityscapes_official", "efficientps_cityscapes"]
+    scope="module", params=["efficientps_cityscapes_official", "efficientps_cityscapes"]
 )
 def converted(request, tmp_path_factory):
-    """The authors' network in both of its forms, and what its checkpoint becomes here."""
+    """The authors' network in both of its forms, and what its checkpoint becomes here.
+
+    The tests of a module that uses it run without gradients.
+    """
     from converted import Converted
 
     with torch.no_grad():
