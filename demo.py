@@ -25,6 +25,7 @@ from detectron2.data.catalog import Metadata  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 from efficientps_d2 import InputError, load_config  # noqa: E402
+from efficientps_d2.checkpoint import require_weights  # noqa: E402
 from efficientps_d2.datasets import dataset_metadata  # noqa: E402
 from efficientps_d2.errors import exit_status  # noqa: E402
 from efficientps_d2.import_images import read_rgb  # noqa: E402
@@ -88,7 +89,7 @@ def load(args: argparse.Namespace) -> Predictor:
     overrides, keys = [*thresholds, *args.opts], args.opts[::2]
     if args.config_file:
         cfg = load_config(args.config_file, overrides)
-        require_weights(cfg, Path(args.config_file).parent)
+        require_weights(cfg, args.config_file)
         metadata = metadata_of(cfg)
     elif "MODEL.WEIGHTS" in keys:
         raise InputError("--opts MODEL.WEIGHTS needs --config-file; a saved model has its own.")
@@ -96,14 +97,6 @@ def load(args: argparse.Namespace) -> Predictor:
         cfg, metadata, weights = read_saved_model(args.model, overrides)
         cfg.MODEL.WEIGHTS = str(weights)
     return Predictor(cfg, metadata, cfg.MODEL.DEVICE if "MODEL.DEVICE" in keys else "")
-
-
-def require_weights(cfg: CfgNode, folder: Path) -> None:
-    """Name the weights that a run has left beside its config."""
-    beside = folder / "model_final.pth"
-    if not cfg.MODEL.WEIGHTS:
-        weights = str(beside) if beside.is_file() else "FILE"
-        raise InputError(f"MODEL.WEIGHTS is empty; add --opts MODEL.WEIGHTS {weights}.")
 
 
 def metadata_of(cfg: CfgNode) -> Metadata:
@@ -176,6 +169,8 @@ def frames_of(video: cv2.VideoCapture, name: str) -> Iterator[np.ndarray]:
 def predict_video(args: argparse.Namespace, predictor: Predictor) -> int:
     """Predict and draw the frames of a video or a camera; returns the exit status."""
     name = "The camera" if args.webcam else args.video_input
+    if not args.webcam and "://" not in name and not os.path.exists(name):
+        raise InputError(f"--video-input {name}: there is no such file; correct it.")
     video = cv2.VideoCapture(0 if args.webcam else args.video_input)
     target, writer = None, None
     if args.output:

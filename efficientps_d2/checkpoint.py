@@ -1,6 +1,7 @@
 """A checkpointer that neither loads nor saves what is of no use."""
 
 import os
+from pathlib import Path
 
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
@@ -59,6 +60,14 @@ class FittingCheckpointer(DetectionCheckpointer):
                 f"{len(expected)} tensors); use the config it was trained with."
             )
         return incompatible
+
+
+def require_weights(cfg: CfgNode, config_file: str) -> None:
+    """Fail if a config has no weights; names those that a run has left beside its config."""
+    beside = Path(config_file).parent / "model_final.pth"
+    if not cfg.MODEL.WEIGHTS:
+        weights = str(beside) if beside.is_file() else "FILE"
+        raise InputError(f"MODEL.WEIGHTS is empty; add --opts MODEL.WEIGHTS {weights}.")
 
 
 def load_trained_model(cfg: CfgNode) -> nn.Module:

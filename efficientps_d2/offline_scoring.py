@@ -65,9 +65,6 @@ def score_files(
         truths = {i: truth for i, truth in truths.items() if i in predictions}
     if not truths.keys() & predictions.keys():
         mismatches.append(f"{predicted_json}: has no image of {truth_json}")
-    for image_id in truths.keys() ^ predictions.keys():
-        file = predicted_json if image_id in truths else truth_json
-        mismatches.append(f"{file}: has no image {image_id!r}, which the other JSON has")
     pairs = [(truths[i], predictions[i]) for i in truths if i in predictions]
     sums = PanopticSums(len(classes))
     score = partial(_score_pair, num_classes=len(classes))
@@ -76,6 +73,10 @@ def score_files(
             mismatches.append(result)
         else:
             sums += result
+    # Last, since there may be many of them.
+    for image_id in sorted(truths.keys() ^ predictions.keys(), key=str):
+        file = predicted_json if image_id in truths else truth_json
+        mismatches.append(f"{file}: has no image {image_id!r}, which the other JSON has")
     return Scores(sums, content["categories"], mismatches, len(pairs))
 
 

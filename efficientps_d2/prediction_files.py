@@ -125,7 +125,11 @@ def picture_targets(files: list[Path], output: Path, save_json: bool) -> dict[Pa
         targets = {f: output / f"{f.stem}{picture_suffix(f)}" for f in files}
     names = [file.stem if save_json else target.name for file, target in targets.items()]
     for name in {name for name in names if names.count(name) > 1}:
-        raise InputError(f"Several inputs are called {name}; predict them into different folders.")
+        first, second, *_ = (file for file, n in zip(files, names, strict=True) if n == name)
+        raise InputError(
+            f"Several inputs are called {name}, such as {first} and {second}; predict them into "
+            "different folders."
+        )
     for file, target in targets.items():
         refuse_overwriting(file, target)
         if save_json:

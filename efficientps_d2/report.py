@@ -61,6 +61,8 @@ def write_report(
     run = read_run(folder, dataset)
     earlier = None
     if earlier_folder:
+        if earlier_folder.resolve() == run.folder:
+            raise InputError(f"The earlier run is {folder} itself; give another folder.")
         try:
             earlier = read_run(earlier_folder, run.dataset)
         except InputError as error:

@@ -68,6 +68,8 @@ def read_saved_model(folder: str | Path | None, overrides: list[str] | None = No
     if folder is None and not DEMO_MODEL.is_dir():
         raise InputError(f"{DEMO_MODEL} does not exist; run make demo, or give --model DIR.")
     folder = Path(folder or DEMO_MODEL)
+    if not folder.is_dir():
+        raise InputError(f"{folder} does not exist; give the folder of a saved model.")
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:
         raise InputError(

@@ -188,10 +188,13 @@ def test_options(model_folder, pictures, tmp_path, capsys, options, message):
     [
         (["--input", "a.jpg"], "There is no display for a window; give --output"),
         (["--input", "none*.jpg", "--output", "x"], "--input none*.jpg: there is no such file"),
-        (["--input", "a.jpg", "sub/a.jpg", "--output", "x"], "Several inputs are called a.jpg"),
+        (
+            ["--input", "a.jpg", "sub/a.jpg", "--output", "x"],
+            "Several inputs are called a.jpg, such as a.jpg and sub/a.jpg",
+        ),
         (
             ["--input", "a.jpg", "a.png", "--output", "x", "--save-json"],
-            "Several inputs are called a; predict",
+            "Several inputs are called a, such as a.jpg and a.png; predict",
         ),
         (
             ["--input", "a.jpg", "--output", "x.png", "--save-json"],
@@ -202,6 +205,7 @@ def test_options(model_folder, pictures, tmp_path, capsys, options, message):
         (["--video-input", "v.mp4", "--output", "x.avi"], "--output x.avi: of a video .mp4 is"),
         (["--input", "a.jpg", "--output", "x.mp4"], "--output x.mp4: .jpg and .png can be"),
         (["--input", "a.jpg", "--output", "a.jpg/x"], "--output a.jpg/x cannot be made"),
+        (["--video-input", "none.mp4", "--output", "x"], "--video-input none.mp4: there is no"),
         (["--webcam"], "The camera has no frames"),
     ],
 )
@@ -217,7 +221,7 @@ def test_mistakes_are_one_sentence(
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     (pictures / "sub").mkdir()
-    for copy in ("sub/a.jpg", "a.png"):
+    for copy in ("sub/a.jpg", "a.png", "v.mp4"):
         (pictures / copy).write_bytes((pictures / "a.jpg").read_bytes())
     assert demo.main(["--model", str(model_folder), *arguments]) == 1
     assert f"Error: {message}" in capsys.readouterr().err

@@ -75,6 +75,8 @@ def test_an_output_that_cannot_be_written_is_told_before_scoring(files, tmp_path
 def test_only_images_with_a_prediction(files, tmp_path, capsys):
     """The others count nothing, as if they were not in the truth."""
     edit(files[2], lambda c: c["annotations"].pop(1))
+    assert run(files, "--processes", 1) == 1
+    assert "--only-predicted leaves out images" in capsys.readouterr().err
     scores = tmp_path / "scores.json"
     assert run(files, "--only-predicted", "--output", scores, "--processes", 1) == 0
     assert "2 image(s) scored" in capsys.readouterr().out

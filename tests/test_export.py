@@ -132,7 +132,7 @@ def test_mistakes_are_one_sentence(run, capsys):
         (line,) = capsys.readouterr().err.splitlines()
         return line
 
-    assert "MODEL.WEIGHTS is empty" in sentence(run, weights="")
+    assert f"add --opts MODEL.WEIGHTS {run}/model_final.pth" in sentence(run, weights="")
     assert "nothing.pth does not exist" in sentence(run, weights="nothing.pth")
     text = sentence(run, "--output", "model.pb", form="onnx")
     assert 'model.pb" does not end with .onnx, as files of onnx' in text

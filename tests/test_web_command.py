@@ -21,7 +21,7 @@ def test_mistakes_are_one_sentence(model_folder, tmp_path, monkeypatch, capsys):
         return output.err
 
     assert "output/streets/model does not exist; run make demo" in sentence()
-    assert "nowhere has no model.pth" in sentence("--model", "nowhere")
+    assert "nowhere does not exist; give the folder" in sentence("--model", "nowhere")
     device = ("--device", "nonsense", "--model", str(model_folder))
     assert 'The device "nonsense" cannot be used' in sentence(*device)
     with web.listen("127.0.0.1", 0) as taken:

@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     if scores.mismatches:
         raise InputError(
             f"{len(scores.mismatches)} mismatch(es), the first of them above, so there are no "
-            "scores; correct these files."
+            "scores; correct these files (--only-predicted leaves out images without a prediction)."
         )
     print_scores(scores, args.output)
     return 0

@@ -20,7 +20,7 @@ from detectron2.modeling.meta_arch.panoptic_fpn import PanopticFPN  # noqa: E402
 from tabulate import tabulate  # noqa: E402
 
 from efficientps_d2 import InputError  # noqa: E402
-from efficientps_d2.checkpoint import load_trained_model  # noqa: E402
+from efficientps_d2.checkpoint import load_trained_model, require_weights  # noqa: E402
 from efficientps_d2.config import load_config, without_cuda  # noqa: E402
 from efficientps_d2.errors import exit_status  # noqa: E402
 from efficientps_d2.export import SUFFIXES, WHOLE_OUTPUTS, export_model  # noqa: E402
@@ -67,6 +67,7 @@ def table(differences: list[Difference]) -> str:
 
 def run(args: argparse.Namespace) -> int:
     cfg = without_cuda(load_config(args.config_file, args.opts))
+    require_weights(cfg, args.config_file)
     path = output_file(args.output, args.format, cfg.MODEL.WEIGHTS)
     model = load_model(cfg)
     export_model(model, args.format, path)
