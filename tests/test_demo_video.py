@@ -80,7 +80,7 @@ def test_a_damaged_video_is_told(model_folder, tmp_path, capsys):
     assert 0 < frames < 9
 
 
-def test_after_ctrl_c_the_frames_so_far_make_a_video(model_folder, tmp_path, monkeypatch):
+def test_after_ctrl_c_the_frames_so_far_make_a_video(model_folder, tmp_path, monkeypatch, capsys):
     write_video(tmp_path / "in.mp4", 4)
     draw, drawn = PredictionPainter.draw, []
 
@@ -93,5 +93,6 @@ def test_after_ctrl_c_the_frames_so_far_make_a_video(model_folder, tmp_path, mon
     monkeypatch.setattr(PredictionPainter, "draw", interrupted)
     arguments = ["--model", str(model_folder), "--output", str(tmp_path / "out.mp4")]
     assert demo.main([*arguments, "--video-input", str(tmp_path / "in.mp4")]) == 130
+    assert f"Wrote {tmp_path / 'out.mp4'}" in capsys.readouterr().out
     video = cv2.VideoCapture(str(tmp_path / "out.mp4"))
     assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 2 and video.read()[0]
