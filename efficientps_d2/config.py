@@ -112,6 +112,8 @@ def load_config(config_file: str, overrides: list[str] | None = None) -> CN:
     Raises:
         InputError: if the file is missing or a key or value is wrong; the message names it.
     """
+    if not config_file:
+        raise InputError("--config-file is missing; give one, such as those of configs/.")
     if not os.path.isfile(config_file):
         raise InputError(f'--config-file "{config_file}" does not exist; see the folder configs/.')
     cfg = get_cfg()

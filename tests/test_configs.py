@@ -67,6 +67,11 @@ def test_a_file_without_keys_is_named(tmp_path, content):
         load_config(str(tmp_path / "mine.yaml"))
 
 
+def test_no_config_is_named():
+    with pytest.raises(InputError, match="--config-file is missing; give one"):
+        load_config("")
+
+
 def test_config_can_be_added_twice():
     cfg = get_cfg()
     add_efficientps_config(cfg)
