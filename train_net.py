@@ -53,12 +53,11 @@ def setup(args):
         cfg = without_cuda(cfg)
     resumes = args.resume and os.path.isfile(os.path.join(cfg.OUTPUT_DIR, "last_checkpoint"))
     if args.eval_only and not (cfg.MODEL.WEIGHTS or resumes):
-        none = f"{cfg.OUTPUT_DIR} has no checkpoint to resume; give" if args.resume else ""
-        raise InputError(
-            f"{none} MODEL.WEIGHTS FILE."
-            if none
-            else "--eval-only needs a checkpoint: give MODEL.WEIGHTS FILE, or --resume."
-        )
+        if args.resume:
+            raise InputError(
+                f"{cfg.OUTPUT_DIR} has no checkpoint to resume; give MODEL.WEIGHTS FILE."
+            )
+        raise InputError("--eval-only needs a checkpoint: give MODEL.WEIGHTS FILE, or --resume.")
     weights = cfg.MODEL.WEIGHTS
     if weights and "://" not in weights and not os.path.isfile(weights) and not resumes:
         raise InputError(f"MODEL.WEIGHTS {weights} does not exist; give a checkpoint file.")

@@ -62,11 +62,11 @@ class FittingCheckpointer(DetectionCheckpointer):
         return incompatible
 
 
-def require_weights(cfg: CfgNode, config_file: str) -> None:
-    """Fail if a config has no weights; names those that a run has left beside its config."""
-    beside = Path(config_file).parent / "model_final.pth"
+def require_weights(cfg: CfgNode, config_file: str = "") -> None:
+    """Fail if a config has no weights; names those that a run has left beside its config file."""
     if not cfg.MODEL.WEIGHTS:
-        weights = str(beside) if beside.is_file() else "FILE"
+        beside = Path(config_file).parent / "model_final.pth"
+        weights = str(beside) if config_file and beside.is_file() else "FILE"
         raise InputError(f"MODEL.WEIGHTS is empty; add --opts MODEL.WEIGHTS {weights}.")
 
 
@@ -77,9 +77,8 @@ def load_trained_model(cfg: CfgNode) -> nn.Module:
         InputError: if there is no such file, any tensor does not fit, or the config names
             something that does not exist.
     """
+    require_weights(cfg)
     weights = cfg.MODEL.WEIGHTS
-    if not weights:
-        raise InputError("MODEL.WEIGHTS is empty; add --opts MODEL.WEIGHTS FILE.")
     if "://" not in weights and not os.path.isfile(weights):
         raise InputError(f"MODEL.WEIGHTS {weights} does not exist; give a checkpoint file.")
     with naming_bad_keys(cfg):
