@@ -24,13 +24,25 @@ class FittingCheckpointer(DetectionCheckpointer):
 
     def save(self, name: str, **kwargs):
         """As in the base class; diverged weights never replace good ones as the last checkpoint."""
+        self._refuse_diverged(name)
+        super().save(name, **kwargs)
+
+    def save_weights(self, name: str, **content) -> None:
+        """Save the weights alone, which ``--resume`` does not look at, and ``content``."""
+        self._refuse_diverged(name)
+        if not self.save_to_disk:
+            return
+        partial = Path(self.save_dir, f"{name}.partial")
+        torch.save({"model": self.model.state_dict(), **content}, partial)
+        partial.replace(Path(self.save_dir, f"{name}.pth"))
+
+    def _refuse_diverged(self, name: str) -> None:
         bad = [k for k, v in self.model.state_dict().items() if not torch.isfinite(v).all()]
         if bad:
             raise SystemExit(
                 f"Error: {bad[0]} became NaN or infinite, so {name} was not saved; lower "
                 "SOLVER.BASE_LR or lengthen SOLVER.WARMUP_ITERS."
             )
-        super().save(name, **kwargs)
 
     def _load_file(self, filename: str):
         sentence = (

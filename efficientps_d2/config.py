@@ -66,11 +66,22 @@ def add_efficientps_config(cfg: CN) -> None:
     # Scale factors drawn uniformly and applied on top of the MIN_SIZE_TRAIN resize.
     cfg.INPUT.SCALE_JITTER = (1.0, 1.0)
     cfg.INPUT.COLOR_JITTER = False  # SSD-style brightness, contrast, saturation and hue
+    cfg.SOLVER.OPTIMIZER = "SGD"  # or "AdamW"
+    # Of the learning rate, for the pretrained network below the FPN.
+    cfg.SOLVER.BACKBONE_LR_FACTOR = 1.0
+    # A moving average of the weights is evaluated and saved; share that a step keeps, 0 for none.
+    cfg.SOLVER.EMA_DECAY = 0.0
     # From this iteration on, batch norms keep their statistics, as in the last stage of the paper's
     # training; 0 for never.
     cfg.SOLVER.FREEZE_BN_ITER = 0
     # Unreadable training images that are skipped before training stops, for each loader process.
     cfg.DATALOADER.DAMAGED_IMAGE_LIMIT = 10
+    # What TEST.EVAL_PERIOD maximises: its best weights are kept in model_best.pth and saved as the
+    # model. Training stops after PATIENCE evaluations without a better value; 0 for never.
+    cfg.TEST.BEST_METRIC = "panoptic_seg/PQ"
+    cfg.TEST.PATIENCE = 0
+    # Images of DATASETS.TEST on which these evaluations also compute the losses; 0 for none.
+    cfg.TEST.LOSS_IMAGES = 50
     # Pictures of input, truth and prediction that an evaluation leaves in OUTPUT_DIR/pictures.
     cfg.TEST.PICTURES = 0
     # With TEST.AUG.ENABLED, an evaluation also looks at every image at these factors of its size

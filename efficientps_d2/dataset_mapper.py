@@ -108,6 +108,13 @@ class PanopticDatasetMapper:
             "damaged_image_limit": cfg.DATALOADER.DAMAGED_IMAGE_LIMIT,
         }
 
+    @classmethod
+    def for_validation(cls, cfg) -> "PanopticDatasetMapper":
+        """A mapper that resizes as an evaluation does, and gives what losses are computed from."""
+        options = cls.from_config(cfg)
+        options["augmentations"] = utils.build_augmentation(cfg, is_train=False)
+        return cls(**options)
+
     def __call__(self, record: dict) -> dict | None:
         record = copy.deepcopy(record)
         try:

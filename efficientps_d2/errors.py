@@ -17,6 +17,11 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
+def one_sentence(error: Exception) -> str:
+    """The message of an InputError, without the traceback that another process wraps around it."""
+    return str(error).strip().splitlines()[-1].removeprefix(f"{__name__}.InputError: ")
+
+
 def exit_status(command: Callable[[], int]) -> int:
     """Run a command; mistakes of users, files and Ctrl-C end it with a sentence and 1 or 130."""
     try:

@@ -1,6 +1,7 @@
 """The stock evaluators for every panoptic data set, behind adapters that re-index classes."""
 
 import json
+import logging
 import os
 from pathlib import Path
 
@@ -30,6 +31,8 @@ from .datasets import dataset_metadata
 from .panoptic_evaluator import PanopticEvaluator
 from .panoptic_json import IGNORE_LABEL, read_segment_ids, true_segment_ids
 from .visualization import PictureWriter
+
+logger = logging.getLogger(__name__)
 
 
 def build_panoptic_evaluator(cfg: CfgNode, name: str, output_folder: str) -> DatasetEvaluators:
@@ -201,3 +204,12 @@ def results_table(results: dict) -> str:
     sem_seg = results.get("sem_seg", {})
     others.append(["mIoU", sem_seg.get("mIoU", sem_seg.get("IoU", float("nan")))])
     return table + "\n\n" + tabulate(others, ["", "%"], tablefmt="github", floatfmt=".1f")
+
+
+def write_tables(cfg: CfgNode, results: dict, file: str) -> None:
+    """Log one table of results for each data set, and write them to a file in ``OUTPUT_DIR``."""
+    text = "\n".join(
+        f"Results on {name}\n\n{results_table(metrics)}\n" for name, metrics in results.items()
+    )
+    logger.info("\n%s", text)
+    Path(cfg.OUTPUT_DIR, file).write_text(text)

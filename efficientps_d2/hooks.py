@@ -1,4 +1,4 @@
-"""Trainer hooks: fixed batch norm statistics, and stopping on signals."""
+"""Trainer hooks: averaged weights, fixed batch norm statistics, and stopping on signals."""
 
 import logging
 import os
@@ -9,9 +9,60 @@ import time
 
 from detectron2.engine import HookBase
 from detectron2.utils import comm
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.swa_utils import AveragedModel
 
 logger = logging.getLogger(__name__)
+
+
+class WeightAverage(HookBase):
+    """Keep an exponential moving average of the weights, to be evaluated and saved.
+
+    The model of a checkpoint is the average, so that whoever loads it gets what was evaluated; the
+    weights that are trained go with the state of this hook.
+    """
+
+    def __init__(self, model: nn.Module, decay: float):
+        """
+        Args:
+            model: that is trained, not wrapped.
+            decay: share of the average that a step keeps; less in the first steps.
+        """
+        self.trained, self.decay = model, decay
+        self._average = AveragedModel(model, avg_fn=self._mix, use_buffers=True)
+        self._is_restored = False
+
+    @property
+    def model(self) -> nn.Module:
+        """The model with averaged weights."""
+        return self._average.module
+
+    def _mix(self, average: Tensor, current: Tensor, updates: Tensor) -> Tensor:
+        if not average.is_floating_point():  # batches that norms have counted
+            return current
+        decay = min(self.decay, (1 + int(updates)) / (10 + int(updates)))
+        return average.lerp(current, 1 - decay)
+
+    def state_dict(self) -> dict:
+        """The weights that are trained, and the number of updates of the average."""
+        return {
+            "trained": self.trained.state_dict(),
+            "updates": int(self._average.n_averaged),
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        """Go on from what :meth:`state_dict` gave; the average comes with the checkpoint itself."""
+        self.trained.load_state_dict(state["trained"])
+        self._average.n_averaged.fill_(state["updates"])
+        self._is_restored = True
+
+    def before_train(self):
+        if not self._is_restored:  # the checkpointer has loaded weights into the average only
+            self.trained.load_state_dict(self.model.state_dict())
+
+    def after_step(self):
+        self._average.update_parameters(self.trained)
 
 
 class FreezeBatchNorm(HookBase):

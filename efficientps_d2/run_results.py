@@ -16,7 +16,7 @@ from .panoptic_json import read_json
 
 # In the folders of evaluations, after the name of a data set.
 RESULTS, IMAGES, PREDICTIONS = FILES = ("_metrics.json", "_images.jsonl", "_panoptic.json")
-FOLDER, FOLDER_TTA = "inference", "inference_TTA"
+FOLDER, FOLDER_TTA, FOLDER_VALIDATION = "inference", "inference_TTA", "validation"
 CONFIGS = ("config.yaml", f"{FOLDER}/config.yaml")  # of a training, of an evaluation alone
 HEADLINE = "panoptic_seg/PQ"
 

@@ -1,5 +1,6 @@
 """Detectron2's trainer with our mapper and evaluators, and manners when something goes wrong."""
 
+import contextlib
 import logging
 import os
 import weakref
@@ -15,7 +16,7 @@ from detectron2.data import (
 )
 from detectron2.data.build import worker_init_reset_seed
 from detectron2.engine import DefaultTrainer
-from detectron2.engine.hooks import EvalHook
+from detectron2.engine.hooks import EvalHook, PeriodicCheckpointer, PeriodicWriter
 from detectron2.utils import comm
 from torch.utils.data import DataLoader
 
@@ -23,12 +24,14 @@ from .checkpoint import FittingCheckpointer
 from .config import naming_bad_keys
 from .dataset_mapper import EvaluationMapper, PanopticDatasetMapper
 from .datasets import dataset_metadata
-from .errors import InputError
-from .evaluation import build_panoptic_evaluator, results_table
-from .hooks import FreezeBatchNorm, StopOnSignal
+from .errors import InputError, one_sentence
+from .evaluation import build_panoptic_evaluator, write_tables
+from .hooks import FreezeBatchNorm, StopOnSignal, WeightAverage
+from .optimization import build_optimizer
 from .panoptic_tta import PanopticTTA
-from .run_results import FOLDER, FOLDER_TTA, clear_results, write_results
+from .run_results import FOLDER, FOLDER_TTA, FOLDER_VALIDATION, clear_results, write_results
 from .saved_model import save_model
+from .validation import EarlyStop, Validation, validation_losses
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +67,11 @@ class Trainer(DefaultTrainer):
         """
         with naming_bad_keys(cfg):
             return super().build_model(cfg)
+
+    @classmethod
+    def build_optimizer(cls, cfg, model):
+        """See :func:`build_optimizer`."""
+        return build_optimizer(cfg, model)
 
     @classmethod
     def build_train_loader(cls, cfg):
@@ -124,21 +132,50 @@ class Trainer(DefaultTrainer):
                 write_results(folder, name, metrics)
         return results
 
+    def _evaluate(self, last: bool) -> OrderedDict:
+        """The metrics of the evaluated model; the last evaluation also writes the files of a run."""
+        model = self.checkpointer.model
+        if last or not self.cfg.DATASETS.TEST:
+            return self.test(self.cfg, model)
+        cfg = self.cfg.clone()
+        cfg.defrost()
+        cfg.TEST.PICTURES, cfg.TEST.SAVE_PANOPTIC = 0, False
+        folder = os.path.join(cfg.OUTPUT_DIR, FOLDER_VALIDATION)
+        evaluators = [self.build_evaluator(cfg, name, folder) for name in cfg.DATASETS.TEST]
+        return super().test(cfg, model, evaluators)
+
     def build_hooks(self):
+        """Detectron2's hooks, in an order in which what is saved and written knows of evaluations.
+
+        The schedule has made its step when a checkpoint is saved, also that of a signal.
+        """
+        cfg, average = self.cfg, None
+        model = self.checkpointer.model
+        if cfg.SOLVER.EMA_DECAY:
+            average = WeightAverage(model, cfg.SOLVER.EMA_DECAY)
+            model = average.model
         # DefaultTrainer has no factory for its checkpointer, and the hooks are about to use it.
-        self.checkpointer = FittingCheckpointer(
-            self.checkpointer.model, self.cfg.OUTPUT_DIR, trainer=weakref.proxy(self)
+        self.checkpointer = FittingCheckpointer(model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self))
+        hooks = [hook for hook in super().build_hooks() if hook is not None]
+        savers = [h for h in hooks if isinstance(h, PeriodicCheckpointer | PeriodicWriter)]
+        hooks = [h for h in hooks if h not in savers and not isinstance(h, EvalHook)]
+        if average is not None:
+            hooks.append(average)
+        if cfg.SOLVER.FREEZE_BN_ITER > 0:
+            hooks.append(FreezeBatchNorm(cfg.SOLVER.FREEZE_BN_ITER))
+        self.validation = Validation(
+            cfg.TEST.EVAL_PERIOD,
+            self._evaluate,
+            lambda: validation_losses(cfg, model),
+            self.checkpointer,
+            metric=cfg.TEST.BEST_METRIC,
+            patience=cfg.TEST.PATIENCE,
         )
-        # Last, so that the schedule has made its step when a checkpoint is saved.
+        hooks.append(self.validation)
+        if cfg.TEST.AUG.ENABLED:
+            hooks.append(EvalHook(0, lambda: self.test_with_TTA(cfg, model)))
         self.stop_on_signal = StopOnSignal()
-        hooks = [*super().build_hooks(), self.stop_on_signal]
-        if self.cfg.TEST.AUG.ENABLED:
-            # Before the hook that writes metrics.json.
-            place = 1 + next(i for i, hook in enumerate(hooks) if isinstance(hook, EvalHook))
-            hooks.insert(place, EvalHook(0, lambda: self.test_with_TTA(self.cfg, self.model)))
-        if self.cfg.SOLVER.FREEZE_BN_ITER > 0:
-            hooks.append(FreezeBatchNorm(self.cfg.SOLVER.FREEZE_BN_ITER))
-        return hooks
+        return [*hooks, *savers, self.stop_on_signal]
 
     def resume_or_load(self, resume: bool = True):
         if resume and not self.checkpointer.has_checkpoint():
@@ -151,6 +188,9 @@ class Trainer(DefaultTrainer):
             )
         self.checkpointer.strict = resume and self.checkpointer.has_checkpoint()
         super().resume_or_load(resume)
+        if self.validation.patience_is_over:
+            logger.info("This run has stopped early; a larger TEST.PATIENCE lets it go on.")
+            self.max_iter = self.start_iter
 
     def train(self):
         """As in :class:`DefaultTrainer`; leaves a saved model in ``OUTPUT_DIR/model``.
@@ -159,10 +199,13 @@ class Trainer(DefaultTrainer):
         """
         if comm.is_main_process():
             Path(self.cfg.OUTPUT_DIR, RESULTS).unlink(missing_ok=True)
-        results = super().train()
+        results = None
+        with contextlib.suppress(EarlyStop):
+            results = super().train()
         if comm.is_main_process():
             metadata = dataset_metadata(self.cfg.DATASETS.TRAIN[0])
-            folder = save_model(Path(self.cfg.OUTPUT_DIR, "model"), self.model, self.cfg, metadata)
+            model = self.checkpointer.model  # the best, if there were evaluations
+            folder = save_model(Path(self.cfg.OUTPUT_DIR, "model"), model, self.cfg, metadata)
             logger.info("The folder %s is all that predicting elsewhere needs.", folder)
         return results
 
@@ -194,17 +237,3 @@ class Trainer(DefaultTrainer):
             f"Error: {what} became NaN or infinite in iteration {self.iter}; training stopped, "
             f"{last}; lower SOLVER.BASE_LR or lengthen SOLVER.WARMUP_ITERS."
         )
-
-
-def write_tables(cfg: CfgNode, results: dict, file: str) -> None:
-    """Log one table of results for each data set, and write them to a file in ``OUTPUT_DIR``."""
-    text = "\n".join(
-        f"Results on {name}\n\n{results_table(metrics)}\n" for name, metrics in results.items()
-    )
-    logger.info("\n%s", text)
-    Path(cfg.OUTPUT_DIR, file).write_text(text)
-
-
-def one_sentence(error: Exception) -> str:
-    """The message of an InputError, without the traceback that another process wraps around it."""
-    return str(error).strip().splitlines()[-1].removeprefix(f"{InputError.__module__}.InputError: ")

@@ -1,0 +1,195 @@
+"""Validation during a training: losses and PQ, the best checkpoint, and stopping early."""
+
+import logging
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, build_detection_test_loader
+from detectron2.engine import HookBase
+from detectron2.evaluation.testing import flatten_results_dict
+from detectron2.utils import comm
+from detectron2.utils.events import EventStorage
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from .checkpoint import FittingCheckpointer
+from .dataset_mapper import PanopticDatasetMapper
+from .errors import InputError
+
+logger = logging.getLogger(__name__)
+
+BEST = "model_best"
+LOSSES = "validation"  # before the names of losses in metrics.json
+
+
+class EarlyStop(BaseException):  # no Exception, which Detectron2 would log as a failure
+    """The end of a training whose metric no longer improves."""
+
+
+class Validation(HookBase):
+    """Evaluate every ``period`` iterations and at the end; keep the best weights.
+
+    The best weights are in ``model_best.pth`` with their iteration. At the end they are loaded into
+    the model that is evaluated, unless the last are the best. All of it survives ``--resume``.
+    """
+
+    def __init__(
+        self,
+        period: int,
+        evaluate: Callable[[bool], dict],
+        losses: Callable[[], dict[str, float]],
+        checkpointer: FittingCheckpointer,
+        *,
+        metric: str = "panoptic_seg/PQ",
+        patience: int = 0,
+    ):
+        """
+        Args:
+            period: iterations between two evaluations; 0 for one at the end only.
+            evaluate: gives the nested dict of metrics; its argument says whether it is the last
+                evaluation, which writes all files of a run.
+            losses: gives the losses on the validation images, by name.
+            checkpointer: of the model that is evaluated.
+            metric: the name of the metric to maximise.
+            patience: evaluations without a better value after which training stops; 0 for never.
+        """
+        self.period, self.patience, self.metric = period, patience, metric
+        self.checkpointer = checkpointer
+        self._evaluate, self._losses = evaluate, losses
+        self.best, self.best_iteration = -math.inf, -1
+        self.validated = -1  # the last iteration that was
+        self.since_best = 0  # evaluations
+
+    def state_dict(self) -> dict:
+        """The best value so far, and how long ago it was."""
+        names = ("best", "best_iteration", "validated", "since_best")
+        return {name: getattr(self, name) for name in names} if self.period else {}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Go on from what :meth:`state_dict` gave."""
+        vars(self).update(state)
+
+    def before_train(self):
+        """Make up for an evaluation that was interrupted after its iteration was saved."""
+        last = self.trainer.start_iter - 1
+        if self._is_due(last) and self.validated < last:
+            self.trainer.iter = last
+            self._validate()
+
+    def after_step(self):
+        if not self._is_due(self.trainer.iter):
+            return
+        self._validate()
+        if self.patience_is_over:
+            self._stop()
+
+    def after_train(self):
+        if self.trainer.iter + 1 < self.trainer.max_iter:  # stopped by a signal or an error
+            return
+        last = self.trainer.max_iter - 1
+        if self.validated != last or self.best_iteration == last:
+            results = self._evaluate(True)
+            self._note(results, last)
+        if self.period and self.best_iteration != last:
+            self._load_best()
+            results = self._evaluate(True)
+        self.trainer.storage.put_scalars(**flatten_results_dict(results), smoothing_hint=False)
+
+    def _is_due(self, iteration: int) -> bool:
+        done = iteration + 1
+        return self.period > 0 and 0 < done < self.trainer.max_iter and done % self.period == 0
+
+    def _validate(self) -> None:
+        losses = {f"{LOSSES}/{name}": value for name, value in self._losses().items()}
+        results = self._evaluate(False)
+        self._note(results, self.trainer.iter)
+        metrics = {**flatten_results_dict(results), **losses}
+        self.trainer.storage.put_scalars(**metrics, smoothing_hint=False)
+        comm.synchronize()
+
+    def _note(self, results: dict, iteration: int) -> None:
+        """Compare with the best value so far, and save the weights if this one is better."""
+        values = comm.all_gather(flatten_results_dict(results).get(self.metric))
+        value = values[0]  # only the main process has results
+        if not self.period:
+            return
+        if value is None:
+            known = ", ".join(sorted(k for k in flatten_results_dict(results) if "-" not in k))
+            raise InputError(f"TEST.BEST_METRIC is {self.metric!r}; use one of {known}.")
+        self.validated = iteration
+        if value > self.best or self.best_iteration < 0:
+            self.best, self.best_iteration, self.since_best = value, iteration, 0
+            self.checkpointer.save_weights(BEST, iteration=iteration, metric={self.metric: value})
+            logger.info("%s is %.2f, the best so far; saved %s.pth.", self.metric, value, BEST)
+        else:
+            self.since_best += 1
+            text = "%s is %.2f; the best was %.2f in iteration %d."
+            logger.info(text, self.metric, value, self.best, self.best_iteration)
+
+    def _load_best(self) -> None:
+        file = Path(self.checkpointer.save_dir, f"{BEST}.pth")
+        if not file.is_file():
+            raise InputError(f"{file}, the best checkpoint, was removed; keep it until the end.")
+        self.checkpointer.load(str(file), checkpointables=[])
+        logger.info("Took the best weights, of iteration %d.", self.best_iteration)
+
+    @property
+    def patience_is_over(self) -> bool:
+        """Whether training ends, or has ended, because nothing improves."""
+        return 0 < self.patience <= self.since_best
+
+    def _stop(self) -> None:
+        logger.info(
+            "Stopped: %s has not improved for %d evaluations (TEST.PATIENCE).",
+            self.metric,
+            self.since_best,
+        )
+        self.trainer.max_iter = self.trainer.iter + 1  # so that all hooks see the end
+        self.checkpointer.save("model_final", iteration=self.trainer.iter)
+        raise EarlyStop
+
+
+def validation_losses(cfg: CfgNode, model: nn.Module) -> dict[str, float]:
+    """Mean losses on ``TEST.LOSS_IMAGES`` images of ``DATASETS.TEST``, evenly spaced.
+
+    Statistics of norms are fixed and random numbers are the same each time, so that values differ
+    only by the weights.
+
+    Args:
+        cfg: of the run.
+        model: an :class:`EfficientPS`, not wrapped; left in the modes it was in.
+
+    Returns:
+        Each loss by name, and ``total_loss``; nothing without images.
+    """
+    records = [record for name in cfg.DATASETS.TEST for record in DatasetCatalog.get(name)]
+    step = math.ceil(len(records) / max(1, cfg.TEST.LOSS_IMAGES))
+    if not records or not cfg.TEST.LOSS_IMAGES:
+        return {}
+    loader = build_detection_test_loader(
+        records[::step], mapper=PanopticDatasetMapper.for_validation(cfg)
+    )
+    modes = {module: module.training for module in model.modules()}
+    model.train()
+    model.backbone.eval()
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            module.eval()
+    sums, count = {}, 0
+    # Heads sample boxes at random, and write their counts into the storage of the training.
+    with torch.random.fork_rng(), torch.no_grad(), EventStorage():
+        torch.manual_seed(0)
+        for samples in loader:
+            for name, loss in model(samples).items():
+                sums[name] = sums.get(name, 0.0) + float(loss) * len(samples)
+            count += len(samples)
+    for module, mode in modes.items():
+        module.training = mode
+    parts = comm.all_gather((sums, count))
+    total = sum(part_count for _, part_count in parts)
+    names = dict.fromkeys(name for part, _ in parts for name in part)
+    means = {name: sum(part.get(name, 0.0) for part, _ in parts) / total for name in names}
+    return {**means, "total_loss": sum(means.values())}

@@ -1,0 +1,149 @@
+"""Validation during a training: its curve, the best weights, stopping early, resuming all of it."""
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from detectron2.utils.events import EventStorage
+
+from efficientps_d2 import InputError
+from efficientps_d2.classes import with_class_counts
+from efficientps_d2.trainer import Trainer
+from efficientps_d2.validation import validation_losses
+
+
+@pytest.fixture
+def make_trainer(toy, tiny_config, monkeypatch):
+    """A function that makes a trainer whose evaluations give the PQ values of a script, in turn."""
+
+    def make_trainer(values, *overrides, resume=False):
+        cfg = with_class_counts(
+            tiny_config(
+                toy,
+                *("SOLVER.MAX_ITER", 4, "SOLVER.STEPS", (), "SOLVER.CHECKPOINT_PERIOD", 1),
+                *("TEST.EVAL_PERIOD", 1, "TEST.LOSS_IMAGES", 1, "SOLVER.BASE_LR", 0.001),
+                *overrides,
+            )
+        )
+        script = iter(values)
+        calls = []
+
+        def evaluate(trainer, last):
+            calls.append((trainer.iter, last, weights(trainer.checkpointer.model)))
+            return {"panoptic_seg": {"PQ": next(script)}}
+
+        monkeypatch.setattr(Trainer, "_evaluate", evaluate)
+        trainer = Trainer(cfg)
+        trainer.calls = calls
+        trainer.resume_or_load(resume=resume)
+        return trainer
+
+    return make_trainer
+
+
+def weights(model) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def saved(folder: str, name: str) -> dict:
+    return torch.load(Path(folder, name), weights_only=True)
+
+
+def test_the_best_weights_are_kept_and_saved_as_the_model(make_trainer):
+    trainer = make_trainer([10.0, 30.0, 20.0, 25.0, 30.0])
+    trainer.train()
+    folder = trainer.cfg.OUTPUT_DIR
+    best = saved(folder, "model_best.pth")
+    assert best["iteration"] == 1 and best["metric"] == {"panoptic_seg/PQ": 30.0}
+    # Iterations 0 to 2, the end, and the best once more for the files of the run.
+    assert [last for _, last, _ in trainer.calls] == [False, False, False, True, True]
+    assert torch.equal(trainer.calls[4][2], trainer.calls[1][2])
+    assert not torch.equal(trainer.calls[4][2], trainer.calls[3][2])
+    model = saved(folder, "model/model.pth")["model"]
+    assert all(torch.equal(v, best["model"][k]) for k, v in model.items())
+    final = saved(folder, "model_final.pth")["model"]
+    assert any(not torch.equal(v, best["model"][k]) for k, v in final.items())
+    assert Path(folder, "last_checkpoint").read_text() == "model_final.pth", "for --resume"
+
+
+def test_the_last_weights_are_evaluated_once_if_they_are_the_best(make_trainer):
+    trainer = make_trainer([10.0, 20.0, 30.0, 40.0])
+    trainer.train()
+    assert saved(trainer.cfg.OUTPUT_DIR, "model_best.pth")["iteration"] == 3
+    assert len(trainer.calls) == 4
+
+
+def test_patience_ends_a_run_with_its_best_weights(make_trainer, caplog):
+    patience = ("SOLVER.MAX_ITER", 50, "TEST.PATIENCE", 2)
+    with caplog.at_level(logging.INFO, logger="efficientps_d2"):
+        trainer = make_trainer([20.0, 30.0, 30.0, 29.0, 30.0], *patience)
+        trainer.train()
+    assert "has not improved for 2 evaluations (TEST.PATIENCE)" in caplog.text
+    folder = trainer.cfg.OUTPUT_DIR
+    assert saved(folder, "model_best.pth")["iteration"] == 1
+    assert torch.load(Path(folder, "model_final.pth"), weights_only=False)["iteration"] == 3
+    assert torch.equal(trainer.calls[-1][2], trainer.calls[1][2])
+    # The end of a run stays its end.
+    again = make_trainer([30.0], *patience, resume=True)
+    again.train()
+    assert len(again.calls) == 1, "no iteration, and no evaluation but the last"
+    assert torch.equal(again.calls[0][2], trainer.calls[1][2])
+
+
+def test_the_best_value_survives_an_interruption(make_trainer):
+    """Also one in the middle of an evaluation, whose iteration was saved by the signal."""
+    trainer = make_trainer([30.0, 20.0], "SOLVER.MAX_ITER", 9)
+    trainer.checkpointer.save = lambda *_, **__: None  # nothing but what a signal saves
+    with pytest.raises(StopIteration):  # of the script, in the third evaluation
+        trainer.train()
+    del trainer.checkpointer.save
+    trainer.iter = 2
+    trainer.checkpointer.save("model_0000002", iteration=2)
+
+    resumed = make_trainer([25.0, 10.0, 26.0, 30.0], "SOLVER.MAX_ITER", 5, resume=True)
+    resumed.train()
+    assert [iteration for iteration, *_ in resumed.calls][:2] == [2, 3]
+    assert saved(resumed.cfg.OUTPUT_DIR, "model_best.pth")["iteration"] == 0
+    assert torch.equal(resumed.calls[-1][2], trainer.calls[0][2])
+
+
+def test_an_unknown_metric_is_named(make_trainer):
+    trainer = make_trainer([1.0], "TEST.BEST_METRIC", "panoptic/PQ")
+    with pytest.raises(InputError, match="'panoptic/PQ'; use one of panoptic_seg/PQ."):
+        trainer.train()
+
+
+def test_losses_depend_on_nothing_but_the_weights(toy, tiny_config):
+    """And leave no trace in the model or in the random numbers of the training."""
+    cfg = with_class_counts(tiny_config(toy, "TEST.LOSS_IMAGES", 2))
+    torch.manual_seed(0)
+    model = Trainer.build_model(cfg).train()
+    state = {k: v.clone() for k, v in model.state_dict().items()}
+    generator = torch.get_rng_state()
+    with EventStorage() as storage:
+        losses = validation_losses(cfg, model)
+        assert storage.latest() == {}
+    assert set(losses) >= {"loss_sem_seg", "loss_rpn_cls", "loss_mask", "total_loss"}
+    assert losses["total_loss"] == pytest.approx(sum(losses.values()) - losses["total_loss"])
+    assert torch.equal(torch.get_rng_state(), generator) and all(
+        module.training for module in model.modules()
+    )
+    assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items())
+    torch.rand(1)
+    assert validation_losses(cfg, model) == losses
+    assert validation_losses(tiny_config(toy, "TEST.LOSS_IMAGES", 0), model) == {}
+
+
+def test_a_run_writes_the_curve_of_its_validation(toy, tiny_config):
+    cfg = with_class_counts(
+        tiny_config(toy, "SOLVER.MAX_ITER", 2, "SOLVER.STEPS", (), "TEST.EVAL_PERIOD", 1)
+    )
+    trainer = Trainer(cfg)
+    trainer.train()
+    lines = Path(cfg.OUTPUT_DIR, "metrics.json").read_text().splitlines()
+    validated = [line for line in map(json.loads, lines) if "validation/total_loss" in line]
+    assert [line["iteration"] for line in validated] == [0]
+    assert {"panoptic_seg/PQ", "validation/loss_mask"} <= set(validated[0])
+    assert "panoptic_seg/PQ" in json.loads(lines[-1]), "of the end"
