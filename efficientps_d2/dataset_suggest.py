@@ -1,13 +1,14 @@
 """Config values that suit a data set, from its measured sizes and counts."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from .dataset_check import Statistics
 
-STRIDES = (4, 8, 16, 32)  # of p2 to p5
+LEVELS = ("p2", "p3", "p4", "p5")  # p2 has stride 2**2
 LARGEST_SHORT_EDGE = 1024  # the paper's; larger pictures are reduced to it
 LARGEST_PICTURE = 1024 * 2048  # pixels, as in the paper; longer pictures are reduced further
 SMALL_THING, WANTED_THING = 20, 32  # pixels: a median below the first is enlarged to the second
@@ -30,7 +31,7 @@ class Suggestion(NamedTuple):
 
 
 def suggest_config(statistics: Statistics, given: dict | None = None) -> list[Suggestion]:
-    """Overrides for a model with one anchor size for each of p2 to p5.
+    """Overrides for a model with one anchor size for each level of ``MODEL.RPN.IN_FEATURES``.
 
     Keys that the data say nothing about are left out: anchors without things, the area limit
     without stuff, everything without pictures.
@@ -95,23 +96,25 @@ def resized_things(statistics: Statistics, short: float, longest: float) -> np.n
     return things[:, 0] * resize_factors(things[:, 1:], short, longest)
 
 
-def anchor_sizes(things: np.ndarray) -> list[int]:
-    """One anchor size for each of p2 to p5, ascending, in geometric steps.
+def anchor_sizes(things: np.ndarray, levels: Sequence[str] = LEVELS) -> list[int]:
+    """One anchor size for each level, ascending, in geometric steps.
 
     Larger things never give smaller anchors.
 
     Args:
         things: (T,) sizes in pixels of the resized pictures, T > 0.
+        levels: names of consecutive levels of the pyramid, such as "p2".
     """
+    strides = [2 ** int(level[1:]) for level in levels]
     smallest = np.quantile(things, THING_QUANTILES[0], method="lower")
     largest = np.quantile(things, THING_QUANTILES[1], method="higher")
     # Things of nearly one size: steps of sqrt(2) around it, so that sizes differ.
     middle = math.sqrt(smallest * largest)
-    spread = 2 ** (0.5 * (len(STRIDES) - 1) / 2)
+    spread = 2 ** (0.5 * (len(strides) - 1) / 2)
     smallest, largest = min(smallest, middle / spread), max(largest, middle * spread)
-    sizes = np.geomspace(smallest, largest, len(STRIDES))
+    sizes = np.geomspace(smallest, largest, len(strides))
     # Anchors of less than two strides would leave gaps between them.
-    return [max(2 * stride, round(size)) for stride, size in zip(STRIDES, sizes, strict=True)]
+    return [max(2 * stride, round(size)) for stride, size in zip(strides, sizes, strict=True)]
 
 
 def _training_size(statistics: Statistics, given: dict) -> list[tuple[int, str]]:
@@ -171,8 +174,9 @@ def _for_things(statistics: Statistics, things: np.ndarray, given: dict) -> list
     detections = max(100, _multiple(DETECTIONS_PER_THING * most, 50, math.ceil))
     detections = min(detections, MOST_DETECTIONS)
     detections = given.get("TEST.DETECTIONS_PER_IMAGE", detections)
+    anchors = anchor_sizes(things, given.get("MODEL.RPN.IN_FEATURES", LEVELS))
     suggestions = [
-        Suggestion("MODEL.ANCHOR_GENERATOR.SIZES", [[s] for s in anchor_sizes(things)], sizes),
+        Suggestion("MODEL.ANCHOR_GENERATOR.SIZES", [[size] for size in anchors], sizes),
         Suggestion(
             "TEST.DETECTIONS_PER_IMAGE",
             detections,

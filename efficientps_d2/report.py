@@ -15,8 +15,9 @@ from .errors import InputError
 from .panoptic_errors import CORRECT, KINDS, MEANING, UNLABELED
 from .parallel import map_pictures
 from .report_charts import size_chart, training_chart
-from .report_gallery import COLORS, choose_pictures, count_all_errors, make_card, matches_of
-from .run_results import CONFIGS, Run, read_run
+from .report_gallery import COLORS, choose_pictures, count_all_errors, make_card
+from .run_diagnosis import diagnose
+from .run_results import CONFIGS, Run, matches_of, read_run
 
 SUMMARY = {
     "PQ": ("panoptic_seg/PQ",),
@@ -104,6 +105,7 @@ def make_page(run: Run, earlier: Run | None, pictures: int, processes: int) -> s
         run=run,
         earlier=earlier,
         date=datetime.now().strftime("%Y-%m-%d %H:%M"),
+        warnings=diagnose(run),
         summary=summary_rows(run, earlier),
         classes=classes,
         class_changes=any(row["before"] is not None for row in classes),

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from .panoptic_errors import pooled_pq
 from .panoptic_metrics import Match
-from .run_results import Run
+from .run_results import HEADLINE, Run
 
 BLUE, GREY = "#0072b2", "#999999"
 STYLE = {
@@ -29,16 +29,16 @@ STYLE = {
 def training_chart(run: Run, earlier: Run | None = None) -> str:
     """Losses, learning rate and, if there were evaluations on the way, PQ, over iterations."""
     panels = 3 if len(run.validation) > 1 else 2
+    heights = [3, 1, 1.5][:panels]
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(9, 2 + 1.5 * panels), layout="constrained")
-        axes = figure.subplots(panels, 1, sharex=True, height_ratios=[3, *[1] * (panels - 1)])
+        figure = Figure(figsize=(9, 1 + 1.25 * sum(heights)), layout="constrained")
+        axes = figure.subplots(panels, 1, sharex=True, height_ratios=heights)
         _draw_losses(axes[0], run, earlier)
         iterations = [line["iteration"] for line in run.training]
         axes[1].plot(iterations, [line["lr"] for line in run.training], color=BLUE)
         axes[1].set_ylabel("learning rate")
         if panels == 3:
-            axes[2].plot(*zip(*run.validation, strict=True), color=BLUE, marker="o", markersize=3)
-            axes[2].set_ylabel("PQ")
+            _draw_validation(axes[2], run)
         axes[-1].set_xlabel("iteration")
         return _svg(figure)
 
@@ -49,6 +49,14 @@ def _draw_losses(axes: Axes, run: Run, earlier: Run | None) -> None:
     axes.plot(
         iterations, [line["total_loss"] for line in run.training], color="black", label="total_loss"
     )
+    validation = [
+        (line["iteration"], line["total_loss"]) for line in run.validation if "total_loss" in line
+    ]
+    if validation:
+        label = "total_loss, validation"
+        axes.plot(
+            *zip(*validation, strict=True), color="black", ls=":", marker="o", ms=3, label=label
+        )
     for name in names:
         axes.plot(iterations, [line.get(name, np.nan) for line in run.training], lw=1, label=name)
     if earlier and earlier.training:
@@ -63,6 +71,17 @@ def _draw_losses(axes: Axes, run: Run, earlier: Run | None) -> None:
     axes.yaxis.set_major_formatter("{x:g}")
     axes.set_ylabel("loss")
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+
+
+def _draw_validation(axes: Axes, run: Run) -> None:
+    """PQ of evaluations during training, with a mark at the best."""
+    points = [(line["iteration"], line[HEADLINE]) for line in run.validation]
+    best = max(points, key=lambda point: point[1])
+    axes.plot(*zip(*points, strict=True), color=BLUE, marker="o", markersize=3)
+    axes.plot(*best, color=BLUE, marker="o", markersize=7)
+    axes.annotate(f"{best[1]:.1f}", best, (0, 6), textcoords="offset points", ha="center")
+    axes.margins(y=0.3)
+    axes.set_ylabel("PQ, validation")
 
 
 def size_chart(matches: Sequence[Match], thing_ids: Sequence[int]) -> str:

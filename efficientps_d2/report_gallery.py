@@ -25,9 +25,8 @@ from .panoptic_errors import (
     picture_pq,
 )
 from .panoptic_json import read_segment_ids
-from .panoptic_metrics import Match
 from .parallel import map_pictures
-from .run_results import SavedPredictions
+from .run_results import SavedPredictions, matches_of
 
 LONG_SIDE = 640  # of a picture in the page
 COLORS = {  # of Okabe and Ito, which the colour-blind can tell apart; correct shows the input
@@ -49,11 +48,6 @@ class Card(NamedTuple):
     counts: dict[str, int]  # segments by kind of match
     panels: dict[str, str]  # by caption, as data URI
     class_ids: set[int]
-
-
-def matches_of(picture: dict) -> list[Match]:
-    """The matches of a line of NAME_images.jsonl."""
-    return [Match(*values) for values in picture["matches"]]
 
 
 def choose_pictures(pictures: list[dict], count: int, seed: int = 0) -> list[tuple[str, dict]]:

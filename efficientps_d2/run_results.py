@@ -13,12 +13,14 @@ from .config import load_config
 from .datasets import dataset_metadata
 from .errors import InputError
 from .panoptic_json import read_json
+from .panoptic_metrics import Match
 
 # In the folders of evaluations, after the name of a data set.
 RESULTS, IMAGES, PREDICTIONS = FILES = ("_metrics.json", "_images.jsonl", "_panoptic.json")
 FOLDER, FOLDER_TTA, FOLDER_VALIDATION = "inference", "inference_TTA", "validation"
 CONFIGS = ("config.yaml", f"{FOLDER}/config.yaml")  # of a training, of an evaluation alone
 HEADLINE = "panoptic_seg/PQ"
+VALIDATION = "validation"  # in metrics.json, before what a training says of validation images
 
 
 class SavedPredictions(NamedTuple):
@@ -38,11 +40,17 @@ class Run:
     thing_ids: list[int]
     cfg: CfgNode
     training: list[dict]  # lines of metrics.json with losses, by iteration
-    validation: list[tuple[int, float]]  # iteration and PQ of evaluations during training
+    # Of evaluations during training: "iteration", "panoptic_seg/PQ" and, if computed, losses.
+    validation: list[dict]
     results: dict[str, float]  # such as "panoptic_seg/PQ-car"
     results_tta: dict[str, float]  # the same with test-time augmentation, if there was any
     pictures: list[dict]  # what PanopticEvaluator wrote; empty with Detectron2's evaluator
     saved: SavedPredictions | None
+
+
+def matches_of(picture: dict) -> list[Match]:
+    """The matches of a line of NAME_images.jsonl."""
+    return [Match(*values) for values in picture["matches"]]
 
 
 def clear_results(folder: str | Path, name: str) -> None:
@@ -141,23 +149,30 @@ def _config(folder: Path) -> CfgNode:
     raise InputError(f"{folder} has no config.yaml; give the OUTPUT_DIR of a run.")
 
 
-def _curves(
-    file: Path, dataset: str, datasets: tuple[str, ...]
-) -> tuple[list[dict], list[tuple[int, float]]]:
-    """Losses and PQ of a training; with several test sets, their names are before the metrics."""
+def _curves(file: Path, dataset: str, datasets: tuple[str, ...]) -> tuple[list[dict], list[dict]]:
+    """Lines of the losses and of the evaluations of a training, by iteration.
+
+    With several test sets, the names of metrics begin with theirs.
+    """
     headline = HEADLINE if len(datasets) == 1 else f"{dataset}/{HEADLINE}"
     training, validation = [], []
     for line in _json_lines(file) if file.is_file() else ():
         if "total_loss" in line:
             # A run that was resumed, or started anew, repeats iterations.
-            while training and training[-1]["iteration"] >= line["iteration"]:
-                training.pop()
-            while validation and validation[-1][0] > line["iteration"]:
-                validation.pop()
+            for lines in (training, validation):
+                while lines and lines[-1]["iteration"] >= line["iteration"]:
+                    lines.pop()
             training.append(line)
+        of_validation = {
+            key.removeprefix(f"{VALIDATION}/"): value
+            for key, value in line.items()
+            if key.startswith(f"{VALIDATION}/")
+        }
+        # Earlier versions wrote the metrics under their own names only.
+        pq = of_validation.get(headline, line.get(headline))
         # Iteration 0 is that of an evaluation alone.
-        if headline in line and line["iteration"] > 0 and dataset in datasets:
-            validation.append((line["iteration"], line[headline]))
+        if pq is not None and line["iteration"] > 0 and dataset in datasets:
+            validation.append({**of_validation, "iteration": line["iteration"], HEADLINE: pq})
     return training, validation
 
 

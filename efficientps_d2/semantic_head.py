@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .errors import InputError
-from .layers import SeparableConv2d, conv_norm_act
+from .layers import SeparableConv2d, conv_norm_act, fill_classifier
 
 
 class DensePredictionCell(nn.Module):
@@ -115,8 +115,7 @@ class EfficientPSSemSegHead(nn.Module):
         self.mc4 = MismatchCorrection(conv_dims, **options)
         self.mc3 = MismatchCorrection(conv_dims, **options)
         self.predictor = Conv2d(4 * conv_dims, num_classes, kernel_size=1)
-        nn.init.kaiming_normal_(self.predictor.weight, mode="fan_out")
-        nn.init.zeros_(self.predictor.bias)
+        fill_classifier(self.predictor)
 
     @classmethod
     def from_config(cls, cfg, input_shape: dict[str, ShapeSpec]):

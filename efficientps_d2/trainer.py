@@ -29,7 +29,15 @@ from .evaluation import build_panoptic_evaluator, write_tables
 from .hooks import FreezeBatchNorm, StopOnSignal, WeightAverage
 from .optimization import build_optimizer
 from .panoptic_tta import PanopticTTA
-from .run_results import FOLDER, FOLDER_TTA, FOLDER_VALIDATION, clear_results, write_results
+from .run_diagnosis import diagnose
+from .run_results import (
+    FOLDER,
+    FOLDER_TTA,
+    FOLDER_VALIDATION,
+    clear_results,
+    read_run,
+    write_results,
+)
 from .saved_model import save_model
 from .validation import EarlyStop, Validation, validation_losses
 
@@ -133,7 +141,7 @@ class Trainer(DefaultTrainer):
         return results
 
     def _evaluate(self, last: bool) -> OrderedDict:
-        """The metrics of the evaluated model; the last evaluation also writes the files of a run."""
+        """The metrics of the evaluated model; the last evaluation also writes a run's files."""
         model = self.checkpointer.model
         if last or not self.cfg.DATASETS.TEST:
             return self.test(self.cfg, model)
@@ -207,6 +215,9 @@ class Trainer(DefaultTrainer):
             model = self.checkpointer.model  # the best, if there were evaluations
             folder = save_model(Path(self.cfg.OUTPUT_DIR, "model"), model, self.cfg, metadata)
             logger.info("The folder %s is all that predicting elsewhere needs.", folder)
+            if self.cfg.DATASETS.TEST:
+                for sentence in diagnose(read_run(self.cfg.OUTPUT_DIR)):
+                    logger.warning(sentence)
         return results
 
     def run_step(self):

@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -18,11 +19,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from .checkpoint import FittingCheckpointer
 from .dataset_mapper import PanopticDatasetMapper
 from .errors import InputError
+from .run_results import HEADLINE, VALIDATION
 
 logger = logging.getLogger(__name__)
 
 BEST = "model_best"
-LOSSES = "validation"  # before the names of losses in metrics.json
 
 
 class EarlyStop(BaseException):  # no Exception, which Detectron2 would log as a failure
@@ -90,36 +91,45 @@ class Validation(HookBase):
         if self.trainer.iter + 1 < self.trainer.max_iter:  # stopped by a signal or an error
             return
         last = self.trainer.max_iter - 1
+        if self.period and self.validated != last:
+            self._put(self._losses(), VALIDATION)
         if self.validated != last or self.best_iteration == last:
             results = self._evaluate(True)
             self._note(results, last)
         if self.period and self.best_iteration != last:
             self._load_best()
             results = self._evaluate(True)
-        self.trainer.storage.put_scalars(**flatten_results_dict(results), smoothing_hint=False)
+        self._put(results)
 
     def _is_due(self, iteration: int) -> bool:
         done = iteration + 1
         return self.period > 0 and 0 < done < self.trainer.max_iter and done % self.period == 0
 
     def _validate(self) -> None:
-        losses = {f"{LOSSES}/{name}": value for name, value in self._losses().items()}
+        self._put(self._losses(), VALIDATION)
         results = self._evaluate(False)
         self._note(results, self.trainer.iter)
-        metrics = {**flatten_results_dict(results), **losses}
-        self.trainer.storage.put_scalars(**metrics, smoothing_hint=False)
+        self._put(results)
         comm.synchronize()
+
+    def _put(self, metrics: dict, group: str = "") -> None:
+        """Write metrics, which may be nested, to the storage of the training."""
+        metrics = {group: metrics} if group else metrics
+        self.trainer.storage.put_scalars(**flatten_results_dict(metrics), smoothing_hint=False)
 
     def _note(self, results: dict, iteration: int) -> None:
         """Compare with the best value so far, and save the weights if this one is better."""
-        values = comm.all_gather(flatten_results_dict(results).get(self.metric))
-        value = values[0]  # only the main process has results
+        metrics = flatten_results_dict(results)
+        value = comm.all_gather(metrics.get(self.metric))[0]  # only the main process has results
         if not self.period:
             return
         if value is None:
-            known = ", ".join(sorted(k for k in flatten_results_dict(results) if "-" not in k))
+            known = ", ".join(sorted(name for name in metrics if "-" not in name))
             raise InputError(f"TEST.BEST_METRIC is {self.metric!r}; use one of {known}.")
         self.validated = iteration
+        # Under a name of its own: at the end the metrics of the best weights take the other one.
+        curves = {self.metric, HEADLINE} & metrics.keys()
+        self._put({name: metrics[name] for name in curves}, VALIDATION)
         if value > self.best or self.best_iteration < 0:
             self.best, self.best_iteration, self.since_best = value, iteration, 0
             self.checkpointer.save_weights(BEST, iteration=iteration, metric={self.metric: value})
@@ -152,6 +162,7 @@ class Validation(HookBase):
         raise EarlyStop
 
 
+@torch.no_grad()
 def validation_losses(cfg: CfgNode, model: nn.Module) -> dict[str, float]:
     """Mean losses on ``TEST.LOSS_IMAGES`` images of ``DATASETS.TEST``, evenly spaced.
 
@@ -163,7 +174,8 @@ def validation_losses(cfg: CfgNode, model: nn.Module) -> dict[str, float]:
         model: an :class:`EfficientPS`, not wrapped; left in the modes it was in.
 
     Returns:
-        Each loss by name, and ``total_loss``; nothing without images.
+        Each loss by name, ``total_loss`` and ``norm_shift`` (see :class:`NormShift`); nothing
+        without images.
     """
     records = [record for name in cfg.DATASETS.TEST for record in DatasetCatalog.get(name)]
     step = math.ceil(len(records) / max(1, cfg.TEST.LOSS_IMAGES))
@@ -175,12 +187,12 @@ def validation_losses(cfg: CfgNode, model: nn.Module) -> dict[str, float]:
     modes = {module: module.training for module in model.modules()}
     model.train()
     model.backbone.eval()
-    for module in model.modules():
-        if isinstance(module, _BatchNorm):
-            module.eval()
+    norms = {k: m for k, m in model.named_modules() if isinstance(m, _BatchNorm)}
+    for module in norms.values():
+        module.eval()
     sums, count = {}, 0
     # Heads sample boxes at random, and write their counts into the storage of the training.
-    with torch.random.fork_rng(), torch.no_grad(), EventStorage():
+    with torch.random.fork_rng(), EventStorage(), NormShift(norms) as shift:
         torch.manual_seed(0)
         for samples in loader:
             for name, loss in model(samples).items():
@@ -192,4 +204,42 @@ def validation_losses(cfg: CfgNode, model: nn.Module) -> dict[str, float]:
     total = sum(part_count for _, part_count in parts)
     names = dict.fromkeys(name for part, _ in parts for name in part)
     means = {name: sum(part.get(name, 0.0) for part, _ in parts) / total for name in names}
-    return {**means, "total_loss": sum(means.values())}
+    return {**means, "total_loss": sum(means.values()), "norm_shift": shift.largest()}
+
+
+class NormShift:
+    """How far the statistics of batch norms are from what they meet in inference.
+
+    Of a norm, the difference between the mean of its inputs and its running mean, in its running
+    standard deviations, averaged over channels.
+    """
+
+    def __init__(self, norms: dict[str, _BatchNorm]):
+        self.norms = norms
+        self.means: dict[str, list[torch.Tensor]] = {name: [] for name in norms}
+
+    def __enter__(self) -> "NormShift":
+        self._hooks = [
+            norm.register_forward_pre_hook(partial(self._note, name))
+            for name, norm in self.norms.items()
+        ]
+        return self
+
+    def __exit__(self, *_) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+    def _note(self, name: str, _norm: nn.Module, inputs: tuple[torch.Tensor]) -> None:
+        if len(inputs[0]):  # RoIs
+            self.means[name].append(inputs[0].float().mean(dim=(0, 2, 3)))
+
+    def largest(self) -> float:
+        """That of the worst norm; 0 without norms."""
+        shifts = [0.0]
+        for name, means in self.means.items():
+            norm = self.norms[name]
+            if means and norm.running_mean is not None:
+                difference = torch.stack(means).mean(dim=0) - norm.running_mean
+                sigma = (norm.running_var + norm.eps).sqrt()
+                shifts.append(float((difference / sigma).abs().mean()))
+        return max(shifts)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import load_tool, write_dataset
 from PIL import Image
-from reported_run import training_lines, write_run
+from reported_run import training_lines, write_lines, write_run
 
 from efficientps_d2 import InputError, report_charts
 from efficientps_d2.panoptic_errors import CORRECT, KINDS, MISSED, UNLABELED
@@ -193,8 +193,23 @@ def test_curves(run_folder, monkeypatch):
     assert curves["loss_mask"] == [[19, 0.5], [39, 0.5], [59, 0.5]]
     assert curves["total_loss, earlier run"] == [[5, 7.0], [10, 7.0]]
     assert rate.lines[0].get_ydata().tolist() == pytest.approx([0, 0.1, 0.2])
-    training_chart(dataclasses.replace(run, validation=[(20, 10.0), (40, 44.0)]))
-    assert figures[1].axes[2].lines[0].get_xydata().tolist() == [[20, 10], [40, 44]]
+    points = [(20, 10.0, 3.0), (40, 44.0, 2.0), (60, 43.0, 2.5)]
+    names = ("iteration", "panoptic_seg/PQ", "total_loss")
+    validation = [dict(zip(names, point, strict=True)) for point in points]
+    training_chart(dataclasses.replace(run, validation=validation))
+    losses, _, quality = figures[1].axes
+    curves = {line.get_label(): line.get_xydata().tolist() for line in losses.lines}
+    assert curves["total_loss, validation"] == [[20, 3], [40, 2], [60, 2.5]]
+    curve, best = (line.get_xydata().tolist() for line in quality.lines)
+    assert curve == [[20, 10], [40, 44], [60, 43]] and best == [[40, 44]]
+    assert quality.texts[0].get_text() == "44.0"
+
+
+def test_what_went_wrong_is_at_the_top(run_folder):
+    lines = [line | {"loss_mask": 0.7} for line in training_lines(range(100, 400, 20))]
+    write_lines(run_folder, lines)
+    page = write_report(run_folder).read_text()
+    assert 0 < page.index("loss_mask did not fall") < page.index("Summary</h2>")
 
 
 def write_map(file: Path, size: tuple[int, int]) -> None:

@@ -14,12 +14,16 @@ def run_folder(tmp_path, toy, tiny_config):
     return write_run(tiny_config(toy), tmp_path / "run")
 
 
+def curve(run) -> list[tuple[int, float]]:
+    return [(line["iteration"], line["panoptic_seg/PQ"]) for line in run.validation]
+
+
 def test_a_run(run_folder):
     run = read_run(run_folder)
     assert run.dataset == "toy" and run.names == ["road", "sky", "car", "person"]
     assert run.thing_ids == [2, 3] and len(run.pictures) == 3
     assert [line["iteration"] for line in run.training] == [19, 39, 59]
-    assert run.validation == [(60, run.results["panoptic_seg/PQ"])]
+    assert curve(run) == [(60, run.results["panoptic_seg/PQ"])]
     assert [c["name"] for c in run.saved.categories] == run.names
     assert run.results_tta == {}
 
@@ -38,7 +42,7 @@ def test_a_resumed_run_has_one_curve(run_folder):
 
 def test_an_evaluation_alone_is_no_point_of_the_curve(run_folder):
     write_lines(run_folder, [{"iteration": 0, "panoptic_seg/PQ": 12.5}])
-    assert [i for i, _ in read_run(run_folder).validation] == [60]
+    assert [i for i, _ in curve(read_run(run_folder))] == [60]
 
 
 def test_several_data_sets(run_folder, toy):
@@ -50,7 +54,7 @@ def test_several_data_sets(run_folder, toy):
         shutil.copy(inference / "toy_metrics.json", inference / f"{name}_metrics.json")
     write_lines(run_folder, [{"iteration": 80, "b/panoptic_seg/PQ": 2.0, "a/panoptic_seg/PQ": 1.0}])
     assert read_run(run_folder).dataset == "b" and read_run(run_folder, "toy").dataset == "toy"
-    assert read_run(run_folder).validation == [(80, 2.0)]
+    assert curve(read_run(run_folder)) == [(80, 2.0)]
     assert read_run(run_folder, "toy").validation == [], "the training was not evaluated on it"
 
 
@@ -92,3 +96,11 @@ def test_what_is_missing_is_named(run_folder, break_it, message):
 def test_another_data_set_is_refused(run_folder):
     with pytest.raises(InputError, match="was not evaluated on other_val; it was on toy"):
         read_run(run_folder, "other_val")
+
+
+def test_losses_on_validation_images(run_folder):
+    """And the PQ of the last weights, where the results are those of the best."""
+    names = {"total_loss": 1.5, "norm_shift": 0.1, "panoptic_seg/PQ": 7.0}
+    line = {"iteration": 70, "panoptic_seg/PQ": 9.0}
+    write_lines(run_folder, [line | {f"validation/{k}": v for k, v in names.items()}])
+    assert read_run(run_folder).validation[-1] == {"iteration": 70, **names}

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 from efficientps_d2.config import load_config, value_of
 from efficientps_d2.dataset_check import Statistics
 from efficientps_d2.dataset_report import suggestion_text
-from efficientps_d2.dataset_suggest import STRIDES, anchor_sizes, resize_factors, suggest_config
+from efficientps_d2.dataset_suggest import LEVELS, anchor_sizes, resize_factors, suggest_config
 
 ANCHORS = "MODEL.ANCHOR_GENERATOR.SIZES"
 SIZES = hnp.arrays(
@@ -35,17 +35,18 @@ def suggested(*args) -> dict:
 
 
 @settings(deadline=None)
-@given(SIZES)
-@example(np.array([20.0] + [100.0] * 10))
-def test_anchors_ascend_and_cover(things):
-    sizes = anchor_sizes(things)
+@given(SIZES, st.sampled_from([LEVELS, (*LEVELS, "p6")]))
+@example(np.array([20.0] + [100.0] * 10), LEVELS)
+def test_anchors_ascend_and_cover(things, levels):
+    sizes = anchor_sizes(things, levels)
+    strides = (4, 8, 16, 32, 64)[: len(levels)]
     assert all(a < b for a, b in zip(sizes, sizes[1:], strict=False))
-    assert all(size >= 2 * stride for size, stride in zip(sizes, STRIDES, strict=True))
+    assert all(size >= 2 * stride for size, stride in zip(sizes, strides, strict=True))
     # Up to half a pixel of rounding; what is smaller than two strides has no anchor anyway.
     assert ((things < sizes[0] - 0.51) & (things > 8.5)).mean() <= 0.05
     assert (things > sizes[-1] + 0.51).mean() <= 0.01
     steps = np.divide(sizes[1:], sizes[:-1])
-    if sizes[0] > 20 and all(size > 3 * s for size, s in zip(sizes, STRIDES, strict=True)):
+    if sizes[0] > 20 and all(size > 3 * s for size, s in zip(sizes, strides, strict=True)):
         assert steps == pytest.approx(steps[0], rel=0.1), "geometric"
         assert steps.min() > 1.3
 
@@ -162,6 +163,8 @@ def test_suggestions_go_with_what_is_given():
     alone = {s.key: s.value for s in suggest_config(case)}
     assert values[ANCHORS] == suggested([(400, 800)] * 3, [120.0] * 9)[ANCHORS]
     assert values["MODEL.RPN.POST_NMS_TOPK_TEST"] == 1200
+    levels = {"MODEL.RPN.IN_FEATURES": ["p2", "p3", "p4", "p5", "p6"]}
+    assert len({s.key: s.value for s in suggest_config(case, levels)}[ANCHORS]) == 5
     native = {s.key: s.value for s in suggest_config(case, {"INPUT.MIN_SIZE_TRAIN": (0,)})}
     assert native[ANCHORS] == alone[ANCHORS] and native["INPUT.MIN_SIZE_TEST"] == 0
 

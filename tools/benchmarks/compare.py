@@ -1,0 +1,202 @@
+"""Train and score several configs on several data sets with several seeds, and print tables.
+
+python tools/benchmarks/compare.py PLAN.yaml --seeds 1 2 3 --jobs 2
+
+A plan names data sets, rows and what they have in common; plans/ has examples:
+
+    common: {SOLVER.MAX_ITER: 600}          # config keys of all runs
+    datasets:
+      mine: {DATASETS.TRAIN: "('mine_train',)", DATASETS.TEST: "('mine_val',)"}
+    rows:
+      Panoptic FPN: {config: panoptic_fpn_custom}
+      EfficientPS: {config: efficientps_custom}
+      with the stock merge:
+        weights_of: EfficientPS
+        MODEL.PANOPTIC_FPN.COMBINE.METHOD: heuristic
+
+Each run is a train_net.py of its own with OUTPUT/DATASET/ROW/seedN as its OUTPUT_DIR. What is
+finished is not run again, and what was interrupted goes on where it stopped. With --jobs 2 two runs
+go side by side, each with its share of the cores.
+"""
+
+import argparse
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+from tabulate import tabulate
+from tqdm import tqdm
+
+ROOT = Path(__file__).parents[2]
+METRICS = {
+    "PQ": "panoptic_seg/PQ",
+    "SQ": "panoptic_seg/SQ",
+    "PQ things": "panoptic_seg/PQ_th",
+    "PQ stuff": "panoptic_seg/PQ_st",
+    "mask AP": "segm/AP",
+    "mIoU": "sem_seg/mIoU",
+}
+OF_ROW = ("config", "weights_of")  # what is no config key
+
+
+@dataclass
+class Run:
+    """A training, or an evaluation of another row's weights, and where it goes."""
+
+    dataset: str
+    row: str
+    seed: int
+    folder: Path
+    config: str
+    keys: dict
+    weights: Path | None
+
+    def results(self) -> dict | None:
+        """The metrics of the last evaluation, None if there is none."""
+        file = self.folder / "metrics.json"
+        lines = map(json.loads, file.read_text().splitlines()) if file.is_file() else ()
+        evaluations = [line for line in lines if METRICS["PQ"] in line]
+        done = evaluations and (self.folder / "results.md").is_file()
+        return evaluations[-1] if done else None
+
+    def command(self) -> list[str]:
+        """The train_net.py that makes it."""
+        keys = {**self.keys, "SEED": self.seed, "OUTPUT_DIR": self.folder}
+        flags = ["--resume"]
+        if self.weights:
+            flags, keys["MODEL.WEIGHTS"] = ["--eval-only"], self.weights
+        overrides = [str(text) for pair in keys.items() for text in pair]
+        config = ROOT / "configs" / f"{self.config}.yaml"
+        script = [sys.executable, str(ROOT / "train_net.py"), "--config-file", str(config)]
+        return [*script, *flags, *overrides]
+
+
+def read_plan(file: Path, seeds: list[int], output: Path) -> list[Run]:
+    """All runs of a plan, seed by seed, so that a table of all rows is soon there."""
+    plan = yaml.safe_load(file.read_text())
+    runs = []
+    for seed in seeds:
+        for dataset, of_dataset in plan["datasets"].items():
+            for row, of_row in plan["rows"].items():
+                source = of_row.get("weights_of")
+                trained = plan["rows"][source] if source else {}
+                options = {**plan.get("common", {}), **of_dataset, **trained, **of_row}
+                weights = _folder(output, dataset, source, seed) / "model_final.pth"
+                runs.append(
+                    Run(
+                        dataset,
+                        row,
+                        seed,
+                        _folder(output, dataset, row, seed),
+                        options["config"],
+                        {key: value for key, value in options.items() if key not in OF_ROW},
+                        weights if source else None,
+                    )
+                )
+    return runs
+
+
+def _folder(output: Path, dataset: str, row: str | None, seed: int) -> Path:
+    name = re.sub(r"[^a-z0-9]+", "_", (row or "").lower()).strip("_")
+    return output / dataset / name / f"seed{seed}"
+
+
+def execute(run: Run, threads: int) -> float:
+    """Make a run and give its seconds; its output goes to ``OUTPUT_DIR/out.txt``."""
+    run.folder.mkdir(parents=True, exist_ok=True)
+    env = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    start = time.monotonic()
+    with open(run.folder / "out.txt", "w") as out:
+        code = subprocess.run(run.command(), stdout=out, stderr=out, env=env).returncode
+    if code:
+        last = (run.folder / "out.txt").read_text().strip().splitlines()[-1:]
+        raise RuntimeError(f"{run.folder}: {' '.join(last) or 'no output'}")
+    return time.monotonic() - start
+
+
+def execute_all(runs: list[Run], jobs: int) -> list[str]:
+    """Make the runs that have no results; gives what went wrong."""
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    problems = []
+    for phase in (False, True):  # evaluations of the weights of others come after them
+        open_runs = [r for r in runs if bool(r.weights) == phase and r.results() is None]
+        label = "evaluations" if phase else "trainings"
+        with (
+            ThreadPoolExecutor(jobs) as pool,
+            tqdm(total=len(open_runs), desc=label, unit="run", smoothing=0) as bar,
+        ):
+            futures = [pool.submit(execute, run, threads) for run in open_runs]
+            try:
+                for future in as_completed(futures):
+                    if future.exception():
+                        problems.append(str(future.exception()))
+                        bar.write(problems[-1])
+                    bar.update()
+            except KeyboardInterrupt:  # which the trainings have got, too: they save a checkpoint
+                pool.shutdown(cancel_futures=True)
+                raise
+    return problems
+
+
+def tables(runs: list[Run]) -> str:
+    """For each data set, mean and, in brackets, smallest and largest value over the seeds."""
+    text = []
+    for dataset in dict.fromkeys(run.dataset for run in runs):
+        lines = []
+        for row in dict.fromkeys(run.row for run in runs):
+            of_row = [r for r in runs if (r.dataset, r.row) == (dataset, row)]
+            found = [results for results in (run.results() for run in of_row) if results]
+            cells = [_spread([r.get(key, np.nan) for r in found]) for key in METRICS.values()]
+            lines.append([row, len(found), *cells])
+        body = tabulate(lines, ["", "seeds", *METRICS], tablefmt="github")
+        text.append(f"{dataset}\n\n{body}\n")
+    return "\n".join(text)
+
+
+def _spread(values: list[float]) -> str:
+    if not values:
+        return "-"
+    if len(values) == 1:
+        return f"{values[0]:.1f}"
+    return f"{np.mean(values):.1f} ({min(values):.1f} to {max(values):.1f})"
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("plan", type=Path)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--jobs", type=int, default=1, help="runs side by side (default: 1)")
+    parser.add_argument("--output", type=Path, help="default: output/PLAN")
+    parser.add_argument("--table", action="store_true", help="only print what is finished")
+    args = parser.parse_args(argv)
+    output = args.output or Path("output") / args.plan.stem
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        runs = read_plan(args.plan, args.seeds, output)
+    except (OSError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
+        sys.exit(f"Error: {args.plan} is no plan ({error!r}); see --help.")
+    try:
+        problems = [] if args.table else execute_all(runs, args.jobs)
+    except KeyboardInterrupt:
+        print("Stopped; the same command goes on.", file=sys.stderr)
+        return 130
+    text = tables(runs)
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "table.md").write_text(text)
+    print(f"\n{text}\nWrote {output / 'table.md'}")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
