@@ -29,6 +29,7 @@ from .datasets import (  # noqa: E402
 )
 from .efficientps import EfficientPS  # noqa: E402
 from .errors import InputError  # noqa: E402
+from .log_odds_fusion import log_odds_panoptic_fusion  # noqa: E402
 from .panoptic_fusion import adaptive_panoptic_fusion  # noqa: E402
 from .predictor import Prediction, Predictor, load_predictor  # noqa: E402
 from .saved_model import save_model  # noqa: E402
@@ -40,6 +41,7 @@ __all__ = [
     "Prediction",
     "Predictor",
     "adaptive_panoptic_fusion",
+    "log_odds_panoptic_fusion",
     "add_efficientps_config",
     "get_config",
     "load_config",

@@ -15,7 +15,10 @@ from torch import Tensor
 
 from .classes import with_class_counts
 from .errors import InputError
+from .log_odds_fusion import log_odds_panoptic_fusion
 from .panoptic_fusion import adaptive_panoptic_fusion
+
+METHODS = ("adaptive", "log_odds", "heuristic")
 
 
 @META_ARCH_REGISTRY.register()
@@ -34,28 +37,32 @@ class EfficientPS(PanopticFPN):
         combine_method: str = "adaptive",
         mask_logit_scale: float = 1.0,
         confine_to_box: bool = True,
+        semantic_weight: float = 0.2,
         channels_last: bool = False,
         **kwargs,
     ):
         """
         Args:
             thing_class_ids: contiguous id of each class of the detector.
-            combine_method: "adaptive", or "heuristic" for the merge of Panoptic FPN.
+            combine_method: "adaptive" (paper), "log_odds", or "heuristic" for the merge of
+                Panoptic FPN.
             mask_logit_scale, confine_to_box: see :func:`adaptive_panoptic_fusion`.
+            semantic_weight: see :func:`log_odds_panoptic_fusion`.
             channels_last: memory format of weights and images; only speed depends on it.
 
         Other arguments are those of :class:`PanopticFPN`.
         """
         super().__init__(**kwargs)
-        if combine_method not in ("adaptive", "heuristic"):
+        if combine_method not in METHODS:
             raise InputError(
-                f"MODEL.PANOPTIC_FPN.COMBINE.METHOD is {combine_method!r}; "
-                'use "adaptive" or "heuristic".'
+                f"MODEL.PANOPTIC_FPN.COMBINE.METHOD is {combine_method!r}; use one of "
+                f"{', '.join(METHODS)}."
             )
         self.thing_class_ids = list(thing_class_ids)
         self.combine_method = combine_method
         self.mask_logit_scale = mask_logit_scale
         self.confine_to_box = confine_to_box
+        self.semantic_weight = semantic_weight
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.to(memory_format=self.memory_format)
 
@@ -75,6 +82,7 @@ class EfficientPS(PanopticFPN):
             "combine_method": combine.METHOD,
             "mask_logit_scale": combine.MASK_LOGIT_SCALE,
             "confine_to_box": combine.CONFINE_TO_BOX,
+            "semantic_weight": combine.SEMANTIC_WEIGHT,
             "channels_last": cfg.MODEL.EFFICIENTPS.CHANNELS_LAST,
         }
 
@@ -114,22 +122,31 @@ class EfficientPS(PanopticFPN):
         # Crops the padding first, then resizes.
         sem_seg = sem_seg_postprocess(sem_seg, image_size, height, width)
         instances = detector_postprocess(instances, height, width)
-        if self.combine_method == "adaptive":
-            panoptic_seg = adaptive_panoptic_fusion(
-                instances,
-                sem_seg,
-                thing_class_ids=self.thing_class_ids,
-                score_threshold=self.combine_instances_score_thresh,
-                overlap_threshold=self.combine_overlap_thresh,
-                stuff_area_limit=self.combine_stuff_area_thresh,
-                mask_logit_scale=self.mask_logit_scale,
-                confine_to_box=self.confine_to_box,
-            )
-        else:
-            panoptic_seg = self.heuristic_merge(instances, sem_seg)
+        panoptic_seg = self.fuse(instances, sem_seg)
         thing_ids = torch.as_tensor(self.thing_class_ids, device=instances.pred_classes.device)
         instances.pred_classes = thing_ids[instances.pred_classes]
         return {"sem_seg": sem_seg, "instances": instances, "panoptic_seg": panoptic_seg}
+
+    def fuse(self, instances: Instances, sem_seg: Tensor) -> tuple[Tensor, list[dict]]:
+        """``panoptic_seg`` of both heads' outputs, by the rule ``combine_method``."""
+        if self.combine_method == "heuristic":
+            return self.heuristic_merge(instances, sem_seg)
+        options = {
+            "thing_class_ids": self.thing_class_ids,
+            "score_threshold": self.combine_instances_score_thresh,
+            "overlap_threshold": self.combine_overlap_thresh,
+            "stuff_area_limit": self.combine_stuff_area_thresh,
+        }
+        if self.combine_method == "log_odds":
+            options["semantic_weight"] = self.semantic_weight
+            return log_odds_panoptic_fusion(instances, sem_seg, **options)
+        return adaptive_panoptic_fusion(
+            instances,
+            sem_seg,
+            mask_logit_scale=self.mask_logit_scale,
+            confine_to_box=self.confine_to_box,
+            **options,
+        )
 
     def heuristic_merge(self, instances: Instances, sem_seg: Tensor) -> tuple[Tensor, list[dict]]:
         """Detectron2's merge, which wants label 0 for all things and stuff from 1 on."""

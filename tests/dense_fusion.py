@@ -77,6 +77,53 @@ def dense_fusion(
     return labels
 
 
+def dense_log_odds_fusion(
+    instances,
+    sem_seg_logits,
+    *,
+    thing_class_ids,
+    score_threshold,
+    overlap_threshold,
+    stuff_area_limit,
+    semantic_weight,
+):
+    """The definition of the fusion by log-odds; labels as of :func:`dense_fusion`."""
+    num_classes, height, width = sem_seg_logits.shape
+    ys, xs = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    stuff_ids = [k for k in range(num_classes) if k not in thing_class_ids]
+    occupied = torch.zeros(height, width, dtype=torch.bool)
+    best, owner = torch.zeros(height, width), torch.full((height, width), -1)
+    for i in sorted(range(len(instances)), key=lambda i: -float(instances.scores[i])):
+        x0, y0, x1, y1 = instances.pred_boxes.tensor[i].tolist()
+        if not instances.scores[i] > score_threshold or x1 <= x0 or y1 <= y0:
+            continue
+        grid = torch.stack([(xs + 0.5 - x0) / (x1 - x0), (ys + 0.5 - y0) / (y1 - y0)], dim=-1)
+        a = F.grid_sample(
+            instances.pred_mask_logits[i][None, None],
+            grid[None] * 2 - 1,
+            align_corners=False,
+            padding_mode="border",
+        )[0, 0]
+        box = (xs >= np.floor(x0)) & (xs < np.ceil(x1)) & (ys >= np.floor(y0)) & (ys < np.ceil(y1))
+        thing = sem_seg_logits[thing_class_ids[int(instances.pred_classes[i])]]
+        stuff = sem_seg_logits[stuff_ids].logsumexp(dim=0)
+        log_odds = a + semantic_weight * (thing - stuff).clamp(-6, 6)
+        log_odds = torch.where(box, log_odds, -torch.inf)
+        mask = log_odds > 0
+        if not mask.any() or (mask & occupied).sum() / mask.sum() > overlap_threshold:
+            continue
+        occupied |= mask
+        owner = torch.where(log_odds > best, i, owner)
+        best = torch.maximum(best, log_odds)
+    labels = owner.numpy() + THING
+    sem_seg = sem_seg_logits.argmax(dim=0).numpy()
+    labels[owner < 0] = np.where(np.isin(sem_seg, stuff_ids), sem_seg, VOID)[owner < 0]
+    for k in stuff_ids:
+        if (labels == k).sum() < stuff_area_limit:
+            labels[labels == k] = VOID
+    return labels
+
+
 def as_labels(panoptic_seg, segments_info):
     table = [VOID] + [
         THING + s["instance_id"] if s["isthing"] else s["category_id"] for s in segments_info

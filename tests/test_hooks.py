@@ -1,11 +1,12 @@
-"""Batch statistics that stay from an iteration on."""
+"""Batch statistics that stay from an iteration on, and averages of weights."""
 
 from types import SimpleNamespace
 
+import pytest
 import torch
 from torch import nn
 
-from efficientps_d2.hooks import FreezeBatchNorm
+from efficientps_d2.hooks import FreezeBatchNorm, WeightAverage
 
 
 def test_batch_statistics_stay_from_the_named_iteration_on():
@@ -22,3 +23,58 @@ def test_batch_statistics_stay_from_the_named_iteration_on():
     assert not torch.equal(means[0], means[1]), "statistics are learned before"
     assert all(torch.equal(mean, means[1]) for mean in means[2:])
     assert model[1].weight.grad.abs().sum() > 0 and model[1].weight.requires_grad
+
+
+def small_model() -> nn.Module:
+    return nn.Sequential(nn.Linear(1, 1, bias=False), nn.BatchNorm1d(1))
+
+
+def steps(hook: WeightAverage, values) -> None:
+    """As a training whose weight and running mean take these values."""
+    hook.before_train()
+    for value in values:
+        hook.trained[0].weight.data.fill_(value)
+        hook.trained[1].running_mean.fill_(10 * value)
+        hook.trained[1].num_batches_tracked += 1
+        hook.after_step()
+
+
+def test_weights_are_averaged():
+    hook = WeightAverage(small_model(), 0.75)
+    steps(hook, [1.0, 2.0, 3.0] + [4.0] * 50)
+    # The first values count until enough of them are there: (1 + n) / (10 + n) of the average.
+    expected, updates = 1.0, 1
+    for value in [2.0, 3.0] + [4.0] * 50:
+        decay = min(0.75, (1 + updates) / (10 + updates))
+        expected, updates = decay * expected + (1 - decay) * value, updates + 1
+        if updates == 4:
+            assert expected > 3, "a bad start is soon forgotten"
+    assert hook.model[0].weight.item() == pytest.approx(expected, rel=1e-6)
+    assert hook.model[1].running_mean.item() == pytest.approx(10 * expected, rel=1e-5)
+    assert hook.model[1].num_batches_tracked == hook.trained[1].num_batches_tracked == 53
+    assert hook.trained[0].weight.item() == 4.0, "the training goes on with its own"
+
+
+def test_a_resumed_average_goes_on():
+    values = [float(v) for v in range(1, 31)]
+    whole = WeightAverage(small_model(), 0.9)
+    steps(whole, values)
+
+    first = WeightAverage(small_model(), 0.9)
+    steps(first, values[:11])
+    state, checkpoint = first.state_dict(), first.model.state_dict()
+    resumed = WeightAverage(small_model(), 0.9)
+    resumed.model.load_state_dict(checkpoint)  # as the checkpointer does
+    resumed.load_state_dict(state)
+    resumed.before_train()
+    assert resumed.trained[0].weight.item() == 11.0
+    steps(resumed, values[11:])
+    assert resumed.model[0].weight.item() == pytest.approx(whole.model[0].weight.item())
+
+
+def test_finetuning_starts_from_the_loaded_weights():
+    """The checkpointer loads them into the average, which is what it saves."""
+    hook = WeightAverage(small_model(), 0.9)
+    hook.model[0].weight.data.fill_(7.0)
+    hook.before_train()
+    assert hook.trained[0].weight.item() == 7.0

@@ -58,7 +58,9 @@ def test_a_loss_that_does_not_fall(run):
     for training_line in run.training:
         training_line["loss_mask"] = 0.69
     (sentence,) = diagnose(run)
-    assert sentence.startswith("loss_mask did not fall: 0.69 at the start") and "BASE_LR" in sentence
+    assert (
+        sentence.startswith("loss_mask did not fall: 0.69 at the start") and "BASE_LR" in sentence
+    )
     run.training = run.training[:5]
     assert diagnose(run) == [], "too short to tell"
 

@@ -1,0 +1,102 @@
+"""A fusion that takes both heads for evidence of one probability, as one pure function."""
+
+from collections.abc import Sequence
+
+import torch
+from detectron2.structures import Instances
+from torch import Tensor
+
+from .fusion_parts import Window, candidates, fill_stuff, number_winners, paste_mask, touched_pixels
+
+SEMANTIC_LIMIT = 6.0  # of the semantic log-odds, which a confident head drives far beyond its worth
+
+
+@torch.no_grad()
+def log_odds_panoptic_fusion(
+    instances: Instances,
+    sem_seg_logits: Tensor,
+    *,
+    thing_class_ids: Sequence[int],
+    score_threshold: float = 0.5,
+    overlap_threshold: float = 0.5,
+    stuff_area_limit: int = 2048,
+    semantic_weight: float = 0.2,
+) -> tuple[Tensor, list[dict]]:
+    """Fuse instance and semantic logits as evidence of one probability.
+
+    The log-odds that a pixel belongs to an instance are ``L = A + w * S``: A is its pasted mask
+    logit, and S the semantic log-odds of its class against all stuff, limited to +-6. The weight w
+    is small because both heads look at the same features. Instances are taken by descending score;
+    one whose pixels (L > 0) are covered by more than ``overlap_threshold`` by better ones is
+    dropped. A pixel belongs to the instance with the largest positive L, otherwise to the class of
+    the semantic argmax; thing classes and stuff classes with too few pixels left become void.
+
+    Unlike :func:`adaptive_panoptic_fusion`, it does not depend on an offset common to all semantic
+    logits. With w = 0 it is the merge of Panoptic FPN, but for pixels of two instances.
+
+    Args:
+        instances, sem_seg_logits, thing_class_ids, score_threshold, overlap_threshold,
+            stuff_area_limit: as for :func:`adaptive_panoptic_fusion`.
+        semantic_weight: w.
+
+    Returns:
+        As :func:`adaptive_panoptic_fusion`.
+    """
+    sem_seg_logits = sem_seg_logits.float()
+    thing_class_ids = list(thing_class_ids)
+    stuff_class_ids = [k for k in range(len(sem_seg_logits)) if k not in set(thing_class_ids)]
+    order = candidates(instances, score_threshold)
+    classes = torch.as_tensor(thing_class_ids)[instances.pred_classes[order].cpu()].tolist()
+    winner = _compete(
+        instances[order],
+        [sem_seg_logits[class_id] for class_id in classes],
+        _log_sum_of_stuff(sem_seg_logits, stuff_class_ids),
+        overlap_threshold,
+        semantic_weight,
+    )
+    panoptic_seg, segments_info = number_winners(winner, order, instances, thing_class_ids)
+    fill_stuff(panoptic_seg, segments_info, sem_seg_logits, stuff_class_ids, stuff_area_limit)
+    return panoptic_seg, segments_info
+
+
+def _log_sum_of_stuff(sem_seg_logits: Tensor, stuff_class_ids: list[int]) -> Tensor:
+    """(H, W) logarithm of the summed exponentials, without copying the channels together."""
+    if not stuff_class_ids:  # nothing speaks against a thing
+        return torch.full_like(sem_seg_logits[0], -torch.inf)
+    total = sem_seg_logits[stuff_class_ids[0]].clone()
+    for class_id in stuff_class_ids[1:]:
+        torch.logaddexp(total, sem_seg_logits[class_id], out=total)
+    return total
+
+
+def _compete(
+    instances: Instances,
+    class_logits: list[Tensor],
+    stuff_logit: Tensor,
+    overlap_threshold: float,
+    semantic_weight: float,
+) -> Tensor:
+    """(H, W) int32 index of the sorted instance that has a pixel, -1 for none."""
+    height, width = stuff_logit.shape
+    image = Window(0, height, 0, width)
+    winner = torch.full_like(stuff_logit, -1, dtype=torch.int32)
+    best = torch.zeros_like(stuff_logit)  # log-odds, of no instance 0
+    occupied = torch.zeros_like(stuff_logit, dtype=torch.bool)
+    boxes = instances.pred_boxes.tensor.tolist()
+    for rank, (box, class_logit) in enumerate(zip(boxes, class_logits, strict=True)):
+        window = touched_pixels(box, image)
+        # A mask that fades at the border of its box would be outvoted there.
+        mask_logits = instances.pred_mask_logits[rank].float()
+        log_odds = paste_mask(mask_logits, box, window, fade=False)
+        semantic = class_logit[window.slices] - stuff_logit[window.slices]
+        log_odds += semantic_weight * semantic.clamp_(-SEMANTIC_LIMIT, SEMANTIC_LIMIT)
+
+        mask = log_odds > 0
+        free = mask & ~occupied[window.slices]
+        area, free_area = torch.stack([mask.sum(), free.sum()]).tolist()
+        if area == 0 or area - free_area > overlap_threshold * area:
+            continue
+        occupied[window.slices] |= mask
+        winner[window.slices].masked_fill_(log_odds > best[window.slices], rank)
+        torch.maximum(best[window.slices], log_odds, out=best[window.slices])
+    return winner
