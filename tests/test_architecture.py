@@ -8,6 +8,7 @@ import torch
 from detectron2.config import get_cfg
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import Backbone, build_model
+from detectron2.modeling.backbone.fpn import LastLevelMaxPool
 from detectron2.structures import Boxes, Instances
 from torch import nn
 from torch.nn import functional as F
@@ -91,6 +92,18 @@ def test_two_way_fpn(is_separable):
         else:
             expected = norm_leaky(F.conv2d(x, conv.weight, padding=1), conv.norm)
         torch.testing.assert_close(output, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_two_way_fpn_with_p6():
+    """Every other pixel of p5, as in Detectron2's FPN; the RPN's config asks for it."""
+    sides = {"res2": 64, "res3": 32, "res4": 16, "res5": 8}
+    features = {k: torch.randn(1, 3, s, s) for k, s in sides.items()}
+    fpn = TwoWayFPN(FixedFeatures(features), out_channels=5, top_block=LastLevelMaxPool()).eval()
+    outputs = fpn(None)
+    assert list(outputs) == ["p2", "p3", "p4", "p5", "p6"]
+    torch.testing.assert_close(outputs["p6"], outputs["p5"][:, :, ::2, ::2])
+    shape = fpn.output_shape()["p6"]
+    assert (shape.stride, shape.channels, fpn.size_divisibility) == (64, 5, 32)
 
 
 def dpc(x, cell):
@@ -180,6 +193,24 @@ def test_fusion_keys_reach_the_fusion(toy, tiny_config, monkeypatch):
         "stuff_area_limit": 53,
         "mask_logit_scale": 4.0,
         "confine_to_box": False,
+    }
+
+
+def test_the_fusion_by_log_odds_gets_its_keys(toy, tiny_config, monkeypatch):
+    combine = "MODEL.PANOPTIC_FPN.COMBINE."
+    options = (f"{combine}METHOD", "log_odds", f"{combine}SEMANTIC_WEIGHT", 0.7)
+    model = build_model(tiny_config(toy, *options)).eval()
+    given = {}
+    monkeypatch.setattr(
+        efficientps, "log_odds_panoptic_fusion", lambda *_, **options: given.update(options)
+    )
+    model.fuse(None, None)
+    assert given == {
+        "thing_class_ids": [2, 3],
+        "score_threshold": 0.5,
+        "overlap_threshold": 0.5,
+        "stuff_area_limit": 64,
+        "semantic_weight": 0.7,
     }
 
 

@@ -1,5 +1,7 @@
 """The model: losses, gradients, and outputs for any input."""
 
+import math
+
 import pytest
 import torch
 from detectron2.modeling import build_model
@@ -87,6 +89,15 @@ def test_every_parameter_gets_a_gradient(toy, tiny_config, form):
     }
     sum(losses.values()).backward()
     assert [name for name, p in model.named_parameters() if p.grad is None] == []
+
+
+def test_the_semantic_head_has_no_opinion_before_training(toy, tiny_config):
+    """Its loss begins at that of a uniform guess: a larger one would flood the shared backbone."""
+    torch.manual_seed(0)
+    model = build_model(tiny_config(toy)).train()
+    with EventStorage():
+        losses = model([sample(64, 96, [[5, 5, 40, 40], [50, 20, 90, 60]], [0, 1])])
+    assert losses["loss_sem_seg"].item() == pytest.approx(math.log(4), rel=0.2)
 
 
 def test_images_without_things_train(toy, tiny_config):
