@@ -19,7 +19,7 @@ from detectron2.structures import Boxes, Instances, pairwise_ioa, pairwise_iou
 from detectron2.utils import comm
 from torch import Tensor, nn
 
-from .layers import SeparableConv2d
+from .layers import SeparableConv2d, fill_classifier
 
 # Share of a box that must lie in a crowd region for the box not to count as background.
 CROWD_COVERAGE = 0.5
@@ -140,8 +140,7 @@ class SeparableConvMaskHead(BaseMaskRCNNHead, nn.Sequential):
         self.add_module("deconv_relu", nn.ReLU(inplace=True))
         self.add_module("predictor", nn.Conv2d(conv_dim, num_classes, kernel_size=1))
         weight_init.c2_msra_fill(self.deconv)
-        nn.init.kaiming_normal_(self.predictor.weight, mode="fan_out", nonlinearity="relu")
-        nn.init.zeros_(self.predictor.bias)
+        fill_classifier(self.predictor)
 
     @classmethod
     def from_config(cls, cfg, input_shape: ShapeSpec):

@@ -54,11 +54,11 @@ class SeparableConv2d(nn.Sequential):
 
 
 def fill_classifier(conv: nn.Conv2d) -> None:
-    """Small weights for the last convolution of a head, so that it starts without an opinion.
+    """Logits of about +-1 for the last convolution of a head, so that it starts with no opinion.
 
-    He initialisation by the outputs, of which there are as few as classes, gives logits of +-10:
-    at the start the loss of the semantic head would be eight times that of a uniform guess, and its
-    gradient in the backbone 200 times that of the box head.
+    He initialisation by the outputs, of which there are as few as classes, gives +-10: the loss of
+    the semantic head would begin at eight times that of a uniform guess, and its gradient in the
+    backbone at 200 times that of the box head.
     """
-    nn.init.normal_(conv.weight, std=0.01)
+    nn.init.kaiming_normal_(conv.weight, mode="fan_in", nonlinearity="linear")
     nn.init.zeros_(conv.bias)

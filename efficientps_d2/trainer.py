@@ -9,24 +9,17 @@ from pathlib import Path
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import (
-    build_detection_test_loader,
-    build_detection_train_loader,
-    get_detection_dataset_dicts,
-)
-from detectron2.data.build import worker_init_reset_seed
 from detectron2.engine import DefaultTrainer
 from detectron2.engine.hooks import EvalHook, PeriodicCheckpointer, PeriodicWriter
 from detectron2.utils import comm
-from torch.utils.data import DataLoader
 
 from .checkpoint import FittingCheckpointer
 from .config import naming_bad_keys
-from .dataset_mapper import EvaluationMapper, PanopticDatasetMapper
 from .datasets import dataset_metadata
 from .errors import InputError, one_sentence
 from .evaluation import build_panoptic_evaluator, write_tables
 from .hooks import FreezeBatchNorm, StopOnSignal, WeightAverage
+from .loaders import build_test_loader, build_train_loader
 from .optimization import build_optimizer
 from .panoptic_tta import PanopticTTA
 from .run_diagnosis import diagnose
@@ -44,13 +37,6 @@ from .validation import EarlyStop, Validation, validation_losses
 logger = logging.getLogger(__name__)
 
 RESULTS = "results.md"
-
-
-def leave_process_group(worker_id: int) -> None:
-    """Keep signals for the whole group from loader processes: the trainer decides when to stop."""
-    worker_init_reset_seed(worker_id)
-    if hasattr(os, "setsid"):
-        os.setsid()
 
 
 class Trainer(DefaultTrainer):
@@ -83,24 +69,13 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_train_loader(cls, cfg):
-        records = get_detection_dataset_dicts(
-            cfg.DATASETS.TRAIN, filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
-        )
-        mapper = PanopticDatasetMapper(cfg)
-        # Detectron2 cannot draw another image when there is none left.
-        mapper.damaged_image_limit = min(mapper.damaged_image_limit, len(records) - 1)
-        loader = build_detection_train_loader(cfg, dataset=records, mapper=mapper)
-        # With aspect ratio grouping the loader of the processes is wrapped.
-        inner = loader if isinstance(loader, DataLoader) else loader.dataset
-        inner.worker_init_fn = leave_process_group
-        return loader
+        """See :func:`build_train_loader`."""
+        return build_train_loader(cfg)
 
     @classmethod
     def build_test_loader(cls, cfg, dataset_name):
-        mapper = EvaluationMapper(cfg, False)
-        loader = build_detection_test_loader(cfg, dataset_name, mapper=mapper)
-        loader.worker_init_fn = leave_process_group
-        return loader
+        """See :func:`build_test_loader`."""
+        return build_test_loader(cfg, dataset_name)
 
     @classmethod
     def build_evaluator(cls, cfg, dataset_name, output_folder=None):
