@@ -3,14 +3,16 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
 from detectron2.modeling import build_model
-from torch import nn
+from torch import Tensor, nn
 
 from .config import naming_bad_keys
 from .errors import InputError
+from .weights_file import read_weights
 
 
 class FittingCheckpointer(DetectionCheckpointer):
@@ -44,18 +46,47 @@ class FittingCheckpointer(DetectionCheckpointer):
                 "SOLVER.BASE_LR or lengthen SOLVER.WARMUP_ITERS."
             )
 
-    def _load_file(self, filename: str):
-        sentence = (
-            f"{filename} cannot be read as a checkpoint; it may be truncated or of another kind."
-        )
+    def load(self, path: str, *args, **kwargs) -> dict:
+        """As in the base class, which loads nothing more after a file that it could not load."""
         try:
-            content = super()._load_file(filename)
-        except FileNotFoundError:
-            raise
-        except Exception as error:  # torch.load raises many kinds for damaged files
-            raise InputError(sentence) from error
-        if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
-            raise InputError(sentence)
+            return super().load(path, *args, **kwargs)
+        finally:
+            self._parsed_url_during_load = None
+
+    def get_checkpoint_file(self) -> str:
+        """As in the base class; only a file in the folder of the run itself can be the last."""
+        tag = Path(self.save_dir, "last_checkpoint")
+        try:
+            name = tag.read_text(encoding="utf-8", errors="replace").strip()
+        except OSError:
+            return ""
+        file = os.path.join(self.save_dir, name)
+        if Path(name).name != name or not os.path.isfile(file):
+            raise InputError(
+                f"{tag} names {name[:80]!a}, which is no file beside it; write the name of a "
+                "checkpoint there, or leave --resume out."
+            )
+        return file
+
+    def _load_file(self, filename: str) -> dict:
+        """Reads what the base class does, but nothing that is pickled into it is executed."""
+        content = read_weights(filename)
+        try:
+            content = _of_zoo(content, Path(filename).suffix)
+            model = content["model"]
+            for name, value in model.items():
+                if not isinstance(name, str) or not isinstance(value, np.ndarray | Tensor):
+                    raise TypeError
+                model[name] = torch.as_tensor(value)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{filename} holds no state dict of tensors; give a checkpoint."
+            ) from error
+        url = self._parsed_url_during_load
+        if url is not None and url.query:
+            if url.query != "matching_heuristics=True":
+                raise InputError(f"MODEL.WEIGHTS {url.geturl()}: leave ?{url.query} out.")
+            content["matching_heuristics"] = True
         return content
 
     def _load_model(self, checkpoint):
@@ -72,6 +103,19 @@ class FittingCheckpointer(DetectionCheckpointer):
                 f"{len(expected)} tensors); use the config it was trained with."
             )
         return incompatible
+
+
+def _of_zoo(content: dict, suffix: str) -> dict:
+    """``content`` with the keys of Detectron2's checkpoints; those of other projects lack them."""
+    if suffix == ".pyth":  # of pycls
+        model = content["model_state"]
+        model = {k: v for k, v in model.items() if not k.endswith("num_batches_tracked")}
+        return {"model": model, "__author__": "pycls", "matching_heuristics": True}
+    if suffix == ".pkl" and not ("model" in content and "__author__" in content):
+        model = content.get("blobs", content)
+        model = {k: v for k, v in model.items() if not k.endswith("_momentum")}
+        return {"model": model, "__author__": "Caffe2", "matching_heuristics": True}
+    return content if "model" in content else {"model": content}
 
 
 def require_weights(cfg: CfgNode, config_file: str = "") -> None:

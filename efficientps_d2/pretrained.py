@@ -2,16 +2,15 @@
 
 import importlib
 import logging
-import pickle
 import re
 from pathlib import Path
 
 import numpy as np
 import timm
-import torch
 from torch import Tensor, nn
 
 from .errors import InputError
+from .weights_file import read_weights
 
 logger = logging.getLogger(__name__)
 
@@ -141,17 +140,7 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], list[str]]:
     """
     if not Path(path).is_file():
         raise InputError(f"{path} is no file; give a checkpoint file.")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise InputError(
-            f"{path} is damaged or holds pickled objects besides tensors, which could run code; "
-            "save its state dict alone."
-        ) from error
-    except Exception as error:  # torch.load raises many kinds for damaged files
-        raise InputError(
-            f"{path} cannot be read as a checkpoint; it may be truncated or of another kind."
-        ) from error
+    content = read_weights(path)
     try:
         key = next((key for key in ("state_dict", "model") if key in content), None)
         state = content[key] if key else content

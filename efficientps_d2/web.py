@@ -54,17 +54,23 @@ def listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def make_server(predictor: Predictor):
-    """A ``uvicorn.Server`` of the page; its ``run(sockets=[...])`` answers until Ctrl-C."""
+def make_server(predictor: Predictor, host: str):
+    """A ``uvicorn.Server`` of the page; its ``run(sockets=[...])`` answers until Ctrl-C.
+
+    Args:
+        predictor: of the pictures dropped on the page.
+        host: that of :func:`listen`; requests for other hosts are refused.
+    """
     import uvicorn
     from fastapi import FastAPI
     from gradio import mount_gradio_app
 
     from .web_page import make_page
+    from .web_requests import OwnRequests
 
-    app = mount_gradio_app(
-        FastAPI(openapi_url=None), make_page(predictor), "/", footer_links=[], run_history=False
-    )
+    app = FastAPI(openapi_url=None)
+    app.add_middleware(OwnRequests, host=host)
+    mount_gradio_app(app, make_page(predictor), "/", footer_links=[], run_history=False)
     config = uvicorn.Config(
         app,
         log_level="error",
@@ -88,7 +94,7 @@ def serve(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as uploads, contextlib.suppress(KeyboardInterrupt):
         os.environ["GRADIO_TEMP_DIR"] = uploads
         with listen(args.host, args.port) as listener:
-            server = make_server(load_predictor(args.model, args.device))
+            server = make_server(load_predictor(args.model, args.device), args.host)
             print(f"{address(listener)} is ready; Ctrl-C ends it.", flush=True)
             server.run(sockets=[listener])
     return 0

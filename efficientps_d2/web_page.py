@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 import gradio as gr
 import numpy as np
+from gradio.utils import get_upload_folder
 from PIL import Image
 
 from .errors import InputError
@@ -29,8 +30,13 @@ JPEG_LIMIT = 65_500  # pixels of a side
 def make_page(predictor: Predictor) -> gr.Blocks:
     """A page that predicts the pictures dropped on it, and itself asks no other host."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    uploads = Path(get_upload_folder()).resolve()
 
-    def predict(file: str) -> tuple[None, dict]:
+    def predict(file: str | None) -> tuple[None, dict]:
+        # The request names the file, and could name any. Gradio has looked at it before; this is
+        # for a Gradio that does not.
+        if not file or not Path(file).resolve().is_relative_to(uploads):
+            raise gr.Error("This file was not dropped on the page.", print_exception=False)
         # None empties the place to drop pictures, so that it takes the next one.
         return None, describe(Path(file), predictor)
 
@@ -39,6 +45,7 @@ def make_page(predictor: Predictor) -> gr.Blocks:
         gr.Markdown(INTRODUCTION)
         # Of any type, because what cannot be read is named by a sentence of ours.
         file = gr.File(label="Picture", height=130, elem_id="picture")
+        file.async_move_resource_to_block_cache = _leave
         viewer = gr.HTML(
             html_template=_asset("web.html"),
             css_template=_asset("web.css"),
@@ -54,7 +61,14 @@ def make_page(predictor: Predictor) -> gr.Blocks:
             show_progress_on=viewer,
             trigger_mode="multiple",  # otherwise a picture dropped during a prediction is ignored
         )
+    # Gradio takes files that were not uploaded until a page is launched, which mounting is not.
+    page.has_launched = True
     return page
+
+
+async def _leave(path: str) -> str:
+    """In place of Gradio's method, which copies any file, also of another host, to the uploads."""
+    return path
 
 
 def describe(file: Path, predictor: Predictor) -> dict:

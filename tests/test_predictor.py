@@ -224,7 +224,7 @@ def test_no_weights_no_prediction(model_folder):
     with pytest.raises(InputError, match="MODEL.WEIGHTS is empty"):
         Predictor(cfg, metadata, "cpu")
     torch.save([1], model_folder / "model.pth")
-    with pytest.raises(InputError, match="model.pth cannot be read as a checkpoint"):
+    with pytest.raises(InputError, match="model.pth holds no state dict of tensors"):
         load_predictor(model_folder, "cpu")
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from served_page import serving
 from stub_predictor import StubPredictor, predict
 
-from efficientps_d2 import web
 from efficientps_d2.import_images import read_rgb
 from efficientps_d2.prediction_files import PanopticWriter
 
@@ -22,18 +22,8 @@ SIZE = (96, 160)
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    """The address of a page and the predictor behind it."""
-    pytest.importorskip("gradio")
-    predictor = StubPredictor()
-    with pytest.MonkeyPatch.context() as patch, web.listen("127.0.0.1", 0) as listener:
-        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
-        patch.setenv("GRADIO_ANALYTICS_ENABLED", "True")  # which the page overrules
-        server = web.make_server(predictor)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        yield web.address(listener), predictor
-        server.should_exit = True
-        thread.join()
+    with serving(tmp_path_factory.mktemp("uploads")) as served:
+        yield served
 
 
 @pytest.fixture

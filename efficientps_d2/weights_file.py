@@ -1,0 +1,104 @@
+"""Files of weights, read without executing anything that is pickled into them."""
+
+import pickle
+import re
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .errors import InputError
+
+
+def read_weights(path: str | Path):
+    """The content of a checkpoint.
+
+    Args:
+        path: what ``torch.save`` wrote; if it ends in ``.pkl``, also a pickle of arrays, such as
+            those of Detectron2's model zoo.
+
+    Raises:
+        InputError: if the file is damaged, or holds objects besides tensors and arrays, which could
+            run code.
+    """
+    try:
+        # Some name files of torch.save so, too.
+        if str(path).endswith(".pkl") and not zipfile.is_zipfile(path):
+            with open(path, "rb") as file:
+                return ArrayUnpickler(file, encoding="latin1").load()
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"{path} is damaged or holds pickled objects besides tensors, which could run code; "
+            "save its state dict alone."
+        ) from error
+    except Exception as error:  # both raise many kinds for damaged files
+        raise InputError(
+            f"{path} cannot be read as a checkpoint; it may be truncated or of another kind."
+        ) from error
+
+
+class ArrayUnpickler(pickle.Unpickler):
+    """Reads dicts, lists, numbers, text, and arrays of numbers, and refuses all else."""
+
+    def find_class(self, module: str, name: str):
+        # NumPy 2 has other names for the same.
+        found = ALLOWED.get((module.replace("numpy._core", "numpy.core"), name))
+        if found is None:
+            raise pickle.UnpicklingError(f"{module}.{name} is not allowed")
+        return found
+
+
+class _DType:
+    """In place of a type: NumPy's own can be forged so that bytes pass for addresses of objects."""
+
+    def __init__(self, code: str, *_):
+        if not re.fullmatch(r"[biufc]\d+", code):
+            raise pickle.UnpicklingError(f"numpy.dtype {code} is not allowed")
+        self.value = np.dtype(code)
+
+    def __setstate__(self, state: tuple):
+        self.value = self.value.newbyteorder(state[1])
+
+
+class _Array(np.ndarray):
+    """An array whose type is a :class:`_DType` until its content comes."""
+
+    def __setstate__(self, state: tuple):
+        version, shape, dtype, fortran, content = state
+        super().__setstate__((version, shape, dtype.value, fortran, content))
+
+
+def _reconstruct(*_) -> _Array:
+    return _Array((0,))
+
+
+def _frombuffer(content: bytes, dtype: _DType, shape: tuple, order: str) -> np.ndarray:
+    """Of pickles of protocol 5."""
+    array = np.ndarray(shape, dtype.value, content, order=order)
+    return array.astype(dtype.value.newbyteorder("="), order)
+
+
+def _scalar(dtype: _DType, content: bytes | str) -> np.generic:
+    content = content.encode("latin1") if isinstance(content, str) else content
+    return np.ndarray((), dtype.value, content)[()]
+
+
+def _encode(text: str, _: str = "") -> bytes:
+    """Of pickles of protocol 2: bytes are text of this encoding."""
+    return text.encode("latin1")
+
+
+ALLOWED = {
+    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
+    ("numpy.core.multiarray", "scalar"): _scalar,
+    ("numpy.core.numeric", "_frombuffer"): _frombuffer,
+    ("numpy", "ndarray"): "ndarray",  # an argument of the above
+    ("numpy", "dtype"): _DType,
+    ("_codecs", "encode"): _encode,
+    ("collections", "OrderedDict"): OrderedDict,
+}
