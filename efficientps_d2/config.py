@@ -60,7 +60,7 @@ def add_efficientps_config(cfg: CN) -> None:
     # "adaptive" is the paper's fusion, "heuristic" the merge of Panoptic FPN; "log_odds" adds mask
     # logits and, with a weight, the semantic log-odds of a thing.
     cfg.MODEL.PANOPTIC_FPN.COMBINE.METHOD = "adaptive"
-    cfg.MODEL.PANOPTIC_FPN.COMBINE.SEMANTIC_WEIGHT = 0.2
+    cfg.MODEL.PANOPTIC_FPN.COMBINE.SEMANTIC_WEIGHT = 0.3
     cfg.MODEL.PANOPTIC_FPN.COMBINE.MASK_LOGIT_SCALE = 1.0  # the authors' code multiplies by 4
     # False restores the published behaviour, where an instance can win pixels far from its box.
     cfg.MODEL.PANOPTIC_FPN.COMBINE.CONFINE_TO_BOX = True

@@ -37,7 +37,7 @@ class EfficientPS(PanopticFPN):
         combine_method: str = "adaptive",
         mask_logit_scale: float = 1.0,
         confine_to_box: bool = True,
-        semantic_weight: float = 0.2,
+        semantic_weight: float = 0.3,
         channels_last: bool = False,
         **kwargs,
     ):

@@ -20,7 +20,7 @@ def log_odds_panoptic_fusion(
     score_threshold: float = 0.5,
     overlap_threshold: float = 0.5,
     stuff_area_limit: int = 2048,
-    semantic_weight: float = 0.2,
+    semantic_weight: float = 0.3,
 ) -> tuple[Tensor, list[dict]]:
     """Fuse instance and semantic logits as evidence of one probability.
 

@@ -61,8 +61,8 @@ def fuse(instances, logits, **options):
 @pytest.mark.parametrize(
     ("mask_logit", "thing", "is_instance"),
     [
-        (0.5, -1.0, True),  # 0.5 - 0.2 * 1
-        (0.5, -3.0, False),  # 0.5 - 0.2 * 3
+        (0.5, -1.0, True),  # 0.5 - 0.3 * 1
+        (0.5, -3.0, False),  # 0.5 - 0.3 * 3
         (-0.5, 3.0, True),
         (2.0, -90.0, True),  # the semantic head alone is never enough against a sure mask,
         (-2.0, 90.0, False),  # nor for one against it
