@@ -4,13 +4,13 @@ python tools/benchmarks/compare.py PLAN.yaml --seeds 1 2 3 --jobs 2
 
 A plan names data sets, rows and what they have in common; plans/ has examples:
 
-    common: {SOLVER.MAX_ITER: 600}          # config keys of all runs
+    common: {TEST.EVAL_PERIOD: 0}           # config keys of all runs
     datasets:
-      mine: {DATASETS.TRAIN: "('mine_train',)", DATASETS.TEST: "('mine_val',)"}
+      mine: {DATASETS.TRAIN: "('mine_train',)", DATASETS.TEST: "('mine_val',)", config: custom}
     rows:
-      Panoptic FPN: {config: panoptic_fpn_custom}
-      EfficientPS: {config: efficientps_custom}
-      with the stock merge:
+      Panoptic FPN: {config: "panoptic_fpn_{}"}  # {} is the config of the data set
+      EfficientPS: {config: "efficientps_{}"}
+      EfficientPS, stock merge:
         weights_of: EfficientPS
         MODEL.PANOPTIC_FPN.COMBINE.METHOD: heuristic
 
@@ -90,6 +90,7 @@ def read_plan(file: Path, seeds: list[int], output: Path) -> list[Run]:
                 source = of_row.get("weights_of")
                 trained = plan["rows"][source] if source else {}
                 options = {**plan.get("common", {}), **of_dataset, **trained, **of_row}
+                config = options["config"].format(of_dataset.get("config", dataset))
                 weights = _folder(output, dataset, source, seed) / "model_final.pth"
                 runs.append(
                     Run(
@@ -97,7 +98,7 @@ def read_plan(file: Path, seeds: list[int], output: Path) -> list[Run]:
                         row,
                         seed,
                         _folder(output, dataset, row, seed),
-                        options["config"],
+                        config,
                         {key: value for key, value in options.items() if key not in OF_ROW},
                         weights if source else None,
                     )
@@ -157,12 +158,13 @@ def tables(runs: list[Run]) -> str:
             found = [results for results in (run.results() for run in of_row) if results]
             cells = [_spread([r.get(key, np.nan) for r in found]) for key in METRICS.values()]
             lines.append([row, len(found), *cells])
-        body = tabulate(lines, ["", "seeds", *METRICS], tablefmt="github")
+        body = tabulate(lines, ["", "seeds", *METRICS], tablefmt="github", disable_numparse=True)
         text.append(f"{dataset}\n\n{body}\n")
     return "\n".join(text)
 
 
 def _spread(values: list[float]) -> str:
+    values = [value for value in values if not np.isnan(value)]
     if not values:
         return "-"
     if len(values) == 1:

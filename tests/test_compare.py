@@ -1,0 +1,114 @@
+"""Plans of runs: what is trained, what is only scored, what is not run again, and the tables."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from conftest import ROOT
+
+from efficientps_d2.config import load_config
+
+FOLDER = ROOT / "tools" / "benchmarks"
+PLAN = """
+common: {SOLVER.MAX_ITER: 7}
+datasets:
+  streets: {}
+  mine: {config: custom, DATASETS.TRAIN: "('mine_train',)"}
+rows:
+  Panoptic FPN: {config: "panoptic_fpn_{}"}
+  EfficientPS: {config: "efficientps_{}", SOLVER.BASE_LR: 0.5}
+  with the stock merge: {weights_of: EfficientPS, MODEL.PANOPTIC_FPN.COMBINE.METHOD: heuristic}
+"""
+
+
+@pytest.fixture(scope="module")
+def compare():
+    spec = importlib.util.spec_from_file_location("compare", FOLDER / "compare.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["compare"] = module  # its dataclass looks there
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["compare"]
+
+
+@pytest.fixture
+def trainings(compare, monkeypatch):
+    """The commands that would run; each leaves the results of a training with PQ 40, 41, ..."""
+    commands = []
+
+    def run(command, stdout, stderr, env):
+        commands.append(SimpleNamespace(words=command, env=env))
+        folder = Path(command[command.index("OUTPUT_DIR") + 1])
+        seed = int(command[command.index("SEED") + 1])
+        if seed == 13:
+            stdout.write("Error: it went wrong.\n")
+            return subprocess.CompletedProcess(command, 1)
+        things = {"panoptic_seg/PQ": 40.0 + seed, "panoptic_seg/PQ_th": 3.0}
+        (folder / "metrics.json").write_text(json.dumps(things) + "\n")
+        (folder / "results.md").touch()
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(compare.subprocess, "run", run)
+    return commands
+
+
+def call(compare, tmp_path, *arguments) -> int:
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(PLAN)
+    return compare.main([str(plan), "--output", str(tmp_path / "out"), *arguments])
+
+
+def test_a_plan_is_run_once(compare, trainings, tmp_path, capsys):
+    assert call(compare, tmp_path, "--seeds", "1", "3", "--jobs", "2") == 0
+    words = [" ".join(command.words) for command in trainings]
+    assert len(words) == 12
+    trained, scored = words[:8], words[8:]
+    assert all("--resume" in w and "SOLVER.MAX_ITER 7" in w for w in trained)
+    assert sum("configs/efficientps_custom.yaml" in w and "mine_train" in w for w in trained) == 2
+    assert sum("configs/panoptic_fpn_streets.yaml" in w for w in trained) == 2
+    for command in scored:
+        assert "--eval-only" in command and "METHOD heuristic" in command
+        assert "SOLVER.BASE_LR 0.5" in command, "the config is that of the weights"
+        assert "/efficientps/seed" in command.partition("MODEL.WEIGHTS ")[2]
+    table = (tmp_path / "out" / "table.md").read_text()
+    assert table.count("| Panoptic FPN ") == 2 and "42.0 (41.0 to 43.0)" in table
+    assert table.splitlines()[0] == "streets" and "3.0 (3.0 to 3.0)" in table
+    assert capsys.readouterr().out.count("with the stock merge") == 2
+
+    trainings.clear()
+    assert call(compare, tmp_path, "--seeds", "1", "2", "3") == 0
+    assert all("SEED 2" in " ".join(command.words) for command in trainings)
+    assert len(trainings) == 6
+
+
+def test_cores_are_shared(compare, trainings, tmp_path, monkeypatch):
+    monkeypatch.setattr(compare.os, "cpu_count", lambda: 8)
+    call(compare, tmp_path, "--seeds", "1", "--jobs", "2")
+    assert {command.env["OMP_NUM_THREADS"] for command in trainings} == {"4"}
+
+
+def test_a_failed_run_is_named_and_the_others_go_on(compare, trainings, tmp_path, capsys):
+    assert call(compare, tmp_path, "--seeds", "13", "1") == 1
+    output = capsys.readouterr()
+    assert "streets/panoptic_fpn/seed13: Error: it went wrong." in output.out + output.err
+    assert "41.0 " in output.out and "nan" not in output.out
+
+
+def test_what_is_no_plan_is_one_sentence(compare, tmp_path):
+    for content in ("", "rows: {}", "- a list"):
+        (tmp_path / "plan.yaml").write_text(content)
+        with pytest.raises(SystemExit, match="is no plan"):
+            compare.main([str(tmp_path / "plan.yaml")])
+    with pytest.raises(SystemExit, match="none.yaml is no plan"):
+        compare.main([str(tmp_path / "none.yaml")])
+
+
+@pytest.mark.parametrize("plan", sorted((FOLDER / "plans").glob("*.yaml")), ids=lambda p: p.stem)
+def test_shipped_plans_name_configs_and_keys_that_exist(compare, plan, tmp_path):
+    for run in compare.read_plan(plan, [1], tmp_path):
+        overrides = [str(text) for pair in run.keys.items() for text in pair]
+        load_config(str(ROOT / "configs" / f"{run.config}.yaml"), overrides)
