@@ -32,6 +32,8 @@ from efficientps_d2.config import load_config, without_cuda  # noqa: E402
 from efficientps_d2.dataset_report import suggestion_table  # noqa: E402
 from efficientps_d2.datasets import check_dataset_files  # noqa: E402
 from efficientps_d2.errors import InputError, one_sentence  # noqa: E402
+from efficientps_d2.run_diagnosis import diagnose  # noqa: E402
+from efficientps_d2.run_results import read_run  # noqa: E402
 from efficientps_d2.trainer import Trainer  # noqa: E402
 
 logger = logging.getLogger("efficientps_d2")
@@ -108,7 +110,11 @@ def main(args):
         return results
     trainer = Trainer(cfg)
     trainer.resume_or_load(resume=args.resume)
-    return trainer.train()
+    results = trainer.train()
+    if comm.is_main_process() and cfg.DATASETS.TEST:
+        for sentence in diagnose(read_run(cfg.OUTPUT_DIR)):
+            logger.warning(sentence)
+    return results
 
 
 def pass_on(number, frame):

@@ -1,8 +1,22 @@
 """Building blocks that the 2-way FPN and the heads share."""
 
+import math
+
 import fvcore.nn.weight_init as weight_init
 from detectron2.layers import Conv2d, get_norm
 from torch import nn
+
+
+def norm_layer(norm: str, channels: int) -> nn.Module | None:
+    """Detectron2's ``get_norm``, whose "GN" has 32 groups; here at least two channels are a group.
+
+    Networks may be so narrow that 32 groups do not divide their channels, and a norm over one value
+    of a 1 x 1 map is none.
+    """
+    if norm != "GN":
+        return get_norm(norm, channels)
+    groups = math.gcd(channels, 32)
+    return nn.GroupNorm(groups if groups < channels else max(1, channels // 2), channels)
 
 
 def conv_norm_act(
@@ -14,7 +28,7 @@ def conv_norm_act(
         out_channels,
         kernel_size,
         bias=not norm,
-        norm=get_norm(norm, out_channels),
+        norm=norm_layer(norm, out_channels),
         activation=nn.LeakyReLU(0.01, inplace=True),
         **kwargs,
     )

@@ -22,13 +22,11 @@ from .hooks import FreezeBatchNorm, StopOnSignal, WeightAverage
 from .loaders import build_test_loader, build_train_loader
 from .optimization import build_optimizer
 from .panoptic_tta import PanopticTTA
-from .run_diagnosis import diagnose
 from .run_results import (
     FOLDER,
     FOLDER_TTA,
     FOLDER_VALIDATION,
     clear_results,
-    read_run,
     write_results,
 )
 from .saved_model import save_model
@@ -190,9 +188,6 @@ class Trainer(DefaultTrainer):
             model = self.checkpointer.model  # the best, if there were evaluations
             folder = save_model(Path(self.cfg.OUTPUT_DIR, "model"), model, self.cfg, metadata)
             logger.info("The folder %s is all that predicting elsewhere needs.", folder)
-            if self.cfg.DATASETS.TEST:
-                for sentence in diagnose(read_run(self.cfg.OUTPUT_DIR)):
-                    logger.warning(sentence)
         return results
 
     def run_step(self):

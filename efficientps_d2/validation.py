@@ -96,7 +96,7 @@ class Validation(HookBase):
         if self.validated != last or self.best_iteration == last:
             results = self._evaluate(True)
             self._note(results, last)
-        if self.period and self.best_iteration != last:
+        if self.period and 0 <= self.best_iteration != last:
             self._load_best()
             results = self._evaluate(True)
         self._put(results)
@@ -119,10 +119,10 @@ class Validation(HookBase):
 
     def _note(self, results: dict, iteration: int) -> None:
         """Compare with the best value so far, and save the weights if this one is better."""
-        metrics = flatten_results_dict(results)
-        value = comm.all_gather(metrics.get(self.metric))[0]  # only the main process has results
-        if not self.period:
+        metrics = comm.all_gather(flatten_results_dict(results))[0]  # only the main process has any
+        if not self.period or not metrics:
             return
+        value = metrics.get(self.metric)
         if value is None:
             known = ", ".join(sorted(name for name in metrics if "-" not in name))
             raise InputError(f"TEST.BEST_METRIC is {self.metric!r}; use one of {known}.")

@@ -147,8 +147,8 @@ def tiny_config(tmp_path):
             str(CONFIGS / "efficientps_streets.yaml"),
             [
                 *("MODEL.DEVICE", "cpu", "MODEL.EFFICIENTNET.WEIGHTS", ""),
-                *("MODEL.FPN.OUT_CHANNELS", 32, "MODEL.SEM_SEG_HEAD.CONVS_DIM", 32),
-                *("MODEL.ROI_BOX_HEAD.FC_DIM", 32, "MODEL.ROI_MASK_HEAD.CONV_DIM", 32),
+                *("MODEL.FPN.OUT_CHANNELS", 16, "MODEL.SEM_SEG_HEAD.CONVS_DIM", 16),
+                *("MODEL.ROI_BOX_HEAD.FC_DIM", 32, "MODEL.ROI_MASK_HEAD.CONV_DIM", 16),
                 *("DATASETS.TRAIN", (name,), "DATASETS.TEST", (name,)),
                 *("INPUT.CROP.SIZE", (64, 96), "SOLVER.IMS_PER_BATCH", 2),
                 *("DATALOADER.NUM_WORKERS", 0, "OUTPUT_DIR", str(tmp_path / "output")),
@@ -197,7 +197,7 @@ def stock_config(toy) -> CfgNode:
             [
                 *("MODEL.DEVICE", "cpu", "MODEL.EFFICIENTNET.WEIGHTS", ""),
                 *("MODEL.FPN.OUT_CHANNELS", 32, "MODEL.SEM_SEG_HEAD.CONVS_DIM", 32),
-                *("MODEL.ROI_BOX_HEAD.FC_DIM", 32, "MODEL.ROI_MASK_HEAD.CONV_DIM", 32),
+                *("MODEL.ROI_BOX_HEAD.FC_DIM", 32, "MODEL.ROI_MASK_HEAD.CONV_DIM", 16),
                 *("DATASETS.TRAIN", (toy,), "DATASETS.TEST", (toy,)),
                 *("MODEL.ROI_HEADS.SCORE_THRESH_TEST", 0.0, "TEST.DETECTIONS_PER_IMAGE", 5),
             ],

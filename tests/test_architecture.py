@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from efficientps_d2 import add_efficientps_config, efficientps
 from efficientps_d2.efficientnet import EfficientNet
 from efficientps_d2.instance_heads import SeparableConvMaskHead
-from efficientps_d2.layers import SeparableConv2d
+from efficientps_d2.layers import SeparableConv2d, norm_layer
 from efficientps_d2.semantic_head import EfficientPSSemSegHead
 from efficientps_d2.two_way_fpn import TwoWayFPN
 
@@ -106,6 +106,16 @@ def test_two_way_fpn_with_p6():
     assert (shape.stride, shape.channels, fpn.size_divisibility) == (64, 5, 32)
 
 
+@pytest.mark.parametrize(("channels", "groups"), [(256, 32), (64, 32), (48, 16), (16, 8), (1, 1)])
+def test_group_norm_of_any_width(channels, groups):
+    """Also on the 1 x 1 maps of tiny images, where a group of one channel has no deviation."""
+    norm = norm_layer("GN", channels)
+    assert norm.num_groups == groups
+    if channels > 1:
+        assert norm(torch.randn(1, channels, 1, 1)).std() > 0
+    assert isinstance(norm_layer("BN", channels), nn.BatchNorm2d) and norm_layer("", 8) is None
+
+
 def dpc(x, cell):
     b = cell.branches
     x0 = separable(x, b[0], (1, 6))
@@ -173,7 +183,7 @@ def test_fusion_keys_reach_the_fusion(toy, tiny_config, monkeypatch):
         toy,
         *(f"{combine}INSTANCES_CONFIDENCE_THRESH", 0.31, f"{combine}OVERLAP_THRESH", 0.42),
         *(f"{combine}STUFF_AREA_LIMIT", 53, f"{combine}MASK_LOGIT_SCALE", 4.0),
-        *(f"{combine}CONFINE_TO_BOX", False),
+        *(f"{combine}CONFINE_TO_BOX", False, f"{combine}METHOD", "adaptive"),
     )
     model = build_model(cfg).eval()
     given = {}

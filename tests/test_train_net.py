@@ -20,8 +20,8 @@ from efficientps_d2.config import load_config
 ROOT = Path(__file__).parent.parent
 TINY = [
     *("MODEL.EFFICIENTNET.WEIGHTS", ""),
-    *("MODEL.FPN.OUT_CHANNELS", "32", "MODEL.SEM_SEG_HEAD.CONVS_DIM", "32"),
-    *("MODEL.ROI_BOX_HEAD.FC_DIM", "32", "MODEL.ROI_MASK_HEAD.CONV_DIM", "32"),
+    *("MODEL.FPN.OUT_CHANNELS", "16", "MODEL.SEM_SEG_HEAD.CONVS_DIM", "16"),
+    *("MODEL.ROI_BOX_HEAD.FC_DIM", "32", "MODEL.ROI_MASK_HEAD.CONV_DIM", "16"),
     *("DATASETS.TRAIN", "('toy_train',)", "DATASETS.TEST", "('toy_train',)"),
     *("INPUT.CROP.SIZE", "(64, 96)", "SOLVER.IMS_PER_BATCH", "2"),
     *("SOLVER.STEPS", "(3,)", "SOLVER.CHECKPOINT_PERIOD", "2", "TEST.PICTURES", "1"),
@@ -211,7 +211,7 @@ def mistakes(trained_output, tmp_path):
         ),
         "truncated weights": (["--eval-only", "MODEL.WEIGHTS", truncated], "truncated.pth"),
         "other weights": (
-            ["--eval-only", "MODEL.WEIGHTS", final, "MODEL.FPN.OUT_CHANNELS", "64"],
+            ["--eval-only", "MODEL.WEIGHTS", final, "MODEL.FPN.OUT_CHANNELS", "24"],
             "does not fit this config",
         ),
         "auto without the config of the weights": (

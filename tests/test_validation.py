@@ -116,6 +116,14 @@ def test_an_unknown_metric_is_named(make_trainer):
         trainer.train()
 
 
+def test_without_test_data_nothing_is_evaluated(toy, tiny_config):
+    options = ("SOLVER.MAX_ITER", 2, "SOLVER.STEPS", (), "TEST.EVAL_PERIOD", 1)
+    cfg = with_class_counts(tiny_config(toy, *options, "DATASETS.TEST", ()))
+    Trainer(cfg).train()
+    files = {file.name for file in Path(cfg.OUTPUT_DIR).iterdir()}
+    assert {"model_final.pth", "model"} <= files and "model_best.pth" not in files
+
+
 def test_losses_depend_on_nothing_but_the_weights(toy, tiny_config):
     """And leave no trace in the model or in the random numbers of the training."""
     cfg = with_class_counts(tiny_config(toy, "TEST.LOSS_IMAGES", 2))
