@@ -101,6 +101,18 @@ def test_no_head_has_an_opinion_before_training(toy, tiny_config):
     assert losses["loss_sem_seg"] < hardest * math.log(4) + 1 and losses["loss_mask"] < 1
 
 
+def test_hidden_layers_of_boxes_keep_the_scale_of_features(toy, tiny_config):
+    """Detectron2's own initialisation would shrink those of the 2-way FPN tenfold."""
+    torch.manual_seed(0)
+    model = build_model(tiny_config(toy))
+    rpn, box_head = model.proposal_generator.rpn_head, model.roi_heads.box_head
+    hidden = rpn.conv(torch.randn(4, 16, 32, 32)).relu()
+    assert 0.7 < hidden.square().mean().sqrt() < 1.4
+    hidden = box_head(torch.randn(200, 16, 7, 7))
+    assert 0.7 < hidden.square().mean().sqrt() < 1.4
+    assert rpn.objectness_logits.weight.std() < 0.02, "which starts with no opinion"
+
+
 def test_images_without_things_train(toy, tiny_config):
     """No thing in the whole batch: all gradients exist, all losses and statistics stay finite."""
     model = build_model(tiny_config(toy)).train()
