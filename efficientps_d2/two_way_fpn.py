@@ -16,8 +16,8 @@ class TwoWayFPN(Backbone):
     """Two pyramids, one top-down and one bottom-up, summed at each scale (paper section 3.2).
 
     Takes images (N, 3, H, W) and returns "p2".."p5", each (N, out_channels, H / s, W / s) at
-    strides s = 4, 8, 16 and 32, and what ``top_block`` makes of the last. Each pyramid has lateral
-    1x1 convolutions of its own; both resize by nearest neighbour.
+    strides s = 4, 8, 16 and 32. Each pyramid has lateral 1x1 convolutions of its own; both resize
+    by nearest neighbour.
     """
 
     def __init__(
@@ -29,7 +29,6 @@ class TwoWayFPN(Backbone):
         norm: str = "BN",
         separable: bool = True,
         inner_norm: bool = False,
-        top_block: nn.Module | None = None,
     ):
         """
         Args:
@@ -39,12 +38,10 @@ class TwoWayFPN(Backbone):
             norm: kind of norm after every convolution.
             separable: separable (paper) or full 3x3 (authors' code) output convolutions.
             inner_norm: see :class:`SeparableConv2d`.
-            top_block: adds "p6", as in Detectron2's :class:`FPN`; the paper has none.
         """
         super().__init__()
         shapes = [bottom_up.output_shape()[f] for f in in_features]
         self.bottom_up = bottom_up
-        self.top_block = top_block
         self.in_features = tuple(in_features)
 
         def laterals():
@@ -64,11 +61,10 @@ class TwoWayFPN(Backbone):
                 if isinstance(module, nn.Conv2d):
                     nn.init.xavier_uniform_(module.weight)
 
-        strides = [s.stride for s in shapes]
-        if top_block is not None:
-            strides.append(2 * strides[-1])
-        self._out_features = [f"p{stride.bit_length() - 1}" for stride in strides]
-        self._out_feature_strides = dict(zip(self._out_features, strides, strict=True))
+        self._out_features = [f"p{s.stride.bit_length() - 1}" for s in shapes]
+        self._out_feature_strides = {
+            f: s.stride for f, s in zip(self._out_features, shapes, strict=True)
+        }
         self._out_feature_channels = dict.fromkeys(self._out_features, out_channels)
         self._size_divisibility = max(s.stride for s in shapes)
 
@@ -88,8 +84,6 @@ class TwoWayFPN(Backbone):
         outputs = [
             conv(t + b) for conv, t, b in zip(self.outputs, top_down, bottom_up, strict=True)
         ]
-        if self.top_block is not None:
-            outputs += self.top_block(outputs[-1])
         return dict(zip(self._out_features, outputs, strict=True))
 
 
@@ -99,7 +93,7 @@ def _resize_like(x, target):
 
 @BACKBONE_REGISTRY.register()
 def build_efficientnet_two_way_fpn_backbone(cfg, input_shape: ShapeSpec) -> TwoWayFPN:
-    """The backbone of EfficientPS: EfficientNet and 2-way FPN; with p6 if the RPN reads it."""
+    """The backbone of EfficientPS: EfficientNet and 2-way FPN."""
     return TwoWayFPN(
         build_efficientnet_backbone(cfg, input_shape),
         cfg.MODEL.FPN.IN_FEATURES,
@@ -107,7 +101,6 @@ def build_efficientnet_two_way_fpn_backbone(cfg, input_shape: ShapeSpec) -> TwoW
         norm=cfg.MODEL.FPN.NORM,
         separable=cfg.MODEL.EFFICIENTPS.SEPARABLE_FPN,
         inner_norm=cfg.MODEL.EFFICIENTPS.INNER_NORM,
-        top_block=LastLevelMaxPool() if "p6" in cfg.MODEL.RPN.IN_FEATURES else None,
     )
 
 

@@ -8,7 +8,6 @@ import torch
 from detectron2.config import get_cfg
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import Backbone, build_model
-from detectron2.modeling.backbone.fpn import LastLevelMaxPool
 from detectron2.structures import Boxes, Instances
 from torch import nn
 from torch.nn import functional as F
@@ -92,18 +91,6 @@ def test_two_way_fpn(is_separable):
         else:
             expected = norm_leaky(F.conv2d(x, conv.weight, padding=1), conv.norm)
         torch.testing.assert_close(output, expected, rtol=1e-4, atol=1e-5)
-
-
-def test_two_way_fpn_with_p6():
-    """Every other pixel of p5, as in Detectron2's FPN; the RPN's config asks for it."""
-    sides = {"res2": 64, "res3": 32, "res4": 16, "res5": 8}
-    features = {k: torch.randn(1, 3, s, s) for k, s in sides.items()}
-    fpn = TwoWayFPN(FixedFeatures(features), out_channels=5, top_block=LastLevelMaxPool()).eval()
-    outputs = fpn(None)
-    assert list(outputs) == ["p2", "p3", "p4", "p5", "p6"]
-    torch.testing.assert_close(outputs["p6"], outputs["p5"][:, :, ::2, ::2])
-    shape = fpn.output_shape()["p6"]
-    assert (shape.stride, shape.channels, fpn.size_divisibility) == (64, 5, 32)
 
 
 @pytest.mark.parametrize(("channels", "groups"), [(256, 32), (64, 32), (48, 16), (16, 8), (1, 1)])
