@@ -56,7 +56,7 @@ def test_all_gradients_are_clipped_as_one_vector():
         config(
             *(f"{clip}.ENABLED", "True", f"{clip}.CLIP_TYPE", "full_model"),
             *(f"{clip}.CLIP_VALUE", "2.0", f"{clip}.NORM_TYPE", "2.0", "SOLVER.BASE_LR", "1.0"),
-            *("SOLVER.WEIGHT_DECAY", "0.0", "SOLVER.MOMENTUM", "0.0"),
+            *("SOLVER.WEIGHT_DECAY", "0.0", "SOLVER.MOMENTUM", "0.0", "SOLVER.OPTIMIZER", "SGD"),
         ),
         model,
     )
@@ -73,6 +73,7 @@ def test_detectron2s_clipping_of_each_parameter_still_works():
     model = Network()
     clip = "SOLVER.CLIP_GRADIENTS"
     overrides = (f"{clip}.ENABLED", "True", f"{clip}.CLIP_VALUE", "0.5", "SOLVER.BASE_LR", "1.0")
+    overrides += (f"{clip}.CLIP_TYPE", "value", "SOLVER.OPTIMIZER", "SGD")
     optimizer = build_optimizer(config(*overrides, "SOLVER.WEIGHT_DECAY", "0.0"), model)
     before = model.head.weight.detach().clone()
     for parameter in model.parameters():

@@ -72,7 +72,7 @@ def test_comparison_with_an_earlier_run(run_folder, tmp_path, tiny_config):
     now, before = (read_run(f).results["panoptic_seg/PQ"] for f in (run_folder, earlier))
     assert now != before
     assert f"PQ {now:.1f} {before:.1f} {now - before:+.1f}" in text
-    assert "SOLVER.BASE_LR 0.03 0.5" in text
+    assert "SOLVER.BASE_LR 0.004 0.5" in text
     with pytest.raises(InputError, match="run itself; give another"):
         write_report(run_folder, run_folder)
     with pytest.raises(InputError, match="The earlier run: .*none does not exist"):
