@@ -21,7 +21,8 @@ class Network(nn.Module):
 
 
 def config(*overrides):
-    return get_config("efficientps_streets", ["SOLVER.WEIGHT_DECAY_NORM", "0.0", *overrides])
+    plain = ["SOLVER.WEIGHT_DECAY_NORM", "0.0", "SOLVER.BACKBONE_LR_FACTOR", "1.0"]
+    return get_config("efficientps_streets", [*plain, *overrides])
 
 
 def by_parameter(optimizer, model, key: str) -> dict[str, float]:
