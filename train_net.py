@@ -35,6 +35,7 @@ from efficientps_d2.errors import InputError, one_sentence  # noqa: E402
 from efficientps_d2.run_diagnosis import diagnose  # noqa: E402
 from efficientps_d2.run_results import read_run  # noqa: E402
 from efficientps_d2.trainer import Trainer  # noqa: E402
+from efficientps_d2.validation import BEST  # noqa: E402
 
 logger = logging.getLogger("efficientps_d2")
 
@@ -100,7 +101,11 @@ def main(args):
         model = Trainer.build_model(cfg)
         checkpointer = FittingCheckpointer(model, save_dir=cfg.OUTPUT_DIR)
         checkpointer.strict = True
-        checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=args.resume)
+        best = os.path.join(cfg.OUTPUT_DIR, f"{BEST}.pth")
+        if args.resume and os.path.isfile(best):  # what the run has saved as its model
+            checkpointer.load(best)
+        else:
+            checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=args.resume)
         results = Trainer.test(cfg, model)
         if cfg.TEST.AUG.ENABLED:
             results.update(Trainer.test_with_TTA(cfg, model))

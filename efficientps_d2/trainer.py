@@ -30,7 +30,7 @@ from .run_results import (
     write_results,
 )
 from .saved_model import save_model
-from .validation import EarlyStop, Validation, validation_losses
+from .validation import BEST, EarlyStop, Validation, validation_losses
 
 logger = logging.getLogger(__name__)
 
@@ -176,10 +176,12 @@ class Trainer(DefaultTrainer):
     def train(self):
         """As in :class:`DefaultTrainer`; leaves a saved model in ``OUTPUT_DIR/model``.
 
-        A table of an earlier run is removed first.
+        A table and the best weights of an earlier run are removed first.
         """
         if comm.is_main_process():
             Path(self.cfg.OUTPUT_DIR, RESULTS).unlink(missing_ok=True)
+            if self.start_iter == 0:
+                Path(self.cfg.OUTPUT_DIR, f"{BEST}.pth").unlink(missing_ok=True)
         results = None
         with contextlib.suppress(EarlyStop):
             results = super().train()

@@ -59,7 +59,7 @@ def test_a_run_over_another_one_is_told(toy, tiny_config, caplog, monkeypatch):
     cfg = tiny_config(toy, "SOLVER.MAX_ITER", 1, "SOLVER.STEPS", ())
     output = Path(cfg.OUTPUT_DIR)
     output.mkdir()
-    for name in ("last_checkpoint", "results.md"):
+    for name in ("last_checkpoint", "results.md", "model_best.pth"):
         (output / name).write_text("of an earlier run")
     trainer = Trainer(cfg)
     monkeypatch.setattr(Trainer, "test", lambda *_: {})
@@ -68,3 +68,4 @@ def test_a_run_over_another_one_is_told(toy, tiny_config, caplog, monkeypatch):
     assert "that --resume would continue" in caplog.text
     trainer.train()
     assert (output / "model_final.pth").is_file() and not (output / "results.md").exists()
+    assert not (output / "model_best.pth").exists()

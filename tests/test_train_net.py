@@ -57,6 +57,7 @@ def trained(datasets, tmp_path_factory):
     """A run of four iterations and everything it leaves."""
     output = tmp_path_factory.mktemp("output")
     augmented = ["TEST.AUG.ENABLED", True, "TEST.AUG.SCALES", "(0.5, 1.0)"]
+    augmented += ["TEST.EVAL_PERIOD", 2]
     result = run(datasets, *TINY, *augmented, "SOLVER.MAX_ITER", 4, "OUTPUT_DIR", output)
     return output, result
 
@@ -89,7 +90,8 @@ def test_eval_only_gives_the_same_numbers(trained, datasets):
     table, config = (output / "results.md").read_text(), (output / "config.yaml").read_text()
     (output / "results.md").unlink()
     other = ["MODEL.WEIGHTS", "none.pth", "SOLVER.MAX_ITER", "77"]
-    run(datasets, "--eval-only", "--resume", *TINY, *other, "OUTPUT_DIR", output)
+    result = run(datasets, "--eval-only", "--resume", *TINY, *other, "OUTPUT_DIR", output)
+    assert f"Loading from {output}/model_best.pth" in result.stdout
     assert (output / "results.md").read_text() == table
     assert (output / "config.yaml").read_text() == config
     *_, trained, evaluated = map(json.loads, (output / "metrics.json").read_text().splitlines())
