@@ -114,12 +114,11 @@ def test_the_check_finds_what_is_wrong(right, wrong, problem):
 def test_measured_tables_are_those_of_the_readme():
     page = section(PAGE, "Measured with this project")
     readme = section(README, "Results")
-    assert [len(rows) for rows in measured_tables(page)] == [7, 3, 5]
-    assert measured_tables(page) == measured_tables(readme)
-    # With the same machine and date, and the command that its table does not have.
-    for pattern in (r"^Measured with this code on .*", r"`python train_net\.py .*nuclei\.yaml`"):
-        (stated,) = re.findall(pattern, readme, re.MULTILINE)
-        assert stated in page
+    # Runs of earlier configs follow, which the README only mentions.
+    assert [len(rows) for rows in measured_tables(page)] == [4, 7, 3, 5]
+    assert measured_tables(page)[:1] == measured_tables(readme)
+    (stated,) = re.findall(r"^Measured with this code on .*", readme, re.MULTILINE)
+    assert stated in page, "with the same machine and date"
 
 
 def test_published_and_measured_rows_stay_apart():
