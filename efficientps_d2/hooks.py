@@ -88,6 +88,8 @@ class FreezeBatchNorm(HookBase):
 class StopOnSignal(HookBase):
     """On Ctrl-C or SIGTERM, finish the iteration, save a checkpoint and say how to go on."""
 
+    _previous: dict = {}  # handlers; none if another hook ended the training before it began
+
     def before_train(self):
         self.signal = None
         self.since = 0.0

@@ -117,7 +117,8 @@ class Trainer(DefaultTrainer):
         """The metrics of the evaluated model; the last evaluation also writes a run's files."""
         model = self.checkpointer.model
         if last or not self.cfg.DATASETS.TEST:
-            return self.test(self.cfg, model)
+            self._last_eval_results = self.test(self.cfg, model)  # for TEST.EXPECTED_RESULTS
+            return self._last_eval_results
         cfg = self.cfg.clone()
         cfg.defrost()
         cfg.TEST.PICTURES, cfg.TEST.SAVE_PANOPTIC = 0, False
@@ -144,12 +145,15 @@ class Trainer(DefaultTrainer):
             hooks.append(average)
         if cfg.SOLVER.FREEZE_BN_ITER > 0:
             hooks.append(FreezeBatchNorm(cfg.SOLVER.FREEZE_BN_ITER))
+        metric, sets = cfg.TEST.BEST_METRIC, cfg.DATASETS.TEST
+        if len(sets) > 1 and not metric.startswith(tuple(f"{name}/" for name in sets)):
+            metric = f"{sets[0]}/{metric}"  # as the metrics of several test sets are named
         self.validation = Validation(
             cfg.TEST.EVAL_PERIOD,
             self._evaluate,
             lambda: validation_losses(cfg, model),
             self.checkpointer,
-            metric=cfg.TEST.BEST_METRIC,
+            metric=metric,
             patience=cfg.TEST.PATIENCE,
         )
         hooks.append(self.validation)

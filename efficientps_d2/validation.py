@@ -70,8 +70,9 @@ class Validation(HookBase):
         return {name: getattr(self, name) for name in names} if self.period else {}
 
     def load_state_dict(self, state: dict) -> None:
-        """Go on from what :meth:`state_dict` gave."""
-        vars(self).update(state)
+        """Go on from what :meth:`state_dict` gave; without a period nothing of it matters."""
+        if self.period:
+            vars(self).update(state)
 
     def before_train(self):
         """Make up for an evaluation that was interrupted after its iteration was saved."""
@@ -124,20 +125,23 @@ class Validation(HookBase):
             return
         value = metrics.get(self.metric)
         if value is None:
-            known = ", ".join(sorted(name for name in metrics if "-" not in name))
+            known = ", ".join(sorted(name for name in metrics if "-" not in name.split("/")[-1]))
             raise InputError(f"TEST.BEST_METRIC is {self.metric!r}; use one of {known}.")
-        self.validated = iteration
         # Under a name of its own: at the end the metrics of the best weights take the other one.
         curves = {self.metric, HEADLINE} & metrics.keys()
         self._put({name: metrics[name] for name in curves}, VALIDATION)
+        if math.isnan(value):  # for instance AP where nothing is predicted
+            value = -math.inf
         if value > self.best or self.best_iteration < 0:
-            self.best, self.best_iteration, self.since_best = value, iteration, 0
+            # Saved first: a checkpoint must not know of a best that is not there.
             self.checkpointer.save_weights(BEST, iteration=iteration, metric={self.metric: value})
+            self.best, self.best_iteration, self.since_best = value, iteration, 0
             logger.info("%s is %.2f, the best so far; saved %s.pth.", self.metric, value, BEST)
         else:
             self.since_best += 1
             text = "%s is %.2f; the best was %.2f in iteration %d."
             logger.info(text, self.metric, value, self.best, self.best_iteration)
+        self.validated = iteration
 
     def _load_best(self) -> None:
         file = Path(self.checkpointer.save_dir, f"{BEST}.pth")

@@ -110,6 +110,17 @@ def test_the_best_value_survives_an_interruption(make_trainer):
     assert torch.equal(resumed.calls[-1][2], trainer.calls[0][2])
 
 
+def test_no_value_is_worse_than_any(make_trainer):
+    trainer = make_trainer([float("nan"), 0.0, float("nan"), 0.0, 0.0])
+    trainer.train()
+    assert saved(trainer.cfg.OUTPUT_DIR, "model_best.pth")["iteration"] == 1
+
+
+def test_of_several_test_sets_the_first_counts(make_trainer, toy):
+    trainer = make_trainer([], "DATASETS.TEST", (toy, toy))
+    assert trainer.validation.metric == f"{toy}/panoptic_seg/PQ"
+
+
 def test_an_unknown_metric_is_named(make_trainer):
     trainer = make_trainer([1.0], "TEST.BEST_METRIC", "panoptic/PQ")
     with pytest.raises(InputError, match="'panoptic/PQ'; use one of panoptic_seg/PQ."):
