@@ -45,7 +45,7 @@ def test_the_tutorial_runs_as_written(tmp_path, monkeypatch):
     text = (ROOT / "docs" / "CUSTOM_DATA.md").read_text()
     blocks = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
     commands = [c for block in blocks for c in block.replace("\\\n", " ").strip().splitlines()]
-    assert len(commands) == 8
+    assert len(commands) == 9
     outputs = [run(c, env, LONG in c and "--eval-only" not in c) for c in commands]
 
     content = json.loads(Path("datasets/mine/train/panoptic.json").read_text())
@@ -57,3 +57,4 @@ def test_the_tutorial_runs_as_written(tmp_path, monkeypatch):
     assert "Starting training from iteration 0" in outputs[5]
     assert re.search(r"Starting training from iteration [1-9]", outputs[6])
     assert "Results on mine_val" in outputs[7]
+    assert "Starting training from iteration 0" in outputs[8], "of Panoptic FPN"
