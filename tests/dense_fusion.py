@@ -19,6 +19,21 @@ def make_instances(boxes, scores, classes, logits, size=SIZE) -> Instances:
     )
 
 
+def paste(instance: Instances, height: int, width: int, padding_mode: str):
+    """The mask logits of one instance over the whole image, and the pixels that its box touches."""
+    ys, xs = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    x0, y0, x1, y1 = instance.pred_boxes.tensor[0].tolist()
+    grid = torch.stack([(xs + 0.5 - x0) / (x1 - x0), (ys + 0.5 - y0) / (y1 - y0)], dim=-1)
+    logits = F.grid_sample(
+        instance.pred_mask_logits[None],
+        grid[None] * 2 - 1,
+        align_corners=False,
+        padding_mode=padding_mode,
+    )[0, 0]
+    box = (xs >= np.floor(x0)) & (xs < np.ceil(x1)) & (ys >= np.floor(y0)) & (ys < np.ceil(y1))
+    return logits, box
+
+
 def dense_fusion(
     instances,
     sem_seg_logits,
@@ -35,7 +50,6 @@ def dense_fusion(
     Returns a map of labels: the class of stuff, THING + index of an instance, or VOID.
     """
     num_classes, height, width = sem_seg_logits.shape
-    ys, xs = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     stuff_ids = [k for k in range(num_classes) if k not in thing_class_ids]
     channels, owners = list(sem_seg_logits[stuff_ids]), [None] * len(stuff_ids)
     occupied = torch.zeros(height, width, dtype=torch.bool)
@@ -44,11 +58,7 @@ def dense_fusion(
         x0, y0, x1, y1 = instances.pred_boxes.tensor[i].tolist()
         if not instances.scores[i] > score_threshold or x1 <= x0 or y1 <= y0:
             continue
-        grid = torch.stack([(xs + 0.5 - x0) / (x1 - x0), (ys + 0.5 - y0) / (y1 - y0)], dim=-1)
-        a = F.grid_sample(
-            instances.pred_mask_logits[i][None, None], grid[None] * 2 - 1, align_corners=False
-        )[0, 0]
-        box = (xs >= np.floor(x0)) & (xs < np.ceil(x1)) & (ys >= np.floor(y0)) & (ys < np.ceil(y1))
+        a, box = paste(instances[i], height, width, "zeros")
         if confine_to_box:
             a = a * box
         mask = a.sigmoid() > 0.5
@@ -89,7 +99,6 @@ def dense_log_odds_fusion(
 ):
     """The definition of the fusion by log-odds; labels as of :func:`dense_fusion`."""
     num_classes, height, width = sem_seg_logits.shape
-    ys, xs = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     stuff_ids = [k for k in range(num_classes) if k not in thing_class_ids]
     occupied = torch.zeros(height, width, dtype=torch.bool)
     best, owner = torch.zeros(height, width), torch.full((height, width), -1)
@@ -97,14 +106,7 @@ def dense_log_odds_fusion(
         x0, y0, x1, y1 = instances.pred_boxes.tensor[i].tolist()
         if not instances.scores[i] > score_threshold or x1 <= x0 or y1 <= y0:
             continue
-        grid = torch.stack([(xs + 0.5 - x0) / (x1 - x0), (ys + 0.5 - y0) / (y1 - y0)], dim=-1)
-        a = F.grid_sample(
-            instances.pred_mask_logits[i][None, None],
-            grid[None] * 2 - 1,
-            align_corners=False,
-            padding_mode="border",
-        )[0, 0]
-        box = (xs >= np.floor(x0)) & (xs < np.ceil(x1)) & (ys >= np.floor(y0)) & (ys < np.ceil(y1))
+        a, box = paste(instances[i], height, width, "border")
         thing = sem_seg_logits[thing_class_ids[int(instances.pred_classes[i])]]
         stuff = sem_seg_logits[stuff_ids].logsumexp(dim=0)
         log_odds = a + semantic_weight * (thing - stuff).clamp(-6, 6)
