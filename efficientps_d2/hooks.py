@@ -95,7 +95,6 @@ class StopOnSignal(HookBase):
         self.since = 0.0
         self.in_step = False
         self.completed = self.trainer.start_iter - 1
-        self._process = os.getpid()
         self._previous = {
             number: signal.signal(number, self._remember)
             for number in (signal.SIGINT, signal.SIGTERM)
@@ -103,9 +102,6 @@ class StopOnSignal(HookBase):
         logger.info("Ctrl-C stops after the iteration, saves a checkpoint and says how to go on.")
 
     def _remember(self, number, frame):
-        if os.getpid() != self._process:  # a process that an evaluator has forked
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
         if self.signal is not None:
             # One signal can come twice: from the terminal or job system, and passed on by a parent.
             if time.monotonic() - self.since < 2:
@@ -142,3 +138,14 @@ class StopOnSignal(HookBase):
     def after_train(self):
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+
+
+def _leave_signals_to_the_parent() -> None:
+    """Let a forked process die of a signal, as the pools of the evaluators expect."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if isinstance(getattr(signal.getsignal(number), "__self__", None), StopOnSignal):
+            signal.signal(number, signal.SIG_DFL)
+
+
+# Not in the handler: one that runs in Python can miss a signal while the process waits for a lock.
+os.register_at_fork(after_in_child=_leave_signals_to_the_parent)

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
 import warnings
 from pathlib import Path
 
@@ -110,6 +111,14 @@ def write_dataset(
         )
     (folder / "panoptic.json").write_text(json.dumps(content))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def signals_as_before():
+    """A handler that stays is inherited by the forked pools of later tests, which then hang."""
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    yield
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
 @pytest.fixture

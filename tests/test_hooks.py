@@ -1,12 +1,14 @@
 """Batch statistics that stay from an iteration on, and averages of weights."""
 
+import multiprocessing
+import signal
 from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
-from efficientps_d2.hooks import FreezeBatchNorm, WeightAverage
+from efficientps_d2.hooks import FreezeBatchNorm, StopOnSignal, WeightAverage
 
 
 def test_batch_statistics_stay_from_the_named_iteration_on():
@@ -78,3 +80,20 @@ def test_finetuning_starts_from_the_loaded_weights():
     hook.model[0].weight.data.fill_(7.0)
     hook.before_train()
     assert hook.trained[0].weight.item() == 7.0
+
+
+def handlers(_) -> list:
+    return [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+
+def test_forked_processes_die_of_signals():
+    """Of the pool of an evaluator during a training, which otherwise can wait for ever to end."""
+    hook = StopOnSignal()
+    hook.trainer = SimpleNamespace(start_iter=0)
+    hook.before_train()
+    try:
+        assert handlers(None) == [hook._remember, hook._remember]
+        with multiprocessing.get_context("fork").Pool(1) as pool:
+            assert pool.map(handlers, [None]) == [[signal.SIG_DFL, signal.SIG_DFL]]
+    finally:
+        hook.after_train()

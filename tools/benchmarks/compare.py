@@ -28,6 +28,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -148,6 +149,15 @@ def execute_all(runs: list[Run], jobs: int) -> list[str]:
     return problems
 
 
+@contextmanager
+def _sigterm_as_interrupt():
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
 def tables(runs: list[Run]) -> str:
     """For each data set, mean and, in brackets, smallest and largest value over the seeds."""
     text = []
@@ -183,13 +193,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--table", action="store_true", help="only print what is finished")
     args = parser.parse_args(argv)
     output = args.output or Path("output") / args.plan.stem
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         runs = read_plan(args.plan, args.seeds, output)
     except (OSError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
         sys.exit(f"Error: {args.plan} is no plan ({error!r}); see --help.")
     try:
-        problems = [] if args.table else execute_all(runs, args.jobs)
+        with _sigterm_as_interrupt():
+            problems = [] if args.table else execute_all(runs, args.jobs)
     except KeyboardInterrupt:
         print("Stopped; the same command goes on.", file=sys.stderr)
         return 130
