@@ -83,6 +83,12 @@ def setup(args):
     setup_logger(logged.OUTPUT_DIR, comm.get_rank(), name="efficientps_d2")
     if chosen:
         logger.info('Values that were "auto":\n%s', suggestion_table(chosen))
+    frozen = cfg.MODEL.EFFICIENTNET.NORM == "FrozenBN"
+    if frozen and not (resumes or weights or cfg.MODEL.EFFICIENTNET.WEIGHTS):
+        logger.warning(
+            "The norms of the backbone are fixed, but it has no trained weights; give "
+            'MODEL.EFFICIENTNET.WEIGHTS or set MODEL.EFFICIENTNET.NORM "BN".'
+        )
     if on_cpu:
         logger.info("CUDA is not available: running on the CPU, one process, with BN for SyncBN.")
     return cfg
@@ -102,7 +108,8 @@ def main(args):
         checkpointer = FittingCheckpointer(model, save_dir=cfg.OUTPUT_DIR)
         checkpointer.strict = True
         best = os.path.join(cfg.OUTPUT_DIR, f"{BEST}.pth")
-        if args.resume and os.path.isfile(best):  # what the run has saved as its model
+        # What the run has saved as its model; without a period, a file of that name is an old one.
+        if args.resume and cfg.TEST.EVAL_PERIOD and os.path.isfile(best):
             checkpointer.load(best)
         else:
             checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=args.resume)
@@ -117,9 +124,17 @@ def main(args):
     trainer.resume_or_load(resume=args.resume)
     results = trainer.train()
     if comm.is_main_process() and cfg.DATASETS.TEST:
-        for sentence in diagnose(read_run(cfg.OUTPUT_DIR)):
-            logger.warning(sentence)
+        warn_of_bad_learning(cfg.OUTPUT_DIR)
     return results
+
+
+def warn_of_bad_learning(folder: str) -> None:
+    """Log what its files tell; files that cannot be read do not make a training fail."""
+    try:
+        for sentence in diagnose(read_run(folder)):
+            logger.warning(sentence)
+    except InputError as error:
+        logger.warning("What this run has learned was not looked at: %s", one_sentence(error))
 
 
 def pass_on(number, frame):

@@ -1,6 +1,7 @@
 """A checkpointer that neither loads nor saves what is of no use."""
 
 import os
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +24,15 @@ class FittingCheckpointer(DetectionCheckpointer):
     """
 
     strict = False
+    is_saving = False
+    saved_iteration: int | None = None  # of the last checkpoint that was saved
 
     def save(self, name: str, **kwargs):
         """As in the base class; diverged weights never replace good ones as the last checkpoint."""
         self._refuse_diverged(name)
-        super().save(name, **kwargs)
+        with self._saving():
+            super().save(name, **kwargs)
+        self.saved_iteration = kwargs.get("iteration")
 
     def save_weights(self, name: str, **content) -> None:
         """Save the weights alone, which ``--resume`` does not look at, and ``content``."""
@@ -35,8 +40,17 @@ class FittingCheckpointer(DetectionCheckpointer):
         if not self.save_to_disk:
             return
         partial = Path(self.save_dir, f"{name}.partial")
-        torch.save({"model": self.model.state_dict(), **content}, partial)
-        partial.replace(Path(self.save_dir, f"{name}.pth"))
+        with self._saving():
+            torch.save({"model": self.model.state_dict(), **content}, partial)
+            partial.replace(Path(self.save_dir, f"{name}.pth"))
+
+    @contextmanager
+    def _saving(self):
+        self.is_saving = True
+        try:
+            yield
+        finally:
+            self.is_saving = False
 
     def _refuse_diverged(self, name: str) -> None:
         bad = [k for k, v in self.model.state_dict().items() if not torch.isfinite(v).all()]

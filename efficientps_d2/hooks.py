@@ -108,7 +108,8 @@ class StopOnSignal(HookBase):
                 return
             raise SystemExit(128 + number)
         self.signal, self.since = number, time.monotonic()
-        if comm.get_world_size() == 1 and not self.in_step:
+        busy = self.in_step or self.trainer.checkpointer.is_saving
+        if comm.get_world_size() == 1 and not busy:
             self.stop()  # an evaluation may take long
         elif comm.is_main_process():
             print("\nStopping after this iteration; once more stops at once.", file=sys.stderr)
@@ -120,10 +121,12 @@ class StopOnSignal(HookBase):
             self.stop()
 
     def stop(self):
-        """Save a checkpoint of the last completed iteration and leave."""
+        """Save a checkpoint of the last completed iteration, if there is none, and leave."""
         if comm.is_main_process() and self.completed >= self.trainer.start_iter:
-            name = f"model_{self.completed:07d}"
-            self.trainer.checkpointer.save(name, iteration=self.completed)
+            checkpointer = self.trainer.checkpointer
+            # After the end the evaluated weights may be older ones, which must not replace it.
+            if checkpointer.saved_iteration != self.completed:
+                checkpointer.save(f"model_{self.completed:07d}", iteration=self.completed)
             # Flags must stand before the config overrides.
             flags = [a for a in sys.argv[1:] if a != "--resume"]
             command = shlex.join(["python", sys.argv[0], "--resume", *flags])
@@ -133,6 +136,7 @@ class StopOnSignal(HookBase):
                 command,
             )
         comm.synchronize()
+        self.after_train()  # which the trainer skips if it is in its last evaluation already
         raise SystemExit(128 + self.signal)
 
     def after_train(self):

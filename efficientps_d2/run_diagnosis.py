@@ -9,6 +9,7 @@ from .run_results import Run, matches_of
 
 FEW_PERCENT = 1.0  # PQ below which something was not learned
 FALLEN = 0.9  # share of its first value that a loss must fall below
+GROWN = 1.1  # the same for a finetuned run, which may begin with what it can reach
 LINES = 10  # fewer of metrics.json say nothing about losses
 LOSSES_THAT_FALL = ("total_loss", "loss_sem_seg", "loss_rpn_cls", "loss_mask")
 SHIFT = 1.0  # standard deviations
@@ -31,14 +32,15 @@ def _losses_that_do_not_fall(run: Run) -> Iterator[str]:
     if count < LINES:
         return
     tenth = max(1, count // 10)
+    limit, change = (GROWN, "rose") if run.cfg.MODEL.WEIGHTS else (FALLEN, "did not fall")
     for name in LOSSES_THAT_FALL:
         values = [line[name] for line in run.training if name in line]
         if len(values) < count:
             continue
         first, last = np.mean(values[:tenth]), np.mean(values[-tenth:])
-        if last > FALLEN * first:
+        if last > limit * first:
             yield (
-                f"{name} did not fall: {first:.3g} at the start, {last:.3g} at the end; the "
+                f"{name} {change}: {first:.3g} at the start, {last:.3g} at the end; the "
                 "learning rate (SOLVER.BASE_LR) is probably too high, or much too low."
             )
 

@@ -37,6 +37,19 @@ logger = logging.getLogger(__name__)
 RESULTS = "results.md"
 
 
+def scaled_to_workers(cfg: CfgNode, workers: int) -> CfgNode:
+    """As :meth:`DefaultTrainer.auto_scale_workers`; statistics freeze in the same epoch, too."""
+    scaled = DefaultTrainer.auto_scale_workers(cfg, workers)
+    if scaled is cfg:
+        return cfg
+    scaled = scaled.clone()
+    scaled.defrost()
+    scale = workers / cfg.SOLVER.REFERENCE_WORLD_SIZE
+    scaled.SOLVER.FREEZE_BN_ITER = round(cfg.SOLVER.FREEZE_BN_ITER / scale)
+    scaled.freeze()
+    return scaled
+
+
 class Trainer(DefaultTrainer):
     """Trains and evaluates any model of this project on any panoptic data set."""
 
@@ -47,7 +60,7 @@ class Trainer(DefaultTrainer):
                 f"SOLVER.IMS_PER_BATCH {batch} is no multiple of SOLVER.REFERENCE_WORLD_SIZE "
                 f"{reference}; set SOLVER.REFERENCE_WORLD_SIZE 0 to take the schedule as it is."
             )
-        super().__init__(cfg)
+        super().__init__(scaled_to_workers(cfg, comm.get_world_size()))
         self.model.register_forward_hook(self._check_losses)
 
     @classmethod
@@ -126,6 +139,11 @@ class Trainer(DefaultTrainer):
         evaluators = [self.build_evaluator(cfg, name, folder) for name in cfg.DATASETS.TEST]
         return super().test(cfg, model, evaluators)
 
+    def _evaluate_with_tta(self) -> OrderedDict | None:
+        """At the end, but not of a training that a signal stopped in its last iteration."""
+        done = self.iter >= self.max_iter
+        return self.test_with_TTA(self.cfg, self.checkpointer.model) if done else None
+
     def build_hooks(self):
         """Detectron2's hooks, in an order in which what is saved and written knows of evaluations.
 
@@ -134,6 +152,11 @@ class Trainer(DefaultTrainer):
         cfg, average = self.cfg, None
         model = self.checkpointer.model
         if cfg.SOLVER.EMA_DECAY:
+            if cfg.TEST.PRECISE_BN.ENABLED:
+                raise InputError(
+                    "TEST.PRECISE_BN.ENABLED would not reach the averaged weights, which have "
+                    "statistics of their own; set it False, or SOLVER.EMA_DECAY 0."
+                )
             average = WeightAverage(model, cfg.SOLVER.EMA_DECAY)
             model = average.model
         # DefaultTrainer has no factory for its checkpointer, and the hooks are about to use it.
@@ -158,7 +181,7 @@ class Trainer(DefaultTrainer):
         )
         hooks.append(self.validation)
         if cfg.TEST.AUG.ENABLED:
-            hooks.append(EvalHook(0, lambda: self.test_with_TTA(cfg, model)))
+            hooks.append(EvalHook(0, self._evaluate_with_tta))
         self.stop_on_signal = StopOnSignal()
         return [*hooks, *savers, self.stop_on_signal]
 

@@ -89,7 +89,7 @@ class Validation(HookBase):
             self._stop()
 
     def after_train(self):
-        if self.trainer.iter + 1 < self.trainer.max_iter:  # stopped by a signal or an error
+        if self.trainer.iter < self.trainer.max_iter:  # stopped by a signal or an error
             return
         last = self.trainer.max_iter - 1
         if self.period and self.validated != last:
@@ -161,8 +161,9 @@ class Validation(HookBase):
             self.metric,
             self.since_best,
         )
-        self.trainer.max_iter = self.trainer.iter + 1  # so that all hooks see the end
         self.checkpointer.save("model_final", iteration=self.trainer.iter)
+        self.trainer.iter += 1
+        self.trainer.max_iter = self.trainer.iter  # so that all hooks see the end
         raise EarlyStop
 
 

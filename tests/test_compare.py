@@ -2,8 +2,10 @@
 
 import importlib.util
 import json
-import subprocess
+import os
+import signal
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -40,19 +42,23 @@ def trainings(compare, monkeypatch):
     """The commands that would run; each leaves the results of a training with PQ 40, 41, ..."""
     commands = []
 
-    def run(command, stdout, stderr, env):
-        commands.append(SimpleNamespace(words=command, env=env))
-        folder = Path(command[command.index("OUTPUT_DIR") + 1])
-        seed = int(command[command.index("SEED") + 1])
-        if seed == 13:
-            stdout.write("Error: it went wrong.\n")
-            return subprocess.CompletedProcess(command, 1)
-        things = {"panoptic_seg/PQ": 40.0 + seed, "panoptic_seg/PQ_th": 3.0}
-        (folder / "metrics.json").write_text(json.dumps(things) + "\n")
-        (folder / "results.md").touch()
-        return subprocess.CompletedProcess(command, 0)
+    class Training:
+        def __init__(self, command, stdout, stderr, env):
+            commands.append(SimpleNamespace(words=command, env=env))
+            self.folder = Path(command[command.index("OUTPUT_DIR") + 1])
+            self.seed = int(command[command.index("SEED") + 1])
+            self.stdout = stdout
 
-    monkeypatch.setattr(compare.subprocess, "run", run)
+        def wait(self) -> int:
+            if self.seed == 13:
+                self.stdout.write("Error: it went wrong.\n")
+                return 1
+            things = {"panoptic_seg/PQ": 40.0 + self.seed, "panoptic_seg/PQ_th": 3.0}
+            (self.folder / "metrics.json").write_text(json.dumps(things) + "\n")
+            (self.folder / "results.md").touch()
+            return 0
+
+    monkeypatch.setattr(compare.subprocess, "Popen", Training)
     return commands
 
 
@@ -96,6 +102,38 @@ def test_a_failed_run_is_named_and_the_others_go_on(compare, trainings, tmp_path
     output = capsys.readouterr()
     assert "streets/panoptic_fpn/seed13: Error: it went wrong." in output.out + output.err
     assert "41.0 " in output.out and "nan" not in output.out
+
+
+def test_a_signal_is_passed_on(compare, tmp_path, monkeypatch, capsys):
+    signals = []
+
+    class Training:
+        def __init__(self, *_, **__):
+            self.stopped = threading.Event()
+
+        def wait(self) -> int:
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert self.stopped.wait(10)
+            return 130
+
+        def send_signal(self, number):
+            signals.append(number)
+            self.stopped.set()
+
+    monkeypatch.setattr(compare.subprocess, "Popen", Training)
+    assert call(compare, tmp_path, "--seeds", "1", "2", "--jobs", "1") == 130
+    assert signals == [signal.SIGINT]
+    assert "the same command goes on" in capsys.readouterr().err
+
+
+def test_the_best_weights_are_scored(compare, tmp_path):
+    (tmp_path / "plan.yaml").write_text(PLAN)
+    runs = compare.read_plan(tmp_path / "plan.yaml", [1], tmp_path)
+    run = next(run for run in runs if run.weights_of)
+    assert run.command()[-1] == str(run.weights_of / "model_final.pth")
+    run.weights_of.mkdir(parents=True)
+    (run.weights_of / "model_best.pth").touch()
+    assert run.command()[-1] == str(run.weights_of / "model_best.pth")
 
 
 def test_what_is_no_plan_is_one_sentence(compare, tmp_path):

@@ -1,6 +1,7 @@
 """A run that learned badly says so, with the cause; one that learned well says nothing."""
 
 import pytest
+from detectron2.config import CfgNode
 from reported_run import training_lines
 
 from efficientps_d2.run_diagnosis import diagnose
@@ -22,7 +23,7 @@ def run(tmp_path) -> Run:
         dataset="toy",
         names=["road", "car", "bus"],
         thing_ids=[1, 2],
-        cfg=None,
+        cfg=CfgNode({"MODEL": {"WEIGHTS": ""}}),
         training=training,
         validation=[line(99, 2.0, norm_shift=0.3), line(199, 1.5), line(299, 1.6, norm_shift=0.3)],
         results={"panoptic_seg/PQ_th": 40.0, "bbox/AP50": 60.0},
@@ -61,6 +62,10 @@ def test_a_loss_that_does_not_fall(run):
     assert (
         sentence.startswith("loss_mask did not fall: 0.69 at the start") and "BASE_LR" in sentence
     )
+    run.cfg.MODEL.WEIGHTS = "trained.pth"
+    assert diagnose(run) == [], "the weights it began with were trained"
+    run.training[-1]["loss_mask"] = run.training[-2]["loss_mask"] = 0.9
+    assert diagnose(run)[0].startswith("loss_mask rose: 0.69 at the start, 0.9 at the end")
     run.training = run.training[:5]
     assert diagnose(run) == [], "too short to tell"
 

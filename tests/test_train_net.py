@@ -73,6 +73,7 @@ def test_a_run_leaves_checkpoint_table_and_pictures(trained):
     assert table.strip() in result.stdout
     if not torch.cuda.is_available():
         assert result.stdout.count("CUDA is not available") == 1
+    assert "fixed, but it has no trained weights; give MODEL.EFFICIENTNET" in result.stdout
     lines = [json.loads(line) for line in (output / "metrics.json").read_text().splitlines()]
     assert {"panoptic_seg/PQ", "panoptic_seg_TTA/PQ"} <= set(lines[-1])
 
@@ -245,6 +246,24 @@ def test_mistakes_are_one_sentence(trained, datasets, tmp_path, monkeypatch, cap
         sentence = train_net.one_sentence(error.value)
         assert message in sentence and "\n" not in str(error.value), f"{name}: {error.value}"
         assert not list(output.glob("*.pth")), name
+
+
+def test_without_validation_the_last_weights_are_evaluated(trained, datasets, monkeypatch):
+    """Though the run has the best ones of an earlier validation."""
+    import train_net
+
+    def load(self, path, **_):
+        raise StopIteration(Path(path).name)
+
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(datasets))
+    monkeypatch.setattr(train_net.FittingCheckpointer, "load", load)
+    for period, name in ((2, "model_best.pth"), (0, "model_final.pth")):
+        flags = command("--eval-only", "--resume", *TINY, "OUTPUT_DIR", trained[0])[2:]
+        argv = train_net.default_argument_parser().parse_args(
+            [*flags, "TEST.EVAL_PERIOD", str(period)]
+        )
+        with pytest.raises(StopIteration, match=name):
+            train_net.main(argv)
 
 
 def test_errors_of_loader_processes_are_one_sentence(tmp_path):

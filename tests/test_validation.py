@@ -2,6 +2,7 @@
 
 import json
 import logging
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from torch import nn
 
 from efficientps_d2 import InputError
 from efficientps_d2.classes import with_class_counts
-from efficientps_d2.trainer import Trainer
+from efficientps_d2.trainer import Trainer, scaled_to_workers
 from efficientps_d2.validation import NormShift, validation_losses
 
 
@@ -33,7 +34,10 @@ def make_trainer(toy, tiny_config, monkeypatch):
 
         def evaluate(trainer, last):
             calls.append((trainer.iter, last, weights(trainer.checkpointer.model)))
-            return {"panoptic_seg": {"PQ": next(script)}}
+            value = next(script)
+            if isinstance(value, signal.Signals):
+                signal.raise_signal(value)
+            return {"panoptic_seg": {"PQ": value}}
 
         monkeypatch.setattr(Trainer, "_evaluate", evaluate)
         trainer = Trainer(cfg)
@@ -186,3 +190,63 @@ def test_a_run_writes_the_curve_of_its_validation(toy, tiny_config):
     assert [line["iteration"] for line in validated] == [0, 2]
     assert {"panoptic_seg/PQ", "validation/loss_mask"} <= set(validated[0])
     assert "panoptic_seg/PQ" in json.loads(lines[-1]), "of the end"
+
+
+def test_a_signal_in_the_last_iteration_ends_the_run_at_once(make_trainer):
+    trainer = make_trainer([10.0, 20.0, 30.0])
+    run_step = trainer._trainer.run_step
+
+    def interrupted_step():
+        run_step()
+        if trainer.iter == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    trainer._trainer.run_step = interrupted_step
+    with pytest.raises(SystemExit):
+        trainer.train()
+    assert len(trainer.calls) == 3, "no last evaluation"
+    resumed = make_trainer([25.0, 30.0], resume=True)
+    resumed.train()
+    assert [last for _, last, _ in resumed.calls] == [True, True]
+
+
+def test_a_signal_in_the_last_evaluation_leaves_the_last_weights(make_trainer):
+    """Though those in the model are the best by then."""
+    trainer = make_trainer([10.0, 30.0, 20.0, 25.0, signal.SIGINT])
+    with pytest.raises(SystemExit):
+        trainer.train()
+    folder = trainer.cfg.OUTPUT_DIR
+    assert Path(folder, "last_checkpoint").read_text() == "model_final.pth"
+    last = trainer.calls[-2][2]
+    assert not torch.equal(weights(trainer.checkpointer.model), last)
+    resumed = make_trainer([25.0, 30.0], resume=True)
+    assert torch.equal(weights(resumed.checkpointer.model), last)
+
+
+def test_a_signal_waits_for_a_checkpoint_to_be_whole(make_trainer, monkeypatch):
+    trainer = make_trainer([10.0, 20.0, 30.0, 40.0])
+    save = torch.save
+
+    def interrupted_save(content, file):
+        if trainer.iter == 2:
+            signal.raise_signal(signal.SIGINT)
+        save(content, file)
+
+    monkeypatch.setattr(torch, "save", interrupted_save)
+    with pytest.raises(SystemExit):
+        trainer.train()
+    assert trainer.iter == 2
+    resumed = make_trainer([40.0, 50.0], resume=True)
+    assert resumed.start_iter == 3 and resumed.validation.best == 30.0
+
+
+def test_precise_statistics_do_not_go_with_an_average(make_trainer):
+    with pytest.raises(InputError, match="set it False, or SOLVER.EMA_DECAY 0."):
+        make_trainer([], "TEST.PRECISE_BN.ENABLED", True, "SOLVER.EMA_DECAY", 0.9)
+
+
+def test_the_schedule_of_other_numbers_of_workers(tiny_config):
+    keys = ("SOLVER.REFERENCE_WORLD_SIZE", 2, "SOLVER.FREEZE_BN_ITER", 100, "SOLVER.MAX_ITER", 400)
+    solver = scaled_to_workers(tiny_config("toy", *keys), 8).SOLVER
+    assert (solver.MAX_ITER, solver.FREEZE_BN_ITER) == (100, 25)
+    assert scaled_to_workers(tiny_config("toy", *keys), 2).SOLVER.FREEZE_BN_ITER == 100

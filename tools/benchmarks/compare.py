@@ -26,7 +26,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -59,7 +58,7 @@ class Run:
     folder: Path
     config: str
     keys: dict
-    weights: Path | None
+    weights_of: Path | None
 
     def results(self) -> dict | None:
         """The metrics of the last evaluation, None if there is none."""
@@ -73,8 +72,10 @@ class Run:
         """The train_net.py that makes it."""
         keys = {**self.keys, "SEED": self.seed, "OUTPUT_DIR": self.folder}
         flags = ["--resume"]
-        if self.weights:
-            flags, keys["MODEL.WEIGHTS"] = ["--eval-only"], self.weights
+        if self.weights_of:
+            best = self.weights_of / "model_best.pth"
+            weights = best if best.is_file() else self.weights_of / "model_final.pth"
+            flags, keys["MODEL.WEIGHTS"] = ["--eval-only"], weights
         overrides = [str(text) for pair in keys.items() for text in pair]
         config = ROOT / "configs" / f"{self.config}.yaml"
         script = [sys.executable, str(ROOT / "train_net.py"), "--config-file", str(config)]
@@ -92,7 +93,6 @@ def read_plan(file: Path, seeds: list[int], output: Path) -> list[Run]:
                 trained = plan["rows"][source] if source else {}
                 options = {**plan.get("common", {}), **of_dataset, **trained, **of_row}
                 config = options["config"].format(of_dataset.get("config", dataset))
-                weights = _folder(output, dataset, source, seed) / "model_final.pth"
                 runs.append(
                     Run(
                         dataset,
@@ -101,50 +101,53 @@ def read_plan(file: Path, seeds: list[int], output: Path) -> list[Run]:
                         _folder(output, dataset, row, seed),
                         config,
                         {key: value for key, value in options.items() if key not in OF_ROW},
-                        weights if source else None,
+                        _folder(output, dataset, source, seed) if source else None,
                     )
                 )
     return runs
 
 
-def _folder(output: Path, dataset: str, row: str | None, seed: int) -> Path:
-    name = re.sub(r"[^a-z0-9]+", "_", (row or "").lower()).strip("_")
+def _folder(output: Path, dataset: str, row: str, seed: int) -> Path:
+    name = re.sub(r"[^a-z0-9]+", "_", row.lower()).strip("_")
     return output / dataset / name / f"seed{seed}"
 
 
-def execute(run: Run, threads: int) -> float:
-    """Make a run and give its seconds; its output goes to ``OUTPUT_DIR/out.txt``."""
+def execute(run: Run, threads: int, processes: set[subprocess.Popen]) -> None:
+    """Make a run; its output goes to ``OUTPUT_DIR/out.txt``."""
     run.folder.mkdir(parents=True, exist_ok=True)
     env = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    start = time.monotonic()
     with open(run.folder / "out.txt", "w") as out:
-        code = subprocess.run(run.command(), stdout=out, stderr=out, env=env).returncode
+        process = subprocess.Popen(run.command(), stdout=out, stderr=out, env=env)
+        processes.add(process)
+        code = process.wait()
+        processes.remove(process)
     if code:
         last = (run.folder / "out.txt").read_text().strip().splitlines()[-1:]
         raise RuntimeError(f"{run.folder}: {' '.join(last) or 'no output'}")
-    return time.monotonic() - start
 
 
 def execute_all(runs: list[Run], jobs: int) -> list[str]:
     """Make the runs that have no results; gives what went wrong."""
     threads = max(1, (os.cpu_count() or 1) // jobs)
-    problems = []
+    problems, processes = [], set()
     for phase in (False, True):  # evaluations of the weights of others come after them
-        open_runs = [r for r in runs if bool(r.weights) == phase and r.results() is None]
+        open_runs = [r for r in runs if bool(r.weights_of) == phase and r.results() is None]
         label = "evaluations" if phase else "trainings"
         with (
             ThreadPoolExecutor(jobs) as pool,
             tqdm(total=len(open_runs), desc=label, unit="run", smoothing=0) as bar,
         ):
-            futures = [pool.submit(execute, run, threads) for run in open_runs]
             try:
+                futures = [pool.submit(execute, run, threads, processes) for run in open_runs]
                 for future in as_completed(futures):
                     if future.exception():
                         problems.append(str(future.exception()))
                         bar.write(problems[-1])
                     bar.update()
-            except KeyboardInterrupt:  # which the trainings have got, too: they save a checkpoint
-                pool.shutdown(cancel_futures=True)
+            except KeyboardInterrupt:
+                pool.shutdown(wait=False, cancel_futures=True)
+                for process in processes.copy():  # they save a checkpoint
+                    process.send_signal(signal.SIGINT)
                 raise
     return problems
 
