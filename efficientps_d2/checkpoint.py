@@ -15,6 +15,8 @@ from .config import naming_bad_keys
 from .errors import InputError
 from .weights_file import read_weights
 
+STATISTICS = ("running_mean", "running_var")
+
 
 class FittingCheckpointer(DetectionCheckpointer):
     """Loads weights only if they fit.
@@ -110,6 +112,13 @@ class FittingCheckpointer(DetectionCheckpointer):
         # A tensor of another shape is missing, too, once it has been taken out.
         lost = dict.fromkeys([*wrong_shapes, *incompatible.missing_keys])
         lost = [key for key in lost if key in expected]
+        # A batch norm's scale and bias fit a group norm, too, which computes something else.
+        statistics = [k for k in incompatible.unexpected_keys if k.endswith(STATISTICS)]
+        if self.strict and statistics:
+            raise InputError(
+                f"The checkpoint does not fit this config: it has {statistics[0]}, so its network "
+                "has other norms; use the config it was trained with."
+            )
         if lost and (self.strict or len(lost) == len(expected)):
             what = "has another shape" if lost[0] in wrong_shapes else "is missing"
             raise InputError(
@@ -125,7 +134,7 @@ def _of_zoo(content: dict, suffix: str) -> dict:
         model = content["model_state"]
         model = {k: v for k, v in model.items() if not k.endswith("num_batches_tracked")}
         return {"model": model, "__author__": "pycls", "matching_heuristics": True}
-    if suffix == ".pkl" and not ("model" in content and "__author__" in content):
+    if suffix == ".pkl" and not isinstance(content.get("model"), dict):
         model = content.get("blobs", content)
         model = {k: v for k, v in model.items() if not k.endswith("_momentum")}
         return {"model": model, "__author__": "Caffe2", "matching_heuristics": True}
@@ -135,8 +144,9 @@ def _of_zoo(content: dict, suffix: str) -> dict:
 def require_weights(cfg: CfgNode, config_file: str = "") -> None:
     """Fail if a config has no weights; names those that a run has left beside its config file."""
     if not cfg.MODEL.WEIGHTS:
-        beside = Path(config_file).parent / "model_final.pth"
-        weights = str(beside) if config_file and beside.is_file() else "FILE"
+        names = ("model_best.pth", "model_final.pth") if config_file else ()
+        beside = [Path(config_file).parent / name for name in names]
+        weights = next((str(file) for file in beside if file.is_file()), "FILE")
         raise InputError(f"MODEL.WEIGHTS is empty; add --opts MODEL.WEIGHTS {weights}.")
 
 

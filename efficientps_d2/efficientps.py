@@ -76,6 +76,12 @@ class EfficientPS(PanopticFPN):
         if not cfg.MODEL.EFFICIENTPS.THING_CLASS_IDS:  # saved configs need no data set
             cfg = with_class_counts(cfg)
         combine = cfg.MODEL.PANOPTIC_FPN.COMBINE
+        of_adaptive = combine.MASK_LOGIT_SCALE != 1 or not combine.CONFINE_TO_BOX
+        if combine.METHOD == "log_odds" and of_adaptive:
+            raise InputError(
+                "MODEL.PANOPTIC_FPN.COMBINE: MASK_LOGIT_SCALE and CONFINE_TO_BOX are for METHOD "
+                '"adaptive"; with "log_odds" leave them at 1.0 and True.'
+            )
         return {
             **super().from_config(cfg),
             "thing_class_ids": cfg.MODEL.EFFICIENTPS.THING_CLASS_IDS,

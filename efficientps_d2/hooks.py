@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 
+import torch
 from detectron2.engine import HookBase
 from detectron2.utils import comm
 from torch import Tensor, nn
@@ -30,7 +31,7 @@ class WeightAverage(HookBase):
             decay: share of the average that a step keeps; less in the first steps.
         """
         self.trained, self.decay = model, decay
-        self._average = AveragedModel(model, avg_fn=self._mix, use_buffers=True)
+        self._average = AveragedModel(model, multi_avg_fn=self._mix, use_buffers=True)
         self._is_restored = False
 
     @property
@@ -38,11 +39,14 @@ class WeightAverage(HookBase):
         """The model with averaged weights."""
         return self._average.module
 
-    def _mix(self, average: Tensor, current: Tensor, updates: Tensor) -> Tensor:
-        if not average.is_floating_point():  # batches that norms have counted
-            return current
-        decay = min(self.decay, (1 + int(updates)) / (10 + int(updates)))
-        return average.lerp(current, 1 - decay)
+    def _mix(self, average: list[Tensor], current: list[Tensor], _: Tensor) -> None:
+        """Of all tensors of one type and device at once, without a wait for a GPU."""
+        if not average[0].is_floating_point():  # batches that norms have counted
+            torch._foreach_copy_(average, current)
+            return
+        updates = int(self._average.n_averaged)  # on the CPU
+        decay = min(self.decay, (1 + updates) / (10 + updates))
+        torch._foreach_lerp_(average, current, 1 - decay)
 
     def state_dict(self) -> dict:
         """The weights that are trained, and the number of updates of the average."""
@@ -114,7 +118,8 @@ class StopOnSignal(HookBase):
         elif comm.is_main_process():
             print("\nStopping after this iteration; once more stops at once.", file=sys.stderr)
 
-    def after_step(self):
+    def stop_if_signalled(self):
+        """To be called after each iteration, once its checkpoint is saved."""
         if comm.get_world_size() > 1:  # all processes must leave after the same iteration
             self.signal = max(comm.all_gather(self.signal or 0)) or None
         if self.signal is not None:

@@ -14,6 +14,7 @@ from detectron2.data.samplers import RepeatFactorTrainingSampler
 from torch.utils.data import DataLoader
 
 from .dataset_mapper import EvaluationMapper, PanopticDatasetMapper
+from .errors import InputError
 
 
 def build_train_loader(cfg: CfgNode) -> Iterable[list[dict]]:
@@ -31,6 +32,11 @@ def build_train_loader(cfg: CfgNode) -> Iterable[list[dict]]:
     mapper.damaged_image_limit = min(mapper.damaged_image_limit, len(records) - 1)
     sampler = None
     if cfg.DATALOADER.SAMPLER_TRAIN == "RepeatFactorTrainingSampler":
+        if not cfg.DATALOADER.REPEAT_THRESHOLD > 0:
+            raise InputError(
+                "DATALOADER.SAMPLER_TRAIN RepeatFactorTrainingSampler changes nothing while "
+                "REPEAT_THRESHOLD is 0; set it, for instance to 0.1."
+            )
         # Detectron2 counts the classes of records of instances.
         of_images = [{"annotations": record["segments_info"]} for record in records]
         sampler = RepeatFactorTrainingSampler(

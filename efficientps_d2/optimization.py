@@ -1,14 +1,17 @@
-"""The optimizer that a config names."""
+"""The optimizer that a config names, and its schedule for other numbers of workers."""
 
 import torch
 from detectron2.config import CfgNode
+from detectron2.engine import DefaultTrainer
 from detectron2.solver import get_default_optimizer_params
 from detectron2.solver.build import maybe_add_gradient_clipping
 from torch import nn
 
 from .errors import InputError
 
-WHOLE_MODEL = "full_model"  # a CLIP_TYPE besides Detectron2's "value" and "norm" of each parameter
+WHOLE_MODEL = "full_model"
+CLIP_TYPES = ("value", "norm", WHOLE_MODEL)  # the first two, of each parameter, are Detectron2's
+PRETRAINED = "backbone.bottom_up."  # names of parameters below the FPN begin so
 
 
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
@@ -18,17 +21,32 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     ``CLIP_GRADIENTS.CLIP_TYPE "full_model"`` clips the norm of all gradients together.
 
     Raises:
-        InputError: if ``SOLVER.OPTIMIZER`` is unknown.
+        InputError: if ``SOLVER.OPTIMIZER`` or ``CLIP_TYPE`` is unknown, or the factor is for a
+            backbone that has no network below an FPN.
     """
-    solver = cfg.SOLVER
-    pretrained = {f"{name}.{part}" for name, part in _pretrained_parameters(model)}
+    solver, clip = cfg.SOLVER, cfg.SOLVER.CLIP_GRADIENTS
+    if clip.ENABLED and clip.CLIP_TYPE not in CLIP_TYPES:
+        known = '", "'.join(CLIP_TYPES)
+        raise InputError(
+            f'SOLVER.CLIP_GRADIENTS.CLIP_TYPE is {clip.CLIP_TYPE!r}; use one of "{known}".'
+        )
+    names = [name for name, _ in model.named_parameters()]
+    if solver.BACKBONE_LR_FACTOR != 1 and not any(name.startswith(PRETRAINED) for name in names):
+        raise InputError(
+            f"SOLVER.BACKBONE_LR_FACTOR is {solver.BACKBONE_LR_FACTOR}, but this model has no "
+            "network below an FPN; set it to 1.0."
+        )
+
+    def rate_factor(name: str) -> float:
+        of_backbone = solver.BACKBONE_LR_FACTOR if name.startswith(PRETRAINED) else 1.0
+        return of_backbone * (solver.BIAS_LR_FACTOR if name.endswith(".bias") else 1.0)
+
     groups = get_default_optimizer_params(
         model,
         base_lr=solver.BASE_LR,
         weight_decay_norm=solver.WEIGHT_DECAY_NORM,
-        bias_lr_factor=solver.BIAS_LR_FACTOR,
         weight_decay_bias=solver.WEIGHT_DECAY_BIAS,
-        lr_factor_func=lambda name: solver.BACKBONE_LR_FACTOR if name in pretrained else 1.0,
+        lr_factor_func=rate_factor,
     )
     options = {"lr": solver.BASE_LR, "weight_decay": solver.WEIGHT_DECAY, "foreach": True}
     if solver.OPTIMIZER == "SGD":
@@ -39,7 +57,6 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         optimizer = torch.optim.AdamW(groups, **options)
     else:
         raise InputError(f'SOLVER.OPTIMIZER is {solver.OPTIMIZER!r}; use "SGD" or "AdamW".')
-    clip = solver.CLIP_GRADIENTS
     if clip.ENABLED and clip.CLIP_TYPE == WHOLE_MODEL:
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
 
@@ -51,9 +68,14 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     return maybe_add_gradient_clipping(cfg, optimizer)
 
 
-def _pretrained_parameters(model: nn.Module):
-    """Module and parameter names, as Detectron2 joins them, of the network below the FPN."""
-    bottom_up = getattr(model.backbone, "bottom_up", None)
-    for name, module in model.named_modules() if bottom_up is not None else ():
-        if name.startswith("backbone.bottom_up."):
-            yield from ((name, part) for part, _ in module.named_parameters(recurse=False))
+def scaled_to_workers(cfg: CfgNode, workers: int) -> CfgNode:
+    """As :meth:`DefaultTrainer.auto_scale_workers`; statistics freeze in the same epoch, too."""
+    scaled = DefaultTrainer.auto_scale_workers(cfg, workers)
+    if scaled is cfg:
+        return cfg
+    scaled = scaled.clone()
+    scaled.defrost()
+    scale = workers / cfg.SOLVER.REFERENCE_WORLD_SIZE
+    scaled.SOLVER.FREEZE_BN_ITER = round(cfg.SOLVER.FREEZE_BN_ITER / scale)
+    scaled.freeze()
+    return scaled

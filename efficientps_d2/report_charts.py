@@ -49,10 +49,7 @@ def _draw_losses(axes: Axes, run: Run, earlier: Run | None) -> None:
     axes.plot(
         iterations, [line["total_loss"] for line in run.training], color="black", label="total_loss"
     )
-    validation = [
-        (line["iteration"], line["total_loss"]) for line in run.validation if "total_loss" in line
-    ]
-    if validation:
+    if validation := run.validation_losses:
         label = "total_loss, validation"
         axes.plot(
             *zip(*validation, strict=True), color="black", ls=":", marker="o", ms=3, label=label

@@ -81,9 +81,7 @@ def _classes_never_predicted(run: Run) -> Iterator[str]:
 
 
 def _overfitting(run: Run) -> Iterator[str]:
-    losses = [
-        (line["iteration"], line["total_loss"]) for line in run.validation if "total_loss" in line
-    ]
+    losses = run.validation_losses
     if len(losses) < 3:
         return
     iteration, best = min(losses, key=lambda pair: pair[1])

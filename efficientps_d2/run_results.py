@@ -47,6 +47,15 @@ class Run:
     pictures: list[dict]  # what PanopticEvaluator wrote; empty with Detectron2's evaluator
     saved: SavedPredictions | None
 
+    @property
+    def validation_losses(self) -> list[tuple[int, float]]:
+        """Iterations and total losses of the evaluations during training."""
+        return [
+            (line["iteration"], line["total_loss"])
+            for line in self.validation
+            if "total_loss" in line
+        ]
+
 
 def matches_of(picture: dict) -> list[Match]:
     """The matches of a line of NAME_images.jsonl."""
@@ -156,7 +165,11 @@ def _curves(file: Path, dataset: str, datasets: tuple[str, ...]) -> tuple[list[d
     """
     headline = HEADLINE if len(datasets) == 1 else f"{dataset}/{HEADLINE}"
     training, validation = [], []
-    for line in _json_lines(file) if file.is_file() else ():
+    file_lines = _json_lines(file) if file.is_file() else []
+    # Earlier versions wrote the metrics of validation under their own names only, which now are
+    # also those of an evaluation of the best weights.
+    is_old = not any(key.startswith(f"{VALIDATION}/") for line in file_lines for key in line)
+    for line in file_lines:
         if "total_loss" in line:
             # A run that was resumed, or started anew, repeats iterations.
             for lines in (training, validation):
@@ -168,8 +181,7 @@ def _curves(file: Path, dataset: str, datasets: tuple[str, ...]) -> tuple[list[d
             for key, value in line.items()
             if key.startswith(f"{VALIDATION}/")
         }
-        # Earlier versions wrote the metrics under their own names only.
-        pq = of_validation.get(headline, line.get(headline))
+        pq = of_validation.get(headline, line.get(headline) if is_old else None)
         # Iteration 0 is that of an evaluation alone.
         if pq is not None and line["iteration"] > 0 and dataset in datasets:
             validation.append({**of_validation, "iteration": line["iteration"], HEADLINE: pq})

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer
-from detectron2.engine.hooks import EvalHook, PeriodicCheckpointer, PeriodicWriter
+from detectron2.engine.hooks import CallbackHook, EvalHook, PeriodicCheckpointer, PeriodicWriter
 from detectron2.utils import comm
 
 from .checkpoint import FittingCheckpointer
@@ -20,7 +20,7 @@ from .errors import InputError, one_sentence
 from .evaluation import build_panoptic_evaluator, write_tables
 from .hooks import FreezeBatchNorm, StopOnSignal, WeightAverage
 from .loaders import build_test_loader, build_train_loader
-from .optimization import build_optimizer
+from .optimization import build_optimizer, scaled_to_workers
 from .panoptic_tta import PanopticTTA
 from .run_results import (
     FOLDER,
@@ -30,24 +30,12 @@ from .run_results import (
     write_results,
 )
 from .saved_model import save_model
-from .validation import BEST, EarlyStop, Validation, validation_losses
+from .validation import BEST, EarlyStop, Validation
+from .validation_losses import validation_losses
 
 logger = logging.getLogger(__name__)
 
 RESULTS = "results.md"
-
-
-def scaled_to_workers(cfg: CfgNode, workers: int) -> CfgNode:
-    """As :meth:`DefaultTrainer.auto_scale_workers`; statistics freeze in the same epoch, too."""
-    scaled = DefaultTrainer.auto_scale_workers(cfg, workers)
-    if scaled is cfg:
-        return cfg
-    scaled = scaled.clone()
-    scaled.defrost()
-    scale = workers / cfg.SOLVER.REFERENCE_WORLD_SIZE
-    scaled.SOLVER.FREEZE_BN_ITER = round(cfg.SOLVER.FREEZE_BN_ITER / scale)
-    scaled.freeze()
-    return scaled
 
 
 class Trainer(DefaultTrainer):
@@ -145,7 +133,7 @@ class Trainer(DefaultTrainer):
         return self.test_with_TTA(self.cfg, self.checkpointer.model) if done else None
 
     def build_hooks(self):
-        """Detectron2's hooks, in an order in which what is saved and written knows of evaluations.
+        """Detectron2's hooks and ours.
 
         The schedule has made its step when a checkpoint is saved, also that of a signal.
         """
@@ -162,28 +150,36 @@ class Trainer(DefaultTrainer):
         # DefaultTrainer has no factory for its checkpointer, and the hooks are about to use it.
         self.checkpointer = FittingCheckpointer(model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self))
         hooks = [hook for hook in super().build_hooks() if hook is not None]
-        savers = [h for h in hooks if isinstance(h, PeriodicCheckpointer | PeriodicWriter)]
-        hooks = [h for h in hooks if h not in savers and not isinstance(h, EvalHook)]
+        # An evaluation that fails must not cost the iterations before it: the checkpoint is first.
+        savers = [h for h in hooks if isinstance(h, PeriodicCheckpointer)]
+        writers = [h for h in hooks if isinstance(h, PeriodicWriter)]
+        hooks = [h for h in hooks if not isinstance(h, EvalHook) and h not in savers + writers]
         if average is not None:
             hooks.append(average)
         if cfg.SOLVER.FREEZE_BN_ITER > 0:
             hooks.append(FreezeBatchNorm(cfg.SOLVER.FREEZE_BN_ITER))
-        metric, sets = cfg.TEST.BEST_METRIC, cfg.DATASETS.TEST
-        if len(sets) > 1 and not metric.startswith(tuple(f"{name}/" for name in sets)):
+        self.validation = self._build_validation()
+        evaluations = [self.validation]
+        if cfg.TEST.AUG.ENABLED:
+            evaluations.append(EvalHook(0, self._evaluate_with_tta))
+        stop = self.stop_on_signal = StopOnSignal()
+        # Before an evaluation, which may take long, and which --resume makes up for.
+        after_saving = CallbackHook(after_step=lambda _: stop.stop_if_signalled())
+        return [*hooks, *savers, after_saving, *evaluations, *writers, stop]
+
+    def _build_validation(self) -> Validation:
+        cfg, sets = self.cfg, self.cfg.DATASETS.TEST
+        metric = cfg.TEST.BEST_METRIC
+        if len(set(sets)) > 1 and not metric.startswith(tuple(f"{name}/" for name in sets)):
             metric = f"{sets[0]}/{metric}"  # as the metrics of several test sets are named
-        self.validation = Validation(
+        return Validation(
             cfg.TEST.EVAL_PERIOD,
             self._evaluate,
-            lambda: validation_losses(cfg, model),
+            lambda: validation_losses(cfg, self.checkpointer.model),
             self.checkpointer,
             metric=metric,
             patience=cfg.TEST.PATIENCE,
         )
-        hooks.append(self.validation)
-        if cfg.TEST.AUG.ENABLED:
-            hooks.append(EvalHook(0, self._evaluate_with_tta))
-        self.stop_on_signal = StopOnSignal()
-        return [*hooks, *savers, self.stop_on_signal]
 
     def resume_or_load(self, resume: bool = True):
         if resume and not self.checkpointer.has_checkpoint():
@@ -232,7 +228,7 @@ class Trainer(DefaultTrainer):
 
     def _check_losses(self, model, inputs, losses):
         """Stop before a loss that is not finite reaches the weights, and name its term."""
-        if not model.training:
+        if not self.stop_on_signal.in_step:  # but in a validation
             return
         finite = torch.stack([x.detach() for x in losses.values()]).isfinite().tolist()
         bad = [name for name, ok in zip(losses, finite, strict=True) if not ok]

@@ -1,23 +1,16 @@
-"""Validation during a training: losses and PQ, the best checkpoint, and stopping early."""
+"""Validation during a training: the best checkpoint, and stopping early."""
 
 import logging
 import math
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import torch
-from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog, build_detection_test_loader
 from detectron2.engine import HookBase
 from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.utils import comm
-from detectron2.utils.events import EventStorage
-from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from .checkpoint import FittingCheckpointer
-from .dataset_mapper import PanopticDatasetMapper
 from .errors import InputError
 from .run_results import HEADLINE, VALIDATION
 
@@ -57,6 +50,11 @@ class Validation(HookBase):
             metric: the name of the metric to maximise.
             patience: evaluations without a better value after which training stops; 0 for never.
         """
+        if patience and not period:
+            raise InputError(
+                f"TEST.PATIENCE is {patience}, but TEST.EVAL_PERIOD is 0, so that nothing is "
+                "evaluated during training; set a period."
+            )
         self.period, self.patience, self.metric = period, patience, metric
         self.checkpointer = checkpointer
         self._evaluate, self._losses = evaluate, losses
@@ -66,27 +64,31 @@ class Validation(HookBase):
 
     def state_dict(self) -> dict:
         """The best value so far, and how long ago it was."""
-        names = ("best", "best_iteration", "validated", "since_best")
+        names = ("metric", "best", "best_iteration", "validated", "since_best")
         return {name: getattr(self, name) for name in names} if self.period else {}
 
     def load_state_dict(self, state: dict) -> None:
         """Go on from what :meth:`state_dict` gave; without a period nothing of it matters."""
-        if self.period:
-            vars(self).update(state)
+        if not self.period or not state:
+            return
+        metric = state.get("metric", self.metric)
+        if metric != self.metric:
+            logger.warning(
+                "Until here %s was maximised: %s starts without a best value.", metric, self.metric
+            )
+            state = {"validated": state["validated"]}
+        vars(self).update(state)
 
     def before_train(self):
         """Make up for an evaluation that was interrupted after its iteration was saved."""
         last = self.trainer.start_iter - 1
         if self._is_due(last) and self.validated < last:
-            self.trainer.iter = last
+            self.trainer.iter = self.trainer.storage.iter = last
             self._validate()
 
     def after_step(self):
-        if not self._is_due(self.trainer.iter):
-            return
-        self._validate()
-        if self.patience_is_over:
-            self._stop()
+        if self._is_due(self.trainer.iter):
+            self._validate()
 
     def after_train(self):
         if self.trainer.iter < self.trainer.max_iter:  # stopped by a signal or an error
@@ -112,6 +114,8 @@ class Validation(HookBase):
         self._note(results, self.trainer.iter)
         self._put(results)
         comm.synchronize()
+        if self.patience_is_over:
+            self._stop()
 
     def _put(self, metrics: dict, group: str = "") -> None:
         """Write metrics, which may be nested, to the storage of the training."""
@@ -130,6 +134,7 @@ class Validation(HookBase):
         # Under a name of its own: at the end the metrics of the best weights take the other one.
         curves = {self.metric, HEADLINE} & metrics.keys()
         self._put({name: metrics[name] for name in curves}, VALIDATION)
+        value = float(value)  # NumPy's numbers could not be read again
         if math.isnan(value):  # for instance AP where nothing is predicted
             value = -math.inf
         if value > self.best or self.best_iteration < 0:
@@ -144,10 +149,15 @@ class Validation(HookBase):
         self.validated = iteration
 
     def _load_best(self) -> None:
+        """Read by the main process, which saved it: others may have no disk in common with it."""
         file = Path(self.checkpointer.save_dir, f"{BEST}.pth")
-        if not file.is_file():
-            raise InputError(f"{file}, the best checkpoint, was removed; keep it until the end.")
-        self.checkpointer.load(str(file), checkpointables=[])
+        if comm.is_main_process():
+            if not file.is_file():
+                raise InputError(f"{file}, the best checkpoint, was removed; keep it to the end.")
+            self.checkpointer.load(str(file), checkpointables=[])
+        if comm.get_world_size() > 1:
+            for tensor in self.checkpointer.model.state_dict().values():
+                torch.distributed.broadcast(tensor, src=0)
         logger.info("Took the best weights, of iteration %d.", self.best_iteration)
 
     @property
@@ -165,86 +175,3 @@ class Validation(HookBase):
         self.trainer.iter += 1
         self.trainer.max_iter = self.trainer.iter  # so that all hooks see the end
         raise EarlyStop
-
-
-@torch.no_grad()
-def validation_losses(cfg: CfgNode, model: nn.Module) -> dict[str, float]:
-    """Mean losses on ``TEST.LOSS_IMAGES`` images of ``DATASETS.TEST``, evenly spaced.
-
-    Statistics of norms are fixed and random numbers are the same each time, so that values differ
-    only by the weights.
-
-    Args:
-        cfg: of the run.
-        model: an :class:`EfficientPS`, not wrapped; left in the modes it was in.
-
-    Returns:
-        Each loss by name, ``total_loss`` and ``norm_shift`` (see :class:`NormShift`); nothing
-        without images.
-    """
-    records = [record for name in cfg.DATASETS.TEST for record in DatasetCatalog.get(name)]
-    step = math.ceil(len(records) / max(1, cfg.TEST.LOSS_IMAGES))
-    if not records or not cfg.TEST.LOSS_IMAGES:
-        return {}
-    loader = build_detection_test_loader(
-        records[::step], mapper=PanopticDatasetMapper.for_validation(cfg)
-    )
-    modes = {module: module.training for module in model.modules()}
-    model.train()
-    model.backbone.eval()
-    norms = {k: m for k, m in model.named_modules() if isinstance(m, _BatchNorm)}
-    for module in norms.values():
-        module.eval()
-    sums, count = {}, 0
-    # Heads sample boxes at random, and write their counts into the storage of the training.
-    with torch.random.fork_rng(), EventStorage(), NormShift(norms) as shift:
-        torch.manual_seed(0)
-        for samples in loader:
-            for name, loss in model(samples).items():
-                sums[name] = sums.get(name, 0.0) + float(loss) * len(samples)
-            count += len(samples)
-    for module, mode in modes.items():
-        module.training = mode
-    parts = comm.all_gather((sums, count))
-    total = sum(part_count for _, part_count in parts)
-    names = dict.fromkeys(name for part, _ in parts for name in part)
-    means = {name: sum(part.get(name, 0.0) for part, _ in parts) / total for name in names}
-    return {**means, "total_loss": sum(means.values()), "norm_shift": shift.largest()}
-
-
-class NormShift:
-    """How far the statistics of batch norms are from what they meet in inference.
-
-    Of a norm, the difference between the mean of its inputs and its running mean, in its running
-    standard deviations, averaged over channels.
-    """
-
-    def __init__(self, norms: dict[str, _BatchNorm]):
-        self.norms = norms
-        self.means: dict[str, list[torch.Tensor]] = {name: [] for name in norms}
-
-    def __enter__(self) -> "NormShift":
-        self._hooks = [
-            norm.register_forward_pre_hook(partial(self._note, name))
-            for name, norm in self.norms.items()
-        ]
-        return self
-
-    def __exit__(self, *_) -> None:
-        for hook in self._hooks:
-            hook.remove()
-
-    def _note(self, name: str, _norm: nn.Module, inputs: tuple[torch.Tensor]) -> None:
-        if len(inputs[0]):  # RoIs
-            self.means[name].append(inputs[0].float().mean(dim=(0, 2, 3)))
-
-    def largest(self) -> float:
-        """That of the worst norm; 0 without norms."""
-        shifts = [0.0]
-        for name, means in self.means.items():
-            norm = self.norms[name]
-            if means and norm.running_mean is not None:
-                difference = torch.stack(means).mean(dim=0) - norm.running_mean
-                sigma = (norm.running_var + norm.eps).sqrt()
-                shifts.append(float((difference / sigma).abs().mean()))
-        return max(shifts)

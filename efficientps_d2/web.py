@@ -89,7 +89,15 @@ def serve(args: argparse.Namespace) -> int:
     if importlib.util.find_spec("gradio") is None:
         raise InputError('Gradio is not installed; run: pip install "efficientps-d2[web]"')
     # So that the uploads are removed then, too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        _serve(args)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return 0
+
+
+def _serve(args: argparse.Namespace) -> None:
     # Not in Gradio's usual folder, which all users of a computer share and which stays.
     with tempfile.TemporaryDirectory() as uploads, contextlib.suppress(KeyboardInterrupt):
         os.environ["GRADIO_TEMP_DIR"] = uploads
@@ -97,7 +105,6 @@ def serve(args: argparse.Namespace) -> int:
             server = make_server(load_predictor(args.model, args.device), args.host)
             print(f"{address(listener)} is ready; Ctrl-C ends it.", flush=True)
             server.run(sockets=[listener])
-    return 0
 
 
 def main(argv: list[str] | None = None) -> int:

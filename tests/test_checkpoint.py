@@ -54,6 +54,17 @@ def test_tensors_that_do_not_fit_are_counted_once(toy, tmp_path, tiny_config):
     assert f"{name} has another shape in it (2 of {len(state) + 1} tensors)" in str(error.value)
 
 
+def test_batch_norms_are_not_taken_for_group_norms(toy, tmp_path, tiny_config):
+    """Though their scales and biases have the names and shapes of those."""
+    batch_norms = ("MODEL.FPN.NORM", "BN", "MODEL.SEM_SEG_HEAD.NORM", "BN")
+    earlier = build_model(with_class_counts(tiny_config(toy, *batch_norms)))
+    torch.save({"model": earlier.state_dict()}, tmp_path / "earlier.pth")
+    cfg = with_class_counts(tiny_config(toy))
+    cfg.MODEL.WEIGHTS = str(tmp_path / "earlier.pth")
+    with pytest.raises(InputError, match="it has .*running_mean, so its network has other norms"):
+        load_trained_model(cfg)
+
+
 def test_a_run_over_another_one_is_told(toy, tiny_config, caplog, monkeypatch):
     """And no table of the other is left, which could be taken for its own."""
     cfg = tiny_config(toy, "SOLVER.MAX_ITER", 1, "SOLVER.STEPS", ())

@@ -54,7 +54,9 @@ def trainings(compare, monkeypatch):
                 self.stdout.write("Error: it went wrong.\n")
                 return 1
             things = {"panoptic_seg/PQ": 40.0 + self.seed, "panoptic_seg/PQ_th": 3.0}
-            (self.folder / "metrics.json").write_text(json.dumps(things) + "\n")
+            (self.folder / "inference").mkdir(exist_ok=True)
+            metrics = self.folder / "inference" / "val_metrics.json"
+            metrics.write_text(json.dumps({"results": things}))
             (self.folder / "results.md").touch()
             return 0
 
@@ -89,6 +91,23 @@ def test_a_plan_is_run_once(compare, trainings, tmp_path, capsys):
     assert call(compare, tmp_path, "--seeds", "1", "2", "3") == 0
     assert all("SEED 2" in " ".join(command.words) for command in trainings)
     assert len(trainings) == 6
+
+
+def test_a_run_of_another_plan_is_named(compare, trainings, tmp_path):
+    call(compare, tmp_path, "--seeds", "1")
+    (tmp_path / "plan.yaml").write_text(PLAN.replace("0.5", "0.6"))
+    with pytest.raises(SystemExit, match="efficientps/seed1 was made with another SOLVER.BASE_LR"):
+        compare.main([str(tmp_path / "plan.yaml"), "--output", str(tmp_path / "out"), "--table"])
+
+
+def test_a_run_that_did_not_end_is_made_again(compare, trainings, tmp_path):
+    call(compare, tmp_path, "--seeds", "1")
+    folder = tmp_path / "out" / "mine" / "efficientps" / "seed1"
+    (folder / "inference" / "val_metrics.json").unlink()
+    trainings.clear()
+    call(compare, tmp_path, "--seeds", "1")
+    (command,) = trainings
+    assert str(folder) in command.words
 
 
 def test_cores_are_shared(compare, trainings, tmp_path, monkeypatch):
@@ -137,7 +156,8 @@ def test_the_best_weights_are_scored(compare, tmp_path):
 
 
 def test_what_is_no_plan_is_one_sentence(compare, tmp_path):
-    for content in ("", "rows: {}", "- a list"):
+    twice = PLAN + '  "Panoptic, FPN!": {config: "panoptic_fpn_{}"}'
+    for content in ("", "rows: {}", "- a list", twice):
         (tmp_path / "plan.yaml").write_text(content)
         with pytest.raises(SystemExit, match="is no plan"):
             compare.main([str(tmp_path / "plan.yaml")])

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 from dense_fusion import SIZE, THING, as_labels, dense_log_odds_fusion, make_instances
+from detectron2.modeling import build_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_panoptic_fusion import BOX, cases, scene
 
-from efficientps_d2 import log_odds_panoptic_fusion
+from efficientps_d2 import InputError, log_odds_panoptic_fusion
 
 
 @st.composite
@@ -90,3 +91,11 @@ def test_without_stuff_things_have_their_masks():
     instances.pred_mask_logits = instances.pred_mask_logits.half()
     _, segments = fuse(instances, scene(stuff=1.0, thing=1.0).half(), thing_class_ids=[0, 1])
     assert [(s["category_id"], s["area"]) for s in segments] == [(1, 144)]
+
+
+def test_keys_of_the_other_rule_are_refused(toy, tiny_config):
+    for key, value in (("MASK_LOGIT_SCALE", 4.0), ("CONFINE_TO_BOX", False)):
+        rule = ("MODEL.PANOPTIC_FPN.COMBINE.METHOD", "log_odds")
+        cfg = tiny_config(toy, *rule, f"MODEL.PANOPTIC_FPN.COMBINE.{key}", value)
+        with pytest.raises(InputError, match='are for METHOD "adaptive"'):
+            build_model(cfg)

@@ -42,6 +42,9 @@ def test_pretrained_parameters_have_a_rate_of_their_own(name, kind):
     pretrained = {name for name in rates if name.startswith("backbone.bottom_up.")}
     assert len(pretrained) == 4
     assert all(rate == (0.1 if n in pretrained else 0.5) for n, rate in rates.items())
+    biases = build_optimizer(config(*overrides, "SOLVER.BIAS_LR_FACTOR", "2.0"), model)
+    rates = by_parameter(biases, model, "lr")
+    assert rates["backbone.bottom_up.0.bias"] == pytest.approx(0.2) and rates["head.bias"] == 1.0
     decays = by_parameter(optimizer, model, "weight_decay")
     assert {n for n, decay in decays.items() if decay == 0} == {
         "backbone.bottom_up.1.weight",
@@ -83,6 +86,10 @@ def test_detectron2s_clipping_of_each_parameter_still_works():
     torch.testing.assert_close(before - model.head.weight.detach(), torch.full((2, 4), 0.5))
 
 
-def test_an_unknown_optimizer_is_named():
+def test_what_cannot_be_had_is_named():
     with pytest.raises(InputError, match='SOLVER.OPTIMIZER is \'Lion\'; use "SGD" or "AdamW".'):
         build_optimizer(config("SOLVER.OPTIMIZER", "Lion"), Network())
+    with pytest.raises(InputError, match='TYPE is \'all\'; use one of "value", "norm", "full_mo'):
+        build_optimizer(config("SOLVER.CLIP_GRADIENTS.CLIP_TYPE", "all"), Network())
+    with pytest.raises(InputError, match="FACTOR is 0.5, but this model has no network below an F"):
+        build_optimizer(config("SOLVER.BACKBONE_LR_FACTOR", "0.5"), nn.Linear(1, 1))

@@ -104,3 +104,7 @@ def test_losses_on_validation_images(run_folder):
     line = {"iteration": 70, "panoptic_seg/PQ": 9.0}
     write_lines(run_folder, [line | {f"validation/{k}": v for k, v in names.items()}])
     assert read_run(run_folder).validation[-1] == {"iteration": 70, **names}
+    # After an early stop there are the results of the best weights alone.
+    write_lines(run_folder, [{"iteration": 80, "panoptic_seg/PQ": 9.0}])
+    run = read_run(run_folder)
+    assert run.validation[-1]["iteration"] == 70 and run.validation_losses == [(70, 1.5)]

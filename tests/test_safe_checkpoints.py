@@ -161,7 +161,9 @@ def test_files_of_other_projects():
     torch.save({"model_state": tensors}, "pycls.pyth")
     torch.save(tensors, "bare")
     torch.save({"model": tensors, "__author__": "x"}, "zip.pkl")
-    for file in ("pycls.pyth", "bare", "zip.pkl", "bare?matching_heuristics=True"):
+    torch.save({"model": tensors}, "unnamed.pkl")
+    files = ("pycls.pyth", "bare", "zip.pkl", "unnamed.pkl", "bare?matching_heuristics=True")
+    for file in files:
         model = network()
         FittingCheckpointer(model).load(file)
         assert torch.equal(model[0].weight, tensors["0.weight"]), file

@@ -45,6 +45,7 @@ METRICS = {
     "mask AP": "segm/AP",
     "mIoU": "sem_seg/mIoU",
 }
+RUN = "run.json"  # in the folder of a run: config and keys it was made with
 OF_ROW = ("config", "weights_of")  # what is no config key
 
 
@@ -61,12 +62,22 @@ class Run:
     weights_of: Path | None
 
     def results(self) -> dict | None:
-        """The metrics of the last evaluation, None if there is none."""
-        file = self.folder / "metrics.json"
-        lines = map(json.loads, file.read_text().splitlines()) if file.is_file() else ()
-        evaluations = [line for line in lines if METRICS["PQ"] in line]
-        done = evaluations and (self.folder / "results.md").is_file()
-        return evaluations[-1] if done else None
+        """The metrics of the last evaluation, None if it has not ended."""
+        # An evaluation removes the file when it begins.
+        files = list((self.folder / "inference").glob("*_metrics.json"))
+        done = files and (self.folder / "results.md").is_file()
+        return json.loads(files[0].read_text())["results"] if done else None
+
+    def problem(self) -> str | None:
+        """What is wrong with a run that is there already: it was made with other keys."""
+        file, keys = self.folder / RUN, {"config": self.config, **self.keys}
+        if not file.is_file():
+            return None
+        made = json.loads(file.read_text())
+        other = sorted(key for key in made.keys() | keys if made.get(key) != keys.get(key))
+        if not other:
+            return None
+        return f"{self.folder} was made with another {other[0]}; remove it, or give --output DIR."
 
     def command(self) -> list[str]:
         """The train_net.py that makes it."""
@@ -104,6 +115,8 @@ def read_plan(file: Path, seeds: list[int], output: Path) -> list[Run]:
                         _folder(output, dataset, source, seed) if source else None,
                     )
                 )
+    if len({run.folder for run in runs}) < len(runs):
+        raise ValueError("two rows have names of the same letters")
     return runs
 
 
@@ -115,6 +128,7 @@ def _folder(output: Path, dataset: str, row: str, seed: int) -> Path:
 def execute(run: Run, threads: int, processes: set[subprocess.Popen]) -> None:
     """Make a run; its output goes to ``OUTPUT_DIR/out.txt``."""
     run.folder.mkdir(parents=True, exist_ok=True)
+    (run.folder / RUN).write_text(json.dumps({"config": run.config, **run.keys}))
     env = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     with open(run.folder / "out.txt", "w") as out:
         process = subprocess.Popen(run.command(), stdout=out, stderr=out, env=env)
@@ -198,8 +212,10 @@ def main(argv: list[str] | None = None) -> int:
     output = args.output or Path("output") / args.plan.stem
     try:
         runs = read_plan(args.plan, args.seeds, output)
-    except (OSError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, yaml.YAMLError) as error:
         sys.exit(f"Error: {args.plan} is no plan ({error!r}); see --help.")
+    if problem := next(filter(None, (run.problem() for run in runs)), None):
+        sys.exit(f"Error: {problem}")
     try:
         with _sigterm_as_interrupt():
             problems = [] if args.table else execute_all(runs, args.jobs)

@@ -1,0 +1,99 @@
+"""Losses on validation images, and how well the statistics of norms fit them."""
+
+from functools import partial
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, build_detection_test_loader
+from detectron2.utils import comm
+from detectron2.utils.events import EventStorage
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from .dataset_mapper import PanopticDatasetMapper
+
+
+@torch.no_grad()
+def validation_losses(cfg: CfgNode, model: nn.Module) -> dict[str, float]:
+    """Mean losses on ``TEST.LOSS_IMAGES`` images of ``DATASETS.TEST``, evenly spaced.
+
+    Statistics of norms are fixed and random numbers are the same each time, so that values differ
+    only by the weights.
+
+    Args:
+        cfg: of the run.
+        model: an :class:`EfficientPS`, not wrapped; left in the modes it was in.
+
+    Returns:
+        Each loss by name, ``total_loss`` and ``norm_shift`` (see :class:`NormShift`); nothing
+        without images.
+    """
+    records = [record for name in cfg.DATASETS.TEST for record in DatasetCatalog.get(name)]
+    count = min(len(records), cfg.TEST.LOSS_IMAGES)
+    if not count:
+        return {}
+    chosen = np.linspace(0, len(records) - 1, count).round().astype(int)
+    loader = build_detection_test_loader(
+        [records[i] for i in chosen], mapper=PanopticDatasetMapper.for_validation(cfg)
+    )
+    modes = {module: module.training for module in model.modules()}
+    model.train()
+    model.backbone.eval()
+    norms = {k: m for k, m in model.named_modules() if isinstance(m, _BatchNorm)}
+    for module in norms.values():
+        module.eval()
+    sums, count = {}, 0
+    # Heads sample boxes at random, and write their counts into the storage of the training.
+    devices = [model.device] if model.device.type == "cuda" else []
+    with torch.random.fork_rng(devices), EventStorage(), NormShift(norms) as shift:
+        torch.manual_seed(0)
+        for samples in loader:
+            for name, loss in model(samples).items():
+                sums[name] = sums.get(name, 0.0) + float(loss) * len(samples)
+            count += len(samples)
+    for module, mode in modes.items():
+        module.training = mode
+    parts = comm.all_gather((sums, count))
+    total = sum(part_count for _, part_count in parts)
+    names = dict.fromkeys(name for part, _ in parts for name in part)
+    means = {name: sum(part.get(name, 0.0) for part, _ in parts) / total for name in names}
+    return {**means, "total_loss": sum(means.values()), "norm_shift": shift.largest()}
+
+
+class NormShift:
+    """How far the statistics of batch norms are from what they meet in inference.
+
+    Of a norm, the difference between the mean of its inputs and its running mean, in its running
+    standard deviations, averaged over channels.
+    """
+
+    def __init__(self, norms: dict[str, _BatchNorm]):
+        self.norms = norms
+        self.means: dict[str, list[torch.Tensor]] = {name: [] for name in norms}
+
+    def __enter__(self) -> "NormShift":
+        self._hooks = [
+            norm.register_forward_pre_hook(partial(self._note, name))
+            for name, norm in self.norms.items()
+        ]
+        return self
+
+    def __exit__(self, *_) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+    def _note(self, name: str, _norm: nn.Module, inputs: tuple[torch.Tensor]) -> None:
+        if len(inputs[0]):  # RoIs
+            self.means[name].append(inputs[0].float().mean(dim=(0, 2, 3)))
+
+    def largest(self) -> float:
+        """That of the worst norm; 0 without norms."""
+        shifts = [0.0]
+        for name, means in self.means.items():
+            norm = self.norms[name]
+            if means and norm.running_mean is not None:
+                difference = torch.stack(means).mean(dim=0) - norm.running_mean
+                sigma = (norm.running_var + norm.eps).sqrt()
+                shifts.append(float((difference / sigma).abs().mean()))
+        return max(shifts)
