@@ -50,8 +50,8 @@ class WholePixelAnchorGenerator(DefaultAnchorGenerator):
 def fill_hidden_layers(head: nn.Module) -> None:
     """He initialisation of the 3x3 convolutions and linear layers of a head of Detectron2.
 
-    Their N(0, 0.01) suits a pyramid without norms, whose features begin at +-10. Those of the 2-way
-    FPN begin at +-0.6, from which such a head would learn far more slowly.
+    The N(0, 0.01) of Detectron2's RPN suits a pyramid without norms, whose features begin at +-10.
+    Those of the 2-way FPN begin at +-0.6.
     """
     for module in head.modules():
         is_full = isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3)

@@ -110,6 +110,13 @@ def test_a_run_that_did_not_end_is_made_again(compare, trainings, tmp_path):
     assert str(folder) in command.words
 
 
+def test_some_datasets_of_a_plan(compare, trainings, tmp_path):
+    assert call(compare, tmp_path, "--seeds", "1", "--datasets", "mine") == 0
+    assert len(trainings) == 3 and all("mine_train" in str(c.words) for c in trainings)
+    with pytest.raises(SystemExit, match="has no dataset yours; it has streets, mine"):
+        call(compare, tmp_path, "--datasets", "yours")
+
+
 def test_cores_are_shared(compare, trainings, tmp_path, monkeypatch):
     monkeypatch.setattr(compare.os, "cpu_count", lambda: 8)
     call(compare, tmp_path, "--seeds", "1", "--jobs", "2")

@@ -205,6 +205,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("plan", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--datasets", nargs="+", help="of the plan (default: all)")
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side (default: 1)")
     parser.add_argument("--output", type=Path, help="default: output/PLAN")
     parser.add_argument("--table", action="store_true", help="only print what is finished")
@@ -214,6 +215,10 @@ def main(argv: list[str] | None = None) -> int:
         runs = read_plan(args.plan, args.seeds, output)
     except (OSError, KeyError, TypeError, ValueError, AttributeError, yaml.YAMLError) as error:
         sys.exit(f"Error: {args.plan} is no plan ({error!r}); see --help.")
+    known = list(dict.fromkeys(run.dataset for run in runs))
+    if unknown := set(args.datasets or known) - set(known):
+        sys.exit(f"Error: {args.plan} has no dataset {unknown.pop()}; it has {', '.join(known)}.")
+    runs = [run for run in runs if run.dataset in (args.datasets or known)]
     if problem := next(filter(None, (run.problem() for run in runs)), None):
         sys.exit(f"Error: {problem}")
     try:
