@@ -16,23 +16,23 @@ warnings.filterwarnings("ignore", category=FutureWarning, module="torch.jit")
 warnings.filterwarnings("ignore", category=UserWarning, message="torch.meshgrid")
 logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
 
-from . import efficientps as _efficientps  # noqa: E402, F401  registration
-from . import instance_heads as _instance_heads  # noqa: E402, F401  registration
-from . import semantic_head as _semantic_head  # noqa: E402, F401  registration
-from . import two_way_fpn as _two_way_fpn  # noqa: E402, F401  registration
-from .config import add_efficientps_config, get_config, load_config  # noqa: E402
-from .dataset_mapper import PanopticDatasetMapper  # noqa: E402
-from .datasets import (  # noqa: E402
+import efficientps_d2.efficientps  # noqa: E402, F401  registration
+import efficientps_d2.instance_heads  # noqa: E402, F401  registration
+import efficientps_d2.semantic_head  # noqa: E402, F401  registration
+import efficientps_d2.two_way_fpn  # noqa: E402, F401  registration
+from efficientps_d2.config import add_efficientps_config, get_config, load_config  # noqa: E402
+from efficientps_d2.dataset_mapper import PanopticDatasetMapper  # noqa: E402
+from efficientps_d2.datasets import (  # noqa: E402
     register_cityscapes_layout,
     register_dataset_folders,
     register_panoptic_dataset,
 )
-from .efficientps import EfficientPS  # noqa: E402
-from .errors import InputError  # noqa: E402
-from .log_odds_fusion import log_odds_panoptic_fusion  # noqa: E402
-from .panoptic_fusion import adaptive_panoptic_fusion  # noqa: E402
-from .predictor import Prediction, Predictor, load_predictor  # noqa: E402
-from .saved_model import save_model  # noqa: E402
+from efficientps_d2.efficientps import EfficientPS  # noqa: E402
+from efficientps_d2.errors import InputError  # noqa: E402
+from efficientps_d2.log_odds_fusion import log_odds_panoptic_fusion  # noqa: E402
+from efficientps_d2.panoptic_fusion import adaptive_panoptic_fusion  # noqa: E402
+from efficientps_d2.predictor import Prediction, Predictor, load_predictor  # noqa: E402
+from efficientps_d2.saved_model import save_model  # noqa: E402
 
 __all__ = [
     "EfficientPS",

@@ -12,8 +12,8 @@ from typing import NamedTuple
 from detectron2.config import CfgNode
 from detectron2.data.catalog import Metadata
 
-from .datasets import dataset_metadata
-from .errors import InputError
+from efficientps_d2.datasets import dataset_metadata
+from efficientps_d2.errors import InputError
 
 
 class ClassTable(NamedTuple):

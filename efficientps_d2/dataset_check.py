@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .dataset_problems import Problem
-from .dataset_source import Source
-from .parallel import map_pictures
-from .picture_check import PictureReport, check_picture
+from efficientps_d2.dataset_problems import Problem
+from efficientps_d2.dataset_source import Source
+from efficientps_d2.parallel import map_pictures
+from efficientps_d2.picture_check import PictureReport, check_picture
 
 
 class Statistics(NamedTuple):

@@ -15,10 +15,10 @@ from detectron2.projects.point_rend import ColorAugSSDTransform
 from detectron2.structures import BitMasks, Boxes, Instances
 from panopticapi.utils import rgb2id
 
-from .classes import dataset_classes
-from .errors import InputError
-from .import_images import DAMAGED, damage
-from .panoptic_json import IGNORE_LABEL
+from efficientps_d2.classes import dataset_classes
+from efficientps_d2.errors import InputError
+from efficientps_d2.import_images import DAMAGED, damage
+from efficientps_d2.panoptic_json import IGNORE_LABEL
 
 logger = logging.getLogger(__name__)
 

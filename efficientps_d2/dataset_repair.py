@@ -11,12 +11,12 @@ import numpy as np
 from panopticapi.utils import id2rgb, rgb2id
 from PIL import Image
 
-from .dataset_check import CheckResult
-from .dataset_problems import BY_HAND, COPIED, KINDS, LEFT_OUT, Problem
-from .dataset_source import Location, Picture, Source
-from .errors import InputError
-from .parallel import map_pictures
-from .picture_check import measure_segments, read_pixels
+from efficientps_d2.dataset_check import CheckResult
+from efficientps_d2.dataset_problems import BY_HAND, COPIED, KINDS, LEFT_OUT, Problem
+from efficientps_d2.dataset_source import Location, Picture, Source
+from efficientps_d2.errors import InputError
+from efficientps_d2.parallel import map_pictures
+from efficientps_d2.picture_check import measure_segments, read_pixels
 
 
 class Job(NamedTuple):

@@ -13,10 +13,10 @@ from detectron2.modeling.postprocessing import detector_postprocess, sem_seg_pos
 from detectron2.structures import ImageList, Instances
 from torch import Tensor
 
-from .classes import with_class_counts
-from .errors import InputError
-from .log_odds_fusion import log_odds_panoptic_fusion
-from .panoptic_fusion import adaptive_panoptic_fusion
+from efficientps_d2.classes import with_class_counts
+from efficientps_d2.errors import InputError
+from efficientps_d2.log_odds_fusion import log_odds_panoptic_fusion
+from efficientps_d2.panoptic_fusion import adaptive_panoptic_fusion
 
 METHODS = ("adaptive", "log_odds", "heuristic")
 

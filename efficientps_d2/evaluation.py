@@ -21,16 +21,16 @@ from detectron2.utils import comm
 from tabulate import tabulate
 from tqdm import tqdm
 
-from .cityscapes_evaluation import (
+from efficientps_d2.cityscapes_evaluation import (
     CityscapesAPEvaluator,
     CityscapesIoUEvaluator,
     redirect_cityscapesscripts,
 )
-from .classes import class_table
-from .datasets import dataset_metadata
-from .panoptic_evaluator import PanopticEvaluator
-from .panoptic_json import IGNORE_LABEL, read_segment_ids, true_segment_ids
-from .visualization import PictureWriter
+from efficientps_d2.classes import class_table
+from efficientps_d2.datasets import dataset_metadata
+from efficientps_d2.panoptic_evaluator import PanopticEvaluator
+from efficientps_d2.panoptic_json import IGNORE_LABEL, read_segment_ids, true_segment_ids
+from efficientps_d2.visualization import PictureWriter
 
 logger = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from timm.layers import Conv2dSame
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from . import instance_heads
-from .errors import InputError, one_line
+import efficientps_d2.instance_heads as instance_heads
+from efficientps_d2.errors import InputError, one_line
 
 SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2", "torchscript": ".ts"}
 # Outputs of the file in TorchScript, in this order.

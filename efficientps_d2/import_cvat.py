@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from .errors import InputError
-from .import_files import load_xml
-from .import_painting import Classes
-from .import_regions import (
+from efficientps_d2.errors import InputError
+from efficientps_d2.import_files import load_xml
+from efficientps_d2.import_painting import Classes
+from efficientps_d2.import_regions import (
     Picture,
     PlacedMask,
     Region,
@@ -19,7 +19,7 @@ from .import_regions import (
     rectangle,
     runs_to_mask,
 )
-from .import_source import Source
+from efficientps_d2.import_source import Source
 
 
 def read_cvat(source: Source, classes: Classes) -> Iterator[Picture]:

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from .errors import InputError
-from .import_files import load_json
-from .import_painting import Classes
-from .import_regions import (
+from efficientps_d2.errors import InputError
+from efficientps_d2.import_files import load_json
+from efficientps_d2.import_painting import Classes
+from efficientps_d2.import_regions import (
     Picture,
     Region,
     check_count,
@@ -18,7 +18,7 @@ from .import_regions import (
     rectangle,
     runs_to_mask,
 )
-from .import_source import Source
+from efficientps_d2.import_source import Source
 
 
 def read_datumaro(source: Source, classes: Classes) -> Iterator[Picture]:

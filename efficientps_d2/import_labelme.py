@@ -8,12 +8,12 @@ from pathlib import Path, PureWindowsPath
 
 import numpy as np
 
-from .dataset_problems import shown
-from .errors import InputError
-from .import_files import load_json
-from .import_images import load_image
-from .import_painting import Classes
-from .import_regions import (
+from efficientps_d2.dataset_problems import shown
+from efficientps_d2.errors import InputError
+from efficientps_d2.import_files import load_json
+from efficientps_d2.import_images import load_image
+from efficientps_d2.import_painting import Classes
+from efficientps_d2.import_regions import (
     Picture,
     PlacedMask,
     Region,
@@ -23,7 +23,7 @@ from .import_regions import (
     read_size,
     rectangle,
 )
-from .import_source import Source
+from efficientps_d2.import_source import Source
 
 OUTLINES = ("polygon", "rectangle", "oriented_rectangle", "circle")
 

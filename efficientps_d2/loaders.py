@@ -13,8 +13,8 @@ from detectron2.data.build import worker_init_reset_seed
 from detectron2.data.samplers import RepeatFactorTrainingSampler
 from torch.utils.data import DataLoader
 
-from .dataset_mapper import EvaluationMapper, PanopticDatasetMapper
-from .errors import InputError
+from efficientps_d2.dataset_mapper import EvaluationMapper, PanopticDatasetMapper
+from efficientps_d2.errors import InputError
 
 
 def build_train_loader(cfg: CfgNode) -> Iterable[list[dict]]:

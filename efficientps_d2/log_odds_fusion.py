@@ -6,7 +6,14 @@ import torch
 from detectron2.structures import Instances
 from torch import Tensor
 
-from .fusion_parts import Window, candidates, fill_stuff, number_winners, paste_mask, touched_pixels
+from efficientps_d2.fusion_parts import (
+    Window,
+    candidates,
+    fill_stuff,
+    number_winners,
+    paste_mask,
+    touched_pixels,
+)
 
 SEMANTIC_LIMIT = 6.0  # of the semantic log-odds, which a confident head drives far beyond its worth
 

@@ -6,7 +6,7 @@ import torch
 from detectron2.structures import Instances
 from torch import Tensor
 
-from .fusion_parts import (
+from efficientps_d2.fusion_parts import (
     Window,
     candidates,
     fill_stuff,

@@ -13,14 +13,14 @@ import numpy as np
 from panopticapi.utils import id2rgb, rgb2id
 from PIL import Image
 
-from .dataset_problems import shown
-from .errors import InputError, one_line
-from .import_destination import check_destination, replacing
-from .import_formats import ONLY_BOXES
-from .import_images import load_upright, save_upright
-from .import_painting import Classes, paint
-from .import_regions import Picture
-from .import_source import Source
+from efficientps_d2.dataset_problems import shown
+from efficientps_d2.errors import InputError, one_line
+from efficientps_d2.import_destination import check_destination, replacing
+from efficientps_d2.import_formats import ONLY_BOXES
+from efficientps_d2.import_images import load_upright, save_upright
+from efficientps_d2.import_painting import Classes, paint
+from efficientps_d2.import_regions import Picture
+from efficientps_d2.import_source import Source
 
 
 @dataclass

@@ -13,8 +13,8 @@ from detectron2.modeling.postprocessing import sem_seg_postprocess
 from detectron2.structures import Boxes, Instances
 from torch import Tensor, nn
 
-from .efficientps import EfficientPS
-from .errors import InputError
+from efficientps_d2.efficientps import EfficientPS
+from efficientps_d2.errors import InputError
 
 
 class View(NamedTuple):

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from .errors import InputError
-from .import_images import DAMAGED, damage, read_rgb
-from .panoptic_errors import (
+from efficientps_d2.errors import InputError
+from efficientps_d2.import_images import DAMAGED, damage, read_rgb
+from efficientps_d2.panoptic_errors import (
     BOUNDARY,
     EXTRA,
     KINDS,
@@ -24,9 +24,9 @@ from .panoptic_errors import (
     error_map,
     picture_pq,
 )
-from .panoptic_json import read_segment_ids
-from .parallel import map_pictures
-from .run_results import SavedPredictions, matches_of
+from efficientps_d2.panoptic_json import read_segment_ids
+from efficientps_d2.parallel import map_pictures
+from efficientps_d2.run_results import SavedPredictions, matches_of
 
 LONG_SIDE = 640  # of a picture in the page
 COLORS = {  # of Okabe and Ito, which the colour-blind can tell apart; correct shows the input

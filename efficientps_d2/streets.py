@@ -22,9 +22,9 @@ from cityscapesscripts.preparation.json2instanceImg import createInstanceImage
 from cityscapesscripts.preparation.json2labelImg import createLabelImage
 from PIL import Image
 
-from .errors import InputError
-from .parallel import map_pictures
-from .street_scene import paint_scene
+from efficientps_d2.errors import InputError
+from efficientps_d2.parallel import map_pictures
+from efficientps_d2.street_scene import paint_scene
 
 SPLITS = {"train": 300, "val": 60}
 SEED_ORDER = ("train", "val", "test")

@@ -13,25 +13,25 @@ from detectron2.engine import DefaultTrainer
 from detectron2.engine.hooks import CallbackHook, EvalHook, PeriodicCheckpointer, PeriodicWriter
 from detectron2.utils import comm
 
-from .checkpoint import FittingCheckpointer
-from .config import naming_bad_keys
-from .datasets import dataset_metadata
-from .errors import InputError, one_sentence
-from .evaluation import build_panoptic_evaluator, write_tables
-from .hooks import FreezeBatchNorm, StopOnSignal, WeightAverage
-from .loaders import build_test_loader, build_train_loader
-from .optimization import build_optimizer, scaled_to_workers
-from .panoptic_tta import PanopticTTA
-from .run_results import (
+from efficientps_d2.checkpoint import FittingCheckpointer
+from efficientps_d2.config import naming_bad_keys
+from efficientps_d2.datasets import dataset_metadata
+from efficientps_d2.errors import InputError, one_sentence
+from efficientps_d2.evaluation import build_panoptic_evaluator, write_tables
+from efficientps_d2.hooks import FreezeBatchNorm, StopOnSignal, WeightAverage
+from efficientps_d2.loaders import build_test_loader, build_train_loader
+from efficientps_d2.optimization import build_optimizer, scaled_to_workers
+from efficientps_d2.panoptic_tta import PanopticTTA
+from efficientps_d2.run_results import (
     FOLDER,
     FOLDER_TTA,
     FOLDER_VALIDATION,
     clear_results,
     write_results,
 )
-from .saved_model import save_model
-from .validation import BEST, EarlyStop, Validation
-from .validation_losses import validation_losses
+from efficientps_d2.saved_model import save_model
+from efficientps_d2.validation import BEST, EarlyStop, Validation
+from efficientps_d2.validation_losses import validation_losses
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from detectron2.modeling.backbone.fpn import FPN, LastLevelMaxPool
 from torch import nn
 from torch.nn import functional as F
 
-from .efficientnet import build_efficientnet_backbone
-from .layers import SeparableConv2d, conv_norm_act
+from efficientps_d2.efficientnet import build_efficientnet_backbone
+from efficientps_d2.layers import SeparableConv2d, conv_norm_act
 
 
 class TwoWayFPN(Backbone):

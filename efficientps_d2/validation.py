@@ -10,9 +10,9 @@ from detectron2.engine import HookBase
 from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.utils import comm
 
-from .checkpoint import FittingCheckpointer
-from .errors import InputError
-from .run_results import HEADLINE, VALIDATION
+from efficientps_d2.checkpoint import FittingCheckpointer
+from efficientps_d2.errors import InputError
+from efficientps_d2.run_results import HEADLINE, VALIDATION
 
 logger = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from .errors import InputError, exit_status, one_line
-from .predictor import Predictor, load_predictor
+from efficientps_d2.errors import InputError, exit_status, one_line
+from efficientps_d2.predictor import Predictor, load_predictor
 
 # Gradio's page has its fonts and scripts with it; with this the browser refuses any other host.
 ONLY_FROM_HERE = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
@@ -65,8 +65,8 @@ def make_server(predictor: Predictor, host: str):
     from fastapi import FastAPI
     from gradio import mount_gradio_app
 
-    from .web_page import make_page
-    from .web_requests import OwnRequests
+    from efficientps_d2.web_page import make_page
+    from efficientps_d2.web_requests import OwnRequests
 
     app = FastAPI(openapi_url=None)
     app.add_middleware(OwnRequests, host=host)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from stub_predictor import StubPredictor
 
-from efficientps_d2 import web
+import efficientps_d2.web as web
 
 
 @contextlib.contextmanager

@@ -12,7 +12,8 @@ from detectron2.structures import Boxes, Instances
 from torch import nn
 from torch.nn import functional as F
 
-from efficientps_d2 import add_efficientps_config, efficientps
+import efficientps_d2.efficientps as efficientps
+from efficientps_d2 import add_efficientps_config
 from efficientps_d2.efficientnet import EfficientNet
 from efficientps_d2.instance_heads import SeparableConvMaskHead
 from efficientps_d2.layers import SeparableConv2d, norm_layer

@@ -13,7 +13,8 @@ from conftest import load_tool, write_dataset
 from PIL import Image
 from reported_run import training_lines, write_lines, write_run
 
-from efficientps_d2 import InputError, report_charts
+import efficientps_d2.report_charts as report_charts
+from efficientps_d2 import InputError
 from efficientps_d2.panoptic_errors import CORRECT, KINDS, MISSED, UNLABELED
 from efficientps_d2.panoptic_metrics import Match
 from efficientps_d2.report import (

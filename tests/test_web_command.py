@@ -8,7 +8,7 @@ import urllib.request
 
 import pytest
 
-from efficientps_d2 import web
+import efficientps_d2.web as web
 
 
 def test_mistakes_are_one_sentence(model_folder, tmp_path, monkeypatch, capsys):
