@@ -1,3 +1,4 @@
-from setuptools import setup
+from setuptools import find_packages, setup
 
-setup()
+# The configs lie beside the package in a clone, and inside it in a wheel.
+setup(packages=[*find_packages(include=["efficientps_d2", "efficientps_d2.*"]), "efficientps_d2.configs"])

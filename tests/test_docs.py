@@ -33,9 +33,3 @@ def test_named_files_exist(page):
     for name in re.findall(r"`([a-z_]+\.py)`", text):
         found = [ROOT / folder / name for folder in ("", "efficientps_d2", "tools", "tests")]
         assert any(file.is_file() for file in found), name
-
-
-def test_every_module_is_in_the_reading_order():
-    text = (ROOT / "CONTRIBUTING.md").read_text()
-    modules = {file.name for file in (ROOT / "efficientps_d2").glob("*.py")} - {"__init__.py"}
-    assert [name for name in sorted(modules) if f"`{name}`" not in text] == []
