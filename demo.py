@@ -27,7 +27,6 @@ from tqdm import tqdm  # noqa: E402
 from efficientps_d2 import InputError, load_config  # noqa: E402
 from efficientps_d2.checkpoint import require_weights  # noqa: E402
 from efficientps_d2.datasets import dataset_metadata  # noqa: E402
-from efficientps_d2.errors import exit_status  # noqa: E402
 from efficientps_d2.import_images import read_rgb  # noqa: E402
 from efficientps_d2.panoptic_json import set_classes  # noqa: E402
 from efficientps_d2.prediction_files import (  # noqa: E402
@@ -39,7 +38,8 @@ from efficientps_d2.prediction_files import (  # noqa: E402
 )
 from efficientps_d2.predictor import Predictor  # noqa: E402
 from efficientps_d2.saved_model import read_saved_model  # noqa: E402
-from efficientps_d2.visualization import TASKS, PredictionPainter  # noqa: E402
+from efficientps_d2.utils.errors import exit_status  # noqa: E402
+from efficientps_d2.utils.visualizer import TASKS, PredictionPainter  # noqa: E402
 
 WINDOW = "efficientps_d2"
 THRESHOLDS = (

@@ -1,4 +1,9 @@
 from setuptools import find_packages, setup
 
 # The configs lie beside the package in a clone, and inside it in a wheel.
-setup(packages=[*find_packages(include=["efficientps_d2", "efficientps_d2.*"]), "efficientps_d2.configs"])
+setup(
+    packages=[
+        *find_packages(include=["efficientps_d2", "efficientps_d2.*"]),
+        "efficientps_d2.configs",
+    ]
+)

@@ -31,10 +31,10 @@ from efficientps_d2.classes import with_class_counts  # noqa: E402
 from efficientps_d2.config import load_config, without_cuda  # noqa: E402
 from efficientps_d2.dataset_report import suggestion_table  # noqa: E402
 from efficientps_d2.datasets import check_dataset_files  # noqa: E402
-from efficientps_d2.errors import InputError, one_sentence  # noqa: E402
 from efficientps_d2.run_diagnosis import diagnose  # noqa: E402
 from efficientps_d2.run_results import read_run  # noqa: E402
 from efficientps_d2.trainer import Trainer  # noqa: E402
+from efficientps_d2.utils.errors import InputError, one_sentence  # noqa: E402
 from efficientps_d2.validation import BEST  # noqa: E402
 
 logger = logging.getLogger("efficientps_d2")

@@ -28,11 +28,11 @@ from efficientps_d2.datasets import (  # noqa: E402
     register_panoptic_dataset,
 )
 from efficientps_d2.efficientps import EfficientPS  # noqa: E402
-from efficientps_d2.errors import InputError  # noqa: E402
 from efficientps_d2.log_odds_fusion import log_odds_panoptic_fusion  # noqa: E402
 from efficientps_d2.panoptic_fusion import adaptive_panoptic_fusion  # noqa: E402
 from efficientps_d2.predictor import Prediction, Predictor, load_predictor  # noqa: E402
 from efficientps_d2.saved_model import save_model  # noqa: E402
+from efficientps_d2.utils.errors import InputError  # noqa: E402
 
 __all__ = [
     "EfficientPS",

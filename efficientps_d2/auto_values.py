@@ -12,7 +12,7 @@ from efficientps_d2.dataset_problems import KINDS
 from efficientps_d2.dataset_source import find_dataset, read_source
 from efficientps_d2.dataset_suggest import Suggestion, suggest_config
 from efficientps_d2.datasets import check_dataset_files
-from efficientps_d2.errors import InputError
+from efficientps_d2.utils.errors import InputError
 
 logger = logging.getLogger(__name__)
 

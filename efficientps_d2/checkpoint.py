@@ -12,7 +12,7 @@ from detectron2.modeling import build_model
 from torch import Tensor, nn
 
 from efficientps_d2.config import naming_bad_keys
-from efficientps_d2.errors import InputError
+from efficientps_d2.utils.errors import InputError
 from efficientps_d2.weights_file import read_weights
 
 STATISTICS = ("running_mean", "running_var")

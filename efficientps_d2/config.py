@@ -10,7 +10,7 @@ from detectron2.config import CfgNode as CN
 from detectron2.config import get_cfg
 from yaml import YAMLError
 
-from efficientps_d2.errors import InputError, one_line
+from efficientps_d2.utils.errors import InputError, one_line
 
 # What Detectron2's config raises for wrong keys, values and files.
 BAD_VALUE = (KeyError, ValueError, TypeError, AttributeError, AssertionError, SyntaxError)

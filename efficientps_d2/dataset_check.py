@@ -8,8 +8,8 @@ import numpy as np
 
 from efficientps_d2.dataset_problems import Problem
 from efficientps_d2.dataset_source import Source
-from efficientps_d2.parallel import map_pictures
 from efficientps_d2.picture_check import PictureReport, check_picture
+from efficientps_d2.utils.parallel import map_pictures
 
 
 class Statistics(NamedTuple):

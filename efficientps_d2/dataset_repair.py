@@ -14,9 +14,9 @@ from PIL import Image
 from efficientps_d2.dataset_check import CheckResult
 from efficientps_d2.dataset_problems import BY_HAND, COPIED, KINDS, LEFT_OUT, Problem
 from efficientps_d2.dataset_source import Location, Picture, Source
-from efficientps_d2.errors import InputError
-from efficientps_d2.parallel import map_pictures
 from efficientps_d2.picture_check import measure_segments, read_pixels
+from efficientps_d2.utils.errors import InputError
+from efficientps_d2.utils.parallel import map_pictures
 
 
 class Job(NamedTuple):

@@ -18,7 +18,7 @@ from efficientps_d2.dataset_source import Source
 from efficientps_d2.dataset_suggest import Suggestion, resized_things
 from efficientps_d2.panoptic_json import set_classes
 from efficientps_d2.picture_check import read_pixels, unusable
-from efficientps_d2.visualization import draw_panoptic, side_by_side
+from efficientps_d2.utils.visualizer import draw_panoptic, side_by_side
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1)
 

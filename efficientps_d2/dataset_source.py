@@ -14,8 +14,8 @@ from efficientps_d2.datasets import (
     cityscapes_image_file,
     register_dataset_folders,
 )
-from efficientps_d2.errors import InputError
 from efficientps_d2.panoptic_json import IGNORE_LABEL, read_json
+from efficientps_d2.utils.errors import InputError
 
 
 class Category(NamedTuple):

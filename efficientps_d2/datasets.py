@@ -8,8 +8,8 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.catalog import Metadata
 from detectron2.data.datasets.builtin_meta import CITYSCAPES_CATEGORIES
 
-from efficientps_d2.errors import InputError
 from efficientps_d2.panoptic_json import IGNORE_LABEL, make_records, read_json, set_classes
+from efficientps_d2.utils.errors import InputError
 
 
 def dataset_metadata(name: str) -> Metadata:

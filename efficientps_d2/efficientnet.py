@@ -10,12 +10,12 @@ from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 from timm.layers import convert_sync_batchnorm, freeze_batch_norm_2d
 from torch import nn
 
-from efficientps_d2.errors import InputError, one_line
 from efficientps_d2.pretrained import (
     existing_file,
     load_pretrained_backbone,
     warn_of_other_statistics,
 )
+from efficientps_d2.utils.errors import InputError, one_line
 
 logger = logging.getLogger(__name__)
 

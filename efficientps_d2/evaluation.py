@@ -30,7 +30,7 @@ from efficientps_d2.classes import class_table
 from efficientps_d2.datasets import dataset_metadata
 from efficientps_d2.panoptic_evaluator import PanopticEvaluator
 from efficientps_d2.panoptic_json import IGNORE_LABEL, read_segment_ids, true_segment_ids
-from efficientps_d2.visualization import PictureWriter
+from efficientps_d2.utils.visualizer import PictureWriter
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 import efficientps_d2.instance_heads as instance_heads
-from efficientps_d2.errors import InputError, one_line
+from efficientps_d2.utils.errors import InputError, one_line
 
 SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2", "torchscript": ".ts"}
 # Outputs of the file in TorchScript, in this order.

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from efficientps_d2.errors import InputError
 from efficientps_d2.import_files import load_xml
 from efficientps_d2.import_painting import Classes
 from efficientps_d2.import_regions import (
@@ -20,6 +19,7 @@ from efficientps_d2.import_regions import (
     runs_to_mask,
 )
 from efficientps_d2.import_source import Source
+from efficientps_d2.utils.errors import InputError
 
 
 def read_cvat(source: Source, classes: Classes) -> Iterator[Picture]:

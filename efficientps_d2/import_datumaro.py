@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from efficientps_d2.errors import InputError
 from efficientps_d2.import_files import load_json
 from efficientps_d2.import_painting import Classes
 from efficientps_d2.import_regions import (
@@ -19,6 +18,7 @@ from efficientps_d2.import_regions import (
     runs_to_mask,
 )
 from efficientps_d2.import_source import Source
+from efficientps_d2.utils.errors import InputError
 
 
 def read_datumaro(source: Source, classes: Classes) -> Iterator[Picture]:

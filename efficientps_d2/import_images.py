@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from efficientps_d2.errors import InputError, one_line
+from efficientps_d2.utils.errors import InputError, one_line
 
 # Others, such as EPS, would start programs.
 IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "PPM", "GIF", "WEBP")

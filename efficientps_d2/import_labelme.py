@@ -9,7 +9,6 @@ from pathlib import Path, PureWindowsPath
 import numpy as np
 
 from efficientps_d2.dataset_problems import shown
-from efficientps_d2.errors import InputError
 from efficientps_d2.import_files import load_json
 from efficientps_d2.import_images import load_image
 from efficientps_d2.import_painting import Classes
@@ -24,6 +23,7 @@ from efficientps_d2.import_regions import (
     rectangle,
 )
 from efficientps_d2.import_source import Source
+from efficientps_d2.utils.errors import InputError
 
 OUTLINES = ("polygon", "rectangle", "oriented_rectangle", "circle")
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 from panopticapi.utils import rgb2id
 
-from efficientps_d2.errors import InputError
 from efficientps_d2.import_files import load_text
 from efficientps_d2.import_images import load_image
 from efficientps_d2.import_painting import Classes
 from efficientps_d2.import_regions import Picture, PlacedMask, Region, check_count, crop
 from efficientps_d2.import_source import Source
+from efficientps_d2.utils.errors import InputError
 
 BACKGROUND = 0  # black, in both maps
 BORDER = rgb2id([224, 224, 192])  # around objects in Pascal's own data: void

@@ -14,7 +14,7 @@ from detectron2.data.samplers import RepeatFactorTrainingSampler
 from torch.utils.data import DataLoader
 
 from efficientps_d2.dataset_mapper import EvaluationMapper, PanopticDatasetMapper
-from efficientps_d2.errors import InputError
+from efficientps_d2.utils.errors import InputError
 
 
 def build_train_loader(cfg: CfgNode) -> Iterable[list[dict]]:

@@ -7,7 +7,7 @@ from detectron2.solver import get_default_optimizer_params
 from detectron2.solver.build import maybe_add_gradient_clipping
 from torch import nn
 
-from efficientps_d2.errors import InputError
+from efficientps_d2.utils.errors import InputError
 
 WHOLE_MODEL = "full_model"
 CLIP_TYPES = ("value", "norm", WHOLE_MODEL)  # the first two, of each parameter, are Detectron2's

@@ -12,7 +12,7 @@ from detectron2.utils.colormap import colormap
 from panopticapi.utils import id2rgb, rgb2id
 from PIL import Image
 
-from efficientps_d2.errors import InputError
+from efficientps_d2.utils.errors import InputError
 
 IGNORE_LABEL = 255
 ANNOTATION_KEYS = ("image_id", "file_name", "segments_info")

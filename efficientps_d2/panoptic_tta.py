@@ -14,7 +14,7 @@ from detectron2.structures import Boxes, Instances
 from torch import Tensor, nn
 
 from efficientps_d2.efficientps import EfficientPS
-from efficientps_d2.errors import InputError
+from efficientps_d2.utils.errors import InputError
 
 
 class View(NamedTuple):

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from detectron2.data.catalog import Metadata
 
-from efficientps_d2.errors import InputError
 from efficientps_d2.import_images import IMAGE_SUFFIXES
 from efficientps_d2.panoptic_json import categories_of, save_panoptic
 from efficientps_d2.predictor import Prediction
+from efficientps_d2.utils.errors import InputError
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")  # that are written
 VIDEO_SUFFIXES = (".avi", ".mkv", ".mov", ".webm")  # that are not written

@@ -9,7 +9,6 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from efficientps_d2.errors import InputError
 from efficientps_d2.import_images import DAMAGED, damage, read_rgb
 from efficientps_d2.panoptic_errors import (
     BOUNDARY,
@@ -25,8 +24,9 @@ from efficientps_d2.panoptic_errors import (
     picture_pq,
 )
 from efficientps_d2.panoptic_json import read_segment_ids
-from efficientps_d2.parallel import map_pictures
 from efficientps_d2.run_results import SavedPredictions, matches_of
+from efficientps_d2.utils.errors import InputError
+from efficientps_d2.utils.parallel import map_pictures
 
 LONG_SIDE = 640  # of a picture in the page
 COLORS = {  # of Okabe and Ito, which the colour-blind can tell apart; correct shows the input

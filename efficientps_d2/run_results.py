@@ -11,9 +11,9 @@ from detectron2.evaluation.testing import flatten_results_dict
 from efficientps_d2.classes import class_table
 from efficientps_d2.config import load_config
 from efficientps_d2.datasets import dataset_metadata
-from efficientps_d2.errors import InputError
 from efficientps_d2.panoptic_json import read_json
 from efficientps_d2.panoptic_metrics import Match
+from efficientps_d2.utils.errors import InputError
 
 # In the folders of evaluations, after the name of a data set.
 RESULTS, IMAGES, PREDICTIONS = FILES = ("_metrics.json", "_images.jsonl", "_panoptic.json")

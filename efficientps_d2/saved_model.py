@@ -10,8 +10,8 @@ from detectron2.data.catalog import Metadata
 from torch import nn
 
 from efficientps_d2.config import load_config
-from efficientps_d2.errors import InputError
 from efficientps_d2.panoptic_json import categories_of, read_json, set_classes
+from efficientps_d2.utils.errors import InputError
 
 WEIGHTS, CONFIG, METADATA = FILES = ("model.pth", "config.yaml", "metadata.json")
 DEMO_MODEL = Path("output/streets/model")  # which `make demo` leaves

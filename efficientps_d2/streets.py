@@ -22,9 +22,9 @@ from cityscapesscripts.preparation.json2instanceImg import createInstanceImage
 from cityscapesscripts.preparation.json2labelImg import createLabelImage
 from PIL import Image
 
-from efficientps_d2.errors import InputError
-from efficientps_d2.parallel import map_pictures
 from efficientps_d2.street_scene import paint_scene
+from efficientps_d2.utils.errors import InputError
+from efficientps_d2.utils.parallel import map_pictures
 
 SPLITS = {"train": 300, "val": 60}
 SEED_ORDER = ("train", "val", "test")

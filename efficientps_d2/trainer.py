@@ -16,7 +16,6 @@ from detectron2.utils import comm
 from efficientps_d2.checkpoint import FittingCheckpointer
 from efficientps_d2.config import naming_bad_keys
 from efficientps_d2.datasets import dataset_metadata
-from efficientps_d2.errors import InputError, one_sentence
 from efficientps_d2.evaluation import build_panoptic_evaluator, write_tables
 from efficientps_d2.hooks import FreezeBatchNorm, StopOnSignal, WeightAverage
 from efficientps_d2.loaders import build_test_loader, build_train_loader
@@ -30,6 +29,7 @@ from efficientps_d2.run_results import (
     write_results,
 )
 from efficientps_d2.saved_model import save_model
+from efficientps_d2.utils.errors import InputError, one_sentence
 from efficientps_d2.validation import BEST, EarlyStop, Validation
 from efficientps_d2.validation_losses import validation_losses
 

@@ -11,8 +11,8 @@ from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.utils import comm
 
 from efficientps_d2.checkpoint import FittingCheckpointer
-from efficientps_d2.errors import InputError
 from efficientps_d2.run_results import HEADLINE, VALIDATION
+from efficientps_d2.utils.errors import InputError
 
 logger = logging.getLogger(__name__)
 

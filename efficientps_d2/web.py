@@ -15,8 +15,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from efficientps_d2.errors import InputError, exit_status, one_line
 from efficientps_d2.predictor import Predictor, load_predictor
+from efficientps_d2.utils.errors import InputError, exit_status, one_line
 
 # Gradio's page has its fonts and scripts with it; with this the browser refuses any other host.
 ONLY_FROM_HERE = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"

@@ -14,11 +14,11 @@ import numpy as np
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from efficientps_d2.errors import InputError
 from efficientps_d2.import_images import read_rgb
 from efficientps_d2.prediction_files import PanopticWriter
 from efficientps_d2.prediction_layers import Layer, prediction_layers
 from efficientps_d2.predictor import Prediction, Predictor
+from efficientps_d2.utils.errors import InputError
 
 INTRODUCTION = """# Panoptic segmentation
 Drop a picture, then point at the result: it tells the class, score and area of each segment.

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from efficientps_d2.errors import InputError
+from efficientps_d2.utils.errors import InputError
 
 
 def read_weights(path: str | Path):

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from efficientps_d2 import InputError
-from efficientps_d2.parallel import map_pictures
+from efficientps_d2.utils.parallel import map_pictures
 
 
 def double(number):

@@ -5,7 +5,7 @@ import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils.visualizer import Visualizer
 
-from efficientps_d2.visualization import draw_panoptic
+from efficientps_d2.utils.visualizer import draw_panoptic
 
 
 @pytest.mark.parametrize(("count", "labelled"), [(4, 5), (60, 1)])

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from efficientps_d2.errors import InputError, exit_status
 from efficientps_d2.offline_scoring import Scores, score_files
 from efficientps_d2.panoptic_metrics import class_metrics, mean_metrics, named_metrics
+from efficientps_d2.utils.errors import InputError, exit_status
 
 FIRST_MISMATCHES = 20
 

@@ -12,8 +12,8 @@ import os
 import sys
 from pathlib import Path
 
-from efficientps_d2.errors import exit_status
 from efficientps_d2.report import write_report
+from efficientps_d2.utils.errors import exit_status
 
 
 def run(args: argparse.Namespace) -> int:

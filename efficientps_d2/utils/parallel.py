@@ -8,7 +8,7 @@ from functools import partial
 
 from tqdm import tqdm
 
-from efficientps_d2.errors import InputError
+from efficientps_d2.utils.errors import InputError
 
 
 def map_pictures(function: Callable, items: list, processes: int, title: str) -> Iterator:
