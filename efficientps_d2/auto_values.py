@@ -6,7 +6,7 @@ import os
 from detectron2.config import CfgNode
 from detectron2.utils import comm
 
-from efficientps_d2.config import flat_items, load_config, value_of
+from efficientps_d2.config.loading import flat_items, load_config, value_of
 from efficientps_d2.dataset_check import Statistics, check_dataset
 from efficientps_d2.dataset_problems import KINDS
 from efficientps_d2.dataset_source import find_dataset, read_source

@@ -10,7 +10,7 @@ from pathlib import Path
 import jinja2
 import numpy as np
 
-from efficientps_d2.config import flat_items
+from efficientps_d2.config.loading import flat_items
 from efficientps_d2.panoptic_errors import CORRECT, KINDS, MEANING, UNLABELED
 from efficientps_d2.report_charts import size_chart, training_chart
 from efficientps_d2.report_gallery import COLORS, choose_pictures, count_all_errors, make_card

@@ -9,7 +9,7 @@ from detectron2.config import CfgNode
 from detectron2.evaluation.testing import flatten_results_dict
 
 from efficientps_d2.classes import class_table
-from efficientps_d2.config import load_config
+from efficientps_d2.config.loading import load_config
 from efficientps_d2.datasets import dataset_metadata
 from efficientps_d2.panoptic_json import read_json
 from efficientps_d2.panoptic_metrics import Match

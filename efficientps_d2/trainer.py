@@ -14,7 +14,7 @@ from detectron2.engine.hooks import CallbackHook, EvalHook, PeriodicCheckpointer
 from detectron2.utils import comm
 
 from efficientps_d2.checkpoint import FittingCheckpointer
-from efficientps_d2.config import naming_bad_keys
+from efficientps_d2.config.loading import naming_bad_keys
 from efficientps_d2.datasets import dataset_metadata
 from efficientps_d2.evaluation import build_panoptic_evaluator, write_tables
 from efficientps_d2.hooks import FreezeBatchNorm, StopOnSignal, WeightAverage

@@ -6,7 +6,7 @@ from conftest import CONFIGS
 from detectron2.modeling import build_model
 
 from efficientps_d2 import InputError
-from efficientps_d2.config import load_config
+from efficientps_d2.config.loading import load_config
 from efficientps_d2.efficientnet import EfficientNet, TimmFeatures
 
 

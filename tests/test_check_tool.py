@@ -10,7 +10,7 @@ from checker import CASES, edit_json, edit_truth, run, tool
 from conftest import CONFIGS, write_dataset
 from PIL import Image
 
-from efficientps_d2.config import load_config
+from efficientps_d2.config.loading import load_config
 
 DAMAGED_JSON = {
     "a list": b"[]",

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 from conftest import ROOT
 
-from efficientps_d2.config import load_config
+from efficientps_d2.config.loading import load_config
 
 FOLDER = ROOT / "tools" / "benchmarks"
 PLAN = """

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from panopticapi.utils import id2rgb, rgb2id
 from PIL import Image
 
-from efficientps_d2.config import load_config
+from efficientps_d2.config.loading import load_config
 from efficientps_d2.dataset_repair import repair_segments
 from efficientps_d2.dataset_report import class_table, size_tables
 from efficientps_d2.dataset_source import Category

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from efficientps_d2 import InputError
-from efficientps_d2.config import get_config
+from efficientps_d2.config.loading import get_config
 from efficientps_d2.optimization import build_optimizer
 
 

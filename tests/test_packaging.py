@@ -11,7 +11,7 @@ import pytest
 from conftest import CONFIGS
 
 from efficientps_d2 import InputError, get_config
-from efficientps_d2.config import load_config
+from efficientps_d2.config.loading import load_config
 
 ROOT = Path(__file__).parent.parent
 SCRIPT = """

@@ -15,7 +15,7 @@ import torch
 from conftest import load_tool, write_dataset
 from detectron2.engine import DefaultPredictor
 
-from efficientps_d2.config import load_config
+from efficientps_d2.config.loading import load_config
 
 ROOT = Path(__file__).parent.parent
 TINY = [

@@ -32,7 +32,7 @@ from panopticapi.utils import id2rgb  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from efficientps_d2 import PanopticDatasetMapper  # noqa: E402
-from efficientps_d2.config import load_config  # noqa: E402
+from efficientps_d2.config.loading import load_config  # noqa: E402
 from efficientps_d2.dataset_mapper import build_train_augmentations  # noqa: E402
 from efficientps_d2.street_scene import paint_scene  # noqa: E402
 

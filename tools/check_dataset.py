@@ -20,7 +20,7 @@ from detectron2.config import CfgNode  # noqa: E402
 
 from efficientps_d2 import InputError  # noqa: E402
 from efficientps_d2.auto_values import use_suggestions  # noqa: E402
-from efficientps_d2.config import load_config  # noqa: E402
+from efficientps_d2.config.loading import load_config  # noqa: E402
 from efficientps_d2.dataset_check import CheckResult, check_dataset  # noqa: E402
 from efficientps_d2.dataset_problems import KINDS  # noqa: E402
 from efficientps_d2.dataset_repair import require_new_folder, write_repaired  # noqa: E402

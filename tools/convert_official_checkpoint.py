@@ -20,7 +20,7 @@ from tabulate import tabulate  # noqa: E402
 from torch import nn  # noqa: E402
 
 from efficientps_d2 import InputError  # noqa: E402
-from efficientps_d2.config import load_config, without_cuda  # noqa: E402
+from efficientps_d2.config.loading import load_config, without_cuda  # noqa: E402
 from efficientps_d2.efficientnet import is_paper_efficientnet  # noqa: E402
 from efficientps_d2.official_checkpoint import (  # noqa: E402
     Change,

@@ -1,0 +1,1 @@
+"""Config keys, and the loading of configs."""
