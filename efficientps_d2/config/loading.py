@@ -105,7 +105,7 @@ def get_config(name: str, overrides: list[str] | None = None) -> CN:
         InputError: if there is no such config, or an override is wrong.
     """
     # In an installed wheel the folder is inside the package, in a clone beside it.
-    package = Path(__file__).parent
+    package = Path(__file__).parent.parent
     folder = next(f for f in (package / "configs", package.parent / "configs") if f.is_dir())
     names = sorted(file.stem for file in folder.glob("*.yaml"))
     if name not in names:
