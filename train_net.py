@@ -27,8 +27,8 @@ from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
 from efficientps_d2.auto_values import fill_auto  # noqa: E402
 from efficientps_d2.checkpoint import FittingCheckpointer  # noqa: E402
-from efficientps_d2.classes import with_class_counts  # noqa: E402
 from efficientps_d2.config.loading import load_config, without_cuda  # noqa: E402
+from efficientps_d2.data.classes import with_class_counts  # noqa: E402
 from efficientps_d2.dataset_report import suggestion_table  # noqa: E402
 from efficientps_d2.datasets import check_dataset_files  # noqa: E402
 from efficientps_d2.run_diagnosis import diagnose  # noqa: E402

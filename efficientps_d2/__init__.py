@@ -21,7 +21,7 @@ import efficientps_d2.instance_heads  # noqa: E402, F401  registration
 import efficientps_d2.semantic_head  # noqa: E402, F401  registration
 import efficientps_d2.two_way_fpn  # noqa: E402, F401  registration
 from efficientps_d2.config.loading import add_efficientps_config, get_config, load_config  # noqa: E402
-from efficientps_d2.dataset_mapper import PanopticDatasetMapper  # noqa: E402
+from efficientps_d2.data.dataset_mapper import PanopticDatasetMapper  # noqa: E402
 from efficientps_d2.datasets import (  # noqa: E402
     register_cityscapes_layout,
     register_dataset_folders,

@@ -8,7 +8,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.catalog import Metadata
 from detectron2.data.datasets.builtin_meta import CITYSCAPES_CATEGORIES
 
-from efficientps_d2.panoptic_json import IGNORE_LABEL, make_records, read_json, set_classes
+from efficientps_d2.data.coco_panoptic import IGNORE_LABEL, make_records, read_json, set_classes
 from efficientps_d2.utils.errors import InputError
 
 

@@ -13,7 +13,7 @@ from detectron2.modeling.postprocessing import detector_postprocess, sem_seg_pos
 from detectron2.structures import ImageList, Instances
 from torch import Tensor
 
-from efficientps_d2.classes import with_class_counts
+from efficientps_d2.data.classes import with_class_counts
 from efficientps_d2.log_odds_fusion import log_odds_panoptic_fusion
 from efficientps_d2.panoptic_fusion import adaptive_panoptic_fusion
 from efficientps_d2.utils.errors import InputError

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from cityscapesscripts.helpers.labels import labels as cityscapes_labels
 
+from efficientps_d2.data.images import load_image
 from efficientps_d2.import_files import load_text
-from efficientps_d2.import_images import load_image
 from efficientps_d2.import_painting import Classes
 from efficientps_d2.import_regions import Picture, Region, crop
 from efficientps_d2.import_source import Source

@@ -8,9 +8,9 @@ from pathlib import Path, PureWindowsPath
 
 import numpy as np
 
+from efficientps_d2.data.images import load_image
 from efficientps_d2.dataset_problems import shown
 from efficientps_d2.import_files import load_json
-from efficientps_d2.import_images import load_image
 from efficientps_d2.import_painting import Classes
 from efficientps_d2.import_regions import (
     Picture,

@@ -8,8 +8,8 @@ import numpy as np
 from panopticapi.utils import rgb2id
 from PIL import Image
 
-from efficientps_d2.import_images import DAMAGED, damage
-from efficientps_d2.panoptic_json import ANNOTATION_KEYS, read_json, require_keys
+from efficientps_d2.data.coco_panoptic import ANNOTATION_KEYS, read_json, require_keys
+from efficientps_d2.data.images import DAMAGED, damage
 from efficientps_d2.panoptic_metrics import PanopticSums
 from efficientps_d2.utils.errors import InputError
 from efficientps_d2.utils.parallel import map_pictures

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from detectron2.data.catalog import Metadata
 
-from efficientps_d2.import_images import IMAGE_SUFFIXES
-from efficientps_d2.panoptic_json import categories_of, save_panoptic
+from efficientps_d2.data.coco_panoptic import categories_of, save_panoptic
+from efficientps_d2.data.images import IMAGE_SUFFIXES
 from efficientps_d2.predictor import Prediction
 from efficientps_d2.utils.errors import InputError
 

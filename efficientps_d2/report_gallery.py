@@ -9,7 +9,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from efficientps_d2.import_images import DAMAGED, damage, read_rgb
+from efficientps_d2.data.coco_panoptic import read_segment_ids
+from efficientps_d2.data.images import DAMAGED, damage, read_rgb
 from efficientps_d2.panoptic_errors import (
     BOUNDARY,
     EXTRA,
@@ -23,7 +24,6 @@ from efficientps_d2.panoptic_errors import (
     error_map,
     picture_pq,
 )
-from efficientps_d2.panoptic_json import read_segment_ids
 from efficientps_d2.run_results import SavedPredictions, matches_of
 from efficientps_d2.utils.errors import InputError
 from efficientps_d2.utils.parallel import map_pictures

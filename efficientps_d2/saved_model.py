@@ -10,7 +10,7 @@ from detectron2.data.catalog import Metadata
 from torch import nn
 
 from efficientps_d2.config.loading import load_config
-from efficientps_d2.panoptic_json import categories_of, read_json, set_classes
+from efficientps_d2.data.coco_panoptic import categories_of, read_json, set_classes
 from efficientps_d2.utils.errors import InputError
 
 WEIGHTS, CONFIG, METADATA = FILES = ("model.pth", "config.yaml", "metadata.json")

@@ -11,7 +11,7 @@ from detectron2.utils.events import EventStorage
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from efficientps_d2.dataset_mapper import PanopticDatasetMapper
+from efficientps_d2.data.dataset_mapper import PanopticDatasetMapper
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ import numpy as np
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from efficientps_d2.import_images import read_rgb
+from efficientps_d2.data.images import read_rgb
 from efficientps_d2.prediction_files import PanopticWriter
 from efficientps_d2.prediction_layers import Layer, prediction_layers
 from efficientps_d2.predictor import Prediction, Predictor

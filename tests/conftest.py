@@ -24,8 +24,8 @@ from detectron2.modeling import build_model  # noqa: E402
 from panopticapi.utils import id2rgb  # noqa: E402
 
 from efficientps_d2 import register_panoptic_dataset, save_model  # noqa: E402
-from efficientps_d2.classes import with_class_counts  # noqa: E402
 from efficientps_d2.config.loading import load_config  # noqa: E402
+from efficientps_d2.data.classes import with_class_counts  # noqa: E402
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 ROOT = Path(__file__).parent.parent

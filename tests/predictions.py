@@ -10,8 +10,8 @@ from panopticapi.utils import rgb2id
 from PIL import Image
 
 from efficientps_d2 import adaptive_panoptic_fusion
-from efficientps_d2.classes import class_table
-from efficientps_d2.dataset_mapper import PanopticDatasetMapper
+from efficientps_d2.data.classes import class_table
+from efficientps_d2.data.dataset_mapper import PanopticDatasetMapper
 from efficientps_d2.trainer import Trainer
 
 

@@ -7,7 +7,7 @@ from detectron2.config import CfgNode
 from detectron2.data.catalog import Metadata
 from detectron2.structures import Boxes, Instances
 
-from efficientps_d2.panoptic_json import set_classes
+from efficientps_d2.data.coco_panoptic import set_classes
 from efficientps_d2.predictor import Prediction, Segment
 
 ROAD, SKY, CAR, PERSON = range(4)

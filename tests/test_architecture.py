@@ -214,7 +214,7 @@ def test_the_fusion_by_log_odds_gets_its_keys(toy, tiny_config, monkeypatch):
 
 def test_a_saved_config_needs_no_data_set(toy, tiny_config, tmp_path):
     """A trained model predicts on machines that do not have its data."""
-    from efficientps_d2.classes import with_class_counts
+    from efficientps_d2.data.classes import with_class_counts
 
     saved = with_class_counts(tiny_config(toy))
     saved.DATASETS.TRAIN = saved.DATASETS.TEST = ("unknown_here",)

@@ -12,7 +12,7 @@ from panopticapi.utils import id2rgb, rgb2id
 from PIL import Image
 
 from efficientps_d2 import InputError, PanopticDatasetMapper, register_dataset_folders
-from efficientps_d2.classes import class_table, dataset_classes, with_class_counts
+from efficientps_d2.data.classes import class_table, dataset_classes, with_class_counts
 from efficientps_d2.datasets import check_dataset_files, dataset_metadata
 
 

@@ -7,8 +7,8 @@ from detectron2.modeling import build_model
 from detectron2.utils.events import EventStorage
 from pretended_cuda import CUDA, move, pretended_cuda
 
-from efficientps_d2.classes import with_class_counts
-from efficientps_d2.dataset_mapper import EvaluationMapper, PanopticDatasetMapper
+from efficientps_d2.data.classes import with_class_counts
+from efficientps_d2.data.dataset_mapper import EvaluationMapper, PanopticDatasetMapper
 from efficientps_d2.panoptic_tta import PanopticTTA
 
 FEW = ("TEST.DETECTIONS_PER_IMAGE", 3, "MODEL.ROI_HEADS.SCORE_THRESH_TEST", 0.0)

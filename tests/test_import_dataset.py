@@ -23,7 +23,7 @@ from import_sources import (
 from pycocotools import mask as coco_mask
 
 from efficientps_d2 import PanopticDatasetMapper, register_dataset_folders
-from efficientps_d2.classes import class_table
+from efficientps_d2.data.classes import class_table
 
 
 def load(dest: Path, split: str) -> list[tuple[dict, dict]]:

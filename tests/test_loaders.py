@@ -8,8 +8,8 @@ from conftest import write_dataset
 from detectron2.data import DatasetCatalog
 
 from efficientps_d2 import InputError
-from efficientps_d2.classes import with_class_counts
-from efficientps_d2.loaders import build_train_loader
+from efficientps_d2.data.classes import with_class_counts
+from efficientps_d2.data.loaders import build_train_loader
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def draws(cfg) -> Counter:
 
 def test_images_of_rare_classes_are_drawn_more_often(unbalanced, tiny_config, monkeypatch):
     # What the images show does not matter here.
-    mapper = "efficientps_d2.loaders.PanopticDatasetMapper.__call__"
+    mapper = "efficientps_d2.data.loaders.PanopticDatasetMapper.__call__"
     monkeypatch.setattr(mapper, lambda self, record: {**record, "height": 1, "width": 1})
     with pytest.raises(InputError, match="while REPEAT_THRESHOLD is 0; set it"):
         draws(tiny_config(unbalanced, "DATALOADER.SAMPLER_TRAIN", "RepeatFactorTrainingSampler"))

@@ -11,7 +11,7 @@ import torch
 from conftest import write_dataset
 
 from efficientps_d2 import InputError
-from efficientps_d2.classes import with_class_counts
+from efficientps_d2.data.classes import with_class_counts
 from efficientps_d2.optimization import scaled_to_workers
 from efficientps_d2.trainer import Trainer
 

@@ -6,7 +6,7 @@ from detectron2.utils.events import EventStorage
 from torch import nn
 
 from efficientps_d2 import PanopticDatasetMapper
-from efficientps_d2.classes import with_class_counts
+from efficientps_d2.data.classes import with_class_counts
 from efficientps_d2.trainer import Trainer
 from efficientps_d2.validation_losses import NormShift, validation_losses
 

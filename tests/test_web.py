@@ -13,7 +13,7 @@ from PIL import Image
 from served_page import serving
 from stub_predictor import StubPredictor, predict
 
-from efficientps_d2.import_images import read_rgb
+from efficientps_d2.data.images import read_rgb
 from efficientps_d2.prediction_files import PanopticWriter
 
 BY = "css selector"

@@ -22,8 +22,8 @@ from tabulate import tabulate  # noqa: E402
 from torch import nn  # noqa: E402
 
 from efficientps_d2 import InputError  # noqa: E402
-from efficientps_d2.classes import with_class_counts  # noqa: E402
 from efficientps_d2.config.loading import load_config, without_cuda  # noqa: E402
+from efficientps_d2.data.classes import with_class_counts  # noqa: E402
 
 MULTIPLY_ADD = (
     "conv",

@@ -12,7 +12,7 @@ from detectron2.utils.video_visualizer import VideoVisualizer
 from detectron2.utils.visualizer import ColorMode, Visualizer
 from torch import as_tensor
 
-from efficientps_d2.panoptic_json import true_segment_ids
+from efficientps_d2.data.coco_panoptic import true_segment_ids
 from efficientps_d2.predictor import Prediction
 
 TASKS = ("panoptic", "instance", "semantic")

@@ -15,9 +15,9 @@ from detectron2.projects.point_rend import ColorAugSSDTransform
 from detectron2.structures import BitMasks, Boxes, Instances
 from panopticapi.utils import rgb2id
 
-from efficientps_d2.classes import dataset_classes
-from efficientps_d2.import_images import DAMAGED, damage
-from efficientps_d2.panoptic_json import IGNORE_LABEL
+from efficientps_d2.data.classes import dataset_classes
+from efficientps_d2.data.coco_panoptic import IGNORE_LABEL
+from efficientps_d2.data.images import DAMAGED, damage
 from efficientps_d2.utils.errors import InputError
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from detectron2.data.build import worker_init_reset_seed
 from detectron2.data.samplers import RepeatFactorTrainingSampler
 from torch.utils.data import DataLoader
 
-from efficientps_d2.dataset_mapper import EvaluationMapper, PanopticDatasetMapper
+from efficientps_d2.data.dataset_mapper import EvaluationMapper, PanopticDatasetMapper
 from efficientps_d2.utils.errors import InputError
 
 

@@ -1,0 +1,1 @@
+"""Images, panoptic annotations, and what training and evaluation read of them."""
