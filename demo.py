@@ -27,8 +27,8 @@ from tqdm import tqdm  # noqa: E402
 from efficientps_d2 import InputError, load_config  # noqa: E402
 from efficientps_d2.checkpoint import require_weights  # noqa: E402
 from efficientps_d2.data.coco_panoptic import set_classes  # noqa: E402
+from efficientps_d2.data.datasets.register import dataset_metadata  # noqa: E402
 from efficientps_d2.data.images import read_rgb  # noqa: E402
-from efficientps_d2.datasets import dataset_metadata  # noqa: E402
 from efficientps_d2.prediction_files import (  # noqa: E402
     PanopticWriter,
     expand,

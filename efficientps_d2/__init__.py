@@ -22,7 +22,7 @@ import efficientps_d2.semantic_head  # noqa: E402, F401  registration
 import efficientps_d2.two_way_fpn  # noqa: E402, F401  registration
 from efficientps_d2.config.loading import add_efficientps_config, get_config, load_config  # noqa: E402
 from efficientps_d2.data.dataset_mapper import PanopticDatasetMapper  # noqa: E402
-from efficientps_d2.datasets import (  # noqa: E402
+from efficientps_d2.data.datasets.register import (  # noqa: E402
     register_cityscapes_layout,
     register_dataset_folders,
     register_panoptic_dataset,

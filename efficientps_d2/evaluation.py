@@ -28,7 +28,7 @@ from efficientps_d2.cityscapes_evaluation import (
 )
 from efficientps_d2.data.classes import class_table
 from efficientps_d2.data.coco_panoptic import IGNORE_LABEL, read_segment_ids, true_segment_ids
-from efficientps_d2.datasets import dataset_metadata
+from efficientps_d2.data.datasets.register import dataset_metadata
 from efficientps_d2.panoptic_evaluator import PanopticEvaluator
 from efficientps_d2.utils.visualizer import PictureWriter
 

@@ -11,7 +11,7 @@ from detectron2.evaluation.testing import flatten_results_dict
 from efficientps_d2.config.loading import load_config
 from efficientps_d2.data.classes import class_table
 from efficientps_d2.data.coco_panoptic import read_json
-from efficientps_d2.datasets import dataset_metadata
+from efficientps_d2.data.datasets.register import dataset_metadata
 from efficientps_d2.panoptic_metrics import Match
 from efficientps_d2.utils.errors import InputError
 

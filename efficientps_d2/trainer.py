@@ -15,8 +15,8 @@ from detectron2.utils import comm
 
 from efficientps_d2.checkpoint import FittingCheckpointer
 from efficientps_d2.config.loading import naming_bad_keys
+from efficientps_d2.data.datasets.register import dataset_metadata
 from efficientps_d2.data.loaders import build_test_loader, build_train_loader
-from efficientps_d2.datasets import dataset_metadata
 from efficientps_d2.evaluation import build_panoptic_evaluator, write_tables
 from efficientps_d2.hooks import FreezeBatchNorm, StopOnSignal, WeightAverage
 from efficientps_d2.optimization import build_optimizer, scaled_to_workers

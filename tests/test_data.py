@@ -13,7 +13,7 @@ from PIL import Image
 
 from efficientps_d2 import InputError, PanopticDatasetMapper, register_dataset_folders
 from efficientps_d2.data.classes import class_table, dataset_classes, with_class_counts
-from efficientps_d2.datasets import check_dataset_files, dataset_metadata
+from efficientps_d2.data.datasets.register import check_dataset_files, dataset_metadata
 
 
 def mapper_without_augmentation(name, limit=10):

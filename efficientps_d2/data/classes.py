@@ -12,7 +12,7 @@ from typing import NamedTuple
 from detectron2.config import CfgNode
 from detectron2.data.catalog import Metadata
 
-from efficientps_d2.datasets import dataset_metadata
+from efficientps_d2.data.datasets.register import dataset_metadata
 from efficientps_d2.utils.errors import InputError
 
 

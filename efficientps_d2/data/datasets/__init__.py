@@ -1,0 +1,1 @@
+"""Datasets that can be registered, one module each."""
