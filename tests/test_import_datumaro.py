@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from import_sources import SIZE, box, datumaro_shape, import_all, write_datumaro
 from pycocotools import mask as coco_mask
 
-from efficientps_d2.import_regions import coco_runs, runs_to_mask
+from efficientps_d2.data.importers.regions import coco_runs, runs_to_mask
 
 ROAD, SKY, CAR, TREE = range(4)  # label ids
 

@@ -7,7 +7,7 @@ import pytest
 from conftest import load_tool
 from import_sources import import_annotations, read_split, run, write_many
 
-from efficientps_d2.import_labelme import read_labelme
+from efficientps_d2.data.importers.labelme import read_labelme
 
 make_labelme_example = load_tool("make_labelme_example")
 

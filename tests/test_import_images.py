@@ -6,7 +6,7 @@ from detectron2.data.detection_utils import read_image
 from import_sources import import_all, labelme_shape, rectangle, write_labelme
 from PIL import Image, ImageOps
 
-import efficientps_d2.panoptic_import as panoptic_import
+import efficientps_d2.data.importers.run as panoptic_import
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

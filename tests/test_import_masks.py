@@ -6,7 +6,7 @@ from cityscapesscripts.helpers.labels import name2label
 from import_sources import SIZE, box, import_all, write_cityscapes, write_voc
 from PIL import Image
 
-import efficientps_d2.import_voc as import_voc
+import efficientps_d2.data.importers.voc as import_voc
 
 ROAD, SKY, CAR, BORDER = 1, 2, 3, 4  # numbers of VOC_COLORS; the last is Pascal's border
 

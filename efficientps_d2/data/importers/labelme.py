@@ -9,10 +9,9 @@ from pathlib import Path, PureWindowsPath
 import numpy as np
 
 from efficientps_d2.data.images import load_image
-from efficientps_d2.dataset_problems import shown
-from efficientps_d2.import_files import load_json
-from efficientps_d2.import_painting import Classes
-from efficientps_d2.import_regions import (
+from efficientps_d2.data.importers.files import load_json
+from efficientps_d2.data.importers.painting import Classes
+from efficientps_d2.data.importers.regions import (
     Picture,
     PlacedMask,
     Region,
@@ -22,7 +21,8 @@ from efficientps_d2.import_regions import (
     read_size,
     rectangle,
 )
-from efficientps_d2.import_source import Source
+from efficientps_d2.data.importers.source import Source
+from efficientps_d2.dataset_problems import shown
 from efficientps_d2.utils.errors import InputError
 
 OUTLINES = ("polygon", "rectangle", "oriented_rectangle", "circle")

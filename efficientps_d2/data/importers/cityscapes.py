@@ -7,10 +7,10 @@ import numpy as np
 from cityscapesscripts.helpers.labels import labels as cityscapes_labels
 
 from efficientps_d2.data.images import load_image
-from efficientps_d2.import_files import load_text
-from efficientps_d2.import_painting import Classes
-from efficientps_d2.import_regions import Picture, Region, crop
-from efficientps_d2.import_source import Source
+from efficientps_d2.data.importers.files import load_text
+from efficientps_d2.data.importers.painting import Classes
+from efficientps_d2.data.importers.regions import Picture, Region, crop
+from efficientps_d2.data.importers.source import Source
 from efficientps_d2.utils.errors import InputError
 
 TRUTH = "_gtFine_instanceIds.png"

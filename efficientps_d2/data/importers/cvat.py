@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from efficientps_d2.import_files import load_xml
-from efficientps_d2.import_painting import Classes
-from efficientps_d2.import_regions import (
+from efficientps_d2.data.importers.files import load_xml
+from efficientps_d2.data.importers.painting import Classes
+from efficientps_d2.data.importers.regions import (
     Picture,
     PlacedMask,
     Region,
@@ -18,7 +18,7 @@ from efficientps_d2.import_regions import (
     rectangle,
     runs_to_mask,
 )
-from efficientps_d2.import_source import Source
+from efficientps_d2.data.importers.source import Source
 from efficientps_d2.utils.errors import InputError
 
 

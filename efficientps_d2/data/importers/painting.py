@@ -7,8 +7,8 @@ import numpy as np
 from detectron2.utils.colormap import colormap
 
 from efficientps_d2.data.coco_panoptic import IGNORE_LABEL
-from efficientps_d2.import_regions import Picture, Region, raster
-from efficientps_d2.import_source import Source
+from efficientps_d2.data.importers.regions import Picture, Region, raster
+from efficientps_d2.data.importers.source import Source
 from efficientps_d2.utils.errors import InputError
 
 
