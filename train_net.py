@@ -28,9 +28,9 @@ from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 from efficientps_d2.auto_values import fill_auto  # noqa: E402
 from efficientps_d2.checkpoint import FittingCheckpointer  # noqa: E402
 from efficientps_d2.config.loading import load_config, without_cuda  # noqa: E402
+from efficientps_d2.data.checks.tables import suggestion_table  # noqa: E402
 from efficientps_d2.data.classes import with_class_counts  # noqa: E402
 from efficientps_d2.data.datasets.register import check_dataset_files  # noqa: E402
-from efficientps_d2.dataset_report import suggestion_table  # noqa: E402
 from efficientps_d2.run_diagnosis import diagnose  # noqa: E402
 from efficientps_d2.run_results import read_run  # noqa: E402
 from efficientps_d2.trainer import Trainer  # noqa: E402

@@ -7,11 +7,11 @@ from detectron2.config import CfgNode
 from detectron2.utils import comm
 
 from efficientps_d2.config.loading import flat_items, load_config, value_of
+from efficientps_d2.data.checks.dataset import Statistics, check_dataset
+from efficientps_d2.data.checks.listing import find_dataset, read_source
+from efficientps_d2.data.checks.problems import KINDS
+from efficientps_d2.data.checks.suggest import Suggestion, suggest_config
 from efficientps_d2.data.datasets.register import check_dataset_files
-from efficientps_d2.dataset_check import Statistics, check_dataset
-from efficientps_d2.dataset_problems import KINDS
-from efficientps_d2.dataset_source import find_dataset, read_source
-from efficientps_d2.dataset_suggest import Suggestion, suggest_config
 from efficientps_d2.utils.errors import InputError
 
 logger = logging.getLogger(__name__)

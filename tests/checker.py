@@ -8,8 +8,8 @@ from conftest import load_tool
 from panopticapi.utils import id2rgb, rgb2id
 from PIL import Image
 
-from efficientps_d2.dataset_check import check_dataset
-from efficientps_d2.dataset_source import find_dataset, read_source
+from efficientps_d2.data.checks.dataset import check_dataset
+from efficientps_d2.data.checks.listing import find_dataset, read_source
 
 tool = load_tool("check_dataset")
 

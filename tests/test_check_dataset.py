@@ -10,7 +10,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
 from efficientps_d2 import register_cityscapes_layout
-from efficientps_d2.dataset_problems import BY_HAND, KINDS, LEFT_OUT
+from efficientps_d2.data.checks.problems import BY_HAND, KINDS, LEFT_OUT
 from efficientps_d2.streets import make_streets
 
 

@@ -13,10 +13,10 @@ from panopticapi.utils import id2rgb, rgb2id
 from PIL import Image
 
 from efficientps_d2.config.loading import load_config
-from efficientps_d2.dataset_repair import repair_segments
-from efficientps_d2.dataset_report import class_table, size_tables
-from efficientps_d2.dataset_source import Category
-from efficientps_d2.picture_check import measure_segments
+from efficientps_d2.data.checks.listing import Category
+from efficientps_d2.data.checks.picture import measure_segments
+from efficientps_d2.data.checks.repair import repair_segments
+from efficientps_d2.data.checks.tables import class_table, size_tables
 
 
 def test_statistics_agree_with_a_slow_count(tmp_path):

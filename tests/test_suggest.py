@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from efficientps_d2.config.loading import load_config, value_of
-from efficientps_d2.dataset_check import Statistics
-from efficientps_d2.dataset_report import suggestion_text
-from efficientps_d2.dataset_suggest import LEVELS, anchor_sizes, resize_factors, suggest_config
+from efficientps_d2.data.checks.dataset import Statistics
+from efficientps_d2.data.checks.suggest import LEVELS, anchor_sizes, resize_factors, suggest_config
+from efficientps_d2.data.checks.tables import suggestion_text
 
 ANCHORS = "MODEL.ANCHOR_GENERATOR.SIZES"
 SIZES = hnp.arrays(

@@ -21,18 +21,18 @@ from detectron2.config import CfgNode  # noqa: E402
 from efficientps_d2 import InputError  # noqa: E402
 from efficientps_d2.auto_values import use_suggestions  # noqa: E402
 from efficientps_d2.config.loading import load_config  # noqa: E402
-from efficientps_d2.dataset_check import CheckResult, check_dataset  # noqa: E402
-from efficientps_d2.dataset_problems import KINDS  # noqa: E402
-from efficientps_d2.dataset_repair import require_new_folder, write_repaired  # noqa: E402
-from efficientps_d2.dataset_report import (  # noqa: E402
+from efficientps_d2.data.checks.dataset import CheckResult, check_dataset  # noqa: E402
+from efficientps_d2.data.checks.listing import Source, find_dataset, read_source  # noqa: E402
+from efficientps_d2.data.checks.problems import KINDS  # noqa: E402
+from efficientps_d2.data.checks.repair import require_new_folder, write_repaired  # noqa: E402
+from efficientps_d2.data.checks.suggest import suggest_classes, suggest_config  # noqa: E402
+from efficientps_d2.data.checks.tables import (  # noqa: E402
     class_table,
     draw_pictures,
     problem_list,
     size_tables,
     suggestion_text,
 )
-from efficientps_d2.dataset_source import Source, find_dataset, read_source  # noqa: E402
-from efficientps_d2.dataset_suggest import suggest_classes, suggest_config  # noqa: E402
 
 CUSTOM_CONFIG = Path(__file__).parent.parent / "configs" / "efficientps_custom.yaml"
 FIRST_PROBLEMS = 20

@@ -20,6 +20,7 @@ warnings.filterwarnings("ignore", module="PIL")  # odd files; what is damaged be
 from tabulate import tabulate  # noqa: E402
 
 from efficientps_d2 import InputError  # noqa: E402
+from efficientps_d2.data.checks.problems import shown  # noqa: E402
 from efficientps_d2.data.importers.cityscapes import read_cityscapes  # noqa: E402
 from efficientps_d2.data.importers.cvat import read_cvat  # noqa: E402
 from efficientps_d2.data.importers.datumaro import read_datumaro  # noqa: E402
@@ -27,7 +28,6 @@ from efficientps_d2.data.importers.labelme import read_labelme  # noqa: E402
 from efficientps_d2.data.importers.painting import Classes  # noqa: E402
 from efficientps_d2.data.importers.run import ImportSummary, import_annotations  # noqa: E402
 from efficientps_d2.data.importers.voc import read_voc  # noqa: E402
-from efficientps_d2.dataset_problems import shown  # noqa: E402
 
 READERS = {
     "labelme": read_labelme,

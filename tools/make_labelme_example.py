@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 
 from efficientps_d2 import InputError
+from efficientps_d2.data.checks.problems import shown
 from efficientps_d2.data.importers.destination import replacing
-from efficientps_d2.dataset_problems import shown
 from efficientps_d2.street_scene import paint_scene
 
 

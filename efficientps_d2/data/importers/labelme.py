@@ -8,6 +8,7 @@ from pathlib import Path, PureWindowsPath
 
 import numpy as np
 
+from efficientps_d2.data.checks.problems import shown
 from efficientps_d2.data.images import load_image
 from efficientps_d2.data.importers.files import load_json
 from efficientps_d2.data.importers.painting import Classes
@@ -22,7 +23,6 @@ from efficientps_d2.data.importers.regions import (
     rectangle,
 )
 from efficientps_d2.data.importers.source import Source
-from efficientps_d2.dataset_problems import shown
 from efficientps_d2.utils.errors import InputError
 
 OUTLINES = ("polygon", "rectangle", "oriented_rectangle", "circle")

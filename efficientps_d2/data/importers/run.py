@@ -13,13 +13,13 @@ import numpy as np
 from panopticapi.utils import id2rgb, rgb2id
 from PIL import Image
 
+from efficientps_d2.data.checks.problems import shown
 from efficientps_d2.data.images import load_upright, save_upright
 from efficientps_d2.data.importers.destination import check_destination, replacing
 from efficientps_d2.data.importers.other_formats import ONLY_BOXES
 from efficientps_d2.data.importers.painting import Classes, paint
 from efficientps_d2.data.importers.regions import Picture
 from efficientps_d2.data.importers.source import Source
-from efficientps_d2.dataset_problems import shown
 from efficientps_d2.utils.errors import InputError, one_line
 
 

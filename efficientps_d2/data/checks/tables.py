@@ -12,12 +12,12 @@ from detectron2.data.catalog import Metadata
 from panopticapi.utils import rgb2id
 from tabulate import tabulate
 
+from efficientps_d2.data.checks.dataset import CheckResult, Statistics
+from efficientps_d2.data.checks.listing import Source
+from efficientps_d2.data.checks.picture import read_pixels, unusable
+from efficientps_d2.data.checks.problems import KINDS, LEFT_OUT, Problem
+from efficientps_d2.data.checks.suggest import Suggestion, resized_things
 from efficientps_d2.data.coco_panoptic import set_classes
-from efficientps_d2.dataset_check import CheckResult, Statistics
-from efficientps_d2.dataset_problems import KINDS, LEFT_OUT, Problem
-from efficientps_d2.dataset_source import Source
-from efficientps_d2.dataset_suggest import Suggestion, resized_things
-from efficientps_d2.picture_check import read_pixels, unusable
 from efficientps_d2.utils.visualizer import draw_panoptic, side_by_side
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1)

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from efficientps_d2.dataset_problems import Problem
-from efficientps_d2.dataset_source import Source
-from efficientps_d2.picture_check import PictureReport, check_picture
+from efficientps_d2.data.checks.listing import Source
+from efficientps_d2.data.checks.picture import PictureReport, check_picture
+from efficientps_d2.data.checks.problems import Problem
 from efficientps_d2.utils.parallel import map_pictures
 
 

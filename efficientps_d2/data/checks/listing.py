@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
+from efficientps_d2.data.checks.problems import Problem, shown
 from efficientps_d2.data.coco_panoptic import IGNORE_LABEL, read_json
 from efficientps_d2.data.datasets.register import (
     check_dataset_files,
     cityscapes_image_file,
     register_dataset_folders,
 )
-from efficientps_d2.dataset_problems import Problem, shown
 from efficientps_d2.utils.errors import InputError
 
 

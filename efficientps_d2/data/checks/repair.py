@@ -11,10 +11,10 @@ import numpy as np
 from panopticapi.utils import id2rgb, rgb2id
 from PIL import Image
 
-from efficientps_d2.dataset_check import CheckResult
-from efficientps_d2.dataset_problems import BY_HAND, COPIED, KINDS, LEFT_OUT, Problem
-from efficientps_d2.dataset_source import Location, Picture, Source
-from efficientps_d2.picture_check import measure_segments, read_pixels
+from efficientps_d2.data.checks.dataset import CheckResult
+from efficientps_d2.data.checks.listing import Location, Picture, Source
+from efficientps_d2.data.checks.picture import measure_segments, read_pixels
+from efficientps_d2.data.checks.problems import BY_HAND, COPIED, KINDS, LEFT_OUT, Problem
 from efficientps_d2.utils.errors import InputError
 from efficientps_d2.utils.parallel import map_pictures
 

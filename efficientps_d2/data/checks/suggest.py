@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from efficientps_d2.dataset_check import Statistics
+from efficientps_d2.data.checks.dataset import Statistics
 
 LEVELS = ("p2", "p3", "p4", "p5")  # p2 has stride 2**2
 LARGEST_SHORT_EDGE = 1024  # the paper's; larger pictures are reduced to it

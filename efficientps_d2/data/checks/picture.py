@@ -9,8 +9,8 @@ from detectron2.data import detection_utils as utils
 from panopticapi.utils import rgb2id
 from PIL import Image
 
-from efficientps_d2.dataset_problems import Problem, shown
-from efficientps_d2.dataset_source import Picture, is_id
+from efficientps_d2.data.checks.listing import Picture, is_id
+from efficientps_d2.data.checks.problems import Problem, shown
 
 MAX_SEGMENT_ID = 256**3 - 1
 # What Pillow makes of an image that is not RGB but can be read as RGB.

@@ -1,0 +1,1 @@
+"""The check of a dataset: problems, their repair, statistics, suggestions."""
