@@ -29,7 +29,7 @@ $(OUTPUT)/report.html: $(OUTPUT)/inference/streets_val_metrics.json
 	$(PY) tools/report.py $(OUTPUT)
 
 $(OUTPUT)/inference/streets_val_metrics.json: | $(VENV)/installed
-	$(PY) -m efficientps_d2.streets --if-missing
+	$(PY) -m efficientps_d2.data.streets --if-missing
 	$(PY) train_net.py --config-file configs/efficientps_streets.yaml --resume
 
 test: $(VENV)/installed

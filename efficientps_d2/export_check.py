@@ -10,8 +10,8 @@ from detectron2.modeling.meta_arch.panoptic_fpn import PanopticFPN
 from torch import Tensor
 from torch.nn import functional as F
 
+from efficientps_d2.data.streets.scene import paint_scene
 from efficientps_d2.export import WHOLE_OUTPUTS, DensePart, fusion_inputs
-from efficientps_d2.street_scene import paint_scene
 
 # |file - model| <= TOLERANCE + TOLERANCE * |model|, for every number.
 TOLERANCE = 1e-4

@@ -11,7 +11,7 @@ from PIL import Image
 
 from efficientps_d2 import register_cityscapes_layout
 from efficientps_d2.data.checks.problems import BY_HAND, KINDS, LEFT_OUT
-from efficientps_d2.streets import make_streets
+from efficientps_d2.data.streets.dataset import make_streets
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -13,8 +13,8 @@ from PIL import Image
 from predictions import evaluate_perfect_predictions, perfect_outputs
 
 from efficientps_d2 import InputError, register_cityscapes_layout
+from efficientps_d2.data.streets.dataset import make_streets
 from efficientps_d2.evaluation import results_table, write_instance_json
-from efficientps_d2.streets import make_streets
 from efficientps_d2.trainer import Trainer
 
 

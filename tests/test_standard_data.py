@@ -18,8 +18,8 @@ from panopticapi.utils import id2rgb
 from PIL import Image
 from predictions import evaluate_perfect_predictions
 
+from efficientps_d2.data.streets.dataset import make_streets
 from efficientps_d2.evaluation import write_instance_json
-from efficientps_d2.streets import make_streets
 from efficientps_d2.trainer import Trainer
 
 PAGE = Path(__file__).parent.parent / "docs" / "DATASETS.md"

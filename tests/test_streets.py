@@ -9,8 +9,8 @@ from cityscapesscripts.helpers.labels import id2label, name2label
 from PIL import Image
 
 from efficientps_d2 import InputError
-from efficientps_d2.street_scene import paint_scene
-from efficientps_d2.streets import make_streets
+from efficientps_d2.data.streets.dataset import make_streets
+from efficientps_d2.data.streets.scene import paint_scene
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from PIL import Image
 from efficientps_d2 import InputError
 from efficientps_d2.data.checks.problems import shown
 from efficientps_d2.data.importers.destination import replacing
-from efficientps_d2.street_scene import paint_scene
+from efficientps_d2.data.streets.scene import paint_scene
 
 
 def write_example(folder: Path, number: int) -> None:

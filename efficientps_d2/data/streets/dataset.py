@@ -1,6 +1,6 @@
 """The embedded data set "streets": painted street scenes in the layout of Cityscapes.
 
-``python -m efficientps_d2.streets`` writes ``leftImg8bit`` and ``gtFine`` with Cityscapes' file
+``python -m efficientps_d2.data.streets`` writes ``leftImg8bit`` and ``gtFine`` with Cityscapes' file
 names and label ids, converted by cityscapesscripts like the real data. Every scene follows from the
 seed, its split and its number alone.
 """
@@ -22,7 +22,7 @@ from cityscapesscripts.preparation.json2instanceImg import createInstanceImage
 from cityscapesscripts.preparation.json2labelImg import createLabelImage
 from PIL import Image
 
-from efficientps_d2.street_scene import paint_scene
+from efficientps_d2.data.streets.scene import paint_scene
 from efficientps_d2.utils.errors import InputError
 from efficientps_d2.utils.parallel import map_pictures
 

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from efficientps_d2.street_objects import (
+from efficientps_d2.data.streets.objects import (
     HEIGHT,
     WIDTH,
     Camera,

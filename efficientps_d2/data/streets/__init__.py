@@ -1,0 +1,1 @@
+"""The painted dataset *streets*."""
