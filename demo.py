@@ -25,7 +25,8 @@ from detectron2.data.catalog import Metadata  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 from efficientps_d2 import InputError, load_config  # noqa: E402
-from efficientps_d2.checkpoint import require_weights  # noqa: E402
+from efficientps_d2.checkpoint.checkpointer import require_weights  # noqa: E402
+from efficientps_d2.checkpoint.saved_model import read_saved_model  # noqa: E402
 from efficientps_d2.data.coco_panoptic import set_classes  # noqa: E402
 from efficientps_d2.data.datasets.register import dataset_metadata  # noqa: E402
 from efficientps_d2.data.images import read_rgb  # noqa: E402
@@ -37,7 +38,6 @@ from efficientps_d2.prediction_files import (  # noqa: E402
     video_target,
 )
 from efficientps_d2.predictor import Predictor  # noqa: E402
-from efficientps_d2.saved_model import read_saved_model  # noqa: E402
 from efficientps_d2.utils.errors import exit_status  # noqa: E402
 from efficientps_d2.utils.visualizer import TASKS, PredictionPainter  # noqa: E402
 

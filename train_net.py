@@ -26,7 +26,7 @@ from detectron2.utils.logger import setup_logger  # noqa: E402
 from torch.multiprocessing import ProcessExitedException, ProcessRaisedException  # noqa: E402
 
 from efficientps_d2.auto_values import fill_auto  # noqa: E402
-from efficientps_d2.checkpoint import FittingCheckpointer  # noqa: E402
+from efficientps_d2.checkpoint.checkpointer import FittingCheckpointer  # noqa: E402
 from efficientps_d2.config.loading import load_config, without_cuda  # noqa: E402
 from efficientps_d2.data.checks.tables import suggestion_table  # noqa: E402
 from efficientps_d2.data.classes import with_class_counts  # noqa: E402

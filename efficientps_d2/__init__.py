@@ -20,6 +20,7 @@ import efficientps_d2.efficientps  # noqa: E402, F401  registration
 import efficientps_d2.instance_heads  # noqa: E402, F401  registration
 import efficientps_d2.semantic_head  # noqa: E402, F401  registration
 import efficientps_d2.two_way_fpn  # noqa: E402, F401  registration
+from efficientps_d2.checkpoint.saved_model import save_model  # noqa: E402
 from efficientps_d2.config.loading import add_efficientps_config, get_config, load_config  # noqa: E402
 from efficientps_d2.data.dataset_mapper import PanopticDatasetMapper  # noqa: E402
 from efficientps_d2.data.datasets.register import (  # noqa: E402
@@ -31,7 +32,6 @@ from efficientps_d2.efficientps import EfficientPS  # noqa: E402
 from efficientps_d2.log_odds_fusion import log_odds_panoptic_fusion  # noqa: E402
 from efficientps_d2.panoptic_fusion import adaptive_panoptic_fusion  # noqa: E402
 from efficientps_d2.predictor import Prediction, Predictor, load_predictor  # noqa: E402
-from efficientps_d2.saved_model import save_model  # noqa: E402
 from efficientps_d2.utils.errors import InputError  # noqa: E402
 
 __all__ = [

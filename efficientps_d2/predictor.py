@@ -12,9 +12,9 @@ from detectron2.data.catalog import Metadata
 from detectron2.structures import Instances
 from torch import Tensor
 
-from efficientps_d2.checkpoint import load_trained_model
+from efficientps_d2.checkpoint.checkpointer import load_trained_model
+from efficientps_d2.checkpoint.saved_model import read_saved_model
 from efficientps_d2.data.images import read_rgb
-from efficientps_d2.saved_model import read_saved_model
 from efficientps_d2.utils.errors import InputError, one_line
 
 Picture = np.ndarray | str | Path

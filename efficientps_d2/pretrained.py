@@ -9,8 +9,8 @@ import numpy as np
 import timm
 from torch import Tensor, nn
 
+from efficientps_d2.checkpoint.weights_file import read_weights
 from efficientps_d2.utils.errors import InputError
-from efficientps_d2.weights_file import read_weights
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,8 @@ from detectron2.engine import DefaultTrainer
 from detectron2.engine.hooks import CallbackHook, EvalHook, PeriodicCheckpointer, PeriodicWriter
 from detectron2.utils import comm
 
-from efficientps_d2.checkpoint import FittingCheckpointer
+from efficientps_d2.checkpoint.checkpointer import FittingCheckpointer
+from efficientps_d2.checkpoint.saved_model import save_model
 from efficientps_d2.config.loading import naming_bad_keys
 from efficientps_d2.data.datasets.register import dataset_metadata
 from efficientps_d2.data.loaders import build_test_loader, build_train_loader
@@ -28,7 +29,6 @@ from efficientps_d2.run_results import (
     clear_results,
     write_results,
 )
-from efficientps_d2.saved_model import save_model
 from efficientps_d2.utils.errors import InputError, one_sentence
 from efficientps_d2.validation import BEST, EarlyStop, Validation
 from efficientps_d2.validation_losses import validation_losses

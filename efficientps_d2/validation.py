@@ -10,7 +10,7 @@ from detectron2.engine import HookBase
 from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.utils import comm
 
-from efficientps_d2.checkpoint import FittingCheckpointer
+from efficientps_d2.checkpoint.checkpointer import FittingCheckpointer
 from efficientps_d2.run_results import HEADLINE, VALIDATION
 from efficientps_d2.utils.errors import InputError
 

@@ -7,7 +7,7 @@ from conftest import CONFIGS, load_tool
 from official_network import OfficialNetwork
 from torchvision.ops import roi_align
 
-from efficientps_d2.checkpoint import FittingCheckpointer
+from efficientps_d2.checkpoint.checkpointer import FittingCheckpointer
 
 tool = load_tool("convert_official_checkpoint")
 

@@ -9,7 +9,7 @@ from conftest import write_dataset
 from detectron2.modeling import build_model
 
 from efficientps_d2 import InputError
-from efficientps_d2.checkpoint import FittingCheckpointer, load_trained_model
+from efficientps_d2.checkpoint.checkpointer import FittingCheckpointer, load_trained_model
 from efficientps_d2.data.classes import with_class_counts
 from efficientps_d2.trainer import Trainer
 

@@ -10,8 +10,8 @@ from detectron2.modeling import build_model
 from detectron2.structures import Boxes
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from efficientps_d2.checkpoint.official import from_official, to_official
 from efficientps_d2.config.loading import load_config
-from efficientps_d2.official_checkpoint import from_official, to_official
 
 PARAMETERS = {OFFICIAL: 42_988_744, PAPER: 40_891_080}  # with the authors' background rows
 

@@ -11,7 +11,7 @@ from conftest import CONFIGS
 from converted import tool
 
 from efficientps_d2 import InputError
-from efficientps_d2.official_checkpoint import official_name
+from efficientps_d2.checkpoint.official import official_name
 
 
 class Malicious:

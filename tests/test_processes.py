@@ -11,7 +11,7 @@ from conftest import write_dataset
 from detectron2.utils.events import EventStorage
 from torch import distributed, nn
 
-from efficientps_d2.checkpoint import FittingCheckpointer
+from efficientps_d2.checkpoint.checkpointer import FittingCheckpointer
 from efficientps_d2.data.classes import with_class_counts
 from efficientps_d2.trainer import Trainer
 from efficientps_d2.validation import EarlyStop, Validation

@@ -20,14 +20,14 @@ from tabulate import tabulate  # noqa: E402
 from torch import nn  # noqa: E402
 
 from efficientps_d2 import InputError  # noqa: E402
-from efficientps_d2.config.loading import load_config, without_cuda  # noqa: E402
-from efficientps_d2.efficientnet import is_paper_efficientnet  # noqa: E402
-from efficientps_d2.official_checkpoint import (  # noqa: E402
+from efficientps_d2.checkpoint.official import (  # noqa: E402
     Change,
     from_official,
     official_name,
     to_official,
 )
+from efficientps_d2.config.loading import load_config, without_cuda  # noqa: E402
+from efficientps_d2.efficientnet import is_paper_efficientnet  # noqa: E402
 from efficientps_d2.pretrained import read_checkpoint  # noqa: E402
 
 CONFIG = Path(__file__).parent.parent / "configs" / "efficientps_cityscapes_official.yaml"

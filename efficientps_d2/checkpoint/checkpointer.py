@@ -11,9 +11,9 @@ from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 from torch import Tensor, nn
 
+from efficientps_d2.checkpoint.weights_file import read_weights
 from efficientps_d2.config.loading import naming_bad_keys
 from efficientps_d2.utils.errors import InputError
-from efficientps_d2.weights_file import read_weights
 
 STATISTICS = ("running_mean", "running_var")
 
