@@ -19,7 +19,7 @@ from detectron2.structures import Boxes, Instances, pairwise_ioa, pairwise_iou
 from detectron2.utils import comm
 from torch import Tensor, nn
 
-from efficientps_d2.layers import SeparableConv2d, fill_classifier
+from efficientps_d2.modeling.layers import SeparableConv2d, fill_classifier
 
 # Share of a box that must lie in a crowd region for the box not to count as background.
 CROWD_COVERAGE = 0.5

@@ -9,7 +9,7 @@ from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from efficientps_d2.layers import SeparableConv2d, conv_norm_act, fill_classifier
+from efficientps_d2.modeling.layers import SeparableConv2d, conv_norm_act, fill_classifier
 from efficientps_d2.utils.errors import InputError
 
 

@@ -20,8 +20,8 @@ from efficientps_d2.data.datasets.register import dataset_metadata
 from efficientps_d2.data.loaders import build_test_loader, build_train_loader
 from efficientps_d2.evaluation import build_panoptic_evaluator, write_tables
 from efficientps_d2.hooks import FreezeBatchNorm, StopOnSignal, WeightAverage
+from efficientps_d2.modeling.test_time_augmentation import PanopticTTA
 from efficientps_d2.optimization import build_optimizer, scaled_to_workers
-from efficientps_d2.panoptic_tta import PanopticTTA
 from efficientps_d2.run_results import (
     FOLDER,
     FOLDER_TTA,

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from efficientps_d2.efficientnet import build_efficientnet_backbone
-from efficientps_d2.layers import SeparableConv2d, conv_norm_act
+from efficientps_d2.modeling.layers import SeparableConv2d, conv_norm_act
 
 
 class TwoWayFPN(Backbone):

@@ -9,7 +9,7 @@ from pretended_cuda import CUDA, move, pretended_cuda
 
 from efficientps_d2.data.classes import with_class_counts
 from efficientps_d2.data.dataset_mapper import EvaluationMapper, PanopticDatasetMapper
-from efficientps_d2.panoptic_tta import PanopticTTA
+from efficientps_d2.modeling.test_time_augmentation import PanopticTTA
 
 FEW = ("TEST.DETECTIONS_PER_IMAGE", 3, "MODEL.ROI_HEADS.SCORE_THRESH_TEST", 0.0)
 KEEN = ("MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH", 0.0)

@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from efficientps_d2 import InputError
-from efficientps_d2.panoptic_tta import PanopticTTA, View, from_view, look, to_view
+from efficientps_d2.modeling.test_time_augmentation import (
+    PanopticTTA,
+    View,
+    from_view,
+    look,
+    to_view,
+)
 from efficientps_d2.trainer import Trainer
 
 # A flipped image is only padded alike if it needs no padding.
