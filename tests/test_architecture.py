@@ -14,11 +14,11 @@ from torch.nn import functional as F
 
 import efficientps_d2.efficientps as efficientps
 from efficientps_d2 import add_efficientps_config
-from efficientps_d2.efficientnet import EfficientNet
 from efficientps_d2.instance_heads import SeparableConvMaskHead
+from efficientps_d2.modeling.backbone.efficientnet import EfficientNet
+from efficientps_d2.modeling.backbone.two_way_fpn import TwoWayFPN
 from efficientps_d2.modeling.layers import SeparableConv2d, norm_layer
 from efficientps_d2.semantic_head import EfficientPSSemSegHead
-from efficientps_d2.two_way_fpn import TwoWayFPN
 
 
 class FixedFeatures(Backbone):

@@ -16,8 +16,8 @@ from torch import nn
 from efficientps_d2 import InputError
 from efficientps_d2.checkpoint.checkpointer import FittingCheckpointer, load_trained_model
 from efficientps_d2.checkpoint.weights_file import read_weights
-from efficientps_d2.efficientnet import EfficientNet
-from efficientps_d2.pretrained import load_pretrained_backbone
+from efficientps_d2.modeling.backbone.efficientnet import EfficientNet
+from efficientps_d2.modeling.backbone.pretrained import load_pretrained_backbone
 
 SUFFIXES = (".pkl", ".pth", ".pt", ".pyth", "")
 NAME = "tf_efficientnet_lite0"

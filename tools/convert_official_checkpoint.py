@@ -27,8 +27,8 @@ from efficientps_d2.checkpoint.official import (  # noqa: E402
     to_official,
 )
 from efficientps_d2.config.loading import load_config, without_cuda  # noqa: E402
-from efficientps_d2.efficientnet import is_paper_efficientnet  # noqa: E402
-from efficientps_d2.pretrained import read_checkpoint  # noqa: E402
+from efficientps_d2.modeling.backbone.efficientnet import is_paper_efficientnet  # noqa: E402
+from efficientps_d2.modeling.backbone.pretrained import read_checkpoint  # noqa: E402
 
 CONFIG = Path(__file__).parent.parent / "configs" / "efficientps_cityscapes_official.yaml"
 # Their rows tell the number of all classes, and of things and background.

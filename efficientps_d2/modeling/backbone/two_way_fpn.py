@@ -8,7 +8,7 @@ from detectron2.modeling.backbone.fpn import FPN, LastLevelMaxPool
 from torch import nn
 from torch.nn import functional as F
 
-from efficientps_d2.efficientnet import build_efficientnet_backbone
+from efficientps_d2.modeling.backbone.efficientnet import build_efficientnet_backbone
 from efficientps_d2.modeling.layers import SeparableConv2d, conv_norm_act
 
 

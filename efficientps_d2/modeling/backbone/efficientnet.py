@@ -10,7 +10,7 @@ from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 from timm.layers import convert_sync_batchnorm, freeze_batch_norm_2d
 from torch import nn
 
-from efficientps_d2.pretrained import (
+from efficientps_d2.modeling.backbone.pretrained import (
     existing_file,
     load_pretrained_backbone,
     warn_of_other_statistics,

@@ -1,0 +1,1 @@
+"""Backbones, and the 2-way FPN on them."""
