@@ -18,7 +18,7 @@ from efficientps_d2.instance_heads import SeparableConvMaskHead
 from efficientps_d2.modeling.backbone.efficientnet import EfficientNet
 from efficientps_d2.modeling.backbone.two_way_fpn import TwoWayFPN
 from efficientps_d2.modeling.layers import SeparableConv2d, norm_layer
-from efficientps_d2.semantic_head import EfficientPSSemSegHead
+from efficientps_d2.modeling.semantic_heads.efficientps import EfficientPSSemSegHead
 
 
 class FixedFeatures(Backbone):

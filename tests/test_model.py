@@ -8,7 +8,7 @@ from detectron2.modeling import build_model
 from detectron2.structures import BitMasks, Boxes, Instances
 from detectron2.utils.events import EventStorage
 
-from efficientps_d2.semantic_head import hard_pixel_cross_entropy
+from efficientps_d2.modeling.semantic_heads.efficientps import hard_pixel_cross_entropy
 
 
 class TestHardPixels:
