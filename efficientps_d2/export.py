@@ -14,7 +14,7 @@ from timm.layers import Conv2dSame
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-import efficientps_d2.instance_heads as instance_heads
+import efficientps_d2.modeling.instance_heads.efficientps as instance_heads
 from efficientps_d2.utils.errors import InputError, one_line
 
 SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2", "torchscript": ".ts"}

@@ -1,0 +1,1 @@
+"""RPN, RoI heads and mask heads."""
