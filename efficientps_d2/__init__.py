@@ -29,8 +29,8 @@ from efficientps_d2.data.datasets.register import (  # noqa: E402
     register_panoptic_dataset,
 )
 from efficientps_d2.efficientps import EfficientPS  # noqa: E402
-from efficientps_d2.log_odds_fusion import log_odds_panoptic_fusion  # noqa: E402
-from efficientps_d2.panoptic_fusion import adaptive_panoptic_fusion  # noqa: E402
+from efficientps_d2.modeling.fusion.adaptive import adaptive_panoptic_fusion  # noqa: E402
+from efficientps_d2.modeling.fusion.log_odds import log_odds_panoptic_fusion  # noqa: E402
 from efficientps_d2.predictor import Prediction, Predictor, load_predictor  # noqa: E402
 from efficientps_d2.utils.errors import InputError  # noqa: E402
 

@@ -14,8 +14,8 @@ from detectron2.structures import ImageList, Instances
 from torch import Tensor
 
 from efficientps_d2.data.classes import with_class_counts
-from efficientps_d2.log_odds_fusion import log_odds_panoptic_fusion
-from efficientps_d2.panoptic_fusion import adaptive_panoptic_fusion
+from efficientps_d2.modeling.fusion.adaptive import adaptive_panoptic_fusion
+from efficientps_d2.modeling.fusion.log_odds import log_odds_panoptic_fusion
 from efficientps_d2.utils.errors import InputError
 
 METHODS = ("adaptive", "log_odds", "heuristic")

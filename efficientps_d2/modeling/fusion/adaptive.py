@@ -6,7 +6,7 @@ import torch
 from detectron2.structures import Instances
 from torch import Tensor
 
-from efficientps_d2.fusion_parts import (
+from efficientps_d2.modeling.fusion.parts import (
     Window,
     candidates,
     fill_stuff,

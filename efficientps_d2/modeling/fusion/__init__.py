@@ -1,0 +1,1 @@
+"""Rules that fuse instances and semantic logits into one panoptic map."""
