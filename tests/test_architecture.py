@@ -12,7 +12,7 @@ from detectron2.structures import Boxes, Instances
 from torch import nn
 from torch.nn import functional as F
 
-import efficientps_d2.efficientps as efficientps
+import efficientps_d2.modeling.meta_arch.efficientps as efficientps
 from efficientps_d2 import add_efficientps_config
 from efficientps_d2.modeling.backbone.efficientnet import EfficientNet
 from efficientps_d2.modeling.backbone.two_way_fpn import TwoWayFPN

@@ -13,7 +13,7 @@ from detectron2.modeling.postprocessing import sem_seg_postprocess
 from detectron2.structures import Boxes, Instances
 from torch import Tensor, nn
 
-from efficientps_d2.efficientps import EfficientPS
+from efficientps_d2.modeling.meta_arch.efficientps import EfficientPS
 from efficientps_d2.utils.errors import InputError
 
 
