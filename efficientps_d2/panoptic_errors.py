@@ -6,7 +6,13 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from efficientps_d2.panoptic_metrics import OFFSET, VOID, Match, count_overlaps, segments_by_id
+from efficientps_d2.evaluation.panoptic_metrics import (
+    OFFSET,
+    VOID,
+    Match,
+    count_overlaps,
+    segments_by_id,
+)
 
 CORRECT, BOUNDARY, WRONG_CLASS, MISSED, EXTRA, UNLABELED = KINDS = (
     "correct",

@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from efficientps_d2.evaluation.panoptic_metrics import Match
 from efficientps_d2.panoptic_errors import pooled_pq
-from efficientps_d2.panoptic_metrics import Match
 from efficientps_d2.run_results import HEADLINE, Run
 
 BLUE, GREY = "#0072b2", "#999999"

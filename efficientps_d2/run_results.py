@@ -12,7 +12,7 @@ from efficientps_d2.config.loading import load_config
 from efficientps_d2.data.classes import class_table
 from efficientps_d2.data.coco_panoptic import read_json
 from efficientps_d2.data.datasets.register import dataset_metadata
-from efficientps_d2.panoptic_metrics import Match
+from efficientps_d2.evaluation.panoptic_metrics import Match
 from efficientps_d2.utils.errors import InputError
 
 # In the folders of evaluations, after the name of a data set.

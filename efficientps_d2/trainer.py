@@ -18,7 +18,7 @@ from efficientps_d2.checkpoint.saved_model import save_model
 from efficientps_d2.config.loading import naming_bad_keys
 from efficientps_d2.data.datasets.register import dataset_metadata
 from efficientps_d2.data.loaders import build_test_loader, build_train_loader
-from efficientps_d2.evaluation import build_panoptic_evaluator, write_tables
+from efficientps_d2.evaluation.build import build_panoptic_evaluator, write_tables
 from efficientps_d2.hooks import FreezeBatchNorm, StopOnSignal, WeightAverage
 from efficientps_d2.modeling.test_time_augmentation import PanopticTTA
 from efficientps_d2.optimization import build_optimizer, scaled_to_workers

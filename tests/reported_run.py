@@ -8,7 +8,7 @@ from detectron2.evaluation.testing import flatten_results_dict
 from predictions import feed, imperfect_outputs
 
 from efficientps_d2.data.classes import with_class_counts
-from efficientps_d2.panoptic_evaluator import PanopticEvaluator
+from efficientps_d2.evaluation.panoptic_evaluation import PanopticEvaluator
 from efficientps_d2.run_results import write_results
 
 

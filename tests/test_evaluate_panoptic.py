@@ -11,7 +11,7 @@ from panopticapi.evaluation import pq_compute
 from PIL import Image
 from predictions import feed, imperfect_outputs
 
-from efficientps_d2.panoptic_evaluator import PanopticEvaluator
+from efficientps_d2.evaluation.panoptic_evaluation import PanopticEvaluator
 
 tool = load_tool("evaluate_panoptic")
 

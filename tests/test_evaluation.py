@@ -14,7 +14,7 @@ from predictions import evaluate_perfect_predictions, perfect_outputs
 
 from efficientps_d2 import InputError, register_cityscapes_layout
 from efficientps_d2.data.streets.dataset import make_streets
-from efficientps_d2.evaluation import results_table, write_instance_json
+from efficientps_d2.evaluation.build import results_table, write_instance_json
 from efficientps_d2.trainer import Trainer
 
 
@@ -61,7 +61,7 @@ def test_perfect_predictions_on_cityscapes_layout(tmp_path, tiny_config, monkeyp
 def test_newer_detectron2_finds_cityscapesscripts():
     """Its evaluators import the package under an internal name (detectron2#5436)."""
     code = (
-        "from efficientps_d2.cityscapes_evaluation import redirect_cityscapesscripts as redirect\n"
+        "from efficientps_d2.evaluation.cityscapes_evaluation import redirect_cityscapesscripts as redirect\n"
         "redirect(); redirect()\n"
         "from deeplearning.projects.cityscapesApi.cityscapesscripts.helpers.labels import labels\n"
         "import deeplearning.projects.cityscapesApi.cityscapesscripts.evaluation"

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from efficientps_d2.evaluation.panoptic_metrics import Match, PanopticSums, mean_metrics
 from efficientps_d2.panoptic_errors import (
     KINDS,
     count_errors,
@@ -15,7 +16,6 @@ from efficientps_d2.panoptic_errors import (
     picture_pq,
     pooled_pq,
 )
-from efficientps_d2.panoptic_metrics import Match, PanopticSums, mean_metrics
 
 IS_THING = [True, True, False]
 THINGS = [0, 1]

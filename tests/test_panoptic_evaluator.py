@@ -16,7 +16,7 @@ from PIL import Image
 from predictions import feed, imperfect_outputs
 
 from efficientps_d2 import InputError
-from efficientps_d2.panoptic_evaluator import PanopticEvaluator
+from efficientps_d2.evaluation.panoptic_evaluation import PanopticEvaluator
 
 
 @pytest.mark.parametrize("order", CLASS_ORDERS)

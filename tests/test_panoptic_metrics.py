@@ -15,7 +15,7 @@ from panopticapi import evaluation as panopticapi
 from panopticapi.utils import id2rgb
 from PIL import Image
 
-from efficientps_d2.panoptic_metrics import (
+from efficientps_d2.evaluation.panoptic_metrics import (
     PanopticSums,
     class_metrics,
     count_overlaps,

@@ -15,8 +15,8 @@ from reported_run import training_lines, write_lines, write_run
 
 import efficientps_d2.report_charts as report_charts
 from efficientps_d2 import InputError
+from efficientps_d2.evaluation.panoptic_metrics import Match
 from efficientps_d2.panoptic_errors import CORRECT, KINDS, MISSED, UNLABELED
-from efficientps_d2.panoptic_metrics import Match
 from efficientps_d2.report import (
     MANY_CLASSES,
     class_rows,

@@ -15,8 +15,8 @@ from PIL import Image
 from reported_run import write_run
 
 from efficientps_d2.data.coco_panoptic import read_segment_ids
+from efficientps_d2.evaluation.panoptic_metrics import Match
 from efficientps_d2.panoptic_errors import BOUNDARY, KINDS, MISSED
-from efficientps_d2.panoptic_metrics import Match
 from efficientps_d2.report import write_report
 from efficientps_d2.report_gallery import COLORS, choose_pictures, paint_errors, paint_segments
 

@@ -31,9 +31,9 @@ from PIL import Image  # noqa: E402
 from tabulate import tabulate  # noqa: E402
 
 from efficientps_d2 import register_panoptic_dataset  # noqa: E402
-from efficientps_d2.offline_scoring import score_files  # noqa: E402
-from efficientps_d2.panoptic_evaluator import PanopticEvaluator  # noqa: E402
-from efficientps_d2.panoptic_metrics import mean_metrics  # noqa: E402
+from efficientps_d2.evaluation.panoptic_evaluation import PanopticEvaluator  # noqa: E402
+from efficientps_d2.evaluation.panoptic_metrics import mean_metrics  # noqa: E402
+from efficientps_d2.evaluation.score_files import score_files  # noqa: E402
 
 HEIGHT, WIDTH, THINGS, STUFF, DISTINCT = 1024, 2048, 49, 11, 10
 CATEGORIES = [{"id": i, "name": f"class {i}", "isthing": int(i >= STUFF)} for i in range(STUFF + 8)]

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from efficientps_d2.offline_scoring import Scores, score_files
-from efficientps_d2.panoptic_metrics import class_metrics, mean_metrics, named_metrics
+from efficientps_d2.evaluation.panoptic_metrics import class_metrics, mean_metrics, named_metrics
+from efficientps_d2.evaluation.score_files import Scores, score_files
 from efficientps_d2.utils.errors import InputError, exit_status
 
 FIRST_MISMATCHES = 20

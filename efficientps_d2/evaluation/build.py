@@ -21,15 +21,15 @@ from detectron2.utils import comm
 from tabulate import tabulate
 from tqdm import tqdm
 
-from efficientps_d2.cityscapes_evaluation import (
+from efficientps_d2.data.classes import class_table
+from efficientps_d2.data.coco_panoptic import IGNORE_LABEL, read_segment_ids, true_segment_ids
+from efficientps_d2.data.datasets.register import dataset_metadata
+from efficientps_d2.evaluation.cityscapes_evaluation import (
     CityscapesAPEvaluator,
     CityscapesIoUEvaluator,
     redirect_cityscapesscripts,
 )
-from efficientps_d2.data.classes import class_table
-from efficientps_d2.data.coco_panoptic import IGNORE_LABEL, read_segment_ids, true_segment_ids
-from efficientps_d2.data.datasets.register import dataset_metadata
-from efficientps_d2.panoptic_evaluator import PanopticEvaluator
+from efficientps_d2.evaluation.panoptic_evaluation import PanopticEvaluator
 from efficientps_d2.utils.visualizer import PictureWriter
 
 logger = logging.getLogger(__name__)

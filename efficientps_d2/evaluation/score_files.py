@@ -10,7 +10,7 @@ from PIL import Image
 
 from efficientps_d2.data.coco_panoptic import ANNOTATION_KEYS, read_json, require_keys
 from efficientps_d2.data.images import DAMAGED, damage
-from efficientps_d2.panoptic_metrics import PanopticSums
+from efficientps_d2.evaluation.panoptic_metrics import PanopticSums
 from efficientps_d2.utils.errors import InputError
 from efficientps_d2.utils.parallel import map_pictures
 
