@@ -10,8 +10,8 @@ from conftest import load_tool
 from detectron2.modeling import build_model
 
 from efficientps_d2 import InputError
-from efficientps_d2.export import SUFFIXES, DensePart, export_model, with_static_padding
-from efficientps_d2.export_check import UNPADDED, check_file, runner
+from efficientps_d2.deploy.compare import UNPADDED, check_file, runner
+from efficientps_d2.deploy.export import SUFFIXES, DensePart, export_model, with_static_padding
 
 export_tool = load_tool("export_model")
 
@@ -144,7 +144,7 @@ def test_mistakes_are_one_sentence(run, capsys):
 
 
 def test_missing_package_is_named(model, tmp_path, monkeypatch):
-    monkeypatch.setattr("efficientps_d2.export.ONNX_PACKAGES", ("no_such_package",))
+    monkeypatch.setattr("efficientps_d2.deploy.export.ONNX_PACKAGES", ("no_such_package",))
     with pytest.raises(InputError, match="no_such_package; run: pip install"):
         export_model(model, "onnx", tmp_path / "model.onnx")
     assert not (tmp_path / "model.onnx").exists()

@@ -22,8 +22,8 @@ from tabulate import tabulate  # noqa: E402
 from efficientps_d2 import InputError  # noqa: E402
 from efficientps_d2.checkpoint.checkpointer import load_trained_model, require_weights  # noqa: E402
 from efficientps_d2.config.loading import load_config, without_cuda  # noqa: E402
-from efficientps_d2.export import SUFFIXES, WHOLE_OUTPUTS, export_model  # noqa: E402
-from efficientps_d2.export_check import TOLERANCE, Difference, check_file  # noqa: E402
+from efficientps_d2.deploy.compare import TOLERANCE, Difference, check_file  # noqa: E402
+from efficientps_d2.deploy.export import SUFFIXES, WHOLE_OUTPUTS, export_model  # noqa: E402
 from efficientps_d2.utils.errors import exit_status  # noqa: E402
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from efficientps_d2.data.streets.scene import paint_scene
-from efficientps_d2.export import WHOLE_OUTPUTS, DensePart, fusion_inputs
+from efficientps_d2.deploy.export import WHOLE_OUTPUTS, DensePart, fusion_inputs
 
 # |file - model| <= TOLERANCE + TOLERANCE * |model|, for every number.
 TOLERANCE = 1e-4
