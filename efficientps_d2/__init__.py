@@ -31,7 +31,7 @@ from efficientps_d2.data.datasets.register import (  # noqa: E402
 from efficientps_d2.modeling.fusion.adaptive import adaptive_panoptic_fusion  # noqa: E402
 from efficientps_d2.modeling.fusion.log_odds import log_odds_panoptic_fusion  # noqa: E402
 from efficientps_d2.modeling.meta_arch.efficientps import EfficientPS  # noqa: E402
-from efficientps_d2.predictor import Prediction, Predictor, load_predictor  # noqa: E402
+from efficientps_d2.prediction.predictor import Prediction, Predictor, load_predictor  # noqa: E402
 from efficientps_d2.utils.errors import InputError  # noqa: E402
 
 __all__ = [

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from efficientps_d2.predictor import Predictor, load_predictor
+from efficientps_d2.prediction.predictor import Predictor, load_predictor
 from efficientps_d2.utils.errors import InputError, exit_status, one_line
 
 # Gradio's page has its fonts and scripts with it; with this the browser refuses any other host.

@@ -15,9 +15,9 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 
 from efficientps_d2.data.images import read_rgb
-from efficientps_d2.prediction_files import PanopticWriter
-from efficientps_d2.prediction_layers import Layer, prediction_layers
-from efficientps_d2.predictor import Prediction, Predictor
+from efficientps_d2.prediction.layers import Layer, prediction_layers
+from efficientps_d2.prediction.panoptic_writer import PanopticWriter
+from efficientps_d2.prediction.predictor import Prediction, Predictor
 from efficientps_d2.utils.errors import InputError
 
 INTRODUCTION = """# Panoptic segmentation

@@ -8,7 +8,7 @@ from detectron2.data.catalog import Metadata
 from detectron2.structures import Boxes, Instances
 
 from efficientps_d2.data.coco_panoptic import set_classes
-from efficientps_d2.predictor import Prediction, Segment
+from efficientps_d2.prediction.predictor import Prediction, Segment
 
 ROAD, SKY, CAR, PERSON = range(4)
 CAR_BOX = (slice(40, 60), slice(20, 60))

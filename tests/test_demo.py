@@ -12,7 +12,7 @@ from PIL import Image
 from test_demo_video import write_video
 
 from efficientps_d2 import InputError, load_predictor
-from efficientps_d2.prediction_files import image_id
+from efficientps_d2.prediction.panoptic_writer import image_id
 
 demo = load_tool("demo")
 

@@ -14,7 +14,7 @@ from served_page import serving
 from stub_predictor import StubPredictor, predict
 
 from efficientps_d2.data.images import read_rgb
-from efficientps_d2.prediction_files import PanopticWriter
+from efficientps_d2.prediction.panoptic_writer import PanopticWriter
 
 BY = "css selector"
 SIZE = (96, 160)

@@ -13,7 +13,7 @@ from detectron2.utils.visualizer import ColorMode, Visualizer
 from torch import as_tensor
 
 from efficientps_d2.data.coco_panoptic import true_segment_ids
-from efficientps_d2.predictor import Prediction
+from efficientps_d2.prediction.predictor import Prediction
 
 TASKS = ("panoptic", "instance", "semantic")
 CAPTIONS = ("input", "truth", "prediction")

@@ -8,7 +8,7 @@ from detectron2.structures import Instances
 from detectron2.utils.colormap import colormap
 from torch import Tensor
 
-from efficientps_d2.predictor import Prediction, mean_probability
+from efficientps_d2.prediction.predictor import Prediction, mean_probability
 
 
 @dataclass

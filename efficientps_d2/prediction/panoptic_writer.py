@@ -11,7 +11,7 @@ from detectron2.data.catalog import Metadata
 
 from efficientps_d2.data.coco_panoptic import categories_of, save_panoptic
 from efficientps_d2.data.images import IMAGE_SUFFIXES
-from efficientps_d2.predictor import Prediction
+from efficientps_d2.prediction.predictor import Prediction
 from efficientps_d2.utils.errors import InputError
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")  # that are written

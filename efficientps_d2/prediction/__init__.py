@@ -1,0 +1,1 @@
+"""Prediction of images with a saved model."""
