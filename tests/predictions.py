@@ -12,7 +12,7 @@ from PIL import Image
 from efficientps_d2 import adaptive_panoptic_fusion
 from efficientps_d2.data.classes import class_table
 from efficientps_d2.data.dataset_mapper import PanopticDatasetMapper
-from efficientps_d2.trainer import Trainer
+from efficientps_d2.engine.trainer import Trainer
 
 
 def perfect_outputs(record, thing_ids, num_classes):

@@ -7,9 +7,9 @@ from conftest import CONFIGS, write_dataset
 from detectron2.modeling import build_model
 
 from efficientps_d2 import InputError
-from efficientps_d2.auto_values import fill_auto
 from efficientps_d2.config.loading import load_config, value_of
 from efficientps_d2.data.checks.suggest import suggest_config
+from efficientps_d2.engine.auto_values import fill_auto
 
 CUSTOM = str(CONFIGS / "efficientps_custom.yaml")
 ANCHORS = "MODEL.ANCHOR_GENERATOR.SIZES"

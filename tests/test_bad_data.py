@@ -14,7 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 from test_data import mapper_without_augmentation
 
 from efficientps_d2 import InputError
-from efficientps_d2.trainer import Trainer
+from efficientps_d2.engine.trainer import Trainer
 
 BAD_JSON = {
     "category without a name": (lambda c: c["categories"][2].pop("name"), 'no "name"'),

@@ -11,7 +11,7 @@ from detectron2.modeling import build_model
 from efficientps_d2 import InputError
 from efficientps_d2.checkpoint.checkpointer import FittingCheckpointer, load_trained_model
 from efficientps_d2.data.classes import with_class_counts
-from efficientps_d2.trainer import Trainer
+from efficientps_d2.engine.trainer import Trainer
 
 HEADS = (
     "sem_seg_head.predictor",

@@ -6,8 +6,8 @@ from detectron2.config import get_cfg
 from detectron2.modeling import build_model
 
 from efficientps_d2 import EfficientPS, InputError, add_efficientps_config
-from efficientps_d2.auto_values import fill_auto
 from efficientps_d2.config.loading import load_config
+from efficientps_d2.engine.auto_values import fill_auto
 
 # Base-Panoptic-FPN.yaml is no config of its own, but an addition to others.
 NAMES = sorted(p.name for p in CONFIGS.glob("*.yaml") if p.name != "Base-Panoptic-FPN.yaml")

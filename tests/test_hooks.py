@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from efficientps_d2.hooks import FreezeBatchNorm, StopOnSignal, WeightAverage
+from efficientps_d2.engine.hooks import FreezeBatchNorm, StopOnSignal, WeightAverage
 
 
 def test_batch_statistics_stay_from_the_named_iteration_on():

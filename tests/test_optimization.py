@@ -6,7 +6,7 @@ from torch import nn
 
 from efficientps_d2 import InputError
 from efficientps_d2.config.loading import get_config
-from efficientps_d2.optimization import build_optimizer
+from efficientps_d2.engine.optimizer import build_optimizer
 
 
 class Network(nn.Module):

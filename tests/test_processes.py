@@ -13,9 +13,9 @@ from torch import distributed, nn
 
 from efficientps_d2.checkpoint.checkpointer import FittingCheckpointer
 from efficientps_d2.data.classes import with_class_counts
-from efficientps_d2.trainer import Trainer
-from efficientps_d2.validation import EarlyStop, Validation
-from efficientps_d2.validation_losses import validation_losses
+from efficientps_d2.engine.trainer import Trainer
+from efficientps_d2.engine.validation import EarlyStop, Validation
+from efficientps_d2.engine.validation_losses import validation_losses
 
 
 def in_two_processes(function, folder: Path, *arguments) -> list:

@@ -19,8 +19,8 @@ from PIL import Image
 from predictions import evaluate_perfect_predictions
 
 from efficientps_d2.data.streets.dataset import make_streets
+from efficientps_d2.engine.trainer import Trainer
 from efficientps_d2.evaluation.build import write_instance_json
-from efficientps_d2.trainer import Trainer
 
 PAGE = Path(__file__).parent.parent / "docs" / "DATASETS.md"
 

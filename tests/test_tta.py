@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from efficientps_d2 import InputError
+from efficientps_d2.engine.trainer import Trainer
 from efficientps_d2.modeling.test_time_augmentation import (
     PanopticTTA,
     View,
@@ -17,7 +18,6 @@ from efficientps_d2.modeling.test_time_augmentation import (
     look,
     to_view,
 )
-from efficientps_d2.trainer import Trainer
 
 # A flipped image is only padded alike if it needs no padding.
 IMAGE = torch.randint(0, 255, (3, 64, 96), generator=torch.Generator().manual_seed(0)).byte()

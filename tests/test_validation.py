@@ -12,8 +12,8 @@ from conftest import write_dataset
 
 from efficientps_d2 import InputError
 from efficientps_d2.data.classes import with_class_counts
-from efficientps_d2.optimization import scaled_to_workers
-from efficientps_d2.trainer import Trainer
+from efficientps_d2.engine.optimizer import scaled_to_workers
+from efficientps_d2.engine.trainer import Trainer
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from torch import nn
 
 from efficientps_d2 import PanopticDatasetMapper
 from efficientps_d2.data.classes import with_class_counts
-from efficientps_d2.trainer import Trainer
-from efficientps_d2.validation_losses import NormShift, validation_losses
+from efficientps_d2.engine.trainer import Trainer
+from efficientps_d2.engine.validation_losses import NormShift, validation_losses
 
 
 def test_losses_depend_on_nothing_but_the_weights(toy, tiny_config):

@@ -19,7 +19,6 @@ warnings.filterwarnings("ignore", category=FutureWarning, module="torch.jit")  #
 from detectron2.config import CfgNode  # noqa: E402
 
 from efficientps_d2 import InputError  # noqa: E402
-from efficientps_d2.auto_values import use_suggestions  # noqa: E402
 from efficientps_d2.config.loading import load_config  # noqa: E402
 from efficientps_d2.data.checks.dataset import CheckResult, check_dataset  # noqa: E402
 from efficientps_d2.data.checks.listing import Source, find_dataset, read_source  # noqa: E402
@@ -33,6 +32,7 @@ from efficientps_d2.data.checks.tables import (  # noqa: E402
     size_tables,
     suggestion_text,
 )
+from efficientps_d2.engine.auto_values import use_suggestions  # noqa: E402
 
 CUSTOM_CONFIG = Path(__file__).parent.parent / "configs" / "efficientps_custom.yaml"
 FIRST_PROBLEMS = 20

@@ -18,10 +18,12 @@ from efficientps_d2.checkpoint.saved_model import save_model
 from efficientps_d2.config.loading import naming_bad_keys
 from efficientps_d2.data.datasets.register import dataset_metadata
 from efficientps_d2.data.loaders import build_test_loader, build_train_loader
+from efficientps_d2.engine.hooks import FreezeBatchNorm, StopOnSignal, WeightAverage
+from efficientps_d2.engine.optimizer import build_optimizer, scaled_to_workers
+from efficientps_d2.engine.validation import BEST, EarlyStop, Validation
+from efficientps_d2.engine.validation_losses import validation_losses
 from efficientps_d2.evaluation.build import build_panoptic_evaluator, write_tables
-from efficientps_d2.hooks import FreezeBatchNorm, StopOnSignal, WeightAverage
 from efficientps_d2.modeling.test_time_augmentation import PanopticTTA
-from efficientps_d2.optimization import build_optimizer, scaled_to_workers
 from efficientps_d2.run_results import (
     FOLDER,
     FOLDER_TTA,
@@ -30,8 +32,6 @@ from efficientps_d2.run_results import (
     write_results,
 )
 from efficientps_d2.utils.errors import InputError, one_sentence
-from efficientps_d2.validation import BEST, EarlyStop, Validation
-from efficientps_d2.validation_losses import validation_losses
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""Training: trainer, hooks, optimizer, validation."""
