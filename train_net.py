@@ -33,8 +33,8 @@ from efficientps_d2.data.datasets.register import check_dataset_files  # noqa: E
 from efficientps_d2.engine.auto_values import fill_auto  # noqa: E402
 from efficientps_d2.engine.trainer import Trainer  # noqa: E402
 from efficientps_d2.engine.validation import BEST  # noqa: E402
-from efficientps_d2.run_diagnosis import diagnose  # noqa: E402
-from efficientps_d2.run_results import read_run  # noqa: E402
+from efficientps_d2.report.diagnosis import diagnose  # noqa: E402
+from efficientps_d2.report.run import read_run  # noqa: E402
 from efficientps_d2.utils.errors import InputError, one_sentence  # noqa: E402
 
 logger = logging.getLogger("efficientps_d2")

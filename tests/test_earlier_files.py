@@ -11,9 +11,9 @@ from detectron2.modeling import build_model
 
 import train_net
 from efficientps_d2 import get_config, load_predictor
-from efficientps_d2.report import write_report
-from efficientps_d2.run_diagnosis import diagnose
-from efficientps_d2.run_results import read_run
+from efficientps_d2.report.diagnosis import diagnose
+from efficientps_d2.report.page import write_report
+from efficientps_d2.report.run import read_run
 
 DATA = Path(__file__).parent / "data"
 EXPECTED = json.loads((DATA / "earlier_run.json").read_text())

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 SCRIPT = """
 from pathlib import Path
 import efficientps_d2, install_detectron2
-import efficientps_d2.report as report
+import efficientps_d2.report.page as report
 import jinja2
 assert Path(efficientps_d2.__file__).parent == Path("efficientps_d2").resolve()
 print(efficientps_d2.get_config("efficientps_cityscapes").SOLVER.MAX_ITER)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from efficientps_d2.evaluation.panoptic_metrics import Match, PanopticSums, mean_metrics
-from efficientps_d2.panoptic_errors import (
+from efficientps_d2.report.error_analysis import (
     KINDS,
     count_errors,
     error_kinds,

@@ -13,11 +13,12 @@ from conftest import load_tool, write_dataset
 from PIL import Image
 from reported_run import training_lines, write_lines, write_run
 
-import efficientps_d2.report_charts as report_charts
+import efficientps_d2.report.charts as report_charts
 from efficientps_d2 import InputError
 from efficientps_d2.evaluation.panoptic_metrics import Match
-from efficientps_d2.panoptic_errors import CORRECT, KINDS, MISSED, UNLABELED
-from efficientps_d2.report import (
+from efficientps_d2.report.charts import size_chart, training_chart
+from efficientps_d2.report.error_analysis import CORRECT, KINDS, MISSED, UNLABELED
+from efficientps_d2.report.page import (
     MANY_CLASSES,
     class_rows,
     confusion_rows,
@@ -26,8 +27,7 @@ from efficientps_d2.report import (
     evaluation_command,
     write_report,
 )
-from efficientps_d2.report_charts import size_chart, training_chart
-from efficientps_d2.run_results import clear_results, read_run, write_results
+from efficientps_d2.report.run import clear_results, read_run, write_results
 
 
 @pytest.fixture

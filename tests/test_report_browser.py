@@ -4,7 +4,7 @@ import pytest
 from conftest import write_dataset
 from reported_run import write_run
 
-from efficientps_d2.report import write_report
+from efficientps_d2.report.page import write_report
 
 BY = "css selector"
 

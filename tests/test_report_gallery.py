@@ -16,9 +16,9 @@ from reported_run import write_run
 
 from efficientps_d2.data.coco_panoptic import read_segment_ids
 from efficientps_d2.evaluation.panoptic_metrics import Match
-from efficientps_d2.panoptic_errors import BOUNDARY, KINDS, MISSED
-from efficientps_d2.report import write_report
-from efficientps_d2.report_gallery import COLORS, choose_pictures, paint_errors, paint_segments
+from efficientps_d2.report.error_analysis import BOUNDARY, KINDS, MISSED
+from efficientps_d2.report.gallery import COLORS, choose_pictures, paint_errors, paint_segments
+from efficientps_d2.report.page import write_report
 
 
 def panels(page: str) -> list[np.ndarray]:

@@ -4,8 +4,8 @@ import pytest
 from detectron2.config import CfgNode
 from reported_run import training_lines
 
-from efficientps_d2.run_diagnosis import diagnose
-from efficientps_d2.run_results import Run
+from efficientps_d2.report.diagnosis import diagnose
+from efficientps_d2.report.run import Run
 
 
 def line(iteration, loss, **others):

@@ -12,7 +12,7 @@ import os
 import sys
 from pathlib import Path
 
-from efficientps_d2.report import write_report
+from efficientps_d2.report.page import write_report
 from efficientps_d2.utils.errors import exit_status
 
 

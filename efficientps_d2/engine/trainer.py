@@ -24,7 +24,7 @@ from efficientps_d2.engine.validation import BEST, EarlyStop, Validation
 from efficientps_d2.engine.validation_losses import validation_losses
 from efficientps_d2.evaluation.build import build_panoptic_evaluator, write_tables
 from efficientps_d2.modeling.test_time_augmentation import PanopticTTA
-from efficientps_d2.run_results import (
+from efficientps_d2.report.run import (
     FOLDER,
     FOLDER_TTA,
     FOLDER_VALIDATION,

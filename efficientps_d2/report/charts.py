@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from efficientps_d2.evaluation.panoptic_metrics import Match
-from efficientps_d2.panoptic_errors import pooled_pq
-from efficientps_d2.run_results import HEADLINE, Run
+from efficientps_d2.report.error_analysis import pooled_pq
+from efficientps_d2.report.run import HEADLINE, Run
 
 BLUE, GREY = "#0072b2", "#999999"
 STYLE = {

@@ -11,11 +11,11 @@ import jinja2
 import numpy as np
 
 from efficientps_d2.config.loading import flat_items
-from efficientps_d2.panoptic_errors import CORRECT, KINDS, MEANING, UNLABELED
-from efficientps_d2.report_charts import size_chart, training_chart
-from efficientps_d2.report_gallery import COLORS, choose_pictures, count_all_errors, make_card
-from efficientps_d2.run_diagnosis import diagnose
-from efficientps_d2.run_results import CONFIGS, Run, matches_of, read_run
+from efficientps_d2.report.charts import size_chart, training_chart
+from efficientps_d2.report.diagnosis import diagnose
+from efficientps_d2.report.error_analysis import CORRECT, KINDS, MEANING, UNLABELED
+from efficientps_d2.report.gallery import COLORS, choose_pictures, count_all_errors, make_card
+from efficientps_d2.report.run import CONFIGS, Run, matches_of, read_run
 from efficientps_d2.utils.errors import InputError
 from efficientps_d2.utils.parallel import map_pictures
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from efficientps_d2.data.coco_panoptic import read_segment_ids
 from efficientps_d2.data.images import DAMAGED, damage, read_rgb
-from efficientps_d2.panoptic_errors import (
+from efficientps_d2.report.error_analysis import (
     BOUNDARY,
     EXTRA,
     KINDS,
@@ -24,7 +24,7 @@ from efficientps_d2.panoptic_errors import (
     error_map,
     picture_pq,
 )
-from efficientps_d2.run_results import SavedPredictions, matches_of
+from efficientps_d2.report.run import SavedPredictions, matches_of
 from efficientps_d2.utils.errors import InputError
 from efficientps_d2.utils.parallel import map_pictures
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from efficientps_d2.run_results import Run, matches_of
+from efficientps_d2.report.run import Run, matches_of
 
 FEW_PERCENT = 1.0  # PQ below which something was not learned
 FALLEN = 0.9  # share of its first value that a loss must fall below
