@@ -65,8 +65,8 @@ def make_server(predictor: Predictor, host: str):
     from fastapi import FastAPI
     from gradio import mount_gradio_app
 
-    from efficientps_d2.web_page import make_page
-    from efficientps_d2.web_requests import OwnRequests
+    from efficientps_d2.web.page import make_page
+    from efficientps_d2.web.requests import OwnRequests
 
     app = FastAPI(openapi_url=None)
     app.add_middleware(OwnRequests, host=host)
