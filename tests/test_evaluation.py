@@ -61,8 +61,9 @@ def test_perfect_predictions_on_cityscapes_layout(tmp_path, tiny_config, monkeyp
 def test_newer_detectron2_finds_cityscapesscripts():
     """Its evaluators import the package under an internal name (detectron2#5436)."""
     code = (
-        "from efficientps_d2.evaluation.cityscapes_evaluation import redirect_cityscapesscripts as redirect\n"
-        "redirect(); redirect()\n"
+        "from efficientps_d2.evaluation import cityscapes_evaluation\n"
+        "cityscapes_evaluation.redirect_cityscapesscripts()\n"
+        "cityscapes_evaluation.redirect_cityscapesscripts()\n"
         "from deeplearning.projects.cityscapesApi.cityscapesscripts.helpers.labels import labels\n"
         "import deeplearning.projects.cityscapesApi.cityscapesscripts.evaluation"
         ".evalInstanceLevelSemanticLabeling as internal\n"

@@ -21,7 +21,8 @@ import efficientps_d2.report.page as report
 import jinja2
 assert Path(efficientps_d2.__file__).parent == Path("efficientps_d2").resolve()
 print(efficientps_d2.get_config("efficientps_cityscapes").SOLVER.MAX_ITER)
-jinja2.PackageLoader("efficientps_d2", ".").get_source(jinja2.Environment(), "report.html.jinja")
+loader = jinja2.PackageLoader("efficientps_d2.report", ".")
+loader.get_source(jinja2.Environment(), "page.html.jinja")
 """
 
 

@@ -94,14 +94,14 @@ def make_page(run: Run, earlier: Run | None, pictures: int, processes: int) -> s
         shown = set().union(*(card.class_ids for card in cards))
         legend = [run.saved.categories[i] for i in sorted(shown)]
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("efficientps_d2", "."),
+        loader=jinja2.PackageLoader("efficientps_d2.report", "."),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters["number"] = number
-    return environment.get_template("report.html.jinja").render(
+    return environment.get_template("page.html.jinja").render(
         run=run,
         earlier=earlier,
         date=datetime.now().strftime("%Y-%m-%d %H:%M"),

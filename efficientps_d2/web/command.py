@@ -110,7 +110,3 @@ def _serve(args: argparse.Namespace) -> None:
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     return exit_status(lambda: serve(args))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -47,9 +47,9 @@ def make_page(predictor: Predictor) -> gr.Blocks:
         file = gr.File(label="Picture", height=130, elem_id="picture")
         file.async_move_resource_to_block_cache = _leave
         viewer = gr.HTML(
-            html_template=_asset("web.html"),
-            css_template=_asset("web.css"),
-            js_on_load=_asset("web.js"),
+            html_template=_asset("page.html"),
+            css_template=_asset("page.css"),
+            js_on_load=_asset("page.js"),
             apply_default_css=False,
             elem_id="viewer",
         )
@@ -72,7 +72,7 @@ async def _leave(path: str) -> str:
 
 
 def describe(file: Path, predictor: Predictor) -> dict:
-    """What web.js draws of a picture.
+    """What page.js draws of a picture.
 
     Returns:
         ``problem``, a sentence, if the picture cannot be read; otherwise ``name``, ``picture`` (a

@@ -1,8 +1,8 @@
 """The embedded data set "streets": painted street scenes in the layout of Cityscapes.
 
-``python -m efficientps_d2.data.streets`` writes ``leftImg8bit`` and ``gtFine`` with Cityscapes' file
-names and label ids, converted by cityscapesscripts like the real data. Every scene follows from the
-seed, its split and its number alone.
+``python -m efficientps_d2.data.streets`` writes ``leftImg8bit`` and ``gtFine`` with the file names
+and label ids of Cityscapes, converted by cityscapesscripts like the real data. Every scene follows
+from the seed, its split and its number alone.
 """
 
 import argparse
@@ -105,7 +105,3 @@ def main() -> None:
         print(f"Stopped; {args.output} is as it was.", file=sys.stderr)
         sys.exit(130)
     print(f"Wrote {args.train} + {args.val} pictures to {args.output}")
-
-
-if __name__ == "__main__":
-    main()
