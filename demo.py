@@ -30,6 +30,7 @@ from efficientps_d2.checkpoint.saved_model import read_saved_model  # noqa: E402
 from efficientps_d2.data.coco_panoptic import set_classes  # noqa: E402
 from efficientps_d2.data.datasets.register import dataset_metadata  # noqa: E402
 from efficientps_d2.data.images import read_rgb  # noqa: E402
+from efficientps_d2.prediction.painter import TASKS, PredictionPainter  # noqa: E402
 from efficientps_d2.prediction.panoptic_writer import (  # noqa: E402
     PanopticWriter,
     expand,
@@ -39,7 +40,6 @@ from efficientps_d2.prediction.panoptic_writer import (  # noqa: E402
 )
 from efficientps_d2.prediction.predictor import Predictor  # noqa: E402
 from efficientps_d2.utils.errors import exit_status  # noqa: E402
-from efficientps_d2.utils.visualizer import TASKS, PredictionPainter  # noqa: E402
 
 WINDOW = "efficientps_d2"
 THRESHOLDS = (

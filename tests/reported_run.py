@@ -9,7 +9,7 @@ from predictions import feed, imperfect_outputs
 
 from efficientps_d2.data.classes import with_class_counts
 from efficientps_d2.evaluation.panoptic_evaluation import PanopticEvaluator
-from efficientps_d2.report.run import write_results
+from efficientps_d2.evaluation.results import write_results
 
 
 def training_lines(iterations, loss: float = 2.0) -> list[dict]:

@@ -7,8 +7,8 @@ import numpy as np
 from conftest import load_tool
 
 from efficientps_d2 import load_predictor
+from efficientps_d2.prediction.painter import PredictionPainter
 from efficientps_d2.prediction.predictor import Prediction, Segment
-from efficientps_d2.utils.visualizer import PredictionPainter
 
 demo = load_tool("demo")
 

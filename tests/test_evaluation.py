@@ -15,7 +15,8 @@ from predictions import evaluate_perfect_predictions, perfect_outputs
 from efficientps_d2 import InputError, register_cityscapes_layout
 from efficientps_d2.data.streets.dataset import make_streets
 from efficientps_d2.engine.trainer import Trainer
-from efficientps_d2.evaluation.build import results_table, write_instance_json
+from efficientps_d2.evaluation.build import write_instance_json
+from efficientps_d2.evaluation.results import results_table
 
 
 @pytest.mark.parametrize("order", CLASS_ORDERS)

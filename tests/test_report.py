@@ -16,6 +16,7 @@ from reported_run import training_lines, write_lines, write_run
 import efficientps_d2.report.charts as report_charts
 from efficientps_d2 import InputError
 from efficientps_d2.evaluation.panoptic_metrics import Match
+from efficientps_d2.evaluation.results import clear_results, write_results
 from efficientps_d2.report.charts import size_chart, training_chart
 from efficientps_d2.report.error_analysis import CORRECT, KINDS, MISSED, UNLABELED
 from efficientps_d2.report.page import (
@@ -27,7 +28,7 @@ from efficientps_d2.report.page import (
     evaluation_command,
     write_report,
 )
-from efficientps_d2.report.run import clear_results, read_run, write_results
+from efficientps_d2.report.run import read_run
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import pytest
 from reported_run import training_lines, write_lines, write_run
 
 from efficientps_d2 import InputError
-from efficientps_d2.report.run import clear_results, read_run, write_results
+from efficientps_d2.evaluation.results import clear_results, write_results
+from efficientps_d2.report.run import read_run
 
 
 @pytest.fixture

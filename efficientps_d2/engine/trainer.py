@@ -22,15 +22,16 @@ from efficientps_d2.engine.hooks import FreezeBatchNorm, StopOnSignal, WeightAve
 from efficientps_d2.engine.optimizer import build_optimizer, scaled_to_workers
 from efficientps_d2.engine.validation import BEST, EarlyStop, Validation
 from efficientps_d2.engine.validation_losses import validation_losses
-from efficientps_d2.evaluation.build import build_panoptic_evaluator, write_tables
-from efficientps_d2.modeling.test_time_augmentation import PanopticTTA
-from efficientps_d2.report.run import (
+from efficientps_d2.evaluation.build import build_panoptic_evaluator
+from efficientps_d2.evaluation.results import (
     FOLDER,
     FOLDER_TTA,
     FOLDER_VALIDATION,
     clear_results,
     write_results,
+    write_tables,
 )
+from efficientps_d2.modeling.test_time_augmentation import PanopticTTA
 from efficientps_d2.utils.errors import InputError, one_sentence
 
 logger = logging.getLogger(__name__)

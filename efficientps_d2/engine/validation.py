@@ -11,7 +11,7 @@ from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.utils import comm
 
 from efficientps_d2.checkpoint.checkpointer import FittingCheckpointer
-from efficientps_d2.report.run import HEADLINE, VALIDATION
+from efficientps_d2.evaluation.results import HEADLINE, VALIDATION
 from efficientps_d2.utils.errors import InputError
 
 logger = logging.getLogger(__name__)

@@ -18,7 +18,6 @@ from detectron2.evaluation import (
 )
 from detectron2.structures import Instances
 from detectron2.utils import comm
-from tabulate import tabulate
 from tqdm import tqdm
 
 from efficientps_d2.data.classes import class_table
@@ -30,7 +29,7 @@ from efficientps_d2.evaluation.cityscapes_evaluation import (
     redirect_cityscapesscripts,
 )
 from efficientps_d2.evaluation.panoptic_evaluation import PanopticEvaluator
-from efficientps_d2.utils.visualizer import PictureWriter
+from efficientps_d2.evaluation.pictures import PictureWriter
 
 logger = logging.getLogger(__name__)
 
@@ -183,33 +182,3 @@ class PanopticSemSegEvaluator(SemSegEvaluator):
     def encode_json_sem_seg(self, sem_seg, input_file_name):
         """Run-length files of every prediction are of no use here and slow."""
         return []
-
-
-def results_table(results: dict) -> str:
-    """Panoptic metrics (all, things, stuff), AP and mIoU, as tables for the log and for a file."""
-    panoptic = results["panoptic_seg"]
-    # Detectron2's own evaluator has only the first three.
-    metrics = [m for m in ("PQ", "SQ", "RQ", "PQ_dagger", "PC") if m in panoptic]
-    rows = [
-        [label, *(panoptic[f"{metric}{suffix}"] for metric in metrics)]
-        for label, suffix in (("All", ""), ("Things", "_th"), ("Stuff", "_st"))
-    ]
-    table = tabulate(rows, ["", *metrics], tablefmt="github", floatfmt=".1f")
-    others = []
-    for task, label in (("bbox", "box"), ("segm", "mask")):
-        if task in results:
-            values = results[task]
-            others.append([f"{label} AP", values["AP"]])
-            others.append([f"{label} AP50", values["AP50"]])
-    sem_seg = results.get("sem_seg", {})
-    others.append(["mIoU", sem_seg.get("mIoU", sem_seg.get("IoU", float("nan")))])
-    return table + "\n\n" + tabulate(others, ["", "%"], tablefmt="github", floatfmt=".1f")
-
-
-def write_tables(cfg: CfgNode, results: dict, file: str) -> None:
-    """Log one table of results for each data set, and write them to a file in ``OUTPUT_DIR``."""
-    text = "\n".join(
-        f"Results on {name}\n\n{results_table(metrics)}\n" for name, metrics in results.items()
-    )
-    logger.info("\n%s", text)
-    Path(cfg.OUTPUT_DIR, file).write_text(text)

@@ -15,7 +15,7 @@ from tabulate import tabulate
 from efficientps_d2.data.classes import class_table
 from efficientps_d2.data.coco_panoptic import categories_of, save_panoptic, true_segment_ids
 from efficientps_d2.evaluation.panoptic_metrics import PanopticSums, class_metrics, named_metrics
-from efficientps_d2.report.run import IMAGES, PREDICTIONS
+from efficientps_d2.evaluation.results import IMAGES, PREDICTIONS
 from efficientps_d2.utils.errors import InputError
 
 logger = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""What a run leaves in its ``OUTPUT_DIR`` for its report, and the reading of it."""
+"""Reading of what a run has left in its ``OUTPUT_DIR``."""
 
 import json
 from dataclasses import dataclass
@@ -6,21 +6,22 @@ from pathlib import Path
 from typing import NamedTuple
 
 from detectron2.config import CfgNode
-from detectron2.evaluation.testing import flatten_results_dict
 
 from efficientps_d2.config.loading import load_config
-from efficientps_d2.data.classes import class_table
 from efficientps_d2.data.coco_panoptic import read_json
-from efficientps_d2.data.datasets.register import dataset_metadata
 from efficientps_d2.evaluation.panoptic_metrics import Match
+from efficientps_d2.evaluation.results import (
+    FOLDER,
+    FOLDER_TTA,
+    HEADLINE,
+    IMAGES,
+    PREDICTIONS,
+    RESULTS,
+    VALIDATION,
+)
 from efficientps_d2.utils.errors import InputError
 
-# In the folders of evaluations, after the name of a data set.
-RESULTS, IMAGES, PREDICTIONS = FILES = ("_metrics.json", "_images.jsonl", "_panoptic.json")
-FOLDER, FOLDER_TTA, FOLDER_VALIDATION = "inference", "inference_TTA", "validation"
 CONFIGS = ("config.yaml", f"{FOLDER}/config.yaml")  # of a training, of an evaluation alone
-HEADLINE = "panoptic_seg/PQ"
-VALIDATION = "validation"  # in metrics.json, before what a training says of validation images
 
 
 class SavedPredictions(NamedTuple):
@@ -60,21 +61,6 @@ class Run:
 def matches_of(picture: dict) -> list[Match]:
     """The matches of a line of NAME_images.jsonl."""
     return [Match(*values) for values in picture["matches"]]
-
-
-def clear_results(folder: str | Path, name: str) -> None:
-    """Remove what an earlier evaluation on a data set left, lest it be taken for the new one's."""
-    for suffix in FILES:
-        Path(folder, f"{name}{suffix}").unlink(missing_ok=True)
-
-
-def write_results(folder: str | Path, name: str, results: dict) -> None:
-    """Write the metrics of all tasks on a data set, and its classes, to ``NAME_metrics.json``."""
-    names, thing_ids = class_table(dataset_metadata(name))
-    metrics = flatten_results_dict(results)
-    content = {"classes": names, "thing_ids": thing_ids, "results": metrics}
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    Path(folder, f"{name}{RESULTS}").write_text(json.dumps(content), encoding="utf-8")
 
 
 def read_run(folder: str | Path, dataset: str = "") -> Run:

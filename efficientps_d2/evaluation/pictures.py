@@ -1,0 +1,50 @@
+"""Pictures of inputs, truths and predictions that an evaluation leaves."""
+
+import os
+
+import cv2
+import numpy as np
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data import detection_utils as utils
+from detectron2.evaluation import DatasetEvaluator
+
+from efficientps_d2.data.coco_panoptic import true_segment_ids
+from efficientps_d2.utils.visualizer import draw_panoptic, side_by_side
+
+CAPTIONS = ("input", "truth", "prediction")
+
+
+class PictureWriter(DatasetEvaluator):
+    """Draws the first images of a data set during evaluation and measures nothing."""
+
+    def __init__(self, name: str, folder: str, count: int):
+        """
+        Args:
+            name: name of the data set.
+            folder: folder of the pictures, made if needed.
+            count: number of pictures.
+        """
+        self.metadata = MetadataCatalog.get(name)
+        self.folder = folder
+        records = DatasetCatalog.get(name)
+        # Evenly spread, so that they do not all come from one city or sequence.
+        chosen = np.linspace(0, len(records) - 1, min(count, len(records))).round().astype(int)
+        self.records = {records[i]["file_name"]: records[i] for i in chosen}
+        os.makedirs(folder, exist_ok=True)
+
+    def process(self, inputs, outputs):
+        """Draw what was chosen; see :class:`DatasetEvaluator`."""
+        for item, output in zip(inputs, outputs, strict=True):
+            record = self.records.get(item["file_name"])
+            if record is None:
+                continue
+            image = utils.read_image(record["file_name"], format="RGB")
+            truth = true_segment_ids(item)
+            panels = [
+                image,
+                draw_panoptic(image, truth, record["segments_info"], self.metadata),
+                draw_panoptic(image, *output["panoptic_seg"], self.metadata),
+            ]
+            name = os.path.splitext(os.path.basename(record["file_name"]))[0]
+            picture = side_by_side(panels, CAPTIONS)
+            cv2.imwrite(os.path.join(self.folder, f"{name}.png"), picture[:, :, ::-1])

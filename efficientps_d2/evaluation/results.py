@@ -1,0 +1,65 @@
+"""What an evaluation leaves: tables for people, and files for the report of a run."""
+
+import json
+import logging
+from pathlib import Path
+
+from detectron2.config import CfgNode
+from detectron2.evaluation.testing import flatten_results_dict
+from tabulate import tabulate
+
+from efficientps_d2.data.classes import class_table
+from efficientps_d2.data.datasets.register import dataset_metadata
+
+logger = logging.getLogger(__name__)
+
+# In the folders of evaluations, after the name of a data set.
+RESULTS, IMAGES, PREDICTIONS = FILES = ("_metrics.json", "_images.jsonl", "_panoptic.json")
+FOLDER, FOLDER_TTA, FOLDER_VALIDATION = "inference", "inference_TTA", "validation"
+HEADLINE = "panoptic_seg/PQ"
+VALIDATION = "validation"  # in metrics.json, before what a training says of validation images
+
+
+def clear_results(folder: str | Path, name: str) -> None:
+    """Remove what an earlier evaluation on a data set left, lest it be taken for the new one's."""
+    for suffix in FILES:
+        Path(folder, f"{name}{suffix}").unlink(missing_ok=True)
+
+
+def write_results(folder: str | Path, name: str, results: dict) -> None:
+    """Write the metrics of all tasks on a data set, and its classes, to ``NAME_metrics.json``."""
+    names, thing_ids = class_table(dataset_metadata(name))
+    metrics = flatten_results_dict(results)
+    content = {"classes": names, "thing_ids": thing_ids, "results": metrics}
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    Path(folder, f"{name}{RESULTS}").write_text(json.dumps(content), encoding="utf-8")
+
+
+def results_table(results: dict) -> str:
+    """Panoptic metrics (all, things, stuff), AP and mIoU, as tables for the log and for a file."""
+    panoptic = results["panoptic_seg"]
+    # Detectron2's own evaluator has only the first three.
+    metrics = [m for m in ("PQ", "SQ", "RQ", "PQ_dagger", "PC") if m in panoptic]
+    rows = [
+        [label, *(panoptic[f"{metric}{suffix}"] for metric in metrics)]
+        for label, suffix in (("All", ""), ("Things", "_th"), ("Stuff", "_st"))
+    ]
+    table = tabulate(rows, ["", *metrics], tablefmt="github", floatfmt=".1f")
+    others = []
+    for task, label in (("bbox", "box"), ("segm", "mask")):
+        if task in results:
+            values = results[task]
+            others.append([f"{label} AP", values["AP"]])
+            others.append([f"{label} AP50", values["AP50"]])
+    sem_seg = results.get("sem_seg", {})
+    others.append(["mIoU", sem_seg.get("mIoU", sem_seg.get("IoU", float("nan")))])
+    return table + "\n\n" + tabulate(others, ["", "%"], tablefmt="github", floatfmt=".1f")
+
+
+def write_tables(cfg: CfgNode, results: dict, file: str) -> None:
+    """Log one table of results for each data set, and write them to a file in ``OUTPUT_DIR``."""
+    text = "\n".join(
+        f"Results on {name}\n\n{results_table(metrics)}\n" for name, metrics in results.items()
+    )
+    logger.info("\n%s", text)
+    Path(cfg.OUTPUT_DIR, file).write_text(text)
