@@ -21,7 +21,8 @@ import efficientps_d2.modeling.instance_heads.efficientps  # noqa: E402, F401  r
 import efficientps_d2.modeling.meta_arch.efficientps  # noqa: E402, F401  registration
 import efficientps_d2.modeling.semantic_heads.efficientps  # noqa: E402, F401  registration
 from efficientps_d2.checkpoint.saved_model import save_model  # noqa: E402
-from efficientps_d2.config.loading import add_efficientps_config, get_config, load_config  # noqa: E402
+from efficientps_d2.config.defaults import add_efficientps_config  # noqa: E402
+from efficientps_d2.config.loading import get_config, load_config  # noqa: E402
 from efficientps_d2.data.dataset_mapper import PanopticDatasetMapper  # noqa: E402
 from efficientps_d2.data.datasets.register import (  # noqa: E402
     register_cityscapes_layout,
