@@ -17,7 +17,7 @@ warnings.filterwarnings("ignore", category=UserWarning, message="torch.meshgrid"
 logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
 
 import efficientps_d2.modeling.backbone.two_way_fpn  # noqa: E402, F401  registration
-import efficientps_d2.modeling.instance_heads.efficientps  # noqa: E402, F401  registration
+import efficientps_d2.modeling.instance_heads  # noqa: E402, F401  registration
 import efficientps_d2.modeling.meta_arch.efficientps  # noqa: E402, F401  registration
 import efficientps_d2.modeling.semantic_heads.efficientps  # noqa: E402, F401  registration
 from efficientps_d2.checkpoint.saved_model import save_model  # noqa: E402

@@ -16,7 +16,7 @@ import efficientps_d2.modeling.meta_arch.efficientps as efficientps
 from efficientps_d2 import add_efficientps_config
 from efficientps_d2.modeling.backbone.efficientnet import EfficientNet
 from efficientps_d2.modeling.backbone.two_way_fpn import TwoWayFPN
-from efficientps_d2.modeling.instance_heads.efficientps import SeparableConvMaskHead
+from efficientps_d2.modeling.instance_heads import SeparableConvMaskHead
 from efficientps_d2.modeling.layers import SeparableConv2d, norm_layer
 from efficientps_d2.modeling.semantic_heads.efficientps import EfficientPSSemSegHead
 

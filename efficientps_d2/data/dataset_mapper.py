@@ -22,7 +22,7 @@ from efficientps_d2.utils.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-CROWD_CLASS = -1  # marks crowd regions for the heads in instance_heads.py
+CROWD_CLASS = -1  # marks crowd regions for the instance heads
 
 
 class ResizeWithJitter(T.ResizeShortestEdge):

@@ -3,6 +3,7 @@
 import copy
 import importlib.util
 import logging
+import sys
 import warnings
 from pathlib import Path
 
@@ -14,7 +15,6 @@ from timm.layers import Conv2dSame
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-import efficientps_d2.modeling.instance_heads.efficientps as instance_heads
 from efficientps_d2.utils.errors import InputError, one_line
 
 SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2", "torchscript": ".ts"}
@@ -183,6 +183,7 @@ def _write_onnx(model: PanopticFPN, divisor: int, path: Path) -> None:
 def _trace(model: PanopticFPN, divisor: int) -> torch.jit.ScriptModule:
     image = torch.rand(3, 4 * divisor, 6 * divisor) * 255
     # Without the patch the number of detections of this image would become a constant.
-    with patch_builtin_len([instance_heads.__name__]):
+    modules = [name for name in sys.modules if name.startswith("efficientps_d2.modeling.")]
+    with patch_builtin_len(modules):
         adapter = TracingAdapter(model, image, fusion_inputs)
         return torch.jit.trace(adapter, (image,), check_trace=False)

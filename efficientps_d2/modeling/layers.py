@@ -76,3 +76,15 @@ def fill_classifier(conv: nn.Conv2d) -> None:
     """
     nn.init.kaiming_normal_(conv.weight, mode="fan_in", nonlinearity="linear")
     nn.init.zeros_(conv.bias)
+
+
+def fill_hidden_layers(head: nn.Module) -> None:
+    """He initialisation of the 3x3 convolutions and linear layers of a head of Detectron2.
+
+    The N(0, 0.01) of Detectron2's RPN suits a pyramid without norms, whose features begin at +-10.
+    Those of the 2-way FPN begin at +-0.6.
+    """
+    for module in head.modules():
+        is_full = isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3)
+        if isinstance(module, nn.Linear) or (is_full and module.groups == 1):
+            nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="relu")
