@@ -116,9 +116,14 @@ def write_dataset(
 @pytest.fixture(autouse=True)
 def signals_as_before():
     """A handler that stays is inherited by the forked pools of later tests, which then hang."""
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+    left = {number: signal.getsignal(number) for number in before}
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    if left[signal.SIGINT] == signal.default_int_handler:  # asyncio leaves Python's own
+        left[signal.SIGINT] = before[signal.SIGINT]
+    assert left == before
 
 
 @pytest.fixture
@@ -135,10 +140,15 @@ def register():
 
     yield register
     for name in names:
-        for derived in ("", "_things", "_sem_seg"):
-            if name + derived in DatasetCatalog.list():
-                DatasetCatalog.remove(name + derived)
-            MetadataCatalog.pop(name + derived, None)
+        unregister(name)
+
+
+def unregister(name: str) -> None:
+    """Forget a data set, also those that Detectron2's evaluators derive from it."""
+    for derived in ("", "_things", "_sem_seg"):
+        if name + derived in DatasetCatalog.list():
+            DatasetCatalog.remove(name + derived)
+        MetadataCatalog.pop(name + derived, None)
 
 
 @pytest.fixture

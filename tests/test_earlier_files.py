@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import write_dataset
+from conftest import unregister, write_dataset
 from detectron2.modeling import build_model
 
 import train_net
@@ -21,7 +21,7 @@ STATE_DICTS = json.loads(gzip.decompress((DATA / "earlier_state_dicts.json.gz").
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch) -> Path:
+def run(tmp_path, monkeypatch):
     """A copy of the run folder, beside the images it was trained on."""
     (tmp_path / "toy").mkdir()
     write_dataset(tmp_path / "toy" / "train", "mixed")
@@ -30,7 +30,8 @@ def run(tmp_path, monkeypatch) -> Path:
     shutil.copytree(DATA / "earlier_run", folder)
     for lines in (folder / "inference").glob("*.jsonl"):
         lines.write_text(lines.read_text().replace("DATASETS", str(tmp_path)))
-    return folder
+    yield folder
+    unregister("toy_train")  # found in DETECTRON2_DATASETS
 
 
 @pytest.mark.parametrize("name", STATE_DICTS)
