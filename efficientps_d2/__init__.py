@@ -16,10 +16,7 @@ warnings.filterwarnings("ignore", category=FutureWarning, module="torch.jit")
 warnings.filterwarnings("ignore", category=UserWarning, message="torch.meshgrid")
 logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
 
-import efficientps_d2.modeling.backbone.two_way_fpn  # noqa: E402, F401  registration
-import efficientps_d2.modeling.instance_heads  # noqa: E402, F401  registration
-import efficientps_d2.modeling.meta_arch.efficientps  # noqa: E402, F401  registration
-import efficientps_d2.modeling.semantic_heads.efficientps  # noqa: E402, F401  registration
+import efficientps_d2.modeling  # noqa: E402, F401  registration
 from efficientps_d2.checkpoint.saved_model import save_model  # noqa: E402
 from efficientps_d2.config.defaults import add_efficientps_config  # noqa: E402
 from efficientps_d2.config.loading import get_config, load_config  # noqa: E402
@@ -29,9 +26,11 @@ from efficientps_d2.data.datasets.register import (  # noqa: E402
     register_dataset_folders,
     register_panoptic_dataset,
 )
-from efficientps_d2.modeling.fusion.adaptive import adaptive_panoptic_fusion  # noqa: E402
-from efficientps_d2.modeling.fusion.log_odds import log_odds_panoptic_fusion  # noqa: E402
-from efficientps_d2.modeling.meta_arch.efficientps import EfficientPS  # noqa: E402
+from efficientps_d2.modeling.fusion import (  # noqa: E402
+    adaptive_panoptic_fusion,
+    log_odds_panoptic_fusion,
+)
+from efficientps_d2.modeling.meta_arch import EfficientPS, PanopticSegmentor  # noqa: E402
 from efficientps_d2.prediction.predictor import Prediction, Predictor, load_predictor  # noqa: E402
 from efficientps_d2.utils.errors import InputError  # noqa: E402
 
@@ -39,6 +38,7 @@ __all__ = [
     "EfficientPS",
     "InputError",
     "PanopticDatasetMapper",
+    "PanopticSegmentor",
     "Prediction",
     "Predictor",
     "adaptive_panoptic_fusion",

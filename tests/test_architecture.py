@@ -12,10 +12,14 @@ from detectron2.structures import Boxes, Instances
 from torch import nn
 from torch.nn import functional as F
 
-import efficientps_d2.modeling.meta_arch.efficientps as efficientps
 from efficientps_d2 import add_efficientps_config
 from efficientps_d2.modeling.backbone.efficientnet import EfficientNet
 from efficientps_d2.modeling.backbone.two_way_fpn import TwoWayFPN
+from efficientps_d2.modeling.fusion import (
+    adaptive_panoptic_fusion,
+    heuristic_panoptic_fusion,
+    log_odds_panoptic_fusion,
+)
 from efficientps_d2.modeling.instance_heads import SeparableConvMaskHead
 from efficientps_d2.modeling.layers import SeparableConv2d, norm_layer
 from efficientps_d2.modeling.semantic_heads.efficientps import EfficientPSSemSegHead
@@ -165,51 +169,33 @@ def test_mask_head_keeps_the_logits_of_the_predicted_class():
     torch.testing.assert_close(first.pred_masks[:, 0], first.pred_mask_logits.sigmoid())
 
 
-def test_fusion_keys_reach_the_fusion(toy, tiny_config, monkeypatch):
+def test_fusion_keys_reach_the_fusion(toy, tiny_config):
     combine = "MODEL.PANOPTIC_FPN.COMBINE."
-    cfg = tiny_config(
-        toy,
+    keys = [
         *(f"{combine}INSTANCES_CONFIDENCE_THRESH", 0.31, f"{combine}OVERLAP_THRESH", 0.42),
-        *(f"{combine}STUFF_AREA_LIMIT", 53, f"{combine}MASK_LOGIT_SCALE", 4.0),
-        *(f"{combine}CONFINE_TO_BOX", False, f"{combine}METHOD", "adaptive"),
-    )
-    model = build_model(cfg).eval()
-    given = {}
+        *(f"{combine}STUFF_AREA_LIMIT", 53),
+    ]
+    of_adaptive = (f"{combine}MASK_LOGIT_SCALE", 4.0, f"{combine}CONFINE_TO_BOX", False)
+    thresholds = {"score_threshold": 0.31, "overlap_threshold": 0.42, "stuff_area_limit": 53}
+    for method, others, function, options in (
+        ("heuristic", (), heuristic_panoptic_fusion, {}),
+        ("log_odds", (f"{combine}SEMANTIC_WEIGHT", 0.7), log_odds_panoptic_fusion,
+         {"semantic_weight": 0.7}),
+        ("adaptive", of_adaptive, adaptive_panoptic_fusion,
+         {"mask_logit_scale": 4.0, "confine_to_box": False}),
+    ):  # fmt: skip
+        model = build_model(tiny_config(toy, *keys, *others, f"{combine}METHOD", method)).eval()
+        assert model.fusion.func is function
+        assert model.fusion.keywords == {**thresholds, **options}
 
-    def fusion(instances, sem_seg_logits, **options):
-        given.update(options)
-        return torch.zeros(sem_seg_logits.shape[1:], dtype=torch.int32), []
 
-    monkeypatch.setattr(efficientps, "adaptive_panoptic_fusion", fusion)
+def test_the_fusion_gets_the_classes_of_things(toy, tiny_config):
+    model = build_model(tiny_config(toy)).eval()
     none = Instances((32, 32), pred_boxes=Boxes(torch.zeros(0, 4)), scores=torch.zeros(0))
     none.pred_classes = torch.zeros(0, dtype=torch.int64)
-    model.postprocess(none, torch.zeros(4, 32, 32), {})
-    assert given == {
-        "thing_class_ids": [2, 3],
-        "score_threshold": 0.31,
-        "overlap_threshold": 0.42,
-        "stuff_area_limit": 53,
-        "mask_logit_scale": 4.0,
-        "confine_to_box": False,
-    }
-
-
-def test_the_fusion_by_log_odds_gets_its_keys(toy, tiny_config, monkeypatch):
-    combine = "MODEL.PANOPTIC_FPN.COMBINE."
-    options = (f"{combine}METHOD", "log_odds", f"{combine}SEMANTIC_WEIGHT", 0.7)
-    model = build_model(tiny_config(toy, *options)).eval()
-    given = {}
-    monkeypatch.setattr(
-        efficientps, "log_odds_panoptic_fusion", lambda *_, **options: given.update(options)
-    )
-    model.fuse(None, None)
-    assert given == {
-        "thing_class_ids": [2, 3],
-        "score_threshold": 0.5,
-        "overlap_threshold": 0.5,
-        "stuff_area_limit": 64,
-        "semantic_weight": 0.7,
-    }
+    model.fusion = lambda instances, sem_seg, **options: (sem_seg.shape, options)
+    outputs = model.postprocess(none, torch.zeros(4, 32, 32), {})
+    assert outputs["panoptic_seg"] == ((4, 32, 32), {"thing_class_ids": [2, 3]})
 
 
 def test_a_saved_config_needs_no_data_set(toy, tiny_config, tmp_path):

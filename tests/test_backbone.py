@@ -7,7 +7,8 @@ from detectron2.modeling import build_model
 
 from efficientps_d2 import InputError
 from efficientps_d2.config.loading import load_config
-from efficientps_d2.modeling.backbone.efficientnet import EfficientNet, TimmFeatures
+from efficientps_d2.modeling.backbone.efficientnet import EfficientNet
+from efficientps_d2.modeling.backbone.timm_features import TimmFeatures
 
 
 def parameters(module) -> int:

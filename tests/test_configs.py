@@ -5,7 +5,7 @@ from conftest import CONFIGS
 from detectron2.config import get_cfg
 from detectron2.modeling import build_model
 
-from efficientps_d2 import EfficientPS, InputError, add_efficientps_config
+from efficientps_d2 import EfficientPS, InputError, PanopticSegmentor, add_efficientps_config
 from efficientps_d2.config.loading import load_config
 from efficientps_d2.engine.auto_values import fill_auto
 
@@ -24,7 +24,8 @@ def test_config_builds_a_model(name, toy):
     )
     fill_auto(cfg)
     model = build_model(cfg)
-    assert isinstance(model, EfficientPS) and model.thing_class_ids == [2, 3]
+    expected = EfficientPS if name.startswith("efficientps") else PanopticSegmentor
+    assert type(model) is expected and model.thing_class_ids == [2, 3]
     assert model.sem_seg_head.predictor.out_channels == 4
 
 

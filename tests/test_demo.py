@@ -63,11 +63,11 @@ def test_tasks(model_folder, pictures, tmp_path, task):
 def test_confidence_threshold(model_folder):
     arguments = ["--model", str(model_folder), "--input", "a.jpg", "--confidence-threshold"]
     model = demo.load(demo.parse([*arguments, "0.75"])).model
-    assert model.combine_instances_score_thresh == 0.75
+    assert model.fusion.keywords["score_threshold"] == 0.75
     assert model.roi_heads.box_predictor.test_score_thresh == 0.75
     own = ["--opts", "MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.1"]
     model = demo.load(demo.parse([*arguments, "0.75", *own])).model
-    assert model.combine_instances_score_thresh == 0.75
+    assert model.fusion.keywords["score_threshold"] == 0.75
     assert model.roi_heads.box_predictor.test_score_thresh == 0.1, "--opts is more precise"
 
 

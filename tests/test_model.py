@@ -8,7 +8,7 @@ from detectron2.modeling import build_model
 from detectron2.structures import BitMasks, Boxes, Instances
 from detectron2.utils.events import EventStorage
 
-from efficientps_d2.modeling.semantic_heads.efficientps import hard_pixel_cross_entropy
+from efficientps_d2.modeling.losses import hard_pixel_cross_entropy
 
 
 class TestHardPixels:
@@ -218,7 +218,7 @@ def test_heuristic_merge_keeps_class_zero(toy, tiny_config):
     sem_seg[0, :16] = sem_seg[1, 16:24] = sem_seg[3, 24:] = 5.0
     none = Instances((32, 32), scores=torch.zeros(0), pred_classes=torch.zeros(0).long())
     none.pred_masks = torch.zeros(0, 32, 32, dtype=torch.bool)
-    panoptic_seg, segments = model.heuristic_merge(none, sem_seg)
+    panoptic_seg, segments = model.fusion(none, sem_seg, thing_class_ids=[2, 3])
     assert [(s["category_id"], s["isthing"]) for s in segments] == [(0, False), (1, False)]
     assert (panoptic_seg[:24] > 0).all() and (panoptic_seg[24:] == 0).all()
 

@@ -9,16 +9,14 @@ import timm
 import torch
 
 from efficientps_d2 import InputError
-from efficientps_d2.modeling.backbone.efficientnet import (
-    EfficientNet,
-    TimmFeatures,
-    build_efficientnet_backbone,
-)
+from efficientps_d2.modeling.backbone.build import build_efficientnet_backbone
+from efficientps_d2.modeling.backbone.efficientnet import EfficientNet
 from efficientps_d2.modeling.backbone.pretrained import (
     load_pretrained_backbone,
     read_checkpoint,
     warn_of_other_statistics,
 )
+from efficientps_d2.modeling.backbone.timm_features import TimmFeatures
 
 
 def test_lite_package_fills_the_whole_backbone():
@@ -139,9 +137,7 @@ def test_nothing_is_fetched_when_a_checkpoint_is_given(toy, tiny_config, monkeyp
     def fetch(*args):
         raise AssertionError("fetched")
 
-    monkeypatch.setattr(
-        "efficientps_d2.modeling.backbone.efficientnet.load_pretrained_backbone", fetch
-    )
+    monkeypatch.setattr("efficientps_d2.modeling.backbone.build.load_pretrained_backbone", fetch)
     cfg = tiny_config(toy, "MODEL.EFFICIENTNET.WEIGHTS", "timm", "MODEL.WEIGHTS", "model.pth")
     assert build_efficientnet_backbone(cfg, None) is not None
     cfg.MODEL.WEIGHTS = ""

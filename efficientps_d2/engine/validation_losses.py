@@ -23,7 +23,7 @@ def validation_losses(cfg: CfgNode, model: nn.Module) -> dict[str, float]:
 
     Args:
         cfg: of the run.
-        model: an :class:`EfficientPS`, not wrapped; left in the modes it was in.
+        model: a :class:`PanopticSegmentor`, not wrapped; left in the modes it was in.
 
     Returns:
         Each loss by name, ``total_loss`` and ``norm_shift`` (see :class:`NormShift`); nothing

@@ -13,7 +13,7 @@ from detectron2.modeling.postprocessing import sem_seg_postprocess
 from detectron2.structures import Boxes, Instances
 from torch import Tensor, nn
 
-from efficientps_d2.modeling.meta_arch.efficientps import EfficientPS
+from efficientps_d2.modeling.meta_arch.panoptic_segmentor import PanopticSegmentor
 from efficientps_d2.utils.errors import InputError
 
 
@@ -25,14 +25,14 @@ class View(NamedTuple):
 
 
 class PanopticTTA(nn.Module):
-    """An :class:`EfficientPS` that looks at every image in several sizes and mirrored.
+    """A :class:`PanopticSegmentor` that looks at every image in several sizes and mirrored.
 
     Semantic logits are averaged; boxes of all views go through one NMS, and the logits of their
     masks are averaged over the views; then comes the usual fusion. Views are seen one after the
     other and only sums are kept, so memory does not grow with their number.
     """
 
-    def __init__(self, model: EfficientPS, scales: Sequence[float], flip: bool, cfg: CfgNode):
+    def __init__(self, model: PanopticSegmentor, scales: Sequence[float], flip: bool, cfg: CfgNode):
         """
         Args:
             model: in evaluation mode.
@@ -51,14 +51,16 @@ class PanopticTTA(nn.Module):
         """With the scales and flip of ``TEST.AUG``, of a model that may be distributed."""
         model = getattr(model, "module", model)
         scales = cfg.TEST.AUG.SCALES
-        if not isinstance(model, EfficientPS):
-            raise InputError("TEST.AUG.ENABLED needs MODEL.META_ARCHITECTURE EfficientPS.")
+        if not isinstance(model, PanopticSegmentor):
+            raise InputError(
+                "TEST.AUG.ENABLED needs MODEL.META_ARCHITECTURE EfficientPS or PanopticSegmentor."
+            )
         if not scales or min(scales) <= 0:
             raise InputError(f"TEST.AUG.SCALES is {scales}; give factors above 0.")
         return cls(model, scales, cfg.TEST.AUG.FLIP, cfg)
 
     def forward(self, batched_inputs: list[dict]) -> list[dict]:
-        """As :meth:`EfficientPS.inference`."""
+        """As :meth:`PanopticSegmentor.inference`."""
         return [self._inference_one_image(inputs) for inputs in batched_inputs]
 
     def _inference_one_image(self, inputs: dict) -> dict:

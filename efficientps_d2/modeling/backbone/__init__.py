@@ -1,1 +1,17 @@
-"""Backbones, and the 2-way FPN on them."""
+"""Backbones, and the pyramids on them; importing this registers them."""
+
+from efficientps_d2.modeling.backbone.build import (
+    build_efficientnet_backbone,
+    build_efficientnet_fpn_backbone,
+    build_efficientnet_two_way_fpn_backbone,
+)
+from efficientps_d2.modeling.backbone.efficientnet import EfficientNet
+from efficientps_d2.modeling.backbone.two_way_fpn import TwoWayFPN
+
+__all__ = [
+    "EfficientNet",
+    "TwoWayFPN",
+    "build_efficientnet_backbone",
+    "build_efficientnet_fpn_backbone",
+    "build_efficientnet_two_way_fpn_backbone",
+]

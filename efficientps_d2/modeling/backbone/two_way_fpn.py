@@ -2,13 +2,10 @@
 
 from collections.abc import Sequence
 
-from detectron2.layers import ShapeSpec
-from detectron2.modeling import BACKBONE_REGISTRY, Backbone
-from detectron2.modeling.backbone.fpn import FPN, LastLevelMaxPool
+from detectron2.modeling import Backbone
 from torch import nn
 from torch.nn import functional as F
 
-from efficientps_d2.modeling.backbone.efficientnet import build_efficientnet_backbone
 from efficientps_d2.modeling.layers import SeparableConv2d, conv_norm_act
 
 
@@ -89,29 +86,3 @@ class TwoWayFPN(Backbone):
 
 def _resize_like(x, target):
     return F.interpolate(x, size=target.shape[-2:], mode="nearest")
-
-
-@BACKBONE_REGISTRY.register()
-def build_efficientnet_two_way_fpn_backbone(cfg, input_shape: ShapeSpec) -> TwoWayFPN:
-    """The backbone of EfficientPS: EfficientNet and 2-way FPN."""
-    return TwoWayFPN(
-        build_efficientnet_backbone(cfg, input_shape),
-        cfg.MODEL.FPN.IN_FEATURES,
-        cfg.MODEL.FPN.OUT_CHANNELS,
-        norm=cfg.MODEL.FPN.NORM,
-        separable=cfg.MODEL.EFFICIENTPS.SEPARABLE_FPN,
-        inner_norm=cfg.MODEL.EFFICIENTPS.INNER_NORM,
-    )
-
-
-@BACKBONE_REGISTRY.register()
-def build_efficientnet_fpn_backbone(cfg, input_shape: ShapeSpec) -> FPN:
-    """Detectron2's FPN on the same EfficientNet, for comparison with Panoptic FPN."""
-    return FPN(
-        build_efficientnet_backbone(cfg, input_shape),
-        cfg.MODEL.FPN.IN_FEATURES,
-        cfg.MODEL.FPN.OUT_CHANNELS,
-        norm=cfg.MODEL.FPN.NORM,
-        top_block=LastLevelMaxPool(),
-        fuse_type=cfg.MODEL.FPN.FUSE_TYPE,
-    )

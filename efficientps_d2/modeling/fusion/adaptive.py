@@ -1,11 +1,14 @@
 """The adaptive panoptic fusion of EfficientPS, as one pure function."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
+from detectron2.config import CfgNode
 from detectron2.structures import Instances
 from torch import Tensor
 
+from efficientps_d2.modeling.fusion.build import FUSION_REGISTRY, Fusion, thresholds
 from efficientps_d2.modeling.fusion.parts import (
     Window,
     candidates,
@@ -14,6 +17,17 @@ from efficientps_d2.modeling.fusion.parts import (
     paste_mask,
     touched_pixels,
 )
+
+
+@FUSION_REGISTRY.register()
+def adaptive(combine: CfgNode) -> Fusion:
+    """The rule of the paper."""
+    return partial(
+        adaptive_panoptic_fusion,
+        mask_logit_scale=combine.MASK_LOGIT_SCALE,
+        confine_to_box=combine.CONFINE_TO_BOX,
+        **thresholds(combine),
+    )
 
 
 @torch.no_grad()

@@ -1,11 +1,14 @@
 """A fusion that takes both heads for evidence of one probability, as one pure function."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
+from detectron2.config import CfgNode
 from detectron2.structures import Instances
 from torch import Tensor
 
+from efficientps_d2.modeling.fusion.build import FUSION_REGISTRY, Fusion, thresholds
 from efficientps_d2.modeling.fusion.parts import (
     Window,
     candidates,
@@ -14,8 +17,22 @@ from efficientps_d2.modeling.fusion.parts import (
     paste_mask,
     touched_pixels,
 )
+from efficientps_d2.utils.errors import InputError
 
 SEMANTIC_LIMIT = 6.0  # of the semantic log-odds, which a confident head drives far beyond its worth
+
+
+@FUSION_REGISTRY.register()
+def log_odds(combine: CfgNode) -> Fusion:
+    """Mask logits and, with a weight, the semantic log-odds of a thing."""
+    if combine.MASK_LOGIT_SCALE != 1 or not combine.CONFINE_TO_BOX:
+        raise InputError(
+            "MODEL.PANOPTIC_FPN.COMBINE: MASK_LOGIT_SCALE and CONFINE_TO_BOX are for METHOD "
+            '"adaptive"; with "log_odds" leave them at 1.0 and True.'
+        )
+    return partial(
+        log_odds_panoptic_fusion, semantic_weight=combine.SEMANTIC_WEIGHT, **thresholds(combine)
+    )
 
 
 @torch.no_grad()

@@ -1,1 +1,6 @@
-"""Whole networks."""
+"""Whole networks; importing this registers them."""
+
+from efficientps_d2.modeling.meta_arch.efficientps import EfficientPS
+from efficientps_d2.modeling.meta_arch.panoptic_segmentor import PanopticSegmentor
+
+__all__ = ["EfficientPS", "PanopticSegmentor"]

@@ -1,0 +1,56 @@
+"""The merge of Panoptic FPN (:paper:`PanopticFPN`), as Detectron2 has it."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.modeling.meta_arch.panoptic_fpn import combine_semantic_and_instance_outputs
+from detectron2.structures import Instances
+from torch import Tensor
+
+from efficientps_d2.modeling.fusion.build import FUSION_REGISTRY, Fusion, thresholds
+
+
+@FUSION_REGISTRY.register()
+def heuristic(combine: CfgNode) -> Fusion:
+    """The merge of Panoptic FPN."""
+    return partial(heuristic_panoptic_fusion, **thresholds(combine))
+
+
+def heuristic_panoptic_fusion(
+    instances: Instances,
+    sem_seg_logits: Tensor,
+    *,
+    thing_class_ids: Sequence[int],
+    score_threshold: float,
+    overlap_threshold: float,
+    stuff_area_limit: int,
+) -> tuple[Tensor, list[dict]]:
+    """Detectron2's merge, which needs label 0 for all things and stuff from 1 on.
+
+    Args:
+        instances: with ``pred_masks`` (N, H, W) bool, ``scores`` and ``pred_classes``
+            (0..things-1).
+        sem_seg_logits, thing_class_ids, score_threshold, overlap_threshold, stuff_area_limit: as
+            for :func:`adaptive_panoptic_fusion`.
+
+    Returns:
+        As :func:`adaptive_panoptic_fusion`.
+    """
+    num_classes, device = len(sem_seg_logits), sem_seg_logits.device
+    stuff_ids = [k for k in range(num_classes) if k not in set(thing_class_ids)]
+    to_label = torch.zeros(num_classes, dtype=torch.long, device=device)
+    to_label[stuff_ids] = torch.arange(1, len(stuff_ids) + 1, device=device)
+    panoptic_seg, segments_info = combine_semantic_and_instance_outputs(
+        instances,
+        to_label[sem_seg_logits.argmax(dim=0)],
+        overlap_threshold,
+        stuff_area_limit,
+        score_threshold,
+    )
+    for segment in segments_info:
+        label = segment["category_id"]
+        ids = list(thing_class_ids) if segment["isthing"] else [None, *stuff_ids]
+        segment["category_id"] = ids[label]
+    return panoptic_seg, segments_info

@@ -1,0 +1,104 @@
+"""The base of all panoptic networks: Panoptic FPN's training, any fusion, contiguous class ids."""
+
+from collections.abc import Sequence
+
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.modeling import META_ARCH_REGISTRY
+from detectron2.modeling.meta_arch.panoptic_fpn import PanopticFPN
+from detectron2.modeling.postprocessing import detector_postprocess, sem_seg_postprocess
+from detectron2.structures import ImageList, Instances
+from torch import Tensor
+
+from efficientps_d2.data.classes import with_class_counts
+from efficientps_d2.modeling.fusion.build import Fusion, build_fusion
+from efficientps_d2.utils.errors import InputError
+
+
+@META_ARCH_REGISTRY.register()
+class PanopticSegmentor(PanopticFPN):
+    """A backbone, instance heads and a semantic head, whose outputs a rule fuses.
+
+    Training is that of :class:`PanopticFPN`. With Detectron2's heads and ``METHOD "heuristic"`` it
+    is Panoptic FPN itself; networks of other papers derive from it.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        thing_class_ids: Sequence[int],
+        fusion: Fusion,
+        channels_last: bool = False,
+        **kwargs,
+    ):
+        """
+        Args:
+            thing_class_ids: contiguous id of each class of the detector.
+            fusion: a function such as :func:`adaptive_panoptic_fusion`.
+            channels_last: memory format of weights and images; only speed depends on it.
+
+        Other arguments are those of :class:`PanopticFPN`.
+        """
+        super().__init__(**kwargs)
+        self.thing_class_ids = list(thing_class_ids)
+        self.fusion = fusion
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.to(memory_format=self.memory_format)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode):
+        if cfg.AUTO:
+            raise InputError(
+                f'{cfg.AUTO[0]} is "auto", which train_net.py replaces by a value for its data; '
+                "load the config.yaml that it left, or give a value."
+            )
+        if not cfg.MODEL.EFFICIENTPS.THING_CLASS_IDS:  # saved configs need no data set
+            cfg = with_class_counts(cfg)
+        return {
+            **super().from_config(cfg),
+            "thing_class_ids": cfg.MODEL.EFFICIENTPS.THING_CLASS_IDS,
+            "fusion": build_fusion(cfg.MODEL.PANOPTIC_FPN.COMBINE),
+            "channels_last": cfg.MODEL.EFFICIENTPS.CHANNELS_LAST,
+        }
+
+    def preprocess_image(self, batched_inputs: list[dict]) -> ImageList:
+        """Normalise and pad, as in :class:`GeneralizedRCNN`, into the model's memory format."""
+        images = super().preprocess_image(batched_inputs)
+        images.tensor = images.tensor.contiguous(memory_format=self.memory_format)
+        return images
+
+    def inference(self, batched_inputs: list[dict], do_postprocess: bool = True):
+        """
+        Args:
+            batched_inputs: dicts with ``image`` (C, H, W) and, optionally, the output size
+                ``height`` and ``width``.
+            do_postprocess: resize to the output size and fuse.
+
+        Returns:
+            A dict for each image: ``sem_seg`` (K, height, width) float32 logits; ``instances``
+            with ``pred_boxes``, ``scores``, ``pred_classes`` (contiguous ids), ``pred_masks``
+            (N, height, width) bool and ``pred_mask_logits`` (N, M, M); ``panoptic_seg``, see
+            :func:`adaptive_panoptic_fusion`. Without post-processing, the raw instances (classes
+            0..things-1) and semantic logits at the padded size.
+        """
+        detections, sem_seg_logits = super().inference(batched_inputs, do_postprocess=False)
+        if not do_postprocess:
+            return detections, sem_seg_logits
+        return [
+            self.postprocess(*result)
+            for result in zip(detections, sem_seg_logits, batched_inputs, strict=True)
+        ]
+
+    def postprocess(self, instances: Instances, sem_seg: Tensor, inputs: dict) -> dict:
+        """Outputs of one image; ``sem_seg`` covers its padding too, ``instances`` do not."""
+        image_size = instances.image_size
+        height = inputs.get("height", image_size[0])
+        width = inputs.get("width", image_size[1])
+        # Crops the padding first, then resizes.
+        sem_seg = sem_seg_postprocess(sem_seg, image_size, height, width)
+        instances = detector_postprocess(instances, height, width)
+        panoptic_seg = self.fusion(instances, sem_seg, thing_class_ids=self.thing_class_ids)
+        thing_ids = torch.as_tensor(self.thing_class_ids, device=instances.pred_classes.device)
+        instances.pred_classes = thing_ids[instances.pred_classes]
+        return {"sem_seg": sem_seg, "instances": instances, "panoptic_seg": panoptic_seg}
