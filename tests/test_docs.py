@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
+from project import ROOT
 
-ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 

@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import unregister, write_dataset
 from detectron2.modeling import build_model
+from scenes import unregister, write_dataset
 
 import train_net
 from efficientps_d2 import get_config, load_predictor
@@ -15,7 +15,7 @@ from efficientps_d2.report.diagnosis import diagnose
 from efficientps_d2.report.page import write_report
 from efficientps_d2.report.run import read_run
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parent / "helpers" / "earlier"
 EXPECTED = json.loads((DATA / "earlier_run.json").read_text())
 STATE_DICTS = json.loads(gzip.decompress((DATA / "earlier_state_dicts.json.gz").read_bytes()))
 

@@ -8,12 +8,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import CONFIGS
+from project import CONFIGS, ROOT
 
 from efficientps_d2 import InputError, get_config
 from efficientps_d2.config.loading import load_config
 
-ROOT = Path(__file__).parent.parent
 SCRIPT = """
 from pathlib import Path
 import efficientps_d2, install_detectron2

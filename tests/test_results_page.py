@@ -1,11 +1,10 @@
 """docs/RESULTS.md: published numbers fit and name sources; measured ones are the README's."""
 
 import re
-from pathlib import Path
 
 import pytest
+from project import ROOT
 
-ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "RESULTS.md").read_text()
 README = (ROOT / "README.md").read_text()
 

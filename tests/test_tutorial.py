@@ -9,7 +9,8 @@ import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+from project import ROOT
+
 LONG = "OUTPUT_DIR output/mine"  # trainings that the test interrupts
 
 

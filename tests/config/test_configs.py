@@ -1,0 +1,82 @@
+"""Every shipped config builds a model whose parts are registered."""
+
+import pytest
+from detectron2.config import get_cfg
+from detectron2.modeling import build_model
+from project import CONFIGS
+
+from efficientps_d2 import EfficientPS, InputError, PanopticSegmentor, add_efficientps_config
+from efficientps_d2.config.loading import load_config
+from efficientps_d2.engine.auto_values import fill_auto
+
+# Base-Panoptic-FPN.yaml is no config of its own, but an addition to others.
+NAMES = sorted(p.name for p in CONFIGS.glob("*.yaml") if p.name != "Base-Panoptic-FPN.yaml")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_config_builds_a_model(name, toy):
+    overrides = ["MODEL.DEVICE", "cpu", "MODEL.EFFICIENTNET.WEIGHTS", ""]
+    if not name.startswith("Base"):
+        own = load_config(str(CONFIGS / name))
+        assert own.DATASETS.TEST or own.AUTO, "names no data set"
+    cfg = load_config(
+        str(CONFIGS / name), [*overrides, "DATASETS.TRAIN", (toy,), "DATASETS.TEST", (toy,)]
+    )
+    fill_auto(cfg)
+    model = build_model(cfg)
+    expected = PanopticSegmentor if "panoptic" in name.lower() else EfficientPS
+    assert type(model) is expected and model.thing_class_ids == [2, 3]
+    assert model.sem_seg_head.predictor.out_channels == 4
+
+
+def test_official_form_is_the_paper_form_and_its_keys():
+    """The two forms are sets of keys: nothing else may differ."""
+    paper = load_config(str(CONFIGS / "efficientps_cityscapes.yaml"))
+    official = load_config(str(CONFIGS / "efficientps_cityscapes_official.yaml"))
+
+    def flat(node, prefix=""):
+        for key, value in node.items():
+            if isinstance(value, dict):
+                yield from flat(value, f"{prefix}{key}.")
+            else:
+                yield f"{prefix}{key}", value
+
+    differing = {k for (k, v), (_, w) in zip(flat(paper), flat(official), strict=True) if v != w}
+    assert differing == {
+        "MODEL.EFFICIENTNET.ACTIVATE_STAGE0_PROJECTION",
+        "MODEL.EFFICIENTPS.SEPARABLE_FPN",
+        "MODEL.EFFICIENTPS.INNER_NORM",
+        "MODEL.SEM_SEG_HEAD.HARD_PIXELS_PER",
+        "MODEL.ANCHOR_GENERATOR.NAME",
+        "MODEL.RPN.BOUNDARY_THRESH",
+        "MODEL.RPN.POST_NMS_TOPK_TRAIN",
+        "MODEL.ROI_BOX_HEAD.POOLER_TYPE",
+        "MODEL.ROI_MASK_HEAD.POOLER_TYPE",
+        "MODEL.PANOPTIC_FPN.COMBINE.MASK_LOGIT_SCALE",
+        "MODEL.PIXEL_MEAN",
+        "MODEL.PIXEL_STD",
+        "SOLVER.WARMUP_ITERS",
+    }
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"just text", b"- a list", b"_BASE_: empty.yaml", b"\xff\xd8\xff"]
+)
+def test_a_file_without_keys_is_named(tmp_path, content):
+    (tmp_path / "empty.yaml").touch()
+    (tmp_path / "mine.yaml").write_bytes(content)
+    with pytest.raises(InputError, match="mine.yaml or its _BASE_ holds no keys with values"):
+        load_config(str(tmp_path / "mine.yaml"))
+
+
+def test_no_config_is_named():
+    with pytest.raises(InputError, match="--config-file is missing; give one"):
+        load_config("")
+
+
+def test_config_can_be_added_twice():
+    cfg = get_cfg()
+    add_efficientps_config(cfg)
+    once = cfg.dump()
+    add_efficientps_config(cfg)
+    assert cfg.dump() == once

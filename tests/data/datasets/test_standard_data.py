@@ -1,0 +1,140 @@
+"""Cityscapes and COCO as their publishers pack them, prepared as docs/DATASETS.md says."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from checker import tool as checker
+from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
+from panopticapi.utils import id2rgb
+from PIL import Image
+from predictions import evaluate_perfect_predictions
+from project import ROOT
+from scenes import draw_scene
+
+from efficientps_d2.data.streets.dataset import make_streets
+from efficientps_d2.engine.trainer import Trainer
+from efficientps_d2.evaluation.build import write_instance_json
+
+PAGE = ROOT / "docs" / "DATASETS.md"
+
+
+def prepare(section: str) -> None:
+    """Run the block of that section that follows the download, as it is written."""
+    text = PAGE.read_text().split(f"\n## {section}\n")[1].split("\n## ")[0]
+    _, commands, _ = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
+    env = {**os.environ, "DETECTRON2_DATASETS": str(Path("datasets").resolve())}
+    env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
+    subprocess.run(["bash", "-e", "-c", commands], env=env, check=True, capture_output=True)
+
+
+def pack(archive: Path, folder: Path, *names: str) -> None:
+    """Move files or folders below ``folder`` into an archive."""
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(archive, "w") as file:
+        for name in names:
+            for path in sorted((folder / name).rglob("*")) or [folder / name]:
+                file.write(path, path.relative_to(folder))
+
+
+def train_one_step(cfg) -> None:
+    trainer = Trainer(cfg)
+    before = [p.detach().clone() for p in trainer.model.parameters()]
+    trainer.train()
+    after = trainer.model.parameters()
+    assert any((a != b).any() for a, b in zip(after, before, strict=True))
+
+
+def perfect_pq_and_ap(cfg, name):
+    results = evaluate_perfect_predictions(cfg, name)
+    return results["panoptic_seg"]["PQ"], results["segm"]["AP"], results["sem_seg"]
+
+
+@pytest.fixture
+def one_step(tiny_config):
+    """The config of a training of one step, then an evaluation of its small model."""
+
+    def one_step(train, test):
+        schedule = ["SOLVER.MAX_ITER", 1, "SOLVER.STEPS", (), "SOLVER.IMS_PER_BATCH", 1]
+        sizes = ["INPUT.CROP.SIZE", (64, 64), "DATASETS.TRAIN", (train,)]
+        return tiny_config(test, *schedule, *sizes)
+
+    return one_step
+
+
+def test_cityscapes(tmp_path, monkeypatch, one_step, capsys):
+    monkeypatch.chdir(tmp_path)  # built-in data sets are registered below datasets/
+    made = tmp_path / "made"
+    make_streets(made, splits={"train": 1, "val": 1}, seed=4)
+    for file in made.rglob("*_labelTrainIds.png"):
+        file.unlink()
+    root = tmp_path / "datasets" / "cityscapes"
+    pack(root / "leftImg8bit_trainvaltest.zip", made, "leftImg8bit")
+    pack(root / "gtFine_trainvaltest.zip", made, "gtFine/train", "gtFine/val")
+    prepare("Cityscapes")
+
+    train, val = "cityscapes_fine_panoptic_train", "cityscapes_fine_panoptic_val"
+    assert checker.main([val]) == 0 and "0 error(s)" in capsys.readouterr().out
+    cfg = one_step(train, val)
+    train_one_step(cfg)
+    pq, ap, sem_seg = perfect_pq_and_ap(cfg, val)
+    assert (pq, ap, sem_seg["IoU"]) == pytest.approx((100, 100, 100))
+
+
+def write_coco(root: Path, split: str) -> None:
+    """One picture with two of the 53 kinds of stuff and two of the 80 things."""
+    of_name = {c["name"]: c["id"] for c in COCO_CATEGORIES}
+    ids = {"car": of_name["car"], "person": of_name["toothbrush"]}
+    ids |= {"road": of_name["road"], "sky": of_name["sky-other-merged"]}
+    scene_categories = [{"id": i, "name": n} for n, i in ids.items()]
+    pan_seg, segments = draw_scene(np.random.default_rng(2), scene_categories, (60, 80))
+    for folder in (split, f"panoptic_{split}", "annotations"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.zeros((60, 80, 3), np.uint8)).save(root / split / "000000000007.jpg")
+    Image.fromarray(id2rgb(pan_seg)).save(root / f"panoptic_{split}" / "000000000007.png")
+    content = {
+        "images": [{"id": 7, "file_name": "000000000007.jpg", "height": 60, "width": 80}],
+        "annotations": [
+            {"image_id": 7, "file_name": "000000000007.png", "segments_info": segments}
+        ],
+        "categories": [{k: c[k] for k in ("id", "name", "isthing")} for c in COCO_CATEGORIES],
+    }
+    (root / "annotations" / f"panoptic_{split}.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("instance_json", [True, False])
+def test_coco(tmp_path, monkeypatch, one_step, instance_json, capsys):
+    """133 classes; AP from the instance JSON, or without it."""
+    monkeypatch.chdir(tmp_path)
+    made, root = tmp_path / "datasets" / "coco", tmp_path / "datasets" / "coco"
+    for split in ("train2017", "val2017"):
+        write_coco(made, split)
+    train, val = "coco_2017_train_panoptic", "coco_2017_val_panoptic"
+    if instance_json:
+        write_instance_json(val, str(made / "annotations" / "instances_val2017.json"))
+    (made / "annotations" / "captions_val2017.json").write_text("{}")
+    made = made.rename(tmp_path / "made")
+    for split in ("train2017", "val2017"):
+        pack(root / f"{split}.zip", made, split)
+        pack(made / "annotations" / f"panoptic_{split}.zip", made, f"panoptic_{split}")
+    panoptic = [f.relative_to(made) for f in (made / "annotations").glob("panoptic_*")]
+    others = [f.relative_to(made) for f in (made / "annotations").glob("[ci]*.json")]
+    pack(root / "panoptic_annotations_trainval2017.zip", made, *panoptic)
+    pack(root / "annotations_trainval2017.zip", made, *others)
+    shutil.rmtree(made)
+    prepare("COCO 2017 panoptic")
+
+    assert (root / "annotations" / "instances_val2017.json").is_file() == instance_json
+    checker.main([val])
+    assert "0 error(s)" in capsys.readouterr().out
+    cfg = one_step(train, val)
+    train_one_step(cfg)
+    pq, ap, sem_seg = perfect_pq_and_ap(cfg, val)
+    assert (pq, ap, sem_seg["mIoU"]) == pytest.approx((100, 100, 100))

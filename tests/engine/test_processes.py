@@ -1,0 +1,86 @@
+"""Validation in two processes, as on two GPUs or on two machines without a common disk."""
+
+import multiprocessing
+import traceback
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from detectron2.utils.events import EventStorage
+from scenes import write_dataset
+from torch import distributed, nn
+
+from efficientps_d2.checkpoint.checkpointer import FittingCheckpointer
+from efficientps_d2.data.classes import with_class_counts
+from efficientps_d2.engine.trainer import Trainer
+from efficientps_d2.engine.validation import EarlyStop, Validation
+from efficientps_d2.engine.validation_losses import validation_losses
+
+
+def in_two_processes(function, folder: Path, *arguments) -> list:
+    """What ``function(rank, *arguments)`` gives in each of two processes that know each other."""
+    context = multiprocessing.get_context("fork")
+    queue = context.SimpleQueue()
+
+    def process(rank: int) -> None:
+        try:
+            torch.set_num_threads(1)
+            address = f"file://{folder}/rendezvous"
+            distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
+            queue.put((rank, function(rank, *arguments)))
+        except BaseException:
+            queue.put((rank, traceback.format_exc()))
+
+    processes = [context.Process(target=process, args=(rank,)) for rank in range(2)]
+    for started in processes:
+        started.start()
+    results = dict(queue.get() for _ in processes)
+    for ended in processes:
+        ended.join()
+    return [results[rank] for rank in range(2)]
+
+
+def train_and_stop(rank: int, folder: Path) -> list:
+    """Weights and state after each evaluation; only the main process has metrics."""
+    save_dir = folder / f"machine{rank}"
+    save_dir.mkdir()
+    model = nn.Linear(1, 1)
+    checkpointer = FittingCheckpointer(model, str(save_dir), save_to_disk=rank == 0)
+    values = iter([10.0, 30.0, 20.0, 25.0, 30.0])
+
+    def evaluate(_):
+        return {"panoptic_seg": {"PQ": next(values)}} if rank == 0 else {}
+
+    hook = Validation(1, evaluate, lambda: {"total_loss": 1.0}, checkpointer, patience=2)
+    with EventStorage() as storage:
+        hook.trainer = SimpleNamespace(iter=0, start_iter=0, max_iter=9, storage=storage)
+        hook.before_train()
+        try:
+            for hook.trainer.iter in range(9):
+                model.weight.data.fill_(hook.trainer.iter)
+                hook.after_step()
+        except EarlyStop:
+            stopped = hook.trainer.iter
+        hook.after_train()
+    return [stopped, hook.best, hook.best_iteration, model.weight.item()]
+
+
+def test_all_processes_stop_together_with_the_best_weights(tmp_path):
+    expected = [4, 30.0, 1, 1.0]
+    assert in_two_processes(train_and_stop, tmp_path, tmp_path) == [expected, expected]
+    assert (tmp_path / "machine0" / "model_best.pth").is_file()
+    assert not list((tmp_path / "machine1").iterdir())
+
+
+def test_losses_are_those_of_all_images(tmp_path, register, tiny_config):
+    data = register("three", write_dataset(tmp_path / "data", count=3))
+    cfg = with_class_counts(tiny_config(data))
+    torch.manual_seed(0)
+    model = Trainer.build_model(cfg).train()
+    first, second = in_two_processes(lambda _: validation_losses(cfg, model), tmp_path)
+    assert first == second, first
+    # The random choice of boxes is that of each process, so only this loss is the same.
+    alone = validation_losses(cfg, model)
+    assert first["loss_sem_seg"] == pytest.approx(alone["loss_sem_seg"], rel=1e-5)
+    assert set(first) == set(alone)

@@ -1,0 +1,280 @@
+"""train_net.py as a user runs it: train, stop, resume, evaluate, and make mistakes."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from detectron2.engine import DefaultPredictor
+from project import ROOT, load_tool
+from scenes import write_dataset
+
+from efficientps_d2.config.loading import load_config
+
+TINY = [
+    *("MODEL.EFFICIENTNET.WEIGHTS", ""),
+    *("MODEL.FPN.OUT_CHANNELS", "16", "MODEL.SEM_SEG_HEAD.CONVS_DIM", "16"),
+    *("MODEL.ROI_BOX_HEAD.FC_DIM", "32", "MODEL.ROI_MASK_HEAD.CONV_DIM", "16"),
+    *("DATASETS.TRAIN", "('toy_train',)", "DATASETS.TEST", "('toy_train',)"),
+    *("INPUT.CROP.SIZE", "(64, 96)", "SOLVER.IMS_PER_BATCH", "2"),
+    *("SOLVER.STEPS", "(3,)", "SOLVER.CHECKPOINT_PERIOD", "2", "TEST.PICTURES", "1"),
+    *("DATALOADER.NUM_WORKERS", "1"),
+]
+
+
+@pytest.fixture(scope="module")
+def datasets(tmp_path_factory):
+    root = tmp_path_factory.mktemp("datasets")
+    (root / "toy").mkdir()
+    write_dataset(root / "toy" / "train")
+    return root
+
+
+def command(*arguments):
+    config = ROOT / "configs" / "efficientps_streets.yaml"
+    return [sys.executable, "train_net.py", "--config-file", str(config), *map(str, arguments)]
+
+
+def run(datasets, *arguments, check=True):
+    env = {**os.environ, "DETECTRON2_DATASETS": str(datasets)}
+    result = subprocess.run(
+        command(*arguments), cwd=ROOT, env=env, capture_output=True, text=True, timeout=120
+    )
+    if check:
+        assert result.returncode == 0, result.stderr[-3000:]
+    return result
+
+
+@pytest.fixture(scope="module")
+def trained(datasets, tmp_path_factory):
+    """A run of four iterations and everything it leaves."""
+    output = tmp_path_factory.mktemp("output")
+    augmented = ["TEST.AUG.ENABLED", True, "TEST.AUG.SCALES", "(0.5, 1.0)"]
+    augmented += ["TEST.EVAL_PERIOD", 2]
+    result = run(datasets, *TINY, *augmented, "SOLVER.MAX_ITER", 4, "OUTPUT_DIR", output)
+    return output, result
+
+
+def test_a_run_leaves_checkpoint_table_and_pictures(trained):
+    output, result = trained
+    assert {"model_final.pth", "config.yaml", "metrics.json", "results.md"} <= set(
+        os.listdir(output)
+    )
+    assert len(os.listdir(output / "pictures")) == 1
+    table = (output / "results.md").read_text()
+    assert all(word in table for word in ("PQ", "Things", "Stuff", "mask AP", "mIoU"))
+    assert table.strip() in result.stdout
+    if not torch.cuda.is_available():
+        assert result.stdout.count("CUDA is not available") == 1
+    assert "fixed, but it has no trained weights; give MODEL.EFFICIENTNET" in result.stdout
+    lines = [json.loads(line) for line in (output / "metrics.json").read_text().splitlines()]
+    assert {"panoptic_seg/PQ", "panoptic_seg_TTA/PQ"} <= set(lines[-1])
+
+
+def test_a_run_can_be_reported(trained):
+    output, _ = trained
+    assert load_tool("report").main([str(output), "--processes", "1"]) == 0
+    page = (output / "report.html").read_text()
+    assert page.count('class="card"') == 3 and "with augmentation" in page
+
+
+def test_eval_only_gives_the_same_numbers(trained, datasets):
+    """And leaves the config of the training, which its weights need, as it is."""
+    output, _ = trained
+    table, config = (output / "results.md").read_text(), (output / "config.yaml").read_text()
+    (output / "results.md").unlink()
+    other = ["MODEL.WEIGHTS", "none.pth", "SOLVER.MAX_ITER", "77"]
+    result = run(datasets, "--eval-only", "--resume", *TINY, *other, "OUTPUT_DIR", output)
+    assert f"Loading from {output}/model_best.pth" in result.stdout
+    assert (output / "results.md").read_text() == table
+    assert (output / "config.yaml").read_text() == config
+    *_, trained, evaluated = map(json.loads, (output / "metrics.json").read_text().splitlines())
+    keys = [key for key in evaluated if "/" in key]
+    assert {"panoptic_seg/PC-car", "segm/AP-car", "bbox/AP", "sem_seg/IoU-road"} <= set(keys)
+    assert [evaluated[k] for k in keys] == pytest.approx([trained[k] for k in keys], nan_ok=True)
+
+
+def test_saved_config_predicts_with_detectron2s_predictor(trained):
+    """As the README shows; a picture of any size, as OpenCV reads it."""
+    output, _ = trained
+    cfg = load_config(
+        str(output / "config.yaml"), ["MODEL.WEIGHTS", str(output / "model_final.pth")]
+    )
+    outputs = DefaultPredictor(cfg)(np.full((70, 101, 3), 128, np.uint8))
+    panoptic_seg, segments_info = outputs["panoptic_seg"]
+    assert panoptic_seg.shape == (70, 101) and outputs["sem_seg"].shape == (4, 70, 101)
+    assert set(panoptic_seg.unique().tolist()) - {0} == {s["id"] for s in segments_info}
+    assert cfg.MODEL.EFFICIENTPS.CLASS_NAMES == ["road", "sky", "car", "person"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_saves_a_checkpoint_and_resume_goes_on(datasets, tmp_path, number):
+    arguments = [*TINY, "SOLVER.MAX_ITER", 400, "SOLVER.CHECKPOINT_PERIOD", 1000]
+    arguments += ["OUTPUT_DIR", tmp_path]
+    log = tmp_path / "stdout"
+    env = {**os.environ, "DETECTRON2_DATASETS": str(datasets)}
+    with open(log, "w") as out:
+        process = subprocess.Popen(
+            command(*arguments), cwd=ROOT, env=env, stdout=out, stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )  # fmt: skip
+        deadline = time.monotonic() + 120
+        while "iter: 19 " not in log.read_text() and time.monotonic() < deadline:
+            assert process.poll() is None, log.read_text()[-3000:]
+            time.sleep(0.2)
+        os.killpg(process.pid, number)  # loader processes get it too, as from a terminal
+        assert process.wait(60) == 128 + number, log.read_text()[-3000:]
+    text = log.read_text()
+    assert "Traceback" not in text and "--resume" in text
+    checkpoint = tmp_path / (tmp_path / "last_checkpoint").read_text()
+    content = torch.load(checkpoint, weights_only=False)
+    stopped = content["iteration"]
+    assert stopped >= 19 and f"after iteration {stopped} " in text
+    assert content["trainer"]["_trainer"]["optimizer"]["state"]
+
+    last = stopped + 3
+    printed = text.split("continue with: ")[1].splitlines()[0]
+    resume = shlex.split(printed.replace("python", sys.executable, 1))
+    resume += ["SOLVER.MAX_ITER", str(last), "TEST.PICTURES", "0"]
+    resumed = subprocess.run(resume, cwd=ROOT, env=env, capture_output=True, text=True)
+    assert resumed.returncode == 0, resumed.stderr[-3000:]
+    assert f"Starting training from iteration {stopped + 1}" in resumed.stdout
+    final = torch.load(tmp_path / "model_final.pth", weights_only=False)
+    assert final["iteration"] == last - 1
+    scheduler = final["trainer"]["hooks"]["LRScheduler"]
+    assert scheduler["last_epoch"] == last
+
+
+@pytest.mark.parametrize(
+    ("rate", "message"),
+    [
+        ("1e12", " became NaN or infinite"),
+        # The loss itself: the semantic loss is weighted beyond what floats hold.
+        ("0.01", "loss_sem_seg became NaN or infinite in iteration 0; training stopped, no"),
+    ],
+)
+def test_divergence_is_named_and_never_saved(datasets, tmp_path, rate, message):
+    weight = "1.0" if rate == "1e12" else "1e39"
+    result = run(
+        datasets, *TINY, "SOLVER.MAX_ITER", 50, "SOLVER.CHECKPOINT_PERIOD", 1,
+        "SOLVER.BASE_LR", rate, "SOLVER.WARMUP_ITERS", 0, "OUTPUT_DIR", tmp_path,
+        "MODEL.SEM_SEG_HEAD.LOSS_WEIGHT", weight, check=False,
+    )  # fmt: skip
+    assert result.returncode == 1
+    error = result.stderr.strip().splitlines()[-1]
+    assert error.startswith("Error: ") and message in error, error
+    for checkpoint in tmp_path.glob("*.pth"):
+        weights = torch.load(checkpoint, weights_only=False)["model"]
+        assert all(v.isfinite().all() for v in weights.values())
+    assert not (tmp_path / "model_final.pth").exists()
+
+
+def mistakes(trained_output, tmp_path):
+    truncated = tmp_path / "truncated.pth"
+    truncated.write_bytes((trained_output / "model_final.pth").read_bytes()[:5000])
+    final = trained_output / "model_final.pth"
+    return {
+        "unknown key": (["MODEL.NONSENSE", "1"], "there is no key MODEL.NONSENSE"),
+        "misspelt key": (["SOLVER.BASELR", "1"], "write SOLVER.BASE_LR for SOLVER.BASELR"),
+        "text for a list": (["DATASETS.TRAIN", "toy_train"], "for a list of one \"('name',)\""),
+        "bad value": (["SOLVER.MAX_ITER", "many"], "SOLVER.MAX_ITER"),
+        "key without value": (["SOLVER.MAX_ITER"], "give pairs KEY VALUE"),
+        "unknown part": (["MODEL.BACKBONE.NAME", "build_none"], "build_none"),
+        "unknown network": (["MODEL.EFFICIENTNET.NAME", "tf_none"], "'tf_none'"),
+        "unknown rule": (["MODEL.SEM_SEG_HEAD.HARD_PIXELS_PER", "row"], "PIXELS_PER is 'row'"),
+        "one jitter": (["INPUT.SCALE_JITTER", "(1.0,)"], "INPUT.SCALE_JITTER is"),
+        "node for a value": (["SOLVER", "1"], "Config overrides"),
+        "value for a node": (["SOLVER.BASE_LR.X", "1"], "Config overrides"),
+        "unknown norm": (["MODEL.EFFICIENTNET.NORM", "LN"], "MODEL.EFFICIENTNET.NORM is 'LN'"),
+        "unknown norm of the FPN": (["MODEL.FPN.NORM", "BNN"], "correct MODEL.FPN.NORM."),
+        "unknown device": (["MODEL.DEVICE", "cudaa"], 'MODEL.DEVICE "cudaa" is no device'),
+        "unknown fusion": (["MODEL.PANOPTIC_FPN.COMBINE.METHOD", "best"], "METHOD is 'best'"),
+        "unknown data set": (["DATASETS.TRAIN", "('none_train',)"], '"none_train"'),
+        "missing data set": (
+            ["DATASETS.TRAIN", "('coco_2017_train_panoptic',)"],
+            "coco/train2017; put the data there",
+        ),
+        "wrong class count": (
+            ["MODEL.ROI_HEADS.NUM_CLASSES", "7"],
+            "is 7, but the data sets have 2",
+        ),
+        "missing weights": (["MODEL.WEIGHTS", "none.pth"], "MODEL.WEIGHTS none.pth"),
+        "missing backbone": (["MODEL.EFFICIENTNET.WEIGHTS", "none.pth"], '"none.pth"'),
+        "eval without weights": (["--eval-only"], "--eval-only needs a checkpoint"),
+        "eval of a run that is not there": (
+            ["--eval-only", "--resume"],
+            "has no checkpoint to resume; give MODEL.WEIGHTS FILE",
+        ),
+        "truncated weights": (["--eval-only", "MODEL.WEIGHTS", truncated], "truncated.pth"),
+        "other weights": (
+            ["--eval-only", "MODEL.WEIGHTS", final, "MODEL.FPN.OUT_CHANNELS", "24"],
+            "does not fit this config",
+        ),
+        "auto without the config of the weights": (
+            ["--eval-only", "MODEL.WEIGHTS", truncated, "INPUT.MIN_SIZE_TEST", "auto"],
+            f"{tmp_path}/config.yaml, which would tell the value of the weights",
+        ),
+        "AMP on the CPU": (["SOLVER.AMP.ENABLED", "True"], "AMP training needs CUDA"),
+        "odd batch": (["SOLVER.REFERENCE_WORLD_SIZE", "4"], "SOLVER.REFERENCE_WORLD_SIZE"),
+    }
+
+
+def test_mistakes_are_one_sentence(trained, datasets, tmp_path, monkeypatch, capsys):
+    """One process for all of them: importing torch takes longer than the checks."""
+    import train_net
+
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(datasets))
+    monkeypatch.chdir(tmp_path)  # built-in data sets are registered below datasets/
+    config = str(ROOT / "configs" / "efficientps_streets.yaml")
+    for name, (arguments, message) in mistakes(trained[0], tmp_path).items():
+        if name == "AMP on the CPU" and torch.cuda.is_available():
+            continue
+        flags = [a for a in arguments if str(a).startswith("--")]
+        overrides = [str(a) for a in arguments if a not in flags]
+        output = tmp_path / name.replace(" ", "_")
+        argv = ["--config-file", config, *flags, *TINY, "OUTPUT_DIR", str(output), *overrides]
+        parsed = train_net.default_argument_parser().parse_args(argv)
+        with pytest.raises(train_net.InputError) as error:
+            train_net.main(parsed)
+        sentence = train_net.one_sentence(error.value)
+        assert message in sentence and "\n" not in str(error.value), f"{name}: {error.value}"
+        assert not list(output.glob("*.pth")), name
+
+
+def test_without_validation_the_last_weights_are_evaluated(trained, datasets, monkeypatch):
+    """Though the run has the best ones of an earlier validation."""
+    import train_net
+
+    def load(self, path, **_):
+        raise StopIteration(Path(path).name)
+
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(datasets))
+    monkeypatch.setattr(train_net.FittingCheckpointer, "load", load)
+    for period, name in ((2, "model_best.pth"), (0, "model_final.pth")):
+        flags = command("--eval-only", "--resume", *TINY, "OUTPUT_DIR", trained[0])[2:]
+        argv = train_net.default_argument_parser().parse_args(
+            [*flags, "TEST.EVAL_PERIOD", str(period)]
+        )
+        with pytest.raises(StopIteration, match=name):
+            train_net.main(argv)
+
+
+def test_errors_of_loader_processes_are_one_sentence(tmp_path):
+    """And the exit status is 1, with nothing saved."""
+    (tmp_path / "toy").mkdir()
+    folder = write_dataset(tmp_path / "toy" / "train")
+    for file in (folder / "panoptic").iterdir():
+        file.write_bytes((folder / "panoptic" / "truth_0.png").read_bytes())
+    output = tmp_path / "output"
+    result = run(tmp_path, *TINY, "SOLVER.MAX_ITER", 9, "OUTPUT_DIR", output, check=False)
+    assert result.returncode == 1
+    assert result.stderr.strip().splitlines()[-1].startswith("Error: ")
+    assert "disagrees with its JSON" in result.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in result.stderr and not list(output.glob("*.pth"))

@@ -1,0 +1,250 @@
+"""Validation during a training: its curve, the best weights, stopping early, resuming all of it."""
+
+import json
+import logging
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scenes import write_dataset
+
+from efficientps_d2 import InputError
+from efficientps_d2.data.classes import with_class_counts
+from efficientps_d2.engine.optimizer import scaled_to_workers
+from efficientps_d2.engine.trainer import Trainer
+
+
+@pytest.fixture
+def make_trainer(toy, tiny_config, monkeypatch):
+    """A function that makes a trainer whose evaluations give the PQ values of a script, in turn."""
+
+    def make_trainer(values, *overrides, resume=False):
+        cfg = with_class_counts(
+            tiny_config(
+                toy,
+                *("SOLVER.MAX_ITER", 4, "SOLVER.STEPS", (), "SOLVER.CHECKPOINT_PERIOD", 1),
+                *("TEST.EVAL_PERIOD", 1, "TEST.LOSS_IMAGES", 1, "SOLVER.BASE_LR", 0.001),
+                *overrides,
+            )
+        )
+        script = iter(values)
+        calls = []
+
+        def evaluate(trainer, last):
+            calls.append((trainer.iter, last, weights(trainer.checkpointer.model)))
+            value = next(script)
+            if isinstance(value, signal.Signals):
+                signal.raise_signal(value)
+            return {"panoptic_seg": {"PQ": value}}
+
+        monkeypatch.setattr(Trainer, "_evaluate", evaluate)
+        trainer = Trainer(cfg)
+        trainer.calls = calls
+        trainer.resume_or_load(resume=resume)
+        return trainer
+
+    return make_trainer
+
+
+def weights(model) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def saved(folder: str, name: str) -> dict:
+    return torch.load(Path(folder, name), weights_only=True)
+
+
+def test_the_best_weights_are_kept_and_saved_as_the_model(make_trainer):
+    """And can be read, though some evaluators give NumPy's numbers."""
+    trainer = make_trainer(map(np.float64, [10, 30, 20, 25, 30]))
+    trainer.train()
+    folder = trainer.cfg.OUTPUT_DIR
+    best = saved(folder, "model_best.pth")
+    assert best["iteration"] == 1 and best["metric"] == {"panoptic_seg/PQ": 30.0}
+    # Iterations 0 to 2, the end, and the best once more for the files of the run.
+    assert [last for _, last, _ in trainer.calls] == [False, False, False, True, True]
+    assert torch.equal(trainer.calls[4][2], trainer.calls[1][2])
+    assert not torch.equal(trainer.calls[4][2], trainer.calls[3][2])
+    model = saved(folder, "model/model.pth")["model"]
+    assert all(torch.equal(v, best["model"][k]) for k, v in model.items())
+    final = saved(folder, "model_final.pth")["model"]
+    assert any(not torch.equal(v, best["model"][k]) for k, v in final.items())
+    assert Path(folder, "last_checkpoint").read_text() == "model_final.pth", "for --resume"
+
+
+def test_the_last_weights_are_evaluated_once_if_they_are_the_best(make_trainer):
+    trainer = make_trainer([10.0, 20.0, 30.0, 40.0])
+    trainer.train()
+    assert saved(trainer.cfg.OUTPUT_DIR, "model_best.pth")["iteration"] == 3
+    assert len(trainer.calls) == 4
+
+
+def test_patience_ends_a_run_with_its_best_weights(make_trainer, caplog):
+    patience = ("SOLVER.MAX_ITER", 50, "TEST.PATIENCE", 2)
+    with caplog.at_level(logging.INFO, logger="efficientps_d2"):
+        trainer = make_trainer([20.0, 30.0, 30.0, 29.0, 30.0], *patience)
+        trainer.train()
+    assert "has not improved for 2 evaluations (TEST.PATIENCE)" in caplog.text
+    folder = trainer.cfg.OUTPUT_DIR
+    assert saved(folder, "model_best.pth")["iteration"] == 1
+    assert torch.load(Path(folder, "model_final.pth"), weights_only=False)["iteration"] == 3
+    assert torch.equal(trainer.calls[-1][2], trainer.calls[1][2])
+    # The end of a run stays its end.
+    again = make_trainer([30.0], *patience, resume=True)
+    again.train()
+    assert len(again.calls) == 1, "no iteration, and no evaluation but the last"
+    assert torch.equal(again.calls[0][2], trainer.calls[1][2])
+
+
+def test_the_best_value_survives_an_interruption(make_trainer):
+    """Also one in the middle of an evaluation, whose iteration was saved by the signal."""
+    trainer = make_trainer([30.0, 20.0], "SOLVER.MAX_ITER", 9)
+    trainer.checkpointer.save = lambda *_, **__: None  # nothing but what a signal saves
+    with pytest.raises(StopIteration):  # of the script, in the third evaluation
+        trainer.train()
+    del trainer.checkpointer.save
+    trainer.iter = 2
+    trainer.checkpointer.save("model_0000002", iteration=2)
+
+    resumed = make_trainer([25.0, 10.0, 26.0, 30.0], "SOLVER.MAX_ITER", 5, resume=True)
+    resumed.train()
+    assert [iteration for iteration, *_ in resumed.calls][:2] == [2, 3]
+    assert saved(resumed.cfg.OUTPUT_DIR, "model_best.pth")["iteration"] == 0
+    assert torch.equal(resumed.calls[-1][2], trainer.calls[0][2])
+
+
+def test_patience_may_be_over_in_an_evaluation_that_is_made_up_for(make_trainer):
+    patience = ("SOLVER.MAX_ITER", 9, "TEST.PATIENCE", 2)
+    trainer = make_trainer([30.0, 20.0, signal.SIGTERM], *patience)
+    with pytest.raises(SystemExit):
+        trainer.train()
+    resumed = make_trainer([20.0, 30.0], *patience, resume=True)
+    resumed.train()
+    assert [last for _, last, _ in resumed.calls] == [False, True], "no iteration"
+    lines = Path(resumed.cfg.OUTPUT_DIR, "metrics.json").read_text().splitlines()
+    values = [json.loads(line) for line in lines if "validation/panoptic_seg/PQ" in line]
+    assert values[-1]["iteration"] == 2, "not that of the start"
+
+
+def test_patience_needs_evaluations(make_trainer):
+    with pytest.raises(InputError, match="TEST.EVAL_PERIOD is 0"):
+        make_trainer([], "TEST.PATIENCE", 2, "TEST.EVAL_PERIOD", 0)
+
+
+def test_another_metric_has_no_best_value_yet(make_trainer, caplog):
+    trainer = make_trainer([30.0, 20.0, 30.0], "SOLVER.MAX_ITER", 2)
+    trainer.train()
+    with caplog.at_level(logging.WARNING, logger="efficientps_d2"):
+        other = make_trainer([], "TEST.BEST_METRIC", "segm/AP", resume=True)
+    assert "Until here panoptic_seg/PQ was maximised" in caplog.text
+    assert other.validation.best_iteration == -1 and other.validation.validated == 0
+
+
+def test_no_value_is_worse_than_any(make_trainer):
+    trainer = make_trainer([float("nan"), 0.0, float("nan"), 0.0, 0.0])
+    trainer.train()
+    assert saved(trainer.cfg.OUTPUT_DIR, "model_best.pth")["iteration"] == 1
+
+
+def test_of_several_test_sets_the_first_counts(toy, tiny_config, tmp_path, register):
+    other = register("other", write_dataset(tmp_path / "other", count=1))
+    keys = ("SOLVER.MAX_ITER", 1, "SOLVER.STEPS", (), "TEST.EVAL_PERIOD", 1, "TEST.LOSS_IMAGES", 0)
+    cfg = with_class_counts(tiny_config(toy, *keys, "DATASETS.TEST", (toy, other)))
+    Trainer(cfg).train()
+    metric = f"{toy}/panoptic_seg/PQ"
+    last = json.loads(Path(cfg.OUTPUT_DIR, "metrics.json").read_text().splitlines()[-1])
+    assert saved(cfg.OUTPUT_DIR, "model_best.pth")["metric"] == {metric: last[metric]}
+
+
+def test_an_unknown_metric_is_named(make_trainer):
+    trainer = make_trainer([1.0], "TEST.BEST_METRIC", "panoptic/PQ")
+    with pytest.raises(InputError, match="'panoptic/PQ'; use one of panoptic_seg/PQ."):
+        trainer.train()
+
+
+def test_without_test_data_nothing_is_evaluated(toy, tiny_config):
+    options = ("SOLVER.MAX_ITER", 2, "SOLVER.STEPS", (), "TEST.EVAL_PERIOD", 1)
+    cfg = with_class_counts(tiny_config(toy, *options, "DATASETS.TEST", ()))
+    Trainer(cfg).train()
+    files = {file.name for file in Path(cfg.OUTPUT_DIR).iterdir()}
+    assert {"model_final.pth", "model"} <= files and "model_best.pth" not in files
+
+
+def test_a_run_writes_the_curve_of_its_validation(toy, tiny_config):
+    cfg = with_class_counts(
+        tiny_config(
+            toy,
+            *("SOLVER.MAX_ITER", 2, "SOLVER.STEPS", (), "TEST.EVAL_PERIOD", 1),
+            # Detectron2 asks at the end whether there are results, and whether they are these.
+            *("TEST.EXPECTED_RESULTS", [["panoptic_seg", "PQ", 50.0, 50.0]]),
+        )
+    )
+    trainer = Trainer(cfg)
+    trainer.train()
+    lines = Path(cfg.OUTPUT_DIR, "metrics.json").read_text().splitlines()
+    validated = [line for line in map(json.loads, lines) if "validation/total_loss" in line]
+    assert [line["iteration"] for line in validated] == [0, 2]
+    assert {"panoptic_seg/PQ", "validation/loss_mask"} <= set(validated[0])
+    assert "panoptic_seg/PQ" in json.loads(lines[-1]), "of the end"
+
+
+def test_a_signal_in_the_last_iteration_ends_the_run_at_once(make_trainer):
+    trainer = make_trainer([10.0, 20.0, 30.0])
+    run_step = trainer._trainer.run_step
+
+    def interrupted_step():
+        run_step()
+        if trainer.iter == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    trainer._trainer.run_step = interrupted_step
+    with pytest.raises(SystemExit):
+        trainer.train()
+    assert len(trainer.calls) == 3, "no last evaluation"
+    resumed = make_trainer([25.0, 30.0], resume=True)
+    resumed.train()
+    assert [last for _, last, _ in resumed.calls] == [True, True]
+
+
+def test_a_signal_in_the_last_evaluation_leaves_the_last_weights(make_trainer):
+    """Though those in the model are the best by then."""
+    trainer = make_trainer([10.0, 30.0, 20.0, 25.0, signal.SIGINT])
+    with pytest.raises(SystemExit):
+        trainer.train()
+    folder = trainer.cfg.OUTPUT_DIR
+    assert Path(folder, "last_checkpoint").read_text() == "model_final.pth"
+    last = trainer.calls[-2][2]
+    assert not torch.equal(weights(trainer.checkpointer.model), last)
+    resumed = make_trainer([25.0, 30.0], resume=True)
+    assert torch.equal(weights(resumed.checkpointer.model), last)
+
+
+def test_a_signal_waits_for_a_checkpoint_to_be_whole(make_trainer, monkeypatch):
+    trainer = make_trainer([10.0, 20.0, 30.0, 40.0])
+    save = torch.save
+
+    def interrupted_save(content, file):
+        if trainer.iter == 2:
+            signal.raise_signal(signal.SIGINT)
+        save(content, file)
+
+    monkeypatch.setattr(torch, "save", interrupted_save)
+    with pytest.raises(SystemExit):
+        trainer.train()
+    assert trainer.iter == 2
+    resumed = make_trainer([40.0, 50.0], resume=True)
+    assert resumed.start_iter == 3 and resumed.validation.validated == 1
+
+
+def test_precise_statistics_do_not_go_with_an_average(make_trainer):
+    with pytest.raises(InputError, match="set it False, or SOLVER.EMA_DECAY 0."):
+        make_trainer([], "TEST.PRECISE_BN.ENABLED", True, "SOLVER.EMA_DECAY", 0.9)
+
+
+def test_the_schedule_of_other_numbers_of_workers(tiny_config):
+    keys = ("SOLVER.REFERENCE_WORLD_SIZE", 2, "SOLVER.FREEZE_BN_ITER", 100, "SOLVER.MAX_ITER", 400)
+    solver = scaled_to_workers(tiny_config("toy", *keys), 8).SOLVER
+    assert (solver.MAX_ITER, solver.FREEZE_BN_ITER) == (100, 25)
+    assert scaled_to_workers(tiny_config("toy", *keys), 2).SOLVER.FREEZE_BN_ITER == 100

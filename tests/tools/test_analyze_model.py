@@ -1,0 +1,55 @@
+"""The model analyser: its totals are right, also for Detectron2's own Panoptic FPN."""
+
+from pathlib import Path
+
+import detectron2
+import pytest
+from project import CONFIGS, load_tool
+
+analyze_model = load_tool("analyze_model")
+
+DETECTRON2_CONFIGS = Path(detectron2.__file__).parent / "model_zoo" / "configs"
+
+
+def analyze(capsys, config: Path, *arguments: str) -> dict[str, tuple[int, float]]:
+    """Parameters and multiply-adds / 1e9 of each part that the tool prints."""
+    analyze_model.main(["--config-file", str(config), *arguments])
+    *table, last = capsys.readouterr().out.strip().splitlines()
+    parts = {}
+    for line in table[2:-1]:
+        name, parameters, adds = line.rsplit(maxsplit=2)
+        parts[name] = int(parameters.replace(",", "")), float(adds)
+    assert last == f"total parameters: {parts['total'][0]}"
+    for column in (0, 1):
+        rows = [values[column] for name, values in parts.items() if name != "total"]
+        assert sum(rows) == pytest.approx(parts["total"][column], abs=0.03)
+    return parts
+
+
+def test_parts_add_up_to_the_published_size(capsys):
+    config = CONFIGS / "efficientps_cityscapes_official.yaml"
+    parts = analyze(capsys, config, "--size", "64", "96")
+    assert parts["total"][0] == 42_984_387
+    assert parts["backbone"][0] == 23_148_912
+    assert parts["RPN"][0] == 593_935
+
+
+def test_multiply_adds_of_convolutions(capsys):
+    """The RPN is a 3x3 and two 1x1 convolutions on maps that halve from a quarter of the image."""
+    config = CONFIGS / "efficientps_streets.yaml"
+    parts = analyze(capsys, config, "--size", "256", "490", "TEST.DETECTIONS_PER_IMAGE", "3")
+    positions = sum((256 // s) * (512 // s) for s in (4, 8, 16, 32))  # padded to 512
+    expected = positions * 64 * (9 * 64 + 3 + 12) / 1e9
+    assert parts["RPN"][1] == pytest.approx(expected, abs=0.005)
+    assert "mask head, 3 boxes" in parts and "box head, 200 boxes" in parts
+
+
+def test_panoptic_fpn_of_detectron2(capsys):
+    config = DETECTRON2_CONFIGS / "COCO-PanopticSegmentation" / "panoptic_fpn_R_50_1x.yaml"
+    parts = analyze(capsys, config, "--size", "64", "64")
+    assert 45_000_000 < parts["total"][0] < 47_000_000
+
+
+def test_unknown_config_is_one_sentence():
+    with pytest.raises(SystemExit, match='"nothing.yaml" does not exist'):
+        analyze_model.main(["--config-file", "nothing.yaml"])
