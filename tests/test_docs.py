@@ -28,8 +28,15 @@ def test_links_lead_somewhere(page):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_named_files_exist(page):
     text = page.read_text()
-    for name in re.findall(r"\b(?:configs|tools|docs|tests)/[\w\-]+\.(?:yaml|py|md)\b", text):
+    for name in re.findall(r"\b(?:configs|tools|docs|tests)/[\w\-/]+\.(?:yaml|py|md)\b", text):
         assert (ROOT / name).is_file(), name
-    for name in re.findall(r"`([a-z_]+\.py)`", text):
+    for name in re.findall(r"`([a-z_/]+\.py)`", text):
         found = [ROOT / folder / name for folder in ("", "efficientps_d2", "tools", "tests")]
         assert any(file.is_file() for file in found), name
+
+
+def test_every_part_of_the_package_is_explained():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    folders = {file.parent for file in (ROOT / "efficientps_d2").rglob("__init__.py")}
+    names = {str(folder.relative_to(ROOT / "efficientps_d2")) for folder in folders} - {"."}
+    assert [name for name in sorted(names) if f"`{name}`" not in text] == []
