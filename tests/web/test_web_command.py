@@ -35,7 +35,7 @@ def test_mistakes_are_one_sentence(model_folder, tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 0), (signal.SIGTERM, 143)])
 def test_the_command_serves_a_saved_model_until_ctrl_c(model_folder, tmp_path, number, status):
-    command = [sys.executable, "-m", "efficientps_d2.web.command", "--port", "0", "--device", "cpu"]
+    command = [sys.executable, "-m", "efficientps_d2.web", "--port", "0", "--device", "cpu"]
     env = {**os.environ, "TMPDIR": str(tmp_path)}
     command += ["--model", str(model_folder)]
     pipe = subprocess.PIPE
