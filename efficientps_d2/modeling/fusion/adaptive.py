@@ -11,10 +11,11 @@ from torch import Tensor
 from efficientps_d2.modeling.fusion.build import FUSION_REGISTRY, Fusion, thresholds
 from efficientps_d2.modeling.fusion.parts import (
     Window,
+    assemble,
     candidates,
-    fill_stuff,
-    number_winners,
     paste_mask,
+    semantic_channels,
+    stuff_classes,
     touched_pixels,
 )
 
@@ -73,8 +74,7 @@ def adaptive_panoptic_fusion(
     """
     sem_seg_logits = sem_seg_logits.float()
     thing_class_ids = list(thing_class_ids)
-    stuff_class_ids = [k for k in range(len(sem_seg_logits)) if k not in set(thing_class_ids)]
-
+    stuff_class_ids = stuff_classes(len(sem_seg_logits), thing_class_ids)
     if stuff_class_ids:
         best_logit = _max_over_channels(sem_seg_logits, stuff_class_ids)
     else:
@@ -82,10 +82,11 @@ def adaptive_panoptic_fusion(
     winner = torch.full_like(best_logit, -1, dtype=torch.int32)  # index into the order of scores
 
     order = candidates(instances, score_threshold)
+    usable = instances[order]
     _paste_instances(
-        instances[order],
+        usable,
         sem_seg_logits,
-        torch.as_tensor(thing_class_ids)[instances.pred_classes[order].cpu()].tolist(),
+        semantic_channels(usable, thing_class_ids),
         best_logit,
         winner,
         overlap_threshold=overlap_threshold,
@@ -93,9 +94,14 @@ def adaptive_panoptic_fusion(
         confine_to_box=confine_to_box,
     )
 
-    panoptic_seg, segments_info = number_winners(winner, order, instances, thing_class_ids)
-    fill_stuff(panoptic_seg, segments_info, sem_seg_logits, stuff_class_ids, stuff_area_limit)
-    return panoptic_seg, segments_info
+    return assemble(
+        winner,
+        order,
+        instances,
+        sem_seg_logits,
+        thing_class_ids=thing_class_ids,
+        stuff_area_limit=stuff_area_limit,
+    )
 
 
 def _max_over_channels(logits: Tensor, channels: list[int]) -> Tensor:

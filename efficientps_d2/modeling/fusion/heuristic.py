@@ -10,6 +10,7 @@ from detectron2.structures import Instances
 from torch import Tensor
 
 from efficientps_d2.modeling.fusion.build import FUSION_REGISTRY, Fusion, thresholds
+from efficientps_d2.modeling.fusion.parts import stuff_classes
 
 
 @FUSION_REGISTRY.register()
@@ -39,7 +40,7 @@ def heuristic_panoptic_fusion(
         As :func:`adaptive_panoptic_fusion`.
     """
     num_classes, device = len(sem_seg_logits), sem_seg_logits.device
-    stuff_ids = [k for k in range(num_classes) if k not in set(thing_class_ids)]
+    stuff_ids = stuff_classes(num_classes, thing_class_ids)
     to_label = torch.zeros(num_classes, dtype=torch.long, device=device)
     to_label[stuff_ids] = torch.arange(1, len(stuff_ids) + 1, device=device)
     panoptic_seg, segments_info = combine_semantic_and_instance_outputs(

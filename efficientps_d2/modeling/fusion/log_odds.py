@@ -11,10 +11,11 @@ from torch import Tensor
 from efficientps_d2.modeling.fusion.build import FUSION_REGISTRY, Fusion, thresholds
 from efficientps_d2.modeling.fusion.parts import (
     Window,
+    assemble,
     candidates,
-    fill_stuff,
-    number_winners,
     paste_mask,
+    semantic_channels,
+    stuff_classes,
     touched_pixels,
 )
 from efficientps_d2.utils.errors import InputError
@@ -68,19 +69,23 @@ def log_odds_panoptic_fusion(
     """
     sem_seg_logits = sem_seg_logits.float()
     thing_class_ids = list(thing_class_ids)
-    stuff_class_ids = [k for k in range(len(sem_seg_logits)) if k not in set(thing_class_ids)]
     order = candidates(instances, score_threshold)
-    classes = torch.as_tensor(thing_class_ids)[instances.pred_classes[order].cpu()].tolist()
+    usable = instances[order]
     winner = _compete(
-        instances[order],
-        [sem_seg_logits[class_id] for class_id in classes],
-        _log_sum_of_stuff(sem_seg_logits, stuff_class_ids),
+        usable,
+        [sem_seg_logits[class_id] for class_id in semantic_channels(usable, thing_class_ids)],
+        _log_sum_of_stuff(sem_seg_logits, stuff_classes(len(sem_seg_logits), thing_class_ids)),
         overlap_threshold,
         semantic_weight,
     )
-    panoptic_seg, segments_info = number_winners(winner, order, instances, thing_class_ids)
-    fill_stuff(panoptic_seg, segments_info, sem_seg_logits, stuff_class_ids, stuff_area_limit)
-    return panoptic_seg, segments_info
+    return assemble(
+        winner,
+        order,
+        instances,
+        sem_seg_logits,
+        thing_class_ids=thing_class_ids,
+        stuff_area_limit=stuff_area_limit,
+    )
 
 
 def _log_sum_of_stuff(sem_seg_logits: Tensor, stuff_class_ids: list[int]) -> Tensor:

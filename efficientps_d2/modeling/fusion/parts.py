@@ -35,6 +35,16 @@ class Window(NamedTuple):
         )
 
 
+def stuff_classes(num_classes: int, thing_class_ids: Sequence[int]) -> list[int]:
+    """The semantic channels that are no things."""
+    return sorted(set(range(num_classes)) - set(thing_class_ids))
+
+
+def semantic_channels(instances: Instances, thing_class_ids: Sequence[int]) -> list[int]:
+    """The semantic channel of the class of each instance."""
+    return torch.as_tensor(thing_class_ids)[instances.pred_classes.cpu()].tolist()
+
+
 def candidates(instances: Instances, score_threshold: float) -> Tensor:
     """Indices of the usable instances by descending score, ties in input order."""
     scores = instances.scores
@@ -74,18 +84,34 @@ def interpolation_matrix(start, end, box_start, box_end, size, fade, device) -> 
     return (1 - (position[:, None] - cells).abs()).clamp_(min=0)
 
 
-def number_winners(
-    winner: Tensor, order: Tensor, instances: Instances, thing_class_ids: Sequence[int]
+def assemble(
+    winner: Tensor,
+    order: Tensor,
+    instances: Instances,
+    sem_seg_logits: Tensor,
+    *,
+    thing_class_ids: Sequence[int],
+    stuff_area_limit: int,
 ) -> tuple[Tensor, list[dict]]:
-    """Number the instances that won pixels from 1, in the order of scores.
+    """Segments of the instances that won pixels, and of the stuff in what they leave.
 
     Args:
         winner: (H, W) int32 index into ``order`` of the instance that has a pixel, -1 for none.
         order: indices into ``instances``, by descending score.
 
     Returns:
-        (H, W) int32 segment ids, 0 where no instance is, and the ``segments_info`` of the things.
+        As :func:`adaptive_panoptic_fusion`.
     """
+    panoptic_seg, segments_info = _number_winners(winner, order, instances, thing_class_ids)
+    stuff = stuff_classes(len(sem_seg_logits), thing_class_ids)
+    _fill_stuff(panoptic_seg, segments_info, sem_seg_logits, stuff, stuff_area_limit)
+    return panoptic_seg, segments_info
+
+
+def _number_winners(
+    winner: Tensor, order: Tensor, instances: Instances, thing_class_ids: Sequence[int]
+) -> tuple[Tensor, list[dict]]:
+    """Number the instances that won pixels from 1, in the order of scores; 0 is elsewhere."""
     areas = torch.bincount((winner + 1).flatten(), minlength=len(order) + 1)[1:].tolist()
     new_id = torch.zeros(len(order) + 1, dtype=torch.int32, device=winner.device)
     segments_info = []
@@ -106,7 +132,7 @@ def number_winners(
     return new_id[(winner + 1).long()], segments_info
 
 
-def fill_stuff(
+def _fill_stuff(
     panoptic_seg: Tensor,
     segments_info: list[dict],
     sem_seg_logits: Tensor,
