@@ -25,14 +25,13 @@ from detectron2.utils.events import EventStorage, JSONWriter  # noqa: E402
 from detectron2.utils.logger import setup_logger  # noqa: E402
 from torch.multiprocessing import ProcessExitedException, ProcessRaisedException  # noqa: E402
 
-from efficientps_d2.checkpoint.checkpointer import FittingCheckpointer  # noqa: E402
+from efficientps_d2.checkpoint.checkpointer import BEST, FittingCheckpointer  # noqa: E402
 from efficientps_d2.config.loading import load_config, without_cuda  # noqa: E402
 from efficientps_d2.data.checks.tables import suggestion_table  # noqa: E402
 from efficientps_d2.data.classes import with_class_counts  # noqa: E402
 from efficientps_d2.data.datasets.register import check_dataset_files  # noqa: E402
 from efficientps_d2.engine.auto_values import fill_auto  # noqa: E402
 from efficientps_d2.engine.trainer import Trainer  # noqa: E402
-from efficientps_d2.engine.validation import BEST  # noqa: E402
 from efficientps_d2.report.diagnosis import diagnose  # noqa: E402
 from efficientps_d2.report.run import read_run  # noqa: E402
 from efficientps_d2.utils.errors import InputError, one_sentence  # noqa: E402

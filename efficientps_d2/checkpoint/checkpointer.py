@@ -15,6 +15,8 @@ from efficientps_d2.checkpoint.weights_file import read_weights
 from efficientps_d2.config.loading import naming_bad_keys
 from efficientps_d2.utils.errors import InputError
 
+BEST = "model_best"  # the weights that were best in validation, of which --resume knows nothing
+FINAL = "model_final"
 STATISTICS = ("running_mean", "running_var")
 
 
@@ -144,8 +146,8 @@ def _of_zoo(content: dict, suffix: str) -> dict:
 def require_weights(cfg: CfgNode, config_file: str = "") -> None:
     """Fail if a config has no weights; names those that a run has left beside its config file."""
     if not cfg.MODEL.WEIGHTS:
-        names = ("model_best.pth", "model_final.pth") if config_file else ()
-        beside = [Path(config_file).parent / name for name in names]
+        names = (BEST, FINAL) if config_file else ()
+        beside = [Path(config_file).parent / f"{name}.pth" for name in names]
         weights = next((str(file) for file in beside if file.is_file()), "FILE")
         raise InputError(f"MODEL.WEIGHTS is empty; add --opts MODEL.WEIGHTS {weights}.")
 

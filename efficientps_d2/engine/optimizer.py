@@ -25,17 +25,7 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
             backbone that has no network below an FPN.
     """
     solver, clip = cfg.SOLVER, cfg.SOLVER.CLIP_GRADIENTS
-    if clip.ENABLED and clip.CLIP_TYPE not in CLIP_TYPES:
-        known = '", "'.join(CLIP_TYPES)
-        raise InputError(
-            f'SOLVER.CLIP_GRADIENTS.CLIP_TYPE is {clip.CLIP_TYPE!r}; use one of "{known}".'
-        )
-    names = [name for name, _ in model.named_parameters()]
-    if solver.BACKBONE_LR_FACTOR != 1 and not any(name.startswith(PRETRAINED) for name in names):
-        raise InputError(
-            f"SOLVER.BACKBONE_LR_FACTOR is {solver.BACKBONE_LR_FACTOR}, but this model has no "
-            "network below an FPN; set it to 1.0."
-        )
+    _check(solver, model)
 
     def rate_factor(name: str) -> float:
         of_backbone = solver.BACKBONE_LR_FACTOR if name.startswith(PRETRAINED) else 1.0
@@ -68,13 +58,28 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     return maybe_add_gradient_clipping(cfg, optimizer)
 
 
+def _check(solver: CfgNode, model: nn.Module) -> None:
+    """Refuse what would end in an error of Detectron2, or do nothing."""
+    clip = solver.CLIP_GRADIENTS
+    if clip.ENABLED and clip.CLIP_TYPE not in CLIP_TYPES:
+        known = '", "'.join(CLIP_TYPES)
+        raise InputError(
+            f'SOLVER.CLIP_GRADIENTS.CLIP_TYPE is {clip.CLIP_TYPE!r}; use one of "{known}".'
+        )
+    names = [name for name, _ in model.named_parameters()]
+    if solver.BACKBONE_LR_FACTOR != 1 and not any(name.startswith(PRETRAINED) for name in names):
+        raise InputError(
+            f"SOLVER.BACKBONE_LR_FACTOR is {solver.BACKBONE_LR_FACTOR}, but this model has no "
+            "network below an FPN; set it to 1.0."
+        )
+
+
 def scaled_to_workers(cfg: CfgNode, workers: int) -> CfgNode:
     """As :meth:`DefaultTrainer.auto_scale_workers`; statistics freeze in the same epoch, too."""
     scaled = DefaultTrainer.auto_scale_workers(cfg, workers)
     if scaled is cfg:
         return cfg
-    scaled = scaled.clone()
-    scaled.defrost()
+    scaled.defrost()  # a copy
     scale = workers / cfg.SOLVER.REFERENCE_WORLD_SIZE
     scaled.SOLVER.FREEZE_BN_ITER = round(cfg.SOLVER.FREEZE_BN_ITER / scale)
     scaled.freeze()

@@ -13,14 +13,14 @@ from detectron2.engine import DefaultTrainer
 from detectron2.engine.hooks import CallbackHook, EvalHook, PeriodicCheckpointer, PeriodicWriter
 from detectron2.utils import comm
 
-from efficientps_d2.checkpoint.checkpointer import FittingCheckpointer
+from efficientps_d2.checkpoint.checkpointer import BEST, FittingCheckpointer
 from efficientps_d2.checkpoint.saved_model import save_model
 from efficientps_d2.config.loading import naming_bad_keys
 from efficientps_d2.data.datasets.register import dataset_metadata
 from efficientps_d2.data.loaders import build_test_loader, build_train_loader
 from efficientps_d2.engine.hooks import FreezeBatchNorm, StopOnSignal, WeightAverage
 from efficientps_d2.engine.optimizer import build_optimizer, scaled_to_workers
-from efficientps_d2.engine.validation import BEST, EarlyStop, Validation
+from efficientps_d2.engine.validation import EarlyStop, Validation
 from efficientps_d2.engine.validation_losses import validation_losses
 from efficientps_d2.evaluation.build import build_panoptic_evaluator
 from efficientps_d2.evaluation.results import (

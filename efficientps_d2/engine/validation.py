@@ -10,13 +10,11 @@ from detectron2.engine import HookBase
 from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.utils import comm
 
-from efficientps_d2.checkpoint.checkpointer import FittingCheckpointer
+from efficientps_d2.checkpoint.checkpointer import BEST, FINAL, FittingCheckpointer
 from efficientps_d2.evaluation.results import HEADLINE, VALIDATION
 from efficientps_d2.utils.errors import InputError
 
 logger = logging.getLogger(__name__)
-
-BEST = "model_best"
 
 
 class EarlyStop(BaseException):  # no Exception, which Detectron2 would log as a failure
@@ -171,7 +169,7 @@ class Validation(HookBase):
             self.metric,
             self.since_best,
         )
-        self.checkpointer.save("model_final", iteration=self.trainer.iter)
+        self.checkpointer.save(FINAL, iteration=self.trainer.iter)
         self.trainer.iter += 1
         self.trainer.max_iter = self.trainer.iter  # so that all hooks see the end
         raise EarlyStop

@@ -25,7 +25,7 @@ class PanopticEvaluator(DatasetEvaluator):
     """PQ, SQ, RQ, PQ-dagger and PC: of all classes, of things, of stuff and of each class.
 
     The numbers of :class:`COCOPanopticEvaluator`, and more. Writes ``NAME_images.jsonl`` with the
-    fate of every segment, a line for each image (read by run_results.py).
+    fate of every segment, a line for each image (read by report/run.py).
     """
 
     def __init__(self, name: str, output_folder: str, save_predictions: bool = False):

@@ -1,4 +1,4 @@
-"""The checker of data sets for tests, and ways to damage those of ``conftest.write_dataset``."""
+"""The checker of data sets for tests, and ways to damage those of ``scenes.write_dataset``."""
 
 import json
 import shutil

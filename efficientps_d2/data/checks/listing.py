@@ -10,11 +10,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from efficientps_d2.data.checks.problems import Problem, shown
 from efficientps_d2.data.coco_panoptic import IGNORE_LABEL, read_json
-from efficientps_d2.data.datasets.register import (
-    check_dataset_files,
-    cityscapes_image_file,
-    register_dataset_folders,
-)
+from efficientps_d2.data.datasets import register
 from efficientps_d2.utils.errors import InputError
 
 
@@ -79,7 +75,7 @@ def find_dataset(name: str) -> Location:
         roots = [str(folder / part) for part in ("images", "panoptic", "panoptic.json")]
         return Location(title, *roots, lambda image: image["file_name"], None)
     if name not in DatasetCatalog.list():
-        register_dataset_folders()
+        register.register_dataset_folders()
     if splits := sorted(str(file.parent) for file in folder.glob("*/panoptic.json")):
         raise InputError(f"{name} holds several splits; give one: {', '.join(splits)}.")
     if name not in DatasetCatalog.list():
@@ -100,7 +96,7 @@ def find_dataset(name: str) -> Location:
         metadata.image_root,
         metadata.panoptic_root,
         metadata.panoptic_json,
-        cityscapes_image_file if cityscapes else lambda image: image["file_name"],
+        register.cityscapes_image_file if cityscapes else lambda image: image["file_name"],
         _registered_categories(metadata),
     )
 
@@ -119,7 +115,7 @@ def read_source(location: Location) -> Source:
 
     if location.name.startswith("cityscapes_fine_panoptic"):
         try:
-            check_dataset_files(location.name)
+            register.check_dataset_files(location.name)
         except InputError as error:
             report("Cityscapes layout", str(error))
     categories = _categories(content, location, report)

@@ -4,9 +4,7 @@ import fvcore.nn.weight_init as weight_init
 import torch
 from detectron2.config import configurable
 from detectron2.layers import ShapeSpec, cat
-from detectron2.modeling import (
-    ROI_MASK_HEAD_REGISTRY,
-)
+from detectron2.modeling import ROI_MASK_HEAD_REGISTRY
 from detectron2.modeling.roi_heads.mask_head import BaseMaskRCNNHead, mask_rcnn_inference
 from detectron2.structures import Instances
 from detectron2.utils import comm

@@ -1,9 +1,7 @@
 """RoI heads that respect crowd regions."""
 
 import torch
-from detectron2.modeling import (
-    ROI_HEADS_REGISTRY,
-)
+from detectron2.modeling import ROI_HEADS_REGISTRY
 from detectron2.modeling.roi_heads import StandardROIHeads
 from detectron2.structures import Instances, pairwise_iou
 
