@@ -92,12 +92,12 @@ class FreezeBatchNorm(HookBase):
 class StopOnSignal(HookBase):
     """On Ctrl-C or SIGTERM, finish the iteration, save a checkpoint and say how to go on."""
 
+    in_step = False
     _previous: dict = {}  # handlers; none if another hook ended the training before it began
 
     def before_train(self):
         self.signal = None
         self.since = 0.0
-        self.in_step = False
         self.completed = self.trainer.start_iter - 1
         self._previous = {
             number: signal.signal(number, self._remember)

@@ -43,10 +43,11 @@ def steps(hook: WeightAverage, values) -> None:
 
 def test_weights_are_averaged():
     hook = WeightAverage(small_model(), 0.75)
-    steps(hook, [1.0, 2.0, 3.0] + [4.0] * 50)
+    values = [1.0, 2.0, 3.0] + [8.0, 4.0] * 25
+    steps(hook, values)
     # The first values count until enough of them are there: (1 + n) / (10 + n) of the average.
     expected, updates = 1.0, 1
-    for value in [2.0, 3.0] + [4.0] * 50:
+    for value in values[1:]:
         decay = min(0.75, (1 + updates) / (10 + updates))
         expected, updates = decay * expected + (1 - decay) * value, updates + 1
         if updates == 4:

@@ -266,6 +266,15 @@ def test_without_validation_the_last_weights_are_evaluated(trained, datasets, mo
             train_net.main(argv)
 
 
+def test_a_run_whose_files_cannot_be_read_does_not_fail(tmp_path, caplog, monkeypatch):
+    import train_net
+
+    monkeypatch.setattr(train_net.logger, "propagate", True)  # the set-up of a run ends it
+    with caplog.at_level("WARNING", logger="efficientps_d2"):
+        train_net.warn_of_bad_learning(tmp_path)
+    assert "was not looked at" in caplog.text and "no results of an evaluation" in caplog.text
+
+
 def test_errors_of_loader_processes_are_one_sentence(tmp_path):
     """And the exit status is 1, with nothing saved."""
     (tmp_path / "toy").mkdir()

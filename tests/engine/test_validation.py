@@ -190,8 +190,10 @@ def test_a_run_writes_the_curve_of_its_validation(toy, tiny_config):
     assert "panoptic_seg/PQ" in json.loads(lines[-1]), "of the end"
 
 
-def test_a_signal_in_the_last_iteration_ends_the_run_at_once(make_trainer):
-    trainer = make_trainer([10.0, 20.0, 30.0])
+def test_a_signal_in_the_last_iteration_ends_the_run_at_once(make_trainer, monkeypatch):
+    augmented = []
+    monkeypatch.setattr(Trainer, "test_with_TTA", lambda *_: augmented.append(1))
+    trainer = make_trainer([10.0, 20.0, 30.0], "TEST.AUG.ENABLED", True)
     run_step = trainer._trainer.run_step
 
     def interrupted_step():
@@ -202,10 +204,10 @@ def test_a_signal_in_the_last_iteration_ends_the_run_at_once(make_trainer):
     trainer._trainer.run_step = interrupted_step
     with pytest.raises(SystemExit):
         trainer.train()
-    assert len(trainer.calls) == 3, "no last evaluation"
-    resumed = make_trainer([25.0, 30.0], resume=True)
+    assert len(trainer.calls) == 3 and not augmented, "no last evaluation"
+    resumed = make_trainer([25.0, 30.0], "TEST.AUG.ENABLED", True, resume=True)
     resumed.train()
-    assert [last for _, last, _ in resumed.calls] == [True, True]
+    assert [last for _, last, _ in resumed.calls] == [True, True] and augmented
 
 
 def test_a_signal_in_the_last_evaluation_leaves_the_last_weights(make_trainer):

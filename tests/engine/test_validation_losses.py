@@ -59,3 +59,14 @@ def test_norms_that_expect_other_images_are_seen():
     assert shift.largest() == pytest.approx((2 / 2 + 1 / 3) / 2, rel=1e-4)
     with NormShift({}) as shift:
         assert shift.largest() == 0
+
+
+def test_only_a_loss_of_the_training_ends_it(toy, tiny_config):
+    cfg = with_class_counts(tiny_config(toy, "SOLVER.EMA_DECAY", 0.0))
+    trainer = Trainer(cfg)
+    trainer.model.train()
+    trainer.model.sem_seg_head.loss_weight = float("inf")
+    assert validation_losses(cfg, trainer.model)["loss_sem_seg"] == float("inf")
+    trainer.iter = 0
+    with EventStorage(), pytest.raises(SystemExit, match="loss_sem_seg became NaN or infinite"):
+        trainer.run_step()
