@@ -14,6 +14,7 @@ from detectron2.data.samplers import RepeatFactorTrainingSampler
 from torch.utils.data import DataLoader
 
 from efficientps_d2.data.dataset_mapper import EvaluationMapper, PanopticDatasetMapper
+from efficientps_d2.data.datasets.register import dataset_metadata
 from efficientps_d2.utils.errors import InputError
 
 
@@ -24,6 +25,8 @@ def build_train_loader(cfg: CfgNode) -> Iterable[list[dict]]:
     less than ``DATALOADER.REPEAT_THRESHOLD`` of all images are drawn more often, as in LVIS: by the
     root of the threshold over that share. Stuff counts as things do.
     """
+    for name in cfg.DATASETS.TRAIN:
+        dataset_metadata(name)  # registers data sets in folders
     records = get_detection_dataset_dicts(
         cfg.DATASETS.TRAIN, filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
     )
@@ -54,6 +57,7 @@ def build_train_loader(cfg: CfgNode) -> Iterable[list[dict]]:
 
 def build_test_loader(cfg: CfgNode, dataset_name: str) -> DataLoader:
     """Single images of a data set, by :class:`EvaluationMapper`."""
+    dataset_metadata(dataset_name)
     mapper = EvaluationMapper(cfg, False)
     loader = build_detection_test_loader(cfg, dataset_name, mapper=mapper)
     loader.worker_init_fn = leave_process_group

@@ -1,11 +1,17 @@
 """What went wrong in a run that has learned badly, in one sentence each."""
 
+import logging
 from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
+from detectron2.config import CfgNode
+from detectron2.utils import comm
 
-from efficientps_d2.report.run import Run, matches_of
+from efficientps_d2.report.run import Run, matches_of, read_run
+from efficientps_d2.utils.errors import InputError, one_sentence
+
+logger = logging.getLogger("efficientps_d2")
 
 FEW_PERCENT = 1.0  # PQ below which something was not learned
 FALLEN = 0.9  # share of its first value that a loss must fall below
@@ -14,6 +20,20 @@ LINES = 10  # fewer of metrics.json say nothing about losses
 LOSSES_THAT_FALL = ("total_loss", "loss_sem_seg", "loss_rpn_cls", "loss_mask")
 SHIFT = 1.0  # standard deviations
 RISEN = 1.2  # times the best validation loss
+
+
+def warn_of_bad_learning(cfg: CfgNode) -> None:
+    """Log what :func:`diagnose` says of a run that has ended.
+
+    Nothing without ``DATASETS.TEST``. Files that cannot be read do not make a training fail.
+    """
+    if not (comm.is_main_process() and cfg.DATASETS.TEST):
+        return
+    try:
+        for sentence in diagnose(read_run(cfg.OUTPUT_DIR)):
+            logger.warning(sentence)
+    except InputError as error:
+        logger.warning("What this run has learned was not looked at: %s", one_sentence(error))
 
 
 def diagnose(run: Run) -> list[str]:

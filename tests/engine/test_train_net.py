@@ -1,6 +1,7 @@
 """train_net.py as a user runs it: train, stop, resume, evaluate, and make mistakes."""
 
 import json
+import logging
 import os
 import shlex
 import signal
@@ -16,7 +17,10 @@ from detectron2.engine import DefaultPredictor
 from project import ROOT, load_tool
 from scenes import write_dataset
 
+from efficientps_d2.checkpoint.checkpointer import FittingCheckpointer
 from efficientps_d2.config.loading import load_config
+from efficientps_d2.report.diagnosis import warn_of_bad_learning
+from efficientps_d2.utils.errors import InputError, one_sentence
 
 TINY = [
     *("MODEL.EFFICIENTNET.WEIGHTS", ""),
@@ -241,9 +245,9 @@ def test_mistakes_are_one_sentence(trained, datasets, tmp_path, monkeypatch, cap
         output = tmp_path / name.replace(" ", "_")
         argv = ["--config-file", config, *flags, *TINY, "OUTPUT_DIR", str(output), *overrides]
         parsed = train_net.default_argument_parser().parse_args(argv)
-        with pytest.raises(train_net.InputError) as error:
+        with pytest.raises(InputError) as error:
             train_net.main(parsed)
-        sentence = train_net.one_sentence(error.value)
+        sentence = one_sentence(error.value)
         assert message in sentence and "\n" not in str(error.value), f"{name}: {error.value}"
         assert not list(output.glob("*.pth")), name
 
@@ -256,7 +260,7 @@ def test_without_validation_the_last_weights_are_evaluated(trained, datasets, mo
         raise StopIteration(Path(path).name)
 
     monkeypatch.setenv("DETECTRON2_DATASETS", str(datasets))
-    monkeypatch.setattr(train_net.FittingCheckpointer, "load", load)
+    monkeypatch.setattr(FittingCheckpointer, "load", load)
     for period, name in ((2, "model_best.pth"), (0, "model_final.pth")):
         flags = command("--eval-only", "--resume", *TINY, "OUTPUT_DIR", trained[0])[2:]
         argv = train_net.default_argument_parser().parse_args(
@@ -267,11 +271,12 @@ def test_without_validation_the_last_weights_are_evaluated(trained, datasets, mo
 
 
 def test_a_run_whose_files_cannot_be_read_does_not_fail(tmp_path, caplog, monkeypatch):
-    import train_net
-
-    monkeypatch.setattr(train_net.logger, "propagate", True)  # the set-up of a run ends it
+    cfg = load_config(str(ROOT / "configs" / "efficientps_streets.yaml"))
+    cfg.OUTPUT_DIR = str(tmp_path)
+    # The set-up of a run ends it.
+    monkeypatch.setattr(logging.getLogger("efficientps_d2"), "propagate", True)
     with caplog.at_level("WARNING", logger="efficientps_d2"):
-        train_net.warn_of_bad_learning(tmp_path)
+        warn_of_bad_learning(cfg)
     assert "was not looked at" in caplog.text and "no results of an evaluation" in caplog.text
 
 

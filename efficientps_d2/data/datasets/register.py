@@ -23,7 +23,7 @@ def dataset_metadata(name: str) -> Metadata:
     if name not in DatasetCatalog.list():
         raise InputError(
             f'DATASETS names "{name}", which is not registered; make the folder '
-            f"{_datasets_root()}/NAME/SPLIT with images/, panoptic/ and panoptic.json for a data "
+            f"{datasets_root()}/NAME/SPLIT with images/, panoptic/ and panoptic.json for a data "
             "set NAME_SPLIT, or call register_panoptic_dataset."
         )
     metadata = MetadataCatalog.get(name)
@@ -92,7 +92,7 @@ def register_dataset_folders(root: str | None = None) -> list[str]:
     data set is first used. Returns the names ``NAME_SPLIT`` found; known names stay as they are.
     """
     names = []
-    for panoptic_json in sorted(Path(root or _datasets_root()).glob("*/*/panoptic.json")):
+    for panoptic_json in sorted(Path(root or datasets_root()).glob("*/*/panoptic.json")):
         folder = panoptic_json.parent
         name = f"{folder.parent.name}_{folder.name}"
         names.append(name)
@@ -129,7 +129,8 @@ def cityscapes_image_file(image: dict) -> str:
     return os.path.join(str(image["id"]).split("_")[0], f"{image['id']}_leftImg8bit.png")
 
 
-def _datasets_root() -> str:
+def datasets_root() -> str:
+    """The folder of all data sets: ``$DETECTRON2_DATASETS``, or ``datasets``."""
     return os.path.expanduser(os.getenv("DETECTRON2_DATASETS", "datasets"))
 
 

@@ -22,6 +22,7 @@ from cityscapesscripts.preparation.json2instanceImg import createInstanceImage
 from cityscapesscripts.preparation.json2labelImg import createLabelImage
 from PIL import Image
 
+from efficientps_d2.data.datasets.register import datasets_root
 from efficientps_d2.data.streets.scene import paint_scene
 from efficientps_d2.utils.errors import InputError
 from efficientps_d2.utils.parallel import map_pictures
@@ -86,9 +87,8 @@ def make_streets(root: str | Path, *, splits: dict[str, int] | None = None, seed
 
 
 def main() -> None:
-    datasets = os.path.expanduser(os.getenv("DETECTRON2_DATASETS", "datasets"))
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=Path(datasets) / "streets")
+    parser.add_argument("--output", type=Path, default=Path(datasets_root()) / "streets")
     parser.add_argument("--train", type=int, default=SPLITS["train"], help="training pictures")
     parser.add_argument("--val", type=int, default=SPLITS["val"], help="held-out pictures")
     parser.add_argument("--seed", type=int, default=0)

@@ -1,0 +1,97 @@
+"""From the flags of a command to the config of a run: checks, "auto" values, classes, logs."""
+
+import logging
+import os
+from argparse import Namespace
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.engine import default_setup
+from detectron2.utils import comm
+from detectron2.utils.logger import setup_logger
+
+from efficientps_d2.config.loading import load_config, without_cuda
+from efficientps_d2.data.checks.tables import suggestion_table
+from efficientps_d2.data.classes import with_class_counts
+from efficientps_d2.data.datasets.register import check_dataset_files
+from efficientps_d2.engine.auto_values import fill_auto
+from efficientps_d2.utils.env import quiet_known_warnings
+from efficientps_d2.utils.errors import InputError
+
+logger = logging.getLogger("efficientps_d2")
+
+
+def setup(args: Namespace) -> CfgNode:
+    """Make the config of a run and start its logs.
+
+    Args:
+        args: flags of Detectron2's ``default_argument_parser``.
+
+    Returns:
+        The frozen config, for the device that is there, with the class counts of its data.
+
+    Raises:
+        InputError: if the config, the weights or the data cannot be used.
+    """
+    quiet_known_warnings()
+    cfg = _on_device(load_config(args.config_file, args.opts))
+    resumes = args.resume and os.path.isfile(os.path.join(cfg.OUTPUT_DIR, "last_checkpoint"))
+    weights = cfg.MODEL.WEIGHTS
+    if not resumes:
+        _check_weights(weights, args, cfg.OUTPUT_DIR)
+    else:
+        cfg.MODEL.EFFICIENTNET.WEIGHTS = ""
+    run_folder = cfg.OUTPUT_DIR if resumes else os.path.dirname(weights) if args.eval_only else None
+    chosen = fill_auto(cfg, run_folder)
+    if args.eval_only:
+        cfg.DATASETS.TRAIN = ()
+    for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
+        check_dataset_files(name)
+    cfg = with_class_counts(cfg)
+    cfg.freeze()
+    _start_logs(cfg, args)
+    if chosen:
+        logger.info('Values that were "auto":\n%s', suggestion_table(chosen))
+    frozen = cfg.MODEL.EFFICIENTNET.NORM == "FrozenBN"
+    if frozen and not (resumes or weights or cfg.MODEL.EFFICIENTNET.WEIGHTS):
+        logger.warning(
+            "The norms of the backbone are fixed, but it has no trained weights; give "
+            'MODEL.EFFICIENTNET.WEIGHTS or set MODEL.EFFICIENTNET.NORM "BN".'
+        )
+    if not torch.cuda.is_available():
+        logger.info("CUDA is not available: running on the CPU, one process, with BN for SyncBN.")
+    return cfg
+
+
+def _on_device(cfg: CfgNode) -> CfgNode:
+    """``cfg`` as the device can run it: without CUDA there are neither SyncBN nor AMP."""
+    try:
+        device = torch.device(cfg.MODEL.DEVICE)
+    except RuntimeError as error:
+        raise InputError(f'MODEL.DEVICE "{cfg.MODEL.DEVICE}" is no device: cuda or cpu.') from error
+    cuda = torch.cuda.is_available()
+    if device.type != "cpu" and (device.type != "cuda" or cuda):
+        return cfg
+    if cfg.SOLVER.AMP.ENABLED:
+        raise InputError("SOLVER.AMP.ENABLED is True, but AMP training needs CUDA; set it False.")
+    return without_cuda(cfg)
+
+
+def _check_weights(weights: str, args: Namespace, output_dir: str) -> None:
+    """Of a run that does not go on from a checkpoint of its own."""
+    if args.eval_only and not weights:
+        if args.resume:
+            raise InputError(f"{output_dir} has no checkpoint to resume; give MODEL.WEIGHTS FILE.")
+        raise InputError("--eval-only needs a checkpoint: give MODEL.WEIGHTS FILE, or --resume.")
+    if weights and "://" not in weights and not os.path.isfile(weights):
+        raise InputError(f"MODEL.WEIGHTS {weights} does not exist; give a checkpoint file.")
+
+
+def _start_logs(cfg: CfgNode, args: Namespace) -> None:
+    # The config.yaml of a training is what its weights need; an evaluation must not replace it.
+    logged = cfg.clone()
+    if args.eval_only:
+        logged.defrost()
+        logged.OUTPUT_DIR = os.path.join(cfg.OUTPUT_DIR, "inference")
+    default_setup(logged, args)
+    setup_logger(logged.OUTPUT_DIR, comm.get_rank(), name="efficientps_d2")
