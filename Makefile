@@ -26,10 +26,10 @@ demo: $(OUTPUT)/report.html
 	@echo "Report, for a browser: $(OUTPUT)/report.html"
 
 $(OUTPUT)/report.html: $(OUTPUT)/inference/streets_val_metrics.json
-	$(PY) tools/report.py $(OUTPUT)
+	$(VENV)/bin/efficientps-d2 report $(OUTPUT)
 
 $(OUTPUT)/inference/streets_val_metrics.json: | $(VENV)/installed
-	$(PY) -m efficientps_d2.data.streets --if-missing
+	$(VENV)/bin/efficientps-d2 streets --if-missing
 	$(PY) train_net.py --config-file configs/efficientps_streets.yaml --resume
 
 test: $(VENV)/installed

@@ -5,5 +5,6 @@ setup(
     packages=[
         *find_packages(include=["efficientps_d2", "efficientps_d2.*"]),
         "efficientps_d2.configs",
+        "efficientps_d2_cli",
     ]
 )

@@ -7,8 +7,18 @@ Copy this file to add own data sets, heads or hooks: register them at the start 
 
 import sys
 
-from efficientps_d2.engine import Trainer, default_argument_parser, evaluate, launch, setup
-from efficientps_d2.report.diagnosis import warn_of_bad_learning
+from efficientps_d2_cli.environment import require_packages
+
+require_packages()
+
+from efficientps_d2.engine import (  # noqa: E402
+    Trainer,
+    default_argument_parser,
+    evaluate,
+    launch,
+    setup,
+)
+from efficientps_d2.report.diagnosis import warn_of_bad_learning  # noqa: E402
 
 
 def main(args):

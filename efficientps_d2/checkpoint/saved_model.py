@@ -11,7 +11,9 @@ from torch import nn
 
 from efficientps_d2.config.loading import load_config
 from efficientps_d2.data.coco_panoptic import categories_of, read_json, set_classes
+from efficientps_d2.data.datasets.register import dataset_metadata
 from efficientps_d2.utils.errors import InputError
+from efficientps_d2.utils.files import replacing_file
 
 WEIGHTS, CONFIG, METADATA = FILES = ("model.pth", "config.yaml", "metadata.json")
 DEMO_MODEL = Path("output/streets/model")  # which `make demo` leaves
@@ -46,9 +48,8 @@ def save_model(folder: str | Path, model: nn.Module, cfg: CfgNode, metadata: Met
     cfg.DATASETS.TRAIN = cfg.DATASETS.TEST = ()
     cfg.OUTPUT_DIR = "output"
     model = getattr(model, "module", model)
-    partial = folder / f"{WEIGHTS}.partial"
-    torch.save({"model": model.state_dict()}, partial)
-    partial.replace(folder / WEIGHTS)
+    with replacing_file(folder / WEIGHTS) as partial:
+        torch.save({"model": model.state_dict()}, partial)
     (folder / CONFIG).write_text(cfg.dump(), encoding="utf-8")
     content = json.dumps({"categories": categories_of(metadata)}, indent=1)
     (folder / METADATA).write_text(content, encoding="utf-8")
@@ -86,3 +87,27 @@ def read_saved_model(folder: str | Path | None, overrides: list[str] | None = No
             "the model again."
         )
     return SavedModel(cfg, metadata, folder / WEIGHTS)
+
+
+def metadata_of(cfg: CfgNode) -> Metadata:
+    """Metadata of the dataset of a config; names of the config, chosen colours if it is not here.
+
+    Raises:
+        InputError: if the config names neither a dataset nor classes.
+    """
+    names, things = cfg.MODEL.EFFICIENTPS.CLASS_NAMES, cfg.MODEL.EFFICIENTPS.THING_CLASS_IDS
+    for dataset in cfg.DATASETS.TEST[:1]:
+        try:
+            metadata = dataset_metadata(dataset)
+        except InputError:
+            if not names:
+                raise
+        else:
+            if metadata.stuff_classes == names or not names:
+                return metadata
+    if not names:
+        raise InputError("The config names neither classes nor DATASETS.TEST; give a run's config.")
+    metadata = Metadata(name="demo")
+    categories = [{"id": i, "name": n, "isthing": int(i in things)} for i, n in enumerate(names)]
+    set_classes(metadata, categories)
+    return metadata

@@ -29,13 +29,17 @@ def get_config(name: str, overrides: list[str] | None = None) -> CN:
     Raises:
         InputError: if there is no such config, or an override is wrong.
     """
-    # In an installed wheel the folder is inside the package, in a clone beside it.
-    package = Path(__file__).parent.parent
-    folder = next(f for f in (package / "configs", package.parent / "configs") if f.is_dir())
+    folder = _shipped_configs()
     names = sorted(file.stem for file in folder.glob("*.yaml"))
     if name not in names:
         raise InputError(f'There is no config "{name}"; take one of {", ".join(names)}.')
     return load_config(str(folder / f"{name}.yaml"), overrides)
+
+
+def _shipped_configs() -> Path:
+    # In an installed wheel the folder is inside the package, in a clone beside it.
+    package = Path(__file__).parent.parent
+    return next(f for f in (package / "configs", package.parent / "configs") if f.is_dir())
 
 
 def load_config(config_file: str, overrides: list[str] | None = None) -> CN:
@@ -44,7 +48,9 @@ def load_config(config_file: str, overrides: list[str] | None = None) -> CN:
     Keys whose value is "auto" keep their default and are listed in ``AUTO``.
 
     Args:
-        config_file: YAML file; ``_BASE_`` is relative to it.
+        config_file: YAML file, or one that comes with this project, such as
+            "efficientps_streets" or "configs/efficientps_streets.yaml" in any folder; ``_BASE_``
+            is relative to it.
         overrides: alternating keys and values, as on the command line.
 
     Raises:
@@ -52,6 +58,10 @@ def load_config(config_file: str, overrides: list[str] | None = None) -> CN:
     """
     if not config_file:
         raise InputError("--config-file is missing; give one, such as those of configs/.")
+    shipped = _shipped_configs() / f"{Path(config_file).stem}.yaml"
+    elsewhere = str(Path(config_file).parent) not in (".", "configs")
+    if not (elsewhere or os.path.exists(config_file)) and shipped.is_file():
+        config_file = str(shipped)
     if not os.path.isfile(config_file):
         raise InputError(f'--config-file "{config_file}" does not exist; see the folder configs/.')
     cfg = get_cfg()

@@ -7,11 +7,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from detectron2.modeling.meta_arch.panoptic_fpn import PanopticFPN
+from tabulate import tabulate
 from torch import Tensor
 from torch.nn import functional as F
 
 from efficientps_d2.data.streets.scene import paint_scene
 from efficientps_d2.deploy.export import WHOLE_OUTPUTS, DensePart, fusion_inputs
+from efficientps_d2.utils.errors import InputError
 
 # |file - model| <= TOLERANCE + TOLERANCE * |model|, for every number.
 TOLERANCE = 1e-4
@@ -61,6 +63,37 @@ def check_file(
         else:
             differences += _compare(dense, images, run_file, DensePart.__call__)
     return differences
+
+
+def difference_table(differences: list[Difference]) -> str:
+    """One line for each output of each image."""
+    header = ["image", "output", "shape", "largest difference", "largest value"]
+    rows = [
+        (_by(d.size), d.output, _by(d.shape), f"{d.largest:.1e}", f"{d.value:.3g}")
+        for d in differences
+    ]
+    return tabulate(rows, header, disable_numparse=True, tablefmt="github")
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def require_same(differences: list[Difference], form: str, path: Path) -> list[str]:
+    """The outputs that could not be compared, because no instance was found.
+
+    Raises:
+        InputError: if an output of the file differs from the model's.
+    """
+    wrong = [d for d in differences if not d.within]
+    if wrong:
+        worst = max(wrong, key=lambda d: d.largest)
+        raise InputError(
+            f"{path} differs from the model by {worst.largest:.1e} in {worst.output}, more than "
+            f"{TOLERANCE:g} + {TOLERANCE:g} * the value; do not use it."
+        )
+    compared = {d.output for d in differences if 0 not in d.shape}
+    return [name for name in WHOLE_OUTPUTS if form == "torchscript" and name not in compared]
 
 
 def scenes(size: tuple[int, int, int], unit: int, seed: int, input_format: str) -> Tensor:

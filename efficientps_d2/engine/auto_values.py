@@ -81,7 +81,7 @@ def _statistics(name: str) -> Statistics:
     errors = sum(KINDS[problem.kind].is_error for problem in result.problems)
     if errors:
         logger.warning(
-            '"%s" has %d error(s); "python tools/check_dataset.py %s" lists them.',
+            '"%s" has %d error(s); "efficientps-d2 check %s" lists them.',
             name,
             errors,
             name,

@@ -70,7 +70,7 @@ class PanopticEvaluator(DatasetEvaluator):
             except ValueError as error:
                 raise InputError(
                     f"{record['pan_seg_file_name']} cannot be scored: {error}; look at it with "
-                    "tools/check_dataset.py."
+                    "efficientps-d2 check."
                 ) from error
             line = {
                 "image_id": record["image_id"],

@@ -79,7 +79,7 @@ def _things_at_zero(run: Run) -> Iterator[str]:
         yield (
             f"PQ of things is {things:.1f}, and no boxes are found: train longer, or compare "
             "MODEL.ANCHOR_GENERATOR.SIZES with the sizes of the things "
-            "(tools/check_dataset.py NAME --suggest)."
+            "(efficientps-d2 check NAME --suggest)."
         )
 
 

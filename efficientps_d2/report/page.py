@@ -43,8 +43,9 @@ def write_report(
     dataset: str = "",
     pictures: int = 6,
     processes: int = 1,
+    output: Path | None = None,
 ) -> Path:
-    """Write ``report.html`` into the folder of a run, with progress bars.
+    """Write a page about a run, with progress bars.
 
     Args:
         folder: ``OUTPUT_DIR`` of the run.
@@ -52,12 +53,13 @@ def write_report(
         dataset: one of those it was evaluated on; the first of its config if empty.
         pictures: of the best, worst and random pictures, how many of each.
         processes: that read predictions.
+        output: the file of the page, by default ``report.html`` in ``folder``.
 
     Returns:
-        The path of the report.
+        The path of the page.
 
     Raises:
-        InputError: if a file of a run is missing or damaged, or the folder cannot be written to.
+        InputError: if a file of a run is missing or damaged, or the page cannot be written.
     """
     run = read_run(folder, dataset)
     earlier = None
@@ -68,7 +70,8 @@ def write_report(
             earlier = read_run(earlier_folder, run.dataset)
         except InputError as error:
             raise InputError(f"The earlier run: {error}") from error
-    partial_file = run.folder / "report.partial"
+    target = output or run.folder / "report.html"
+    partial_file = target.with_name(f"{target.name}.partial")
     try:
         partial_file.touch()  # before minutes of work
     except OSError as error:
@@ -76,7 +79,7 @@ def write_report(
     try:
         page = make_page(run, earlier, pictures, processes)
         partial_file.write_text(page, encoding="utf-8")
-        return partial_file.replace(run.folder / "report.html")
+        return partial_file.replace(target)
     finally:
         partial_file.unlink(missing_ok=True)
 

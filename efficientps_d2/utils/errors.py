@@ -27,11 +27,11 @@ def exit_status(command: Callable[[], int]) -> int:
     try:
         return command()
     except InputError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 1
+        message, status = f"Error: {error}", 1
     except OSError as error:  # a full disk, for instance
-        print(f"Error: {error.filename or 'A file'}: {one_line(error)}.", file=sys.stderr)
-        return 1
+        message, status = f"Error: {error.filename or 'A file'}: {one_line(error)}.", 1
     except KeyboardInterrupt:
-        print("Stopped.", file=sys.stderr)
-        return 130
+        message, status = "Stopped.", 130
+    # Only now, when the frames of the error are gone, have progress bars ended their line.
+    print(message, file=sys.stderr)
+    return status

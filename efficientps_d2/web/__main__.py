@@ -1,6 +1,6 @@
 import sys
 
-from efficientps_d2.web.command import main
+from efficientps_d2_cli.main import main_of
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main_of("web", prog="python -m efficientps_d2.web"))

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from converted import tool
-from project import CONFIGS
+from project import CONFIGS, Refused, call_verb
 
 from efficientps_d2 import InputError
 from efficientps_d2.checkpoint.official import official_name
@@ -52,7 +51,7 @@ def test_broken_checkpoints_are_one_sentence_and_leave_nothing(converted, tmp_pa
     monkeypatch.chdir(tmp_path)
     for content, message in broken_checkpoints(converted.network.state).values():
         torch.save(content, "in.pth")
-        with pytest.raises(SystemExit, match=message) as error:
+        with pytest.raises(Refused, match=message) as error:
             converted.convert("in.pth", "out.pth")
         assert str(error.value).startswith("Error: ") and "\n" not in str(error.value)
         assert [p.name for p in tmp_path.iterdir()] == ["in.pth"]
@@ -77,7 +76,7 @@ def test_damaged_files_are_one_sentence_and_run_nothing(converted, tmp_path, mon
     state = {k: v for k, v in converted.network.state.items() if v.numel() < 50_000}
     for content in damaged_files(state):
         Path("in.pth").write_bytes(content)
-        with pytest.raises(SystemExit, match=r"Error: nothing was converted: ") as error:
+        with pytest.raises(Refused, match=r"Error: ") as error:
             converted.convert("in.pth", "out.pth")
         assert "\n" not in str(error.value)
         assert [p.name for p in tmp_path.iterdir()] == ["in.pth"]
@@ -85,7 +84,7 @@ def test_damaged_files_are_one_sentence_and_run_nothing(converted, tmp_path, mon
 
 def test_output_that_cannot_be_written(converted, tmp_path):
     (tmp_path / "folder").mkdir()
-    with pytest.raises(SystemExit, match="folder cannot be written"):
+    with pytest.raises(Refused, match="folder cannot be written"):
         converted.convert(converted.checkpoint, tmp_path / "folder")
     assert [p.name for p in tmp_path.iterdir()] == ["folder"]
 
@@ -94,8 +93,8 @@ def test_config_of_another_network(converted, tmp_path):
     """The authors' code has no EfficientNet-Lite, whose activations differ."""
     config = str(CONFIGS / "efficientps_streets.yaml")
     arguments = [str(converted.output), str(tmp_path / "out.pth"), "--reverse"]
-    with pytest.raises(SystemExit, match="does not describe the authors' network"):
-        tool.main([*arguments, "--config-file", config])
+    with pytest.raises(Refused, match="does not describe the authors' network"):
+        call_verb("convert", *arguments, "--config-file", config)
 
 
 def test_tensor_without_counterpart():

@@ -5,6 +5,7 @@ import pytest
 from detectron2.data.detection_utils import read_image
 from import_sources import import_all, labelme_shape, rectangle, write_labelme
 from PIL import Image, ImageOps
+from project import Refused
 
 import efficientps_d2.data.importers.run as panoptic_import
 
@@ -49,6 +50,6 @@ def test_damaged_write_is_noticed(tmp_path, monkeypatch):
         return id2rgb(ids)
 
     monkeypatch.setattr(panoptic_import, "id2rgb", damaged)
-    with pytest.raises(SystemExit, match="a.png does not hold what was written to it"):
+    with pytest.raises(Refused, match="a.png does not hold what was written to it"):
         import_all("labelme", tmp_path / "source")
     assert [f.name for f in tmp_path.iterdir()] == ["source"]

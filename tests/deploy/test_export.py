@@ -7,13 +7,11 @@ import pytest
 import torch
 import yaml
 from detectron2.modeling import build_model
-from project import load_tool
+from project import run_verb
 
 from efficientps_d2 import InputError
-from efficientps_d2.deploy.compare import UNPADDED, check_file, runner
+from efficientps_d2.deploy.compare import UNPADDED, Difference, check_file, runner
 from efficientps_d2.deploy.export import SUFFIXES, DensePart, export_model, with_static_padding
-
-export_tool = load_tool("export_model")
 
 DENSE_OUTPUTS = {"sem_seg", "p2", "p3", "p4", "p5"}
 DENSE_OUTPUTS |= {f"{kind}_p{k}" for kind in ("objectness_logits", "anchor_deltas") for k in "2345"}
@@ -97,7 +95,7 @@ def run(toy, tiny_config, tmp_path):
 def export(folder, *arguments, form="torchscript", weights="model_final.pth", more=()) -> int:
     weights = ["--opts", "MODEL.WEIGHTS", str(folder / weights), *more] if weights else []
     config = str(folder / "config.yaml")
-    return export_tool.main(["--config-file", config, "--format", form, *arguments, *weights])
+    return run_verb("export", "--config-file", config, "--format", form, *arguments, *weights)
 
 
 def test_tool_writes_and_checks(run, capsys, monkeypatch):
@@ -106,9 +104,9 @@ def test_tool_writes_and_checks(run, capsys, monkeypatch):
     text = capsys.readouterr().out
     assert "for pixels in RGB" in text and text.count("pred_mask_logits") == 3
 
-    difference = export_tool.Difference((3, 9, 9), "sem_seg", (4, 9, 9), 0.5, 1.0, False)
-    monkeypatch.setattr(export_tool, "check_file", lambda *_, **__: [difference])
-    monkeypatch.setattr(export_tool, "export_model", lambda *_: None)
+    difference = Difference((3, 9, 9), "sem_seg", (4, 9, 9), 0.5, 1.0, False)
+    monkeypatch.setattr("efficientps_d2.deploy.compare.check_file", lambda *_, **__: [difference])
+    monkeypatch.setattr("efficientps_d2.deploy.export.export_model", lambda *_: None)
     assert export(run) == 1
     assert "model.ts differs from the model by 5.0e-01 in sem_seg" in capsys.readouterr().err
 

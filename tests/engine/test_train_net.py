@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from detectron2.engine import DefaultPredictor
-from project import ROOT, load_tool
+from project import ROOT, run_verb
 from scenes import write_dataset
 
 from efficientps_d2.checkpoint.checkpointer import FittingCheckpointer
@@ -84,7 +84,7 @@ def test_a_run_leaves_checkpoint_table_and_pictures(trained):
 
 def test_a_run_can_be_reported(trained):
     output, _ = trained
-    assert load_tool("report").main([str(output), "--processes", "1"]) == 0
+    assert run_verb("report", output, "--processes", 1) == 0
     page = (output / "report.html").read_text()
     assert page.count('class="card"') == 3 and "with augmentation" in page
 

@@ -9,12 +9,10 @@ from detectron2.data import DatasetCatalog
 from panopticapi.evaluation import pq_compute
 from PIL import Image
 from predictions import feed, imperfect_outputs
-from project import load_tool
+from project import run_verb
 from scenes import write_dataset
 
 from efficientps_d2.evaluation.panoptic_evaluation import PanopticEvaluator
-
-tool = load_tool("evaluate_panoptic")
 
 
 @pytest.fixture
@@ -33,7 +31,7 @@ def files(tmp_path, register):
 def run(files, *more):
     flags = ("--gt", "--gt-dir", "--pred", "--pred-dir")
     arguments = [x for pair in zip(flags, files, strict=True) for x in pair]
-    return tool.main([*map(str, arguments), *map(str, more)])
+    return run_verb("score", *arguments, *more)
 
 
 @pytest.mark.parametrize("processes", [1, 2])

@@ -6,19 +6,17 @@ import shutil
 import numpy as np
 from panopticapi.utils import id2rgb, rgb2id
 from PIL import Image
-from project import load_tool
+from project import run_verb
 
 from efficientps_d2.data.checks.dataset import check_dataset
 from efficientps_d2.data.checks.listing import find_dataset, read_source
-
-tool = load_tool("check_dataset")
 
 IMAGE, TRUTH, JSON = "images/sub/picture.0.jpg", "panoptic/truth_0.png", "panoptic.json"
 
 
 def run(*arguments) -> int:
     """The exit status of the tool."""
-    return tool.main([*map(str, arguments), "--processes", "1"])
+    return run_verb("check", *arguments, "--processes", "1")
 
 
 def check(folder):

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import torch
 from official_network import OfficialNetwork
-from project import CONFIGS, load_tool
+from project import CONFIGS, call_verb
 from torchvision.ops import roi_align
 
 from efficientps_d2.checkpoint.checkpointer import FittingCheckpointer
-
-tool = load_tool("convert_official_checkpoint")
+from efficientps_d2.config.loading import load_config
+from efficientps_d2.deploy.convert import _matching_model
 
 FORMS = {
     "efficientps_cityscapes_official": {
@@ -51,13 +51,15 @@ class Converted:
         self.config = CONFIGS / f"{form}.yaml"
         self.output = folder / "converted.pth"
         self.convert(self.checkpoint, self.output)
-        self.model = tool.build_matching_model(str(self.config), self.network.state, False).eval()
+        self.model = _matching_model(
+            load_config(str(self.config)), self.network.state, False
+        ).eval()
         checkpointer = FittingCheckpointer(self.model)
         checkpointer.strict = True
         checkpointer.load(str(self.output))
 
     def convert(self, *arguments):
-        tool.main([str(a) for a in arguments] + ["--config-file", str(self.config)])
+        call_verb("convert", *arguments, "--config-file", self.config)
 
     def pool(self, size):
         """RoIAlign from the level of sqrt(area) / 56; the authors' code shifts by half a pixel."""

@@ -128,7 +128,7 @@ REPAIRED = {
     "grey picture": (
         "cvat",
         replace_image("cvat", "a.png", Image.new("L", SIZE[::-1])),
-        "pictures",
+        "images",
     ),
     "palette picture": (
         "cvat",

@@ -9,9 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from panopticapi.utils import rgb2id
 from PIL import Image
-from project import load_tool
-
-import_annotations = load_tool("import_annotations")
+from project import call_verb
 
 SIZE = (12, 16)  # height, width
 
@@ -31,7 +29,7 @@ class Truth(NamedTuple):
 
 def run(tool: str, source: Path, dest: Path, *flags: str, things="car,person", stuff="road,sky"):
     args = [tool, str(source), str(dest), "--things", things, "--stuff", stuff, *flags]
-    import_annotations.main(args)
+    call_verb("import", *args)
 
 
 def import_all(tool: str, source: Path, **classes: str) -> dict[str, Truth]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from project import load_tool
+from project import run_verb
 from reported_run import training_lines, write_lines, write_run
 from scenes import write_dataset
 
@@ -240,20 +240,19 @@ def write_map(file: Path, size: tuple[int, int]) -> None:
 )
 def test_a_lost_file_is_one_sentence(run_folder, tmp_path, capsys, break_it, message):
     break_it(run_folder, tmp_path / "data")
-    assert load_tool("report").main([str(run_folder), "--processes", "1"]) == 1
+    assert run_verb("report", run_folder, "--processes", 1) == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert re.search(f"^Error: .*{message}", error)
     assert not list(run_folder.glob("report.*"))
 
 
 def test_the_tool(run_folder, capsys):
-    report = load_tool("report")
-    assert report.main([str(run_folder), "--pictures", "1", "--processes", "2"]) == 0
+    assert run_verb("report", run_folder, "--pictures", 1, "--processes", 2) == 0
     assert f"Wrote {run_folder / 'report.html'}" in capsys.readouterr().out
-    assert report.main([str(run_folder / "nothing")]) == 1
+    assert run_verb("report", run_folder / "nothing") == 1
     assert "does not exist; give the OUTPUT_DIR" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="2"):
-        report.main([str(run_folder), "--pictures", "0"])
+        run_verb("report", run_folder, "--pictures", 0)
 
 
 def test_a_folder_that_cannot_be_written_to(run_folder, monkeypatch):
@@ -261,5 +260,5 @@ def test_a_folder_that_cannot_be_written_to(run_folder, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "touch", refuse)
-    with pytest.raises(InputError, match="report.partial cannot be written .Permission denied"):
+    with pytest.raises(InputError, match="partial cannot be written .Permission denied"):
         write_report(run_folder)

@@ -1,4 +1,4 @@
-"""What tools/benchmarks/gpu.py counts as agreement; the rest of it needs a GPU to mean something."""
+"""What tools/benchmarks/gpu.py counts as agreement; the rest of it needs a GPU."""
 
 import torch
 from project import load_tool

@@ -1,4 +1,4 @@
-"""python -m efficientps_d2.web as a user calls it; test_web.py looks at the page."""
+"""efficientps-d2 web as a user calls it; test_web.py looks at the page."""
 
 import os
 import signal
@@ -7,15 +7,16 @@ import sys
 import urllib.request
 
 import pytest
+from project import run_verb
 
-import efficientps_d2.web.command as web
+import efficientps_d2.web.server as web
 
 
 def test_mistakes_are_one_sentence(model_folder, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
 
     def sentence(*arguments) -> str:
-        assert web.main(["--port", "0", *arguments]) == 1
+        assert run_verb("web", "--port", 0, *arguments) == 1
         output = capsys.readouterr()
         assert output.out == "" and output.err.count("\n") == 1
         return output.err

@@ -1,9 +1,6 @@
-"""The folder that an import writes: there completely, or as it was before."""
+"""The folder that an import may write to."""
 
-import contextlib
 import os
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -46,30 +43,3 @@ def _is_imported(folder: Path) -> bool:
         and {f.name for f in split.iterdir()} == {"images", "panoptic", "panoptic.json"}
         for split in folder.iterdir()
     )
-
-
-@contextlib.contextmanager
-def replacing(dest: Path) -> Iterator[Path]:
-    """An empty folder that takes the place of ``dest`` when the block ends without an exception.
-
-    It lies beside ``dest``, or beside what ``dest`` links to, under a name that nobody else uses.
-    """
-    dest = Path(os.path.realpath(dest))
-    dest.parent.mkdir(parents=True, exist_ok=True)
-    # Letters are cut off since the name gets longer, and a file system has a limit.
-    with tempfile.TemporaryDirectory(
-        prefix=f".{dest.name[:50]}.", dir=dest.parent, ignore_cleanup_errors=True
-    ) as folder:
-        new, old = Path(folder, "new"), Path(folder, "old")
-        new.mkdir()
-        yield new
-        try:
-            if dest.exists():
-                dest.rename(old)
-            new.rename(dest)
-        except BaseException:  # Ctrl-C, too, which may come after either
-            if not new.exists():
-                dest.rename(new)
-            if old.exists():
-                old.rename(dest)
-            raise

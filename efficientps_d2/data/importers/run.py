@@ -15,12 +15,13 @@ from PIL import Image
 
 from efficientps_d2.data.checks.problems import shown
 from efficientps_d2.data.images import load_upright, save_upright
-from efficientps_d2.data.importers.destination import check_destination, replacing
+from efficientps_d2.data.importers.destination import check_destination
 from efficientps_d2.data.importers.other_formats import ONLY_BOXES
 from efficientps_d2.data.importers.painting import Classes, paint
 from efficientps_d2.data.importers.regions import Picture
 from efficientps_d2.data.importers.source import Source
 from efficientps_d2.utils.errors import InputError, one_line
+from efficientps_d2.utils.files import replacing_folder
 
 
 @dataclass
@@ -78,7 +79,7 @@ def import_annotations(
         folder = Source(source)
         check_destination(folder.root, Path(dest), overwrite)
         summary = ImportSummary(warnings=folder.warnings)
-        with replacing(Path(dest)) as new:
+        with replacing_folder(Path(dest)) as new:
             entries = _write_pictures(read(folder, classes), new / "all", classes, folder, summary)
             _check_boxes(summary.shapes, classes, folder)
             for name, chosen in _choose_split(entries, split, seed).items():

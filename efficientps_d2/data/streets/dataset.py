@@ -1,18 +1,16 @@
 """The embedded data set "streets": painted street scenes in the layout of Cityscapes.
 
-``python -m efficientps_d2.data.streets`` writes ``leftImg8bit`` and ``gtFine`` with the file names
+``efficientps-d2 streets`` writes ``leftImg8bit`` and ``gtFine`` with the file names
 and label ids of Cityscapes, converted by cityscapesscripts like the real data. Every scene follows
 from the seed, its split and its number alone.
 """
 
-import argparse
 import contextlib
 import functools
 import io
 import json
 import os
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +20,6 @@ from cityscapesscripts.preparation.json2instanceImg import createInstanceImage
 from cityscapesscripts.preparation.json2labelImg import createLabelImage
 from PIL import Image
 
-from efficientps_d2.data.datasets.register import datasets_root
 from efficientps_d2.data.streets.scene import paint_scene
 from efficientps_d2.utils.errors import InputError
 from efficientps_d2.utils.parallel import map_pictures
@@ -84,24 +81,3 @@ def make_streets(root: str | Path, *, splits: dict[str, int] | None = None, seed
         partial.rename(root)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=Path(datasets_root()) / "streets")
-    parser.add_argument("--train", type=int, default=SPLITS["train"], help="training pictures")
-    parser.add_argument("--val", type=int, default=SPLITS["val"], help="held-out pictures")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--if-missing", action="store_true", help="keep a data set that is there")
-    args = parser.parse_args()
-    if args.if_missing and args.output.exists():
-        print(f"{args.output} is there already.")
-        return
-    try:
-        make_streets(args.output, splits={"train": args.train, "val": args.val}, seed=args.seed)
-    except InputError as error:
-        sys.exit(f"Error: {error}")
-    except KeyboardInterrupt:
-        print(f"Stopped; {args.output} is as it was.", file=sys.stderr)
-        sys.exit(130)
-    print(f"Wrote {args.train} + {args.val} pictures to {args.output}")

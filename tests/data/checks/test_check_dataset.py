@@ -4,9 +4,10 @@ import json
 import shutil
 
 import pytest
-from checker import CASES, IMAGE, check, edit_json, files, run, tool
+from checker import CASES, IMAGE, check, edit_json, files, run
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
+from project import run_verb
 from scenes import write_dataset
 
 from efficientps_d2 import register_cityscapes_layout
@@ -104,7 +105,7 @@ def test_several_processes_find_the_same(tmp_path, capsys):
         CASES[case][0](folder)
     run(folder, "--fix", tmp_path / "one")
     alone = capsys.readouterr().out
-    assert tool.main([str(folder), "--fix", str(tmp_path / "two"), "--processes", "2"]) == 1
+    assert run_verb("check", folder, "--fix", tmp_path / "two", "--processes", 2) == 1
     assert capsys.readouterr().out.replace("two", "one") == alone
     assert files(tmp_path / "one") == files(tmp_path / "two")
 

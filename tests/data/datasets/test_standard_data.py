@@ -11,12 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checker import tool as checker
 from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 from panopticapi.utils import id2rgb
 from PIL import Image
 from predictions import evaluate_perfect_predictions
-from project import ROOT
+from project import ROOT, run_verb
 from scenes import draw_scene
 
 from efficientps_d2.data.streets.dataset import make_streets
@@ -81,7 +80,7 @@ def test_cityscapes(tmp_path, monkeypatch, one_step, capsys):
     prepare("Cityscapes")
 
     train, val = "cityscapes_fine_panoptic_train", "cityscapes_fine_panoptic_val"
-    assert checker.main([val]) == 0 and "0 error(s)" in capsys.readouterr().out
+    assert run_verb("check", val) == 0 and "0 error(s)" in capsys.readouterr().out
     cfg = one_step(train, val)
     train_one_step(cfg)
     pq, ap, sem_seg = perfect_pq_and_ap(cfg, val)
@@ -132,7 +131,7 @@ def test_coco(tmp_path, monkeypatch, one_step, instance_json, capsys):
     prepare("COCO 2017 panoptic")
 
     assert (root / "annotations" / "instances_val2017.json").is_file() == instance_json
-    checker.main([val])
+    run_verb("check", val)
     assert "0 error(s)" in capsys.readouterr().out
     cfg = one_step(train, val)
     train_one_step(cfg)

@@ -11,6 +11,7 @@ import damaged_masks
 import pytest
 from damaged_sources import MAKE
 from import_sources import labelme_shape, read_split, run, write_labelme
+from project import Refused
 
 TABLES = (damaged_labelme, damaged_cvat, damaged_masks)
 REFUSED = {key: case for table in TABLES for key, case in table.REFUSED.items()}
@@ -31,7 +32,7 @@ def test_damage_is_one_sentence(tmp_path, case):
     tool, write, message = REFUSED[case]
     write(tmp_path / "source")
     before = snapshot(tmp_path)
-    with pytest.raises(SystemExit, match=message) as error:
+    with pytest.raises(Refused, match=message) as error:
         run(tool, tmp_path / "source", tmp_path / "mine")
     sentence = str(error.value)
     assert sentence.startswith("Error: ") and sentence.endswith(".") and "\n" not in sentence
@@ -78,7 +79,7 @@ def test_random_damage_never_ends_in_a_traceback(tmp_path, tool):
             warnings.simplefilter("ignore")  # Pillow's about odd files
             try:
                 run(tool, source, tmp_path / f"mine{i}")
-            except SystemExit as error:
+            except Refused as error:
                 refused += 1
                 assert str(error).startswith("Error: ")
                 assert not (tmp_path / f"mine{i}").exists()

@@ -20,6 +20,7 @@ from import_sources import (
     write_labelme,
     write_many,
 )
+from project import Refused
 from pycocotools import mask as coco_mask
 
 from efficientps_d2 import PanopticDatasetMapper, register_dataset_folders
@@ -65,10 +66,10 @@ def test_imported_folder_is_a_data_set(tmp_path, capsys):
         assert sample["instances"].gt_classes.tolist() == [0]
         assert sample["instances"].gt_boxes.tensor.tolist() == [[2, 2, 6, 8]]
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert ["pictures", "4", "1"] in rows and ["car", "thing", "4", "1"] in rows
+    assert ["images", "4", "1"] in rows and ["car", "thing", "4", "1"] in rows
     assert ["sky", "stuff", "0", "0"] in rows
-    assert ["python", "tools/check_dataset.py", str(dest / "train")] in rows
-    assert [f"DETECTRON2_DATASETS={tmp_path}", "python", "train_net.py", "--config-file"] in [
+    assert ["efficientps-d2", "check", str(dest / "train")] in rows
+    assert [f"DETECTRON2_DATASETS={tmp_path}", "efficientps-d2", "train", "--config-file"] in [
         row[:4] for row in rows
     ]
     output = ["OUTPUT_DIR", "output/imported"]
@@ -114,7 +115,7 @@ def test_every_pixel_belongs_to_the_last_shape_on_it(shapes):
         write_labelme(source, drawn)
         with contextlib.redirect_stdout(None):
             if (owner < 0).all():
-                with pytest.raises(SystemExit, match="no picture with a region of a class"):
+                with pytest.raises(Refused, match="no picture with a region of a class"):
                     run("labelme", source, dest)
                 return
             run("labelme", source, dest)
@@ -195,7 +196,7 @@ def test_pictures_without_a_class_are_left_out(tmp_path, capsys):
 )
 def test_class_lists(tmp_path, things, stuff, message):
     source = write_many(tmp_path / "source", 1)
-    with pytest.raises(SystemExit, match=message):
+    with pytest.raises(Refused, match=message):
         run("labelme", source, tmp_path / "mine", things=things, stuff=stuff)
     assert not (tmp_path / "mine").exists()
 
@@ -203,5 +204,5 @@ def test_class_lists(tmp_path, things, stuff, message):
 @pytest.mark.parametrize("split", ["0", "1.5", "-1", "nan"])
 def test_impossible_splits(tmp_path, split):
     source = write_many(tmp_path / "source", 1)
-    with pytest.raises(SystemExit, match="--split is"):
+    with pytest.raises(Refused, match="--split is"):
         run("labelme", source, tmp_path / "mine", "--split", split)

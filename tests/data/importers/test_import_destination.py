@@ -4,12 +4,14 @@ import os
 from pathlib import Path
 
 import pytest
-from import_sources import import_annotations, read_split, run, write_many
-from project import load_tool
+from import_sources import read_split, run, write_many
+from project import Refused, call_verb
 
+from efficientps_d2 import InputError
+from efficientps_d2.data.importers import READERS
 from efficientps_d2.data.importers.labelme import read_labelme
-
-make_labelme_example = load_tool("make_labelme_example")
+from efficientps_d2.data.streets import labelme
+from efficientps_d2.data.streets.labelme import write_labelme_example
 
 
 def contents(folder: Path) -> dict:
@@ -26,14 +28,14 @@ def imported(tmp_path):
 
 def test_overwrite_replaces_only_imports(imported, tmp_path):
     source, dest = imported
-    with pytest.raises(SystemExit, match="exists already; give another folder or --overwrite"):
+    with pytest.raises(Refused, match="exists already; give another folder or --overwrite"):
         run("labelme", source, dest)
     write_many(source, 3)
     run("labelme", source, dest, "--overwrite", "--split", "1")
     assert not (dest / "val").exists() and len(read_split(dest / "train")) == 3
     assert sorted(f.name for f in tmp_path.iterdir()) == ["mine", "source"]
     (dest / "train" / "notes.txt").write_text("precious")
-    with pytest.raises(SystemExit, match="holds more than an imported data set"):
+    with pytest.raises(Refused, match="holds more than an imported data set"):
         run("labelme", source, dest, "--overwrite")
     assert (dest / "train" / "notes.txt").read_text() == "precious"
 
@@ -42,7 +44,7 @@ def test_failed_overwrite_keeps_the_old_data(imported, tmp_path):
     source, dest = imported
     before = contents(dest)
     (source / "p1.json").write_text("{")
-    with pytest.raises(SystemExit, match="p1.json is not valid JSON"):
+    with pytest.raises(Refused, match="p1.json is not valid JSON"):
         run("labelme", source, dest, "--overwrite")
     assert contents(dest) == before
     assert sorted(f.name for f in tmp_path.iterdir()) == ["mine", "source"]
@@ -78,7 +80,7 @@ def test_interrupt_while_replacing_keeps_the_old_data(imported, tmp_path, monkey
 
     monkeypatch.setattr(Path, "rename", interrupted)
     write_many(source, 3)
-    with pytest.raises(SystemExit, match="Error: stopped; .*mine is as it was"):
+    with pytest.raises(Refused, match="Stopped; .*mine is as it was"):
         run("labelme", source, dest, "--overwrite")
     assert len(renames) >= at and contents(dest) == before
     assert sorted(f.name for f in tmp_path.iterdir()) == ["mine", "source"]
@@ -93,7 +95,7 @@ def test_interrupt_while_appearing_leaves_nothing(tmp_path, monkeypatch):
             raise KeyboardInterrupt
 
     monkeypatch.setattr(Path, "rename", interrupted)
-    with pytest.raises(SystemExit, match="stopped"):
+    with pytest.raises(Refused, match="Stopped"):
         run("labelme", write_many(tmp_path / "source", 2), tmp_path / "mine")
     assert [f.name for f in tmp_path.iterdir()] == ["source"]
 
@@ -109,8 +111,8 @@ def test_interrupt_leaves_nothing(tmp_path, monkeypatch):
         during.extend(f.name for f in tmp_path.rglob("*.png"))
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(import_annotations.READERS, "labelme", interrupted)
-    with pytest.raises(SystemExit, match="Error: stopped; .*mine is as it was"):
+    monkeypatch.setitem(READERS, "labelme", interrupted)
+    with pytest.raises(Refused, match="Stopped; .*mine is as it was"):
         run("labelme", source, tmp_path / "mine")
     assert during and [f.name for f in tmp_path.iterdir()] == ["source"]
 
@@ -121,9 +123,9 @@ def test_what_appears_at_dest_during_the_import_is_kept(tmp_path, monkeypatch):
         (tmp_path / "mine" / "notes.txt").write_text("precious")
         return read_labelme(source, classes)
 
-    monkeypatch.setitem(import_annotations.READERS, "labelme", slow)
+    monkeypatch.setitem(READERS, "labelme", slow)
     for flags in ([], ["--overwrite"]):
-        with pytest.raises(SystemExit, match="mine (exists already|holds more)"):
+        with pytest.raises(Refused, match="mine (exists already|holds more)"):
             run("labelme", write_many(tmp_path / "source", 1), tmp_path / "mine", *flags)
         (tmp_path / "mine" / "notes.txt").unlink()
         (tmp_path / "mine").rmdir()
@@ -149,9 +151,9 @@ def test_dest_and_source_apart(imported, tmp_path):
     before = contents(tmp_path)
     (tmp_path / "link").symlink_to(source)
     for other in (source, source / "mine2", tmp_path, tmp_path / "link" / "mine2"):
-        with pytest.raises(SystemExit, match="each other's way"):
+        with pytest.raises(Refused, match="each other's way"):
             run("labelme", source, other, "--overwrite")
-    with pytest.raises(SystemExit, match="each other's way"):
+    with pytest.raises(Refused, match="each other's way"):
         run("labelme", dest / "train", dest, "--overwrite")
     (tmp_path / "link").unlink()
     assert contents(tmp_path) == before
@@ -166,36 +168,34 @@ def test_dest_with_missing_parents(tmp_path):
 def test_impossible_paths_are_one_sentence(tmp_path):
     source = write_many(tmp_path / "source", 1)
     for path in (source / "p0.json" / "mine", tmp_path / ("d" * 300)):
-        with pytest.raises(SystemExit, match=r"^Error: .*\.$"):
+        with pytest.raises(Refused, match=r"^Error: .*\.$"):
             run("labelme", source, tmp_path / "x" / path)
-        with pytest.raises(SystemExit, match=r"^Error: .* cannot be made .*; give another\.$"):
-            make_labelme_example.main([str(path)])
-    with pytest.raises(SystemExit, match="Error: The import failed .*File name too long"):
+        with pytest.raises(InputError, match=r"cannot be made .*; give another\.$"):
+            write_labelme_example(path)
+    with pytest.raises(Refused, match="Error: The import failed .*File name too long"):
         run("labelme", tmp_path / ("s/" * 2500), tmp_path / "mine")
 
 
 def test_names_of_other_data_sets_are_refused(tmp_path):
     source = write_many(tmp_path / "source", 1)
-    with pytest.raises(SystemExit, match='"streets_train" is another data set'):
+    with pytest.raises(Refused, match='"streets_train" is another data set'):
         run("labelme", source, tmp_path / "streets")
 
 
-def test_example_is_whole_or_absent(tmp_path, monkeypatch, capsys):
+def test_example_is_whole_or_absent(tmp_path, monkeypatch):
     dest = tmp_path / "a" / "example"
-    with pytest.raises(SystemExit, match="--count is 0; give 1 or more"):
-        make_labelme_example.main([str(dest), "--count", "0"])
 
-    def interrupted(folder, number):
-        write_example(folder, number)
+    def interrupted(*arguments):
+        write_scene(*arguments)
         raise KeyboardInterrupt
 
-    write_example = make_labelme_example.write_example
-    monkeypatch.setattr(make_labelme_example, "write_example", interrupted)
-    with pytest.raises(SystemExit, match="stopped; .*example was not made"):
-        make_labelme_example.main([str(dest)])
+    write_scene = labelme._write_scene
+    monkeypatch.setattr(labelme, "_write_scene", interrupted)
+    with pytest.raises(Refused, match="Stopped"):
+        call_verb("streets", "--labelme", dest)
     assert not list(dest.parent.iterdir())
     monkeypatch.undo()
-    make_labelme_example.main([str(dest), "--count", "1"])
+    call_verb("streets", "--labelme", dest, "--count", 1)
     assert sorted(os.listdir(dest)) == ["scene_00.jpg", "scene_00.json"]
-    with pytest.raises(SystemExit, match="exists already"):
-        make_labelme_example.main([str(dest)])
+    with pytest.raises(Refused, match="exists already"):
+        call_verb("streets", "--labelme", dest)

@@ -20,6 +20,7 @@ from import_sources import (
     write_labelme,
     write_voc,
 )
+from project import Refused
 
 HIDING = box(4, 2, 10, 12)  # a tree over the road, which is the lower half
 
@@ -149,13 +150,13 @@ def test_what_files_tell_is_printed_as_plain_text(tmp_path, capfd):
     assert "a\\x1b[31m\\nb (1), \\ud800x (1)." in out and "(p\\x1b[31m.json)" in out
     assert "\x1b" not in out
     (source / "p\x1b[31m.json").write_text("{")
-    with pytest.raises(SystemExit, match=r"p\\x1b\[31m.json is not valid JSON") as error:
+    with pytest.raises(Refused, match=r"p\\x1b\[31m.json is not valid JSON") as error:
         run("labelme", source, tmp_path / "other")
     assert "\x1b" not in str(error.value)
 
 
 def test_long_names_do_not_hide_the_cure(tmp_path):
     write_labelme(tmp_path / "source", [ROAD], imagePath="/" + "a" * 5000)
-    with pytest.raises(SystemExit, match="a{100}.*put the file there and name it") as error:
+    with pytest.raises(Refused, match="a{100}.*put the file there and name it") as error:
         import_all("labelme", tmp_path / "source")
     assert len(str(error.value)) < 600

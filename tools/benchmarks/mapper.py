@@ -1,7 +1,7 @@
 """Time the training mapper against Panoptic-DeepLab's, or measure the memory of loader processes.
 
-python tools/benchmark_mapper.py                    # both mappers on pictures of 1024 x 2048
-python tools/benchmark_mapper.py --records 100000   # memory of a loader process, made-up records
+python tools/benchmarks/mapper.py                    # both mappers on pictures of 1024 x 2048
+python tools/benchmarks/mapper.py --records 100000   # memory of a loader process, made-up records
 
 Both mappers get the same pictures (painted streets with 30 things), the augmentations of
 configs/efficientps_cityscapes.yaml, and the same random numbers.

@@ -1,4 +1,4 @@
-"""demo.py as a user calls it."""
+"""efficientps-d2 predict as a user calls it; demo.py is the same."""
 
 import json
 from pathlib import Path
@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from detectron2.data import DatasetCatalog
 from PIL import Image
-from project import ROOT, load_tool
-from test_demo_video import write_video
+from project import ROOT, run_verb
+from test_predict_video import write_video
 
 from efficientps_d2 import InputError, load_predictor
+from efficientps_d2.checkpoint.saved_model import metadata_of
 from efficientps_d2.prediction.panoptic_writer import image_id
-
-demo = load_tool("demo")
+from efficientps_d2_cli.main import make_parser
+from efficientps_d2_cli.predict import _predictor
 
 
 @pytest.fixture
@@ -38,21 +39,21 @@ def test_bad_pictures_are_named_and_the_rest_goes_on(
 ):
     output = tmp_path / "output"
     arguments = ["--model", str(model_folder), "--output", str(output), "--input"]
-    assert demo.main([*arguments, str(pictures / "*")]) == 1
+    assert run_verb("predict", *arguments, str(pictures / "*")) == 1
     assert {file.name for file in output.iterdir()} == {"a.jpg", "b.png"}
     text = capsys.readouterr()
-    assert "Wrote 2 picture(s)" in text.out and "3 skipped" in text.out
+    assert "Wrote 2 image(s)" in text.out and "3 skipped" in text.out
     for name in ("folder.png", "empty.png", "cut.jpg"):
         assert f"{name} cannot be read as an image" in text.err
-    assert demo.main([*arguments, str(pictures / "a.jpg"), str(pictures / "b.*")]) == 0
+    assert run_verb("predict", *arguments, str(pictures / "a.jpg"), str(pictures / "b.*")) == 0
 
 
 @pytest.mark.parametrize("task", ["panoptic", "instance", "semantic", "all"])
 def test_tasks(model_folder, pictures, tmp_path, task):
     output = tmp_path / "result.png"
-    picture = ["--input", str(pictures / "a.jpg"), "--output", str(output)]
-    threshold = ["--confidence-threshold", "0"]
-    assert demo.main(["--model", str(model_folder), *picture, "--task", task, *threshold]) == 0
+    arguments = ["--model", model_folder, "--output", output, "--task", task]
+    image = pictures / "a.jpg"
+    assert run_verb("predict", image, *arguments, "--confidence-threshold", 0) == 0
     drawn = cv2.imread(str(output))
     height, width = drawn.shape[:2]
     plain = cv2.resize(cv2.imread(str(pictures / "a.jpg")), (width, height))
@@ -61,12 +62,15 @@ def test_tasks(model_folder, pictures, tmp_path, task):
 
 
 def test_confidence_threshold(model_folder):
+    def parsed(flags):
+        return make_parser().parse_args(["predict", *flags])
+
     arguments = ["--model", str(model_folder), "--input", "a.jpg", "--confidence-threshold"]
-    model = demo.load(demo.parse([*arguments, "0.75"])).model
+    model = _predictor(parsed([*arguments, "0.75"])).model
     assert model.fusion.keywords["score_threshold"] == 0.75
     assert model.roi_heads.box_predictor.test_score_thresh == 0.75
     own = ["--opts", "MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.1"]
-    model = demo.load(demo.parse([*arguments, "0.75", *own])).model
+    model = _predictor(parsed([*arguments, "0.75", *own])).model
     assert model.fusion.keywords["score_threshold"] == 0.75
     assert model.roi_heads.box_predictor.test_score_thresh == 0.1, "--opts is more precise"
 
@@ -80,7 +84,7 @@ def test_json_is_scored_like_the_model(model_folder, toy, tmp_path, capsys):
     output = tmp_path / "out"
     arguments = ["--model", str(model_folder), "--confidence-threshold", "0", "--save-json"]
     images = str(truth / "images" / "sub" / "*")
-    assert demo.main([*arguments, "--input", images, "--output", str(output)]) == 0
+    assert run_verb("predict", *arguments, "--input", images, "--output", str(output)) == 0
     (record, *_) = DatasetCatalog.get(toy)
     expected = load_predictor(model_folder, "cpu")(record["file_name"])
     written = json.loads((output / "panoptic.json").read_text())
@@ -92,7 +96,7 @@ def test_json_is_scored_like_the_model(model_folder, toy, tmp_path, capsys):
     scores = ["--gt", truth / "panoptic.json", "--gt-dir", truth / "panoptic"]
     scores += ["--pred", output / "panoptic.json", "--pred-dir", output / "panoptic"]
     capsys.readouterr()
-    assert load_tool("evaluate_panoptic").main([*map(str, scores), "--processes", "1"]) == 0
+    assert run_verb("score", *scores, "--processes", 1) == 0
     assert "| All" in capsys.readouterr().out
 
 
@@ -105,10 +109,10 @@ def test_ids_of_images():
 def test_nothing_of_the_users_is_replaced(model_folder, pictures, capsys):
     before = (pictures / "a.jpg").read_bytes()
     arguments = ["--model", str(model_folder), "--output", str(pictures)]
-    assert demo.main([*arguments, "--input", str(pictures / "a.jpg")]) == 1
+    assert run_verb("predict", *arguments, "--input", str(pictures / "a.jpg")) == 1
     write_video(pictures / "v.mp4", 2)
     video = (pictures / "v.mp4").read_bytes()
-    assert demo.main([*arguments, "--video-input", str(pictures / "v.mp4")]) == 1
+    assert run_verb("predict", *arguments, "--video-input", str(pictures / "v.mp4")) == 1
     assert capsys.readouterr().err.count("The result would replace") == 2
     assert (pictures / "a.jpg").read_bytes() == before and (
         pictures / "v.mp4"
@@ -121,14 +125,14 @@ def test_a_truth_is_not_replaced_by_predictions(model_folder, toy, tmp_path, cap
     data = tmp_path / "toy"
     before = {file: file.read_bytes() for file in data.rglob("*") if file.is_file()}
     images = ["--input", str(data / "images" / "sub" / "*")]
-    assert demo.main([*demo_arguments, *images, "--output", str(data)]) == 1
+    assert run_verb("predict", *demo_arguments, *images, "--output", str(data)) == 1
     assert "that --save-json has not written; give another --output" in capsys.readouterr().err
     assert {file: file.read_bytes() for file in data.rglob("*") if file.is_file()} == before
     output = ["--output", str(tmp_path / "out")]
-    assert demo.main([*demo_arguments, *images, *output]) == 0
-    assert demo.main([*demo_arguments, *images, *output]) == 0
+    assert run_verb("predict", *demo_arguments, *images, *output) == 0
+    assert run_verb("predict", *demo_arguments, *images, *output) == 0
     mine = ["--input", str(tmp_path / "out" / "panoptic" / "*.png")]
-    assert demo.main([*demo_arguments, *mine, *output]) == 1
+    assert run_verb("predict", *demo_arguments, *mine, *output) == 1
     assert "The result would replace" in capsys.readouterr().err
 
 
@@ -138,17 +142,17 @@ def test_strips(model_folder, tmp_path):
         Image.fromarray(np.zeros((*size, 3), np.uint8)).save(tmp_path / name)
     arguments = ["--model", str(model_folder), "--confidence-threshold", "0", "--task", "all"]
     arguments += ["--input", str(tmp_path / "*.png"), "--output", str(tmp_path / "out")]
-    assert demo.main(arguments) == 0
+    assert run_verb("predict", *arguments) == 0
     assert len(list((tmp_path / "out").iterdir())) == 3
 
 
 def test_what_cannot_be_written_is_said(model_folder, pictures, tmp_path, capsys):
     (tmp_path / "out" / "a.jpg").mkdir(parents=True)
     arguments = ["--model", str(model_folder), "--output", str(tmp_path / "out")]
-    assert demo.main([*arguments, "--input", str(pictures / "a.jpg")]) == 1
+    assert run_verb("predict", *arguments, "--input", str(pictures / "a.jpg")) == 1
     write_video(tmp_path / "v.mp4", 1)
     (tmp_path / "out" / "v.mp4").mkdir()
-    assert demo.main([*arguments, "--video-input", str(tmp_path / "v.mp4")]) == 1
+    assert run_verb("predict", *arguments, "--video-input", str(tmp_path / "v.mp4")) == 1
     text = capsys.readouterr()
     assert text.err.count("cannot be written; give another --output") == 2
     assert "Wrote" not in text.out
@@ -157,14 +161,14 @@ def test_what_cannot_be_written_is_said(model_folder, pictures, tmp_path, capsys
 def test_names_with_brackets(model_folder, pictures, tmp_path):
     (pictures / "a.jpg").rename(pictures / "a[1].jpg")
     arguments = ["--model", str(model_folder), "--output", str(tmp_path / "out")]
-    assert demo.main([*arguments, "--input", str(pictures / "a[1].jpg")]) == 0
+    assert run_verb("predict", *[*arguments, "--input", str(pictures / "a[1].jpg")]) == 0
     assert (tmp_path / "out" / "a[1].jpg").is_file()
 
 
 def test_the_config_of_a_saved_model(model_folder, pictures, tmp_path):
     arguments = ["--config-file", str(model_folder / "config.yaml"), "--output", str(tmp_path)]
     weights = ["--opts", "MODEL.WEIGHTS", str(model_folder / "model.pth")]
-    assert demo.main([*arguments, "--input", str(pictures / "b.webp"), *weights]) == 0
+    assert run_verb("predict", *arguments, "--input", str(pictures / "b.webp"), *weights) == 0
 
 
 @pytest.mark.parametrize(
@@ -179,7 +183,7 @@ def test_the_config_of_a_saved_model(model_folder, pictures, tmp_path):
 )
 def test_options(model_folder, pictures, tmp_path, capsys, options, message):
     arguments = ["--model", str(model_folder), "--input", str(pictures / "a.jpg")]
-    assert demo.main([*arguments, "--output", str(tmp_path), "--opts", *options]) == 1
+    assert run_verb("predict", *arguments, "--output", str(tmp_path), "--opts", *options) == 1
     assert message in capsys.readouterr().err
 
 
@@ -223,35 +227,35 @@ def test_mistakes_are_one_sentence(
     (pictures / "sub").mkdir()
     for copy in ("sub/a.jpg", "a.png", "v.mp4"):
         (pictures / copy).write_bytes((pictures / "a.jpg").read_bytes())
-    assert demo.main(["--model", str(model_folder), *arguments]) == 1
+    assert run_verb("predict", "--model", str(model_folder), *arguments) == 1
     assert f"Error: {message}" in capsys.readouterr().err
 
 
 def test_without_a_model(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert demo.main(["--input", "a.jpg"]) == 1
+    assert run_verb("predict", "a.jpg") == 1
     assert "output/streets/model does not exist; run make demo" in capsys.readouterr().err
     config = str(ROOT / "configs" / "efficientps_streets.yaml")
-    assert demo.main(["--config-file", config, "--input", "a.jpg"]) == 1
+    assert run_verb("predict", "--config-file", config, "--input", "a.jpg") == 1
     assert "add --opts MODEL.WEIGHTS FILE" in capsys.readouterr().err
     for file in ("config.yaml", "model_final.pth"):  # as a training leaves them
         (tmp_path / file).write_text("MODEL: {WEIGHTS: ''}")
-    assert demo.main(["--config-file", str(tmp_path / "config.yaml"), "--input", "a.jpg"]) == 1
+    assert run_verb("predict", "--config-file", tmp_path / "config.yaml", "a.jpg") == 1
     assert f"MODEL.WEIGHTS {tmp_path}/model_final.pth" in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        demo.main(["--save-json", "--webcam"])
+        run_verb("predict", "--save-json", "--webcam")
 
 
 def test_a_config_without_its_data(model_folder):
     """Names come from the config, ids and colours are chosen."""
     cfg = load_predictor(model_folder, "cpu").cfg
     cfg.DATASETS.TEST = ("gone_val",)
-    metadata = demo.metadata_of(cfg)
+    metadata = metadata_of(cfg)
     assert metadata.stuff_classes == ["road", "sky", "car", "person"]
     assert metadata.thing_dataset_id_to_contiguous_id == {2: 2, 3: 3}
     cfg.DATASETS.TEST = ("streets_val",)  # is here, but has other classes
-    assert demo.metadata_of(cfg).stuff_classes == ["road", "sky", "car", "person"]
+    assert metadata_of(cfg).stuff_classes == ["road", "sky", "car", "person"]
     cfg.DATASETS.TEST = ("gone_val",)
     cfg.MODEL.EFFICIENTPS.CLASS_NAMES = []
     with pytest.raises(InputError, match="gone_val"):
-        demo.metadata_of(cfg)
+        metadata_of(cfg)

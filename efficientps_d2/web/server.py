@@ -1,11 +1,5 @@
-"""A local web page that segments pictures dropped on it.
+"""The server of the page: its address, its guard, its end."""
 
-python -m efficientps_d2.web --model output/mine/model
-
-Without --model it takes the model that `make demo` leaves. Ctrl-C ends it.
-"""
-
-import argparse
 import contextlib
 import importlib.util
 import os
@@ -16,25 +10,10 @@ import tempfile
 from pathlib import Path
 
 from efficientps_d2.prediction.predictor import Predictor, load_predictor
-from efficientps_d2.utils.errors import InputError, exit_status, one_line
+from efficientps_d2.utils.errors import InputError, one_line
 
 # Gradio's page has its fonts and scripts with it; with this the browser refuses any other host.
 ONLY_FROM_HERE = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
-
-
-def parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m efficientps_d2.web",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--model", type=Path, metavar="DIR", help="a saved model")
-    parser.add_argument("--port", type=int, default=7860, help="default 7860; 0 takes a free one")
-    parser.add_argument(
-        "--host", default="127.0.0.1", help="default 127.0.0.1; 0.0.0.0 lets other computers in"
-    )
-    parser.add_argument("--device", default="", help="cuda, cpu or such; default: CUDA if possible")
-    return parser.parse_args(argv)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -85,28 +64,34 @@ def address(listener: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
-def serve(args: argparse.Namespace) -> int:
+def serve(model: Path | None, host: str, port: int, device: str = "") -> int:
+    """Answer on a port until Ctrl-C; returns the exit status of a command.
+
+    Args:
+        model: folder of a saved model, by default the one that ``make demo`` leaves.
+        host: of this computer, "0.0.0.0" for all its addresses.
+        port: 0 for any free one.
+        device: "cuda", "cpu" or such; CUDA if there is one by default.
+
+    Raises:
+        InputError: if Gradio is missing, or the model, the device or the port cannot be used.
+    """
     if importlib.util.find_spec("gradio") is None:
         raise InputError('Gradio is not installed; run: pip install "efficientps-d2[web]"')
     # So that the uploads are removed then, too.
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        _serve(args)
+        _serve(model, host, port, device)
     finally:
         signal.signal(signal.SIGTERM, before)
     return 0
 
 
-def _serve(args: argparse.Namespace) -> None:
+def _serve(model: Path | None, host: str, port: int, device: str) -> None:
     # Not in Gradio's usual folder, which all users of a computer share and which stays.
     with tempfile.TemporaryDirectory() as uploads, contextlib.suppress(KeyboardInterrupt):
         os.environ["GRADIO_TEMP_DIR"] = uploads
-        with listen(args.host, args.port) as listener:
-            server = make_server(load_predictor(args.model, args.device), args.host)
+        with listen(host, port) as listener:
+            server = make_server(load_predictor(model, device), host)
             print(f"{address(listener)} is ready; Ctrl-C ends it.", flush=True)
             server.run(sockets=[listener])
-
-
-def main(argv: list[str] | None = None) -> int:
-    args = parse(argv)
-    return exit_status(lambda: serve(args))

@@ -1,16 +1,14 @@
-"""Videos as demo.py draws them."""
+"""Videos as efficientps-d2 predict draws them."""
 
 from pathlib import Path
 
 import cv2
 import numpy as np
-from project import load_tool
+from project import run_verb
 
 from efficientps_d2 import load_predictor
 from efficientps_d2.prediction.painter import PredictionPainter
 from efficientps_d2.prediction.predictor import Prediction, Segment
-
-demo = load_tool("demo")
 
 
 def write_video(file: Path, frames: int) -> None:
@@ -25,11 +23,11 @@ def write_video(file: Path, frames: int) -> None:
 def test_video(model_folder, tmp_path, capsys):
     write_video(tmp_path / "in.mp4", 4)
     arguments = ["--model", str(model_folder), "--output", str(tmp_path / "out"), "--video-input"]
-    assert demo.main([*arguments, str(tmp_path / "in.mp4")]) == 0
+    assert run_verb("predict", *arguments, str(tmp_path / "in.mp4")) == 0
     video = cv2.VideoCapture(str(tmp_path / "out" / "in.mp4"))
     assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 4 and video.read()[1].shape == (64, 96, 3)
     (tmp_path / "bad.mp4").write_bytes(b"")
-    assert demo.main([*arguments, str(tmp_path / "bad.mp4")]) == 1
+    assert run_verb("predict", *arguments, str(tmp_path / "bad.mp4")) == 1
     assert "bad.mp4 has no frames" in capsys.readouterr().err
     assert not (tmp_path / "out" / "bad.mp4").exists()
 
@@ -40,11 +38,11 @@ def test_colours_and_frame_rate_stay(model_folder, tmp_path):
     arguments += ["--output", str(tmp_path / "out")]
     blue = np.full((64, 96, 3), (200, 60, 20), np.uint8)  # BGR
     cv2.imwrite(str(tmp_path / "blue.png"), blue)
-    assert demo.main([*arguments, "--input", str(tmp_path / "blue.png")]) == 0
+    assert run_verb("predict", *arguments, "--input", str(tmp_path / "blue.png")) == 0
     drawn = cv2.imread(str(tmp_path / "out" / "blue.png"))
     assert np.abs(drawn.astype(int) - blue[0, 0]).max() < 8
     write_video(tmp_path / "in.mp4", 3)
-    assert demo.main([*arguments, "--video-input", str(tmp_path / "in.mp4")]) == 0
+    assert run_verb("predict", *arguments, "--video-input", str(tmp_path / "in.mp4")) == 0
     before, after = (cv2.VideoCapture(str(tmp_path / f)) for f in ("in.mp4", "out/in.mp4"))
     assert after.get(cv2.CAP_PROP_FPS) == before.get(cv2.CAP_PROP_FPS) == 10
     difference = before.read()[1].astype(int) - after.read()[1]
@@ -74,7 +72,7 @@ def test_a_damaged_video_is_told(model_folder, tmp_path, capsys):
     content = whole.read_bytes()
     (tmp_path / "cut.avi").write_bytes(content[: len(content) // 2])
     arguments = ["--model", str(model_folder), "--output", str(tmp_path / "out")]
-    assert demo.main([*arguments, "--video-input", str(tmp_path / "cut.avi")]) == 1
+    assert run_verb("predict", *arguments, "--video-input", str(tmp_path / "cut.avi")) == 1
     assert "cut.avi only" in capsys.readouterr().err
     frames = cv2.VideoCapture(str(tmp_path / "out" / "cut.mp4")).get(cv2.CAP_PROP_FRAME_COUNT)
     assert 0 < frames < 9
@@ -92,7 +90,7 @@ def test_after_ctrl_c_the_frames_so_far_make_a_video(model_folder, tmp_path, mon
 
     monkeypatch.setattr(PredictionPainter, "draw", interrupted)
     arguments = ["--model", str(model_folder), "--output", str(tmp_path / "out.mp4")]
-    assert demo.main([*arguments, "--video-input", str(tmp_path / "in.mp4")]) == 130
+    assert run_verb("predict", *arguments, "--video-input", str(tmp_path / "in.mp4")) == 130
     assert f"Wrote {tmp_path / 'out.mp4'}" in capsys.readouterr().out
     video = cv2.VideoCapture(str(tmp_path / "out.mp4"))
     assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 2 and video.read()[0]

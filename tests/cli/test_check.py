@@ -6,9 +6,9 @@ import zipfile
 
 import numpy as np
 import pytest
-from checker import CASES, edit_json, edit_truth, run, tool
+from checker import CASES, edit_json, edit_truth, run
 from PIL import Image
-from project import CONFIGS
+from project import CONFIGS, run_verb
 from scenes import write_dataset
 
 from efficientps_d2.config.loading import load_config
@@ -62,7 +62,7 @@ def test_wrong_usage_is_status_2(tmp_path, capsys, monkeypatch):
     assert run(folder, "--fix", tmp_path / "new") == 2
     for arguments in (["--processes", "0"], ["--draw", "-1"], ["--nonsense"], []):
         with pytest.raises(SystemExit) as stop:
-            tool.main([str(folder), *arguments] if arguments else [])
+            run_verb("check", *([folder, *arguments] if arguments else []))
         assert stop.value.code == 2
 
 
@@ -115,7 +115,7 @@ def test_drawings(tmp_path, capsys, monkeypatch):
         CASES[case][0](folder)
     (folder / "images/sub/picture.1.png").unlink()
     run(folder, "--draw", 5)
-    assert "Drew 2 picture(s) into output/check/berries_train" in capsys.readouterr().out
+    assert "Drew 2 image(s) into output/check/berries_train" in capsys.readouterr().out
     drawn = sorted((tmp_path / "output/check/berries_train").iterdir())
     assert [path.name for path in drawn] == ["picture.0.png", "picture.2.png"]
     truth = np.asarray(Image.open(drawn[1]))[-150:]
@@ -142,7 +142,7 @@ def test_fix_takes_a_trailing_slash_and_comes_first(tmp_path, monkeypatch, capsy
     assert run(folder, "--fix", f"{tmp_path}/fixed/", "--draw", 1) == 2
     assert "check rights, paths and free space" in capsys.readouterr().err
     assert run(tmp_path / "fixed") == 0
-    monkeypatch.setattr(tool, "check_dataset", None)
+    monkeypatch.setattr("efficientps_d2.data.checks.dataset.check_dataset", None)
     assert run(folder, "--fix", tmp_path / "fixed") == 2
 
 

@@ -1,9 +1,9 @@
 """Time the panoptic evaluator against panopticapi and, if installed, hotcoco, on one core each.
 
-python tools/benchmark_evaluator.py --images 500
+python tools/benchmarks/evaluator.py --images 500
 
 Images of 1024 x 2048 with 60 segments; ten are made and used in turn. panopticapi, hotcoco and
-tools/evaluate_panoptic.py read truth and prediction from PNG files. The evaluator gets the
+efficientps-d2 score read truth and prediction from PNG files. The evaluator gets the
 prediction from the model, and the truth from the loader, which has read and checked it, or its PNG.
 """
 
@@ -143,7 +143,7 @@ def main() -> None:
     torch.set_num_threads(1)
     scorers = {
         "panopticapi, one process": by_panopticapi,
-        "tools/evaluate_panoptic.py, one process": by_files,
+        "efficientps-d2 score, one process": by_files,
         "PanopticEvaluator, truth from its PNG": functools.partial(by_evaluator, from_loader=False),
         "PanopticEvaluator, truth from the loader": by_evaluator,
         "hotcoco, one thread": by_hotcoco,

@@ -1,19 +1,17 @@
-"""The model analyser: its totals are right, also for Detectron2's own Panoptic FPN."""
+"""The sizes of networks: the totals are right, also for Detectron2's own Panoptic FPN."""
 
 from pathlib import Path
 
 import detectron2
 import pytest
-from project import CONFIGS, load_tool
-
-analyze_model = load_tool("analyze_model")
+from project import CONFIGS, Refused, call_verb
 
 DETECTRON2_CONFIGS = Path(detectron2.__file__).parent / "model_zoo" / "configs"
 
 
 def analyze(capsys, config: Path, *arguments: str) -> dict[str, tuple[int, float]]:
     """Parameters and multiply-adds / 1e9 of each part that the tool prints."""
-    analyze_model.main(["--config-file", str(config), *arguments])
+    call_verb("size", "--config-file", config, *arguments)
     *table, last = capsys.readouterr().out.strip().splitlines()
     parts = {}
     for line in table[2:-1]:
@@ -51,5 +49,5 @@ def test_panoptic_fpn_of_detectron2(capsys):
 
 
 def test_unknown_config_is_one_sentence():
-    with pytest.raises(SystemExit, match='"nothing.yaml" does not exist'):
-        analyze_model.main(["--config-file", "nothing.yaml"])
+    with pytest.raises(Refused, match='"nothing.yaml" does not exist'):
+        call_verb("size", "--config-file", "nothing.yaml")

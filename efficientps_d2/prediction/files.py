@@ -1,0 +1,141 @@
+"""Prediction of files, of a video and of a camera, into files or a window."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from efficientps_d2.data.images import read_rgb
+from efficientps_d2.prediction.painter import PredictionPainter
+from efficientps_d2.prediction.panoptic_writer import (
+    PanopticWriter,
+    expand,
+    make_folder,
+    picture_targets,
+    video_target,
+)
+from efficientps_d2.prediction.predictor import Predictor
+from efficientps_d2.utils.errors import InputError
+
+WINDOW = "efficientps_d2"
+
+
+def predict_images(
+    predictor: Predictor,
+    patterns: list[str],
+    output: Path | None,
+    task: str = "panoptic",
+    save_json: bool = False,
+) -> int:
+    """Predict and draw every image.
+
+    Args:
+        patterns: names of files, and patterns of them.
+        output: a folder, or the file of one result; by default each is shown in a window.
+        task: what is drawn; see :class:`PredictionPainter`.
+        save_json: also write ``output/panoptic/`` and ``output/panoptic.json``.
+
+    Returns:
+        The exit status of a command: 1 if images were skipped.
+
+    Raises:
+        InputError: if ``output`` cannot be written or a name fits no file.
+    """
+    files = expand(patterns)
+    targets = picture_targets(files, output, save_json) if output else {}
+    for folder in {target.parent for target in targets.values()}:
+        make_folder(folder)
+    painter, skipped = PredictionPainter(predictor.metadata), 0
+    writing = PanopticWriter(output, predictor.metadata) if save_json else None
+    with writing or contextlib.nullcontext():
+        for file in tqdm(files, desc="predicting", unit="image", disable=len(files) == 1):
+            try:
+                image = read_rgb(file)
+            except InputError as error:
+                tqdm.write(f"Skipped: {error}", file=sys.stderr)
+                skipped += 1
+                continue
+            prediction = predictor(image, image_format="RGB")
+            drawn = painter.draw(image, prediction, task)
+            if output:
+                if not cv2.imwrite(str(targets[file]), drawn[:, :, ::-1]):
+                    raise InputError(f"{targets[file]} cannot be written; give another --output.")
+            elif not show(drawn, wait=0):
+                break
+            if writing:
+                writing.add(file, prediction)
+    if output:
+        print(f"Wrote {len(files) - skipped} image(s) to {output}; {skipped} skipped.")
+    return int(skipped > 0)
+
+
+def frames_of(video: cv2.VideoCapture, name: str) -> Iterator[np.ndarray]:
+    """RGB frames, with a progress bar if their number is known."""
+    count = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
+    bar = tqdm(total=count if count > 0 else None, desc="predicting", unit="frame")
+    with contextlib.closing(bar):
+        while True:
+            read, frame = video.read()
+            if not read:
+                break
+            yield frame[:, :, ::-1]
+            bar.update()
+    if bar.n == 0:
+        raise InputError(f"{name} has no frames that can be read; give another video.")
+    if bar.n < count - 1:  # files are often wrong by one
+        raise InputError(f"Of {name} only {bar.n} of {count} frames can be read; repair the file.")
+
+
+def predict_video(
+    predictor: Predictor, source: str | None, output: Path | None, task: str = "panoptic"
+) -> int:
+    """Predict and draw the frames of a video, or of the first camera if ``source`` is None.
+
+    Returns:
+        The exit status of a command.
+
+    Raises:
+        InputError: if the video cannot be read to its end, or ``output`` cannot be written.
+    """
+    name = source or "The camera"
+    if source and "://" not in source and not os.path.exists(source):
+        raise InputError(f"--video-input {name}: there is no such file; correct it.")
+    video = cv2.VideoCapture(source or 0)
+    target, writer = None, None
+    if output:
+        target = video_target(Path(source), output)
+        make_folder(target.parent)
+    painter = PredictionPainter(predictor.metadata, video=True)
+    try:
+        for frame in frames_of(video, name):
+            drawn = painter.draw(frame, predictor(frame, image_format="RGB"), task)
+            if target is None:
+                if not show(drawn, wait=1):
+                    break
+                continue
+            if writer is None:
+                rate = video.get(cv2.CAP_PROP_FPS) or 25
+                codec = cv2.VideoWriter_fourcc(*"mp4v")
+                writer = cv2.VideoWriter(str(target), codec, rate, drawn.shape[1::-1])
+                if not writer.isOpened():
+                    raise InputError(f"{target} cannot be written; give another --output.")
+            writer.write(np.ascontiguousarray(drawn[:, :, ::-1]))
+    finally:  # also after Ctrl-C the frames so far make a video
+        video.release()
+        if writer and writer.isOpened():
+            writer.release()
+            print(f"Wrote {target}.")
+    return 0
+
+
+def show(image: np.ndarray, wait: int) -> bool:
+    """Show an RGB image in a window; returns whether the user wants more."""
+    if sys.platform == "linux" and not (os.getenv("DISPLAY") or os.getenv("WAYLAND_DISPLAY")):
+        raise InputError("There is no display for a window; give --output.")
+    cv2.imshow(WINDOW, image[:, :, ::-1])
+    return cv2.waitKey(wait) & 0xFF not in (27, ord("q"))

@@ -1,0 +1,46 @@
+"""Files and folders that are there completely, or as they were before."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def replacing_file(path: str | Path) -> Iterator[Path]:
+    """A file beside ``path`` that takes its place when the block ends without an exception."""
+    path = Path(path)
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replacing_folder(dest: Path) -> Iterator[Path]:
+    """An empty folder that takes the place of ``dest`` when the block ends without an exception.
+
+    It lies beside ``dest``, or beside what ``dest`` links to, under a name that nobody else uses.
+    """
+    dest = Path(os.path.realpath(dest))
+    dest.parent.mkdir(parents=True, exist_ok=True)
+    # Letters are cut off since the name gets longer, and a file system has a limit.
+    with tempfile.TemporaryDirectory(
+        prefix=f".{dest.name[:50]}.", dir=dest.parent, ignore_cleanup_errors=True
+    ) as folder:
+        new, old = Path(folder, "new"), Path(folder, "old")
+        new.mkdir()
+        yield new
+        try:
+            if dest.exists():
+                dest.rename(old)
+            new.rename(dest)
+        except BaseException:  # Ctrl-C, too, which may come after either
+            if not new.exists():
+                dest.rename(new)
+            if old.exists():
+                old.rename(dest)
+            raise

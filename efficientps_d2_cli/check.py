@@ -1,0 +1,124 @@
+"""Check a panoptic dataset: every problem, statistics, a repaired copy, settings that suit it.
+
+efficientps-d2 check nuclei_train --suggest
+efficientps-d2 check /data/berries/train --fix /data/berries_fixed/train --draw 8
+
+Takes a registered name (cityscapes_fine_panoptic_val, streets_train, NAME_SPLIT of a folder in
+DETECTRON2_DATASETS), or a folder with images/, panoptic/ and panoptic.json. Exit status: 0 if
+training and evaluation would work, 1 if the data have errors, 2 for wrong usage.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from efficientps_d2_cli.options import add_processes
+
+FIRST_PROBLEMS = 20
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("dataset", metavar="NAME_OR_FOLDER")
+    parser.add_argument(
+        "--config-file",
+        metavar="FILE",
+        help="whose resize and anchors are compared; default: efficientps_custom",
+    )
+    add_processes(parser)
+    parser.add_argument(
+        "--fix", type=Path, metavar="DEST", help="write a repaired copy to this new folder"
+    )
+    parser.add_argument(
+        "--draw", type=int, default=0, metavar="N", help="draw N images into output/check/"
+    )
+    parser.add_argument("--suggest", action="store_true", help="print fitting config overrides")
+    parser.add_argument("--all", action="store_true", help="print all problems, however many")
+
+
+def run(args: argparse.Namespace) -> int:
+    from efficientps_d2.config.loading import get_config, load_config
+    from efficientps_d2.data.checks.dataset import check_dataset
+    from efficientps_d2.data.checks.listing import find_dataset, read_source
+    from efficientps_d2.data.checks.repair import require_new_folder
+    from efficientps_d2.utils.errors import InputError
+
+    if args.draw < 0:
+        args.parser.error("--draw must be at least 0")
+    status = 2
+    try:
+        file = args.config_file
+        cfg = load_config(file) if file else get_config("efficientps_custom")
+        location = find_dataset(args.dataset)
+        if args.fix is not None:
+            require_new_folder(args.fix, location)
+        status = 1  # from here on, what fails is the dataset
+        source = read_source(location)
+        result = check_dataset(source, args.processes)
+        errors = _print_report(args, source, result, cfg)
+        status = 2
+        _write(args, source, result)
+    except InputError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return status
+    except OSError as error:
+        print(f"Error: {error}; check rights, paths and free space.", file=sys.stderr)
+        return status
+    except KeyboardInterrupt:
+        print("Stopped; nothing half-written is left.", file=sys.stderr)
+        return 130
+    return 1 if errors else 0
+
+
+def _print_report(args: argparse.Namespace, source, result, cfg) -> int:
+    """Print everything that was found; returns the number of errors."""
+    from efficientps_d2.data.checks.problems import KINDS
+    from efficientps_d2.data.checks.suggest import suggest_classes, suggest_config
+    from efficientps_d2.data.checks.tables import (
+        class_table,
+        problem_list,
+        size_tables,
+        suggestion_text,
+    )
+    from efficientps_d2.engine.auto_values import use_suggestions
+
+    statistics = result.statistics
+    suggestions = suggest_config(statistics)
+    config = Path(args.config_file or "efficientps_custom.yaml").name
+    if use_suggestions(cfg, suggestions):
+        config += ', whose "auto" values are chosen from these images'
+    segments = sum(count for _, count, _ in statistics.classes.values())
+    print(f"{source.location.name}: {len(statistics.pictures)} images, {segments} segments\n")
+    print(class_table(source, statistics), end="\n\n")
+    print(size_tables(statistics, cfg, config), end="\n\n")
+    if result.problems:
+        print(problem_list(result.problems, _limit(args)), end="\n\n")
+    errors = sum(KINDS[problem.kind].is_error for problem in result.problems)
+    print(f"{errors} error(s), {len(result.problems) - errors} warning(s)")
+    if args.suggest:
+        suggestions += suggest_classes(source.categories)
+        print(f"\n{suggestion_text(suggestions)}")
+    return errors
+
+
+def _write(args: argparse.Namespace, source, result) -> None:
+    """The repaired copy and the drawings that were asked for."""
+    from efficientps_d2.data.checks.repair import write_repaired
+    from efficientps_d2.data.checks.tables import draw_pictures, problem_list
+
+    if args.fix is not None:
+        repairs = write_repaired(source, result, args.fix, args.processes)
+        print(
+            f"\nWrote {args.fix}: {repairs.pictures} images, {repairs.repaired} of them repaired."
+        )
+        for title, problems in (("Left out", repairs.left_out), ("Not repaired", repairs.by_hand)):
+            if problems:
+                print(f"{title} because of:\n{problem_list(problems, _limit(args))}")
+    if args.draw:
+        folder = os.path.join("output", "check", source.location.name)
+        count = draw_pictures(source, result, args.draw, folder)
+        print(f"\nDrew {count} image(s) into {folder}.")
+
+
+def _limit(args: argparse.Namespace) -> int | None:
+    return None if args.all else FIRST_PROBLEMS

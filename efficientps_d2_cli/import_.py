@@ -1,0 +1,103 @@
+"""Import the annotations of labelme, CVAT or Datumaro as a dataset for training.
+
+efficientps-d2 import labelme SOURCE datasets/mine --things car,person --stuff road,sky
+
+SOURCE is the unpacked folder of annotations and images: labelme's JSON files, or what CVAT exports
+as "CVAT for images 1.1" (cvat), "Datumaro 1.0" (datumaro), "Segmentation mask 1.1" (voc-mask) or
+"Cityscapes 1.0" (cityscapes, as the dataset itself). What has a label in neither list becomes void.
+"""
+
+import argparse
+import shlex
+import sys
+import warnings
+from pathlib import Path
+
+TOOLS = ("labelme", "cvat", "datumaro", "voc-mask", "cityscapes")  # READERS, as a test compares
+SHOWN_PLACES = 3
+LONG = 100_000  # letters; a sentence without its end names no cure
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("tool", choices=TOOLS, help="what the annotations come from")
+    parser.add_argument("source", type=Path, help="folder of annotations and images")
+    parser.add_argument("dest", type=Path, help="new folder; its last name is the dataset's")
+    parser.add_argument("--things", required=True, help="labels of objects, with commas between")
+    parser.add_argument("--stuff", required=True, help="labels of other regions")
+    parser.add_argument("--split", type=float, default=0.8, help="part of the images to train on")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the choice of these")
+    parser.add_argument("--overwrite", action="store_true", help="replace a dataset at DEST")
+
+
+def run(args: argparse.Namespace) -> int:
+    from efficientps_d2.data.checks.problems import shown
+    from efficientps_d2.data.importers import READERS
+    from efficientps_d2.data.importers.painting import Classes
+    from efficientps_d2.data.importers.run import import_annotations
+    from efficientps_d2.utils.errors import InputError
+
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may lack letters of labels
+    warnings.filterwarnings("ignore", module="PIL")  # odd files; what is damaged becomes an error
+    things, stuff = (
+        [name.strip() for name in names.split(",") if name.strip()]
+        for names in (args.things, args.stuff)
+    )
+    try:
+        classes = Classes(things, stuff)
+        summary = import_annotations(
+            READERS[args.tool],
+            args.source,
+            args.dest,
+            classes,
+            split=args.split,
+            seed=args.seed,
+            overwrite=args.overwrite,
+        )
+    except InputError as error:
+        raise InputError(shown(str(error), LONG)) from error
+    except KeyboardInterrupt:
+        summary = None
+    if summary is None:
+        print(f"Stopped; {args.dest} is as it was.", file=sys.stderr)
+        return 130
+    _print_summary(summary, classes)
+    _print_next_commands(args.dest, list(summary.pictures))
+    return 0
+
+
+def _print_summary(summary, classes) -> None:
+    from tabulate import tabulate
+
+    from efficientps_d2.data.checks.problems import shown
+
+    splits = list(summary.pictures)
+    rows = [["images", "", *summary.pictures.values()]]
+    for name in classes.names:
+        kind = "thing" if name in classes.things else "stuff"
+        rows.append([shown(name), kind, *(summary.segments[split, name] for split in splits)])
+    print(tabulate(rows, ["segments of", "kind", *splits]))
+    if unlisted := summary.unlisted(classes).most_common():
+        labels = ", ".join(f"{shown(label)} ({count})" for label, count in unlisted)
+        print(f"\nLeft void: shapes whose labels --things and --stuff do not list: {labels}.")
+    if summary.warnings:
+        print()
+    for message, places in summary.warnings.items():
+        first = [shown(place) for place in dict.fromkeys(places)]
+        more = ", ..." if len(first) > SHOWN_PLACES else ""
+        listed = ", ".join(first[:SHOWN_PLACES])
+        print(f"Warning: {shown(message, LONG)}: {len(places)} ({listed}{more}).")
+
+
+def _print_next_commands(dest: Path, splits: list[str]) -> None:
+    """What to run now; without a val split, the training images serve both."""
+    from efficientps_d2.data.datasets.register import datasets_root
+
+    elsewhere = dest.parent.resolve() != Path(datasets_root()).resolve()
+    datasets = f"DETECTRON2_DATASETS={shlex.quote(str(dest.parent))} " if elsewhere else ""
+    train, test = (shlex.quote(f'("{dest.name}_{s}",)') for s in (splits[0], splits[-1]))
+    print(f"\nWrote {dest}. Look at it, then train:\n")
+    print(f"efficientps-d2 check {shlex.quote(str(dest / 'train'))}")
+    print(f"{datasets}efficientps-d2 train --config-file configs/efficientps_custom.yaml \\")
+    output = shlex.quote(f"output/{dest.name}")
+    print(f"    DATASETS.TRAIN {train} DATASETS.TEST {test} OUTPUT_DIR {output}")

@@ -1,0 +1,94 @@
+"""EfficientPS panoptic segmentation: train, evaluate and use networks on your own images.
+
+efficientps-d2 VERB --help has the flags of each verb and examples.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+from efficientps_d2_cli import (
+    check,
+    convert,
+    evaluate,
+    export,
+    import_,
+    predict,
+    report,
+    score,
+    size,
+    streets,
+    train,
+    web,
+)
+from efficientps_d2_cli.environment import require_packages
+
+# Each module has add_arguments(parser) and run(args), which returns the exit status.
+VERBS = {
+    "train": train,
+    "evaluate": evaluate,
+    "predict": predict,
+    "import": import_,
+    "check": check,
+    "report": report,
+    "score": score,
+    "export": export,
+    "convert": convert,
+    "size": size,
+    "streets": streets,
+    "web": web,
+}
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of all verbs; ``args.run(args)`` does the work."""
+    parser = _parser(sys.modules[__name__], prog="efficientps-d2")
+    verbs = parser.add_subparsers(required=True, metavar="VERB", title="verbs")
+    for name, module in VERBS.items():
+        summary = module.__doc__.splitlines()[0].rstrip(".")
+        _fill(verbs.add_parser(name, help=summary, **_described(module)), module)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``efficientps-d2``; returns the exit status."""
+    return execute(make_parser().parse_args(argv))
+
+
+def main_of(verb: str, prog: str, argv: Sequence[str] | None = None) -> int:
+    """Run one verb under the name of a script, such as demo.py; returns the exit status."""
+    parser = _parser(VERBS[verb], prog=prog)
+    _fill(parser, VERBS[verb])
+    return execute(parser.parse_args(argv))
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Do what was asked for; mistakes of users end in a sentence."""
+    require_packages()
+    try:
+        from efficientps_d2.utils.env import quiet_known_warnings
+        from efficientps_d2.utils.errors import exit_status
+    except KeyboardInterrupt:  # PyTorch takes seconds to load
+        print("Stopped.", file=sys.stderr)
+        return 130
+    quiet_known_warnings()
+    return exit_status(lambda: args.run(args))
+
+
+def _parser(module: ModuleType, prog: str) -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(prog=prog, **_described(module))
+
+
+def _described(module: ModuleType) -> dict:
+    raw = argparse.RawDescriptionHelpFormatter
+    return {"description": module.__doc__, "formatter_class": raw, "allow_abbrev": False}
+
+
+def _fill(parser: argparse.ArgumentParser, module: ModuleType) -> None:
+    module.add_arguments(parser)
+    parser.set_defaults(run=module.run, parser=parser)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""Predict images, a video or a camera, and draw what was found.
+
+efficientps-d2 predict street.jpg 'more/*.png' --output predicted/
+efficientps-d2 predict --model output/mine/model street.jpg --output street.png
+efficientps-d2 predict --video-input drive.mp4 --output drive_drawn.mp4
+
+Without --config-file and --model it takes the model that `make demo` leaves. Files that cannot be
+read are named and skipped; the exit status is then 1. --input, --video-input, --webcam, --output,
+--confidence-threshold and --opts are flags of Detectron2's demo.py.
+"""
+
+import argparse
+from pathlib import Path
+
+from efficientps_d2_cli.options import add_overrides
+
+TASKS = ("panoptic", "instance", "semantic")  # of PredictionPainter, which a test compares
+THRESHOLDS = (
+    "MODEL.ROI_HEADS.SCORE_THRESH_TEST",
+    "MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH",
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    model = parser.add_mutually_exclusive_group()
+    model.add_argument("--config-file", metavar="FILE", help="of a run; weights by --opts")
+    model.add_argument("--model", type=Path, metavar="DIR", help="a saved model")
+    parser.add_argument("images", nargs="*", metavar="IMAGE", help="files, or patterns of them")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--input", nargs="+", default=[], metavar="IMAGE", help="the same")
+    source.add_argument("--video-input", metavar="FILE")
+    source.add_argument("--webcam", action="store_true", help="the first camera; q ends it")
+    parser.add_argument(
+        "--output", type=Path, help="a folder, or the file of one result; default: show a window"
+    )
+    parser.add_argument("--task", choices=(*TASKS, "all"), default="panoptic")
+    parser.add_argument(
+        "--confidence-threshold", type=float, default=0.5, help="of instances; default 0.5"
+    )
+    parser.add_argument(
+        "--save-json",
+        action="store_true",
+        help="also write OUTPUT/panoptic/ and OUTPUT/panoptic.json in COCO's panoptic format",
+    )
+    add_overrides(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    files = [*args.images, *args.input]
+    if bool(files) + bool(args.video_input) + args.webcam != 1:
+        args.parser.error("give either images, --video-input or --webcam")
+    if args.save_json and not (files and args.output):
+        args.parser.error("--save-json needs images and --output")
+    if not 0 <= args.confidence_threshold <= 1:
+        args.parser.error("--confidence-threshold must be from 0 to 1")
+    if args.webcam and args.output:
+        args.parser.error("--webcam shows a window and writes nothing; leave --output out")
+    from efficientps_d2.prediction.files import predict_images, predict_video
+
+    predictor = _predictor(args)
+    if files:
+        return predict_images(predictor, files, args.output, args.task, args.save_json)
+    return predict_video(predictor, args.video_input, args.output, args.task)
+
+
+def _predictor(args: argparse.Namespace):
+    from efficientps_d2.checkpoint.checkpointer import require_weights
+    from efficientps_d2.checkpoint.saved_model import metadata_of, read_saved_model
+    from efficientps_d2.config.loading import load_config
+    from efficientps_d2.prediction.predictor import Predictor
+    from efficientps_d2.utils.errors import InputError
+
+    if len(args.opts) % 2:
+        raise InputError(f"--opts {' '.join(args.opts)}: give pairs KEY VALUE.")
+    thresholds = [x for key in THRESHOLDS for x in (key, str(args.confidence_threshold))]
+    overrides, keys = [*thresholds, *args.opts], args.opts[::2]
+    if args.config_file:
+        cfg = load_config(args.config_file, overrides)
+        require_weights(cfg, args.config_file)
+        metadata = metadata_of(cfg)
+    elif "MODEL.WEIGHTS" in keys:
+        raise InputError("--opts MODEL.WEIGHTS needs --config-file; a saved model has its own.")
+    else:
+        cfg, metadata, weights = read_saved_model(args.model, overrides)
+        cfg.MODEL.WEIGHTS = str(weights)
+    return Predictor(cfg, metadata, cfg.MODEL.DEVICE if "MODEL.DEVICE" in keys else "")

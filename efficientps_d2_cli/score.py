@@ -1,0 +1,79 @@
+"""Score anyone's panoptic predictions in COCO's format: PQ, SQ, RQ, PQ-dagger, PC.
+
+efficientps-d2 score --gt panoptic_val2017.json --gt-dir panoptic_val2017 \\
+    --pred predictions.json --pred-dir predictions
+
+Files that do not fit together are listed, and then there are no scores. Exit status: 0 if scored, 1
+if files do not fit together, 2 for wrong usage.
+"""
+
+import argparse
+import json
+import math
+import os
+import sys
+from pathlib import Path
+
+from efficientps_d2_cli.options import add_processes
+
+FIRST_MISMATCHES = 20
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--gt", type=Path, required=True, help="JSON of the ground truth")
+    parser.add_argument("--gt-dir", type=Path, required=True, help="its PNGs")
+    parser.add_argument("--pred", type=Path, required=True, help="JSON of the predictions")
+    parser.add_argument("--pred-dir", type=Path, required=True, help="its PNGs")
+    parser.add_argument(
+        "--only-predicted", action="store_true", help="leave out images without a prediction"
+    )
+    add_processes(parser)
+    parser.add_argument("--output", type=Path, help="also write the scores to this JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    from efficientps_d2.evaluation.score_files import score_files
+    from efficientps_d2.utils.errors import InputError
+
+    # Before minutes of work.
+    if args.output and not (args.output.parent.is_dir() and os.access(args.output.parent, os.W_OK)):
+        raise InputError(f"--output {args.output} cannot be written; give another file.")
+    scores = score_files(
+        args.gt, args.gt_dir, args.pred, args.pred_dir, args.processes, args.only_predicted
+    )
+    for mismatch in scores.mismatches[:FIRST_MISMATCHES]:
+        print(f"  {mismatch}", file=sys.stderr)
+    if scores.mismatches:
+        raise InputError(
+            f"{len(scores.mismatches)} mismatch(es), the first of them above, so there are no "
+            "scores; correct these files (--only-predicted leaves out images without a prediction)."
+        )
+    _print_scores(scores, args.output)
+    return 0
+
+
+def _print_scores(scores, file: Path | None) -> None:
+    from tabulate import tabulate
+
+    from efficientps_d2.evaluation.panoptic_metrics import (
+        class_metrics,
+        mean_metrics,
+        named_metrics,
+    )
+
+    sums, categories = scores.sums, scores.categories
+    things = [i for i, category in enumerate(categories) if category["isthing"]]
+    of_class, means = class_metrics(sums, things), mean_metrics(sums, things)
+    metrics = list(of_class)
+    groups = (("All", ""), ("Things", "_th"), ("Stuff", "_st"))
+    rows = [[label, *(means[m + suffix] for m in metrics)] for label, suffix in groups]
+    names = [category["name"] for category in categories]
+    rows += zip(names, *of_class.values(), strict=True)
+    print(tabulate(rows, ["", *metrics], tablefmt="github", floatfmt=".2f"))
+    print(f"\n{scores.num_images} image(s) scored.")
+    if file:
+        metrics = named_metrics(sums, names, things)
+        # JSON has no NaN, which a class without segments gets.
+        metrics = {key: None if math.isnan(value) else value for key, value in metrics.items()}
+        file.write_text(json.dumps(metrics, indent=1), encoding="utf-8")
+        print(f"Wrote {file}.")

@@ -1,0 +1,45 @@
+"""Paint the embedded dataset "streets": street scenes in the layout of Cityscapes.
+
+efficientps-d2 streets
+efficientps-d2 streets --labelme output/annotated
+
+It goes to DETECTRON2_DATASETS/streets, by default datasets/streets, where the configs find it.
+--labelme writes scenes with annotations as labelme saves them instead, for docs/CUSTOM_DATA.md.
+"""
+
+import argparse
+from pathlib import Path
+
+from efficientps_d2_cli.options import positive
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--output", type=Path, metavar="DIR", help="default: where configs look")
+    parser.add_argument("--train", type=positive, default=300, help="training images; default 300")
+    parser.add_argument("--val", type=positive, default=60, help="validation images; default 60")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--if-missing", action="store_true", help="keep a dataset that is there")
+    parser.add_argument(
+        "--labelme", type=Path, metavar="DIR", help="write an example for labelme to this folder"
+    )
+    parser.add_argument(
+        "--count", type=positive, default=20, help="images of --labelme; default 20"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    from efficientps_d2.data.datasets.register import datasets_root
+    from efficientps_d2.data.streets.dataset import make_streets
+    from efficientps_d2.data.streets.labelme import write_labelme_example
+
+    if args.labelme:
+        write_labelme_example(args.labelme, args.count)
+        print(f"Wrote {args.count} images with their annotations to {args.labelme}")
+        return 0
+    output = args.output or Path(datasets_root()) / "streets"
+    if args.if_missing and output.exists():
+        print(f"{output} is there already.")
+        return 0
+    make_streets(output, splits={"train": args.train, "val": args.val}, seed=args.seed)
+    print(f"Wrote {args.train} + {args.val} images to {output}")
+    return 0

@@ -1,0 +1,24 @@
+"""Open a local web page that segments images dropped on it.
+
+efficientps-d2 web --model output/mine/model
+
+Without --model it takes the model that `make demo` leaves. Ctrl-C ends it.
+"""
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", type=Path, metavar="DIR", help="a saved model")
+    parser.add_argument("--port", type=int, default=7860, help="default 7860; 0 takes a free one")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="default 127.0.0.1; 0.0.0.0 lets other computers in"
+    )
+    parser.add_argument("--device", default="", help="cuda, cpu or such; default: CUDA if possible")
+
+
+def run(args: argparse.Namespace) -> int:
+    from efficientps_d2.web.server import serve
+
+    return serve(args.model, args.host, args.port, args.device)
