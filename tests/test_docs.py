@@ -1,10 +1,13 @@
 """What README and docs point to exists."""
 
+import argparse
 import re
 from pathlib import Path
 
 import pytest
 from project import ROOT
+
+from efficientps_d2_cli.main import VERBS
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -33,6 +36,17 @@ def test_named_files_exist(page):
     for name in re.findall(r"`([a-z_/]+\.py)`", text):
         found = [ROOT / folder / name for folder in ("", "efficientps_d2", "tools", "tests")]
         assert any(file.is_file() for file in found), name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_named_verbs_and_flags_exist(page):
+    """Of ``efficientps-d2 VERB --flag``, also over several lines of a block."""
+    text = page.read_text().replace("\\\n", " ")
+    for verb, rest in re.findall(r"efficientps-d2 ([a-z]+)([^\n`]*)", text):
+        parser = argparse.ArgumentParser()
+        VERBS[verb].add_arguments(parser)
+        known = {option for action in parser._actions for option in action.option_strings}
+        assert set(re.findall(r"(?<!\S)--[a-z-]+", rest)) <= known, f"{verb}{rest}"
 
 
 def test_every_part_of_the_package_is_explained():

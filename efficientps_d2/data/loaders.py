@@ -1,5 +1,6 @@
 """Loaders of training and test images."""
 
+import logging
 import os
 from collections.abc import Iterable
 
@@ -17,6 +18,8 @@ from efficientps_d2.data.dataset_mapper import EvaluationMapper, PanopticDataset
 from efficientps_d2.data.datasets.register import dataset_metadata
 from efficientps_d2.utils.errors import InputError
 
+logger = logging.getLogger(__name__)
+
 
 def build_train_loader(cfg: CfgNode) -> Iterable[list[dict]]:
     """Endless batches of ``SOLVER.IMS_PER_BATCH`` samples of :class:`PanopticDatasetMapper`.
@@ -30,6 +33,7 @@ def build_train_loader(cfg: CfgNode) -> Iterable[list[dict]]:
     records = get_detection_dataset_dicts(
         cfg.DATASETS.TRAIN, filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
     )
+    logger.info("Training on %d images of %s.", len(records), ", ".join(cfg.DATASETS.TRAIN))
     mapper = PanopticDatasetMapper(cfg)
     # Detectron2 cannot draw another image when there is none left.
     mapper.damaged_image_limit = min(mapper.damaged_image_limit, len(records) - 1)

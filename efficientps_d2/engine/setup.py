@@ -6,15 +6,13 @@ from argparse import Namespace
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.engine import default_setup
-from detectron2.utils import comm
-from detectron2.utils.logger import setup_logger
 
 from efficientps_d2.config.loading import load_config, without_cuda
 from efficientps_d2.data.checks.tables import suggestion_table
 from efficientps_d2.data.classes import with_class_counts
 from efficientps_d2.data.datasets.register import check_dataset_files
 from efficientps_d2.engine.auto_values import fill_auto
+from efficientps_d2.engine.logs import start_logs
 from efficientps_d2.utils.env import quiet_known_warnings
 from efficientps_d2.utils.errors import InputError
 
@@ -49,7 +47,7 @@ def setup(args: Namespace) -> CfgNode:
         check_dataset_files(name)
     cfg = with_class_counts(cfg)
     cfg.freeze()
-    _start_logs(cfg, args)
+    start_logs(cfg, args)
     if chosen:
         logger.info('Values that were "auto":\n%s', suggestion_table(chosen))
     frozen = cfg.MODEL.EFFICIENTNET.NORM == "FrozenBN"
@@ -59,7 +57,7 @@ def setup(args: Namespace) -> CfgNode:
             'MODEL.EFFICIENTNET.WEIGHTS or set MODEL.EFFICIENTNET.NORM "BN".'
         )
     if not torch.cuda.is_available():
-        logger.info("CUDA is not available: running on the CPU, one process, with BN for SyncBN.")
+        logger.info("CUDA is not available: one process, with BN for SyncBN.")
     return cfg
 
 
@@ -85,13 +83,3 @@ def _check_weights(weights: str, args: Namespace, output_dir: str) -> None:
         raise InputError("--eval-only needs a checkpoint: give MODEL.WEIGHTS FILE, or --resume.")
     if weights and "://" not in weights and not os.path.isfile(weights):
         raise InputError(f"MODEL.WEIGHTS {weights} does not exist; give a checkpoint file.")
-
-
-def _start_logs(cfg: CfgNode, args: Namespace) -> None:
-    # The config.yaml of a training is what its weights need; an evaluation must not replace it.
-    logged = cfg.clone()
-    if args.eval_only:
-        logged.defrost()
-        logged.OUTPUT_DIR = os.path.join(cfg.OUTPUT_DIR, "inference")
-    default_setup(logged, args)
-    setup_logger(logged.OUTPUT_DIR, comm.get_rank(), name="efficientps_d2")

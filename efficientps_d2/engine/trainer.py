@@ -60,7 +60,10 @@ class Trainer(DefaultTrainer):
             InputError: if a value of the config names something that does not exist.
         """
         with naming_bad_keys(cfg):
-            return super().build_model(cfg)
+            model = super().build_model(cfg)
+        parameters = sum(p.numel() for p in model.parameters())
+        logger.info("%s with %s parameters.", cfg.MODEL.META_ARCHITECTURE, f"{parameters:,}")
+        return model
 
     @classmethod
     def build_optimizer(cls, cfg, model):

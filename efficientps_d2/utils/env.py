@@ -7,4 +7,5 @@ import warnings
 def quiet_known_warnings() -> None:
     """Hide what PyTorch says of calls in Detectron2, which users of a command cannot change."""
     warnings.filterwarnings("ignore", category=UserWarning, message="torch.meshgrid")
-    logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
+    for name in ("torch.fx._symbolic_trace", "torch.utils.cpp_extension"):
+        logging.getLogger(name).setLevel(logging.ERROR)

@@ -82,6 +82,16 @@ def test_a_run_leaves_checkpoint_table_and_pictures(trained):
     assert {"panoptic_seg/PQ", "panoptic_seg_TTA/PQ"} <= set(lines[-1])
 
 
+def test_the_start_of_a_run_fits_on_a_screen(trained):
+    """Environment, config and network are in log.txt; redirected output has no colour codes."""
+    output, result = trained
+    assert result.stdout.partition("Starting training")[0].count("\n") < 25
+    assert "\x1b" not in result.stdout
+    log = (output / "log.txt").read_text()
+    parts = ("Environment info", "Running with full config", "(backbone)", "EfficientPS with")
+    assert all(part in log for part in parts)
+
+
 def test_a_run_can_be_reported(trained):
     output, _ = trained
     assert run_verb("report", output, "--processes", 1) == 0

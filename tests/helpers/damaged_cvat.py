@@ -133,6 +133,6 @@ REPAIRED = {
     "palette picture": (
         "cvat",
         replace_image("cvat", "a.png", Image.new("P", SIZE[::-1]), transparency=0),
-        "pictures",
+        "images",
     ),
 }

@@ -153,7 +153,7 @@ REPAIRED = {
     "broken EXIF": (
         "labelme",
         lambda s: broken_exif(s, b"MM\0*\0\0\0\x08\xff\xff\x01\x12\0\x63"),
-        "pictures",
+        "images",
     ),
-    "no EXIF": ("labelme", lambda s: broken_exif(s, b"hello world", "a.png"), "pictures"),
+    "no EXIF": ("labelme", lambda s: broken_exif(s, b"hello world", "a.png"), "images"),
 }
