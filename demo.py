@@ -13,7 +13,6 @@ import contextlib
 import os
 import sys
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 warnings.filterwarnings("ignore", category=FutureWarning, module="torch.jit")  # Detectron2's import
@@ -39,6 +38,7 @@ from efficientps_d2.prediction.panoptic_writer import (  # noqa: E402
     video_target,
 )
 from efficientps_d2.prediction.predictor import Predictor  # noqa: E402
+from efficientps_d2.prediction.video import VideoWriter, camera_frames, frames_of  # noqa: E402
 from efficientps_d2.utils.errors import exit_status  # noqa: E402
 
 WINDOW = "efficientps_d2"
@@ -149,60 +149,42 @@ def predict_pictures(args: argparse.Namespace, predictor: Predictor) -> int:
     return int(skipped > 0)
 
 
-def frames_of(video: cv2.VideoCapture, name: str) -> Iterator[np.ndarray]:
-    """RGB frames, with a progress bar if their number is known."""
-    count = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
-    bar = tqdm(total=count if count > 0 else None, desc="predicting", unit="frame")
-    with contextlib.closing(bar):
-        while True:
-            read, frame = video.read()
-            if not read:
-                break
-            yield frame[:, :, ::-1]
-            bar.update()
-    if bar.n == 0:
-        raise InputError(f"{name} has no frames that can be read; give another video.")
-    if bar.n < count - 1:  # files are often wrong by one
-        raise InputError(f"Of {name} only {bar.n} of {count} frames can be read; repair the file.")
-
-
 def predict_video(args: argparse.Namespace, predictor: Predictor) -> int:
     """Predict and draw the frames of a video or a camera; returns the exit status."""
-    name = "The camera" if args.webcam else args.video_input
-    if not args.webcam and "://" not in name and not os.path.exists(name):
+    name, target = args.video_input, None
+    if name and "://" not in name and not os.path.exists(name):
         raise InputError(f"--video-input {name}: there is no such file; correct it.")
-    video = cv2.VideoCapture(0 if args.webcam else args.video_input)
-    target, writer = None, None
     if args.output:
-        target = video_target(Path(args.video_input), args.output)
+        target = video_target(Path(name), args.output)
         make_folder(target.parent)
+    elif name:  # before PyAV, as video.py says
+        open_window()
     painter = PredictionPainter(predictor.metadata, video=True)
+    writer = VideoWriter(target) if target else None
+    frames = camera_frames() if args.webcam else frames_of(name)
     try:
-        for frame in frames_of(video, name):
-            drawn = painter.draw(frame, predictor(frame, image_format="RGB"), args.task)
-            if target is None:
-                if not show(drawn, wait=1):
+        with contextlib.closing(frames), writer or contextlib.nullcontext():
+            for frame in frames:
+                drawn = painter.draw(frame.image, predictor(frame.image, "RGB"), args.task)
+                if writer:
+                    writer.write(drawn, frame.time, frame.duration)
+                elif not show(drawn, wait=1):
                     break
-                continue
-            if writer is None:
-                rate = video.get(cv2.CAP_PROP_FPS) or 25
-                codec = cv2.VideoWriter_fourcc(*"mp4v")
-                writer = cv2.VideoWriter(str(target), codec, rate, drawn.shape[1::-1])
-                if not writer.isOpened():
-                    raise InputError(f"{target} cannot be written; give another --output.")
-            writer.write(np.ascontiguousarray(drawn[:, :, ::-1]))
     finally:  # also after Ctrl-C the frames so far make a video
-        video.release()
-        if writer and writer.isOpened():
-            writer.release()
+        if writer and writer.count:
             print(f"Wrote {target}.")
     return 0
 
 
-def show(image: np.ndarray, wait: int) -> bool:
-    """Show an RGB image in a window; returns whether the user wants more."""
+def open_window() -> None:
     if sys.platform == "linux" and not (os.getenv("DISPLAY") or os.getenv("WAYLAND_DISPLAY")):
         raise InputError("There is no display for a window; give --output.")
+    cv2.namedWindow(WINDOW)
+
+
+def show(image: np.ndarray, wait: int) -> bool:
+    """Show an RGB image in a window; returns whether the user wants more."""
+    open_window()
     cv2.imshow(WINDOW, image[:, :, ::-1])
     return cv2.waitKey(wait) & 0xFF not in (27, ord("q"))
 
