@@ -3,7 +3,6 @@
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -20,6 +19,7 @@ from efficientps_d2.prediction.panoptic_writer import (
     video_target,
 )
 from efficientps_d2.prediction.predictor import Predictor
+from efficientps_d2.prediction.video import VideoWriter, camera_frames, frames_of
 from efficientps_d2.utils.errors import InputError
 
 WINDOW = "efficientps_d2"
@@ -74,23 +74,6 @@ def predict_images(
     return int(skipped > 0)
 
 
-def frames_of(video: cv2.VideoCapture, name: str) -> Iterator[np.ndarray]:
-    """RGB frames, with a progress bar if their number is known."""
-    count = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
-    bar = tqdm(total=count if count > 0 else None, desc="predicting", unit="frame")
-    with contextlib.closing(bar):
-        while True:
-            read, frame = video.read()
-            if not read:
-                break
-            yield frame[:, :, ::-1]
-            bar.update()
-    if bar.n == 0:
-        raise InputError(f"{name} has no frames that can be read; give another video.")
-    if bar.n < count - 1:  # files are often wrong by one
-        raise InputError(f"Of {name} only {bar.n} of {count} frames can be read; repair the file.")
-
-
 def predict_video(
     predictor: Predictor, source: str | None, output: Path | None, task: str = "panoptic"
 ) -> int:
@@ -102,40 +85,40 @@ def predict_video(
     Raises:
         InputError: if the video cannot be read to its end, or ``output`` cannot be written.
     """
-    name = source or "The camera"
+    target = None
     if source and "://" not in source and not os.path.exists(source):
-        raise InputError(f"--video-input {name}: there is no such file; correct it.")
-    video = cv2.VideoCapture(source or 0)
-    target, writer = None, None
+        raise InputError(f"--video-input {source}: there is no such file; correct it.")
     if output:
         target = video_target(Path(source), output)
         make_folder(target.parent)
+    elif source:  # before PyAV, as video.py says
+        open_window()
     painter = PredictionPainter(predictor.metadata, video=True)
+    writer = VideoWriter(target) if target else None
+    frames = frames_of(source) if source else camera_frames()
     try:
-        for frame in frames_of(video, name):
-            drawn = painter.draw(frame, predictor(frame, image_format="RGB"), task)
-            if target is None:
-                if not show(drawn, wait=1):
+        with contextlib.closing(frames), writer or contextlib.nullcontext():
+            for frame in frames:
+                drawn = painter.draw(frame.image, predictor(frame.image, "RGB"), task)
+                if writer:
+                    writer.write(drawn, frame.time, frame.duration)
+                elif not show(drawn, wait=1):
                     break
-                continue
-            if writer is None:
-                rate = video.get(cv2.CAP_PROP_FPS) or 25
-                codec = cv2.VideoWriter_fourcc(*"mp4v")
-                writer = cv2.VideoWriter(str(target), codec, rate, drawn.shape[1::-1])
-                if not writer.isOpened():
-                    raise InputError(f"{target} cannot be written; give another --output.")
-            writer.write(np.ascontiguousarray(drawn[:, :, ::-1]))
     finally:  # also after Ctrl-C the frames so far make a video
-        video.release()
-        if writer and writer.isOpened():
-            writer.release()
+        if writer and writer.count:
             print(f"Wrote {target}.")
     return 0
 
 
-def show(image: np.ndarray, wait: int) -> bool:
-    """Show an RGB image in a window; returns whether the user wants more."""
+def open_window() -> None:
+    """Make the window for :func:`show`."""
     if sys.platform == "linux" and not (os.getenv("DISPLAY") or os.getenv("WAYLAND_DISPLAY")):
         raise InputError("There is no display for a window; give --output.")
+    cv2.namedWindow(WINDOW)
+
+
+def show(image: np.ndarray, wait: int) -> bool:
+    """Show an RGB image in a window; returns whether the user wants more."""
+    open_window()
     cv2.imshow(WINDOW, image[:, :, ::-1])
     return cv2.waitKey(wait) & 0xFF not in (27, ord("q"))

@@ -1,24 +1,26 @@
 """Drawing of predictions."""
 
-import dataclasses
-
 import numpy as np
-from detectron2.utils.video_visualizer import VideoVisualizer
-from torch import as_tensor
+from detectron2.utils.visualizer import Visualizer
 
+from efficientps_d2.prediction.colors import InstanceColors, things_of
 from efficientps_d2.prediction.predictor import Prediction
 from efficientps_d2.utils.visualizer import (
     POLYGON_WIDTH,
-    draw_panoptic,
+    FrameVisualizer,
     make_visualizer,
     side_by_side,
 )
 
 TASKS = ("panoptic", "instance", "semantic")
+EDGE = (1.0, 1.0, 240 / 255)  # of stuff, as Detectron2 draws it
 
 
 class PredictionPainter:
-    """Draws predictions; in a video, an instance keeps its colour from frame to frame."""
+    """Draws predictions; an instance has one colour in all layers.
+
+    In a video it keeps its colour from frame to frame, and labels do not cover small objects.
+    """
 
     def __init__(self, metadata, video: bool = False):
         """
@@ -26,9 +28,8 @@ class PredictionPainter:
             metadata: names and colours of the classes.
             video: whether the pictures are the frames of a video.
         """
-        self.metadata = metadata
-        # One for each task, because each remembers the instances of the frame before.
-        self.frames = {task: VideoVisualizer(metadata) for task in TASKS} if video else None
+        self.metadata, self.video = metadata, video
+        self.colors = InstanceColors(metadata, video)
 
     def draw(self, image: np.ndarray, prediction: Prediction, task: str) -> np.ndarray:
         """Overlay a prediction.
@@ -41,19 +42,58 @@ class PredictionPainter:
         Returns:
             uint8 RGB; small images are enlarged. One of two pixels' width comes back as it is.
         """
-        if task == "all":
-            return side_by_side([self.draw(image, prediction, t) for t in TASKS], TASKS)
-        if task == "panoptic":
-            segments = [dataclasses.asdict(segment) for segment in prediction.segments]
-            pan_seg = as_tensor(prediction.panoptic_seg)
-            if self.frames and image.shape[1] != POLYGON_WIDTH:
-                painter = self.frames[task]
-                return painter.draw_panoptic_seg_predictions(image, pan_seg, segments).get_image()
-            return draw_panoptic(image, pan_seg, segments, self.metadata)
-        if image.shape[1] == POLYGON_WIDTH:
+        tasks = TASKS if task == "all" else (task,)
+        colors = self.colors(prediction)
+        layers = [self._layer(image, prediction, task, *colors) for task in tasks]
+        return layers[0] if len(layers) == 1 else side_by_side(layers, TASKS)
+
+    def _layer(self, image, prediction, task, thing_colors, instance_colors) -> np.ndarray:
+        if image.shape[1] == POLYGON_WIDTH or (task == "panoptic" and not prediction.segments):
             return image.copy()
-        painter = self.frames[task] if self.frames else make_visualizer(image, self.metadata)
-        frame = (image,) if self.frames else ()
-        if task == "instance":
-            return painter.draw_instance_predictions(*frame, prediction.instances).get_image()
-        return painter.draw_sem_seg(*frame, prediction.sem_seg).get_image()
+        if self.video:
+            things = np.isin(prediction.panoptic_seg, [s.id for s in things_of(prediction)])
+            objects = np.where(things, prediction.panoptic_seg, 0)
+            visualizer = FrameVisualizer(image, self.metadata, objects)
+        else:
+            visualizer = make_visualizer(image, self.metadata)
+        if task == "panoptic":
+            self._draw_panoptic(visualizer, prediction, thing_colors)
+        elif task == "instance":
+            self._draw_instances(visualizer, prediction, instance_colors)
+        else:
+            visualizer.draw_sem_seg(prediction.sem_seg)
+        return visualizer.output.get_image()
+
+    def _draw_panoptic(self, visualizer: Visualizer, prediction: Prediction, colors) -> None:
+        pan_seg, alpha = prediction.panoptic_seg, 0.5 if self.video else 0.7
+        stuff = [segment for segment in prediction.segments if not segment.isthing]
+        for segment in sorted(stuff, key=lambda segment: -segment.area):
+            visualizer.draw_binary_mask(
+                pan_seg == segment.id,
+                color=[x / 255 for x in self.metadata.stuff_colors[segment.category_id]],
+                edge_color=EDGE,
+                text=segment.name,
+                alpha=alpha,
+                area_threshold=1,
+            )
+        things = things_of(prediction)
+        visualizer.overlay_instances(
+            masks=[pan_seg == thing.id for thing in things],
+            labels=[self._label(thing.name, thing.score) for thing in things],
+            assigned_colors=colors,
+            alpha=alpha,
+        )
+
+    def _draw_instances(self, visualizer: Visualizer, prediction: Prediction, colors) -> None:
+        instances, names = prediction.instances, self.metadata.stuff_classes
+        found = zip(instances.pred_classes.tolist(), instances.scores.tolist(), strict=True)
+        visualizer.overlay_instances(
+            boxes=None if self.video else instances.pred_boxes,
+            masks=list(np.asarray(instances.pred_masks)),
+            labels=[self._label(names[class_id], score) for class_id, score in found],
+            assigned_colors=colors,
+            alpha=0.5 if self.video else 0.8,
+        )
+
+    def _label(self, name: str, score: float) -> str:
+        return name if self.video else f"{name} {score:.0%}"

@@ -9,6 +9,7 @@ from torch import as_tensor
 SCALE_TO = 1024
 POLYGON_WIDTH = 2  # Detectron2 takes masks of this width for polygons and fails
 MANY_THINGS = 30  # whose labels would cover the picture
+MAX_COVERED = 0.25  # of an object, by a label of a frame
 
 
 class UnclutteredVisualizer(Visualizer):
@@ -19,6 +20,35 @@ class UnclutteredVisualizer(Visualizer):
         if labels is not None and len(labels) > MANY_THINGS:
             labels = None
         return super().overlay_instances(labels=labels, **kwargs)
+
+
+class FrameVisualizer(UnclutteredVisualizer):
+    """For frames of a video, which are not enlarged: without labels that cover small objects."""
+
+    def __init__(self, image: np.ndarray, metadata, objects: np.ndarray):
+        """
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            metadata: names and colours of the classes.
+            objects: (H, W) integers: which object each pixel belongs to, 0 for none.
+        """
+        super().__init__(image, metadata)
+        self.objects, self.areas = objects, np.bincount(objects.ravel())
+
+    def draw_text(self, text, position, *, font_size=None, horizontal_alignment="center", **kwargs):
+        """As in :class:`Visualizer`."""
+        font_size = font_size or self._default_font_size
+        pixels = font_size * self.output.dpi / 72
+        width, height = 0.65 * pixels * len(text) + 4, 1.4 * pixels + 4  # with the background
+        left = position[0] - (width / 2 if horizontal_alignment == "center" else 0)
+        x0, x1 = (max(0, int(x)) for x in (left, left + width + 1))
+        y0, y1 = (max(0, int(y)) for y in (position[1] - 2, position[1] + height - 1))
+        covered = np.bincount(self.objects[y0:y1, x0:x1].ravel(), minlength=len(self.areas))
+        if (covered[1:] > MAX_COVERED * self.areas[1:]).any():
+            return self.output
+        return super().draw_text(
+            text, position, font_size=font_size, horizontal_alignment=horizontal_alignment, **kwargs
+        )
 
 
 def draw_panoptic(image: np.ndarray, pan_seg, segments_info: list[dict], metadata) -> np.ndarray:

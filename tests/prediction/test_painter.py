@@ -1,0 +1,111 @@
+"""Colours and labels of drawn predictions."""
+
+import numpy as np
+import pytest
+import torch
+from detectron2.data.catalog import Metadata
+from detectron2.structures import BitMasks, Instances
+from detectron2.utils.visualizer import Visualizer
+
+from efficientps_d2.data.coco_panoptic import set_classes
+from efficientps_d2.prediction.colors import InstanceColors
+from efficientps_d2.prediction.painter import PredictionPainter
+from efficientps_d2.prediction.predictor import Prediction, Segment
+
+SHAPE = (200, 300)
+CLASSES = ["road", "car", "person"]
+
+
+@pytest.fixture(scope="module")
+def metadata():
+    metadata = Metadata(name="painter")
+    categories = [{"id": i, "name": n, "isthing": int(i > 0)} for i, n in enumerate(CLASSES)]
+    set_classes(metadata, categories)
+    return metadata
+
+
+def predicted(boxes: list[tuple], shift: int = 0) -> Prediction:
+    """Road with things in boxes (x0, y0, x1, y1, class); instances come in the reverse order."""
+    pan_seg, masks = np.ones(SHAPE, np.int32), []
+    segments = [Segment(1, 0, "road", False, 0.9, 1)]
+    for i, (x0, y0, x1, y1, class_id) in enumerate(boxes, start=2):
+        mask = np.zeros(SHAPE, bool)
+        mask[y0:y1, x0 + shift : x1 + shift] = True
+        pan_seg[mask] = i
+        mask[y0 - 1] = mask[y0]  # an instance's mask is not cut to the map
+        masks.append(mask)
+        segments.append(Segment(i, class_id, CLASSES[class_id], True, 0.9, int(mask.sum())))
+    instances = Instances(SHAPE)
+    instances.pred_masks = torch.from_numpy(np.array(masks[::-1]))
+    instances.pred_classes = torch.tensor([box[4] for box in boxes[::-1]])
+    instances.scores = torch.full((len(boxes),), 0.9)
+    instances.pred_boxes = BitMasks(instances.pred_masks).get_bounding_boxes()
+    return Prediction(pan_seg, segments, (pan_seg > 1).astype(np.uint8), instances)
+
+
+BOXES = [(10, 20, 60, 70, 1), (70, 20, 120, 70, 1), (200, 100, 240, 180, 2)]
+
+
+@pytest.mark.parametrize("video", [False, True])
+def test_an_instance_has_one_colour_in_all_layers(metadata, video):
+    things, instances = InstanceColors(metadata, video)(predicted(BOXES))
+    assert things == instances[::-1] and len({tuple(color) for color in things}) == 3
+
+
+def test_an_instance_that_is_not_in_the_map_has_a_colour_of_its_own(metadata):
+    prediction = predicted(BOXES)
+    prediction.panoptic_seg[prediction.panoptic_seg == 3] = 1
+    prediction.segments.pop(2)
+    things, instances = InstanceColors(metadata, False)(prediction)
+    assert [instances[2], instances[0]] == things and instances[1] not in things
+    prediction.segments[1].category_id = 2  # of another class it is another thing
+    things, instances = InstanceColors(metadata, False)(prediction)
+    assert instances[2] not in things and instances[0] == things[1]
+
+
+def test_colours_of_images_do_not_change(metadata):
+    """From one drawing to the next, and they stay near those of the classes."""
+    first, second = (InstanceColors(metadata, False)(predicted(BOXES)) for _ in range(2))
+    assert first == second
+    for color, box in zip(first[0], BOXES, strict=True):
+        assert np.abs(np.array(color) - np.array(metadata.stuff_colors[box[4]]) / 255).max() <= 0.5
+
+
+def test_colours_of_a_video_stay(metadata):
+    colors = InstanceColors(metadata, True)
+    before, after = colors(predicted(BOXES)), colors(predicted(BOXES, shift=3))
+    assert np.allclose(before, after)
+
+
+@pytest.fixture
+def drawn_texts(monkeypatch):
+    texts = []
+    monkeypatch.setattr(Visualizer, "draw_text", lambda self, text, *a, **k: texts.append(text))
+    return texts
+
+
+@pytest.mark.parametrize("task", ["panoptic", "semantic"])
+def test_labels_of_frames_do_not_cover_small_objects(metadata, drawn_texts, task):
+    """The label of the road would lie in its middle, on the person."""
+    image = np.full((*SHAPE, 3), 90, np.uint8)
+    person = (146, 96, 152, 108, 2)
+    PredictionPainter(metadata, video=True).draw(image, predicted([person]), task)
+    assert "road" not in drawn_texts
+    PredictionPainter(metadata, video=True).draw(image, predicted([(5, 5, 12, 20, 2)]), task)
+    assert "road" in drawn_texts
+
+
+def test_large_objects_of_frames_have_labels(metadata, drawn_texts):
+    image = np.full((*SHAPE, 3), 90, np.uint8)
+    prediction = predicted([(20, 20, 180, 180, 1)])
+    for task in ("panoptic", "instance"):
+        PredictionPainter(metadata, video=True).draw(image, prediction, task)
+    assert drawn_texts.count("car") == 2
+
+
+def test_without_instances(metadata):
+    prediction = predicted(BOXES)
+    prediction.segments, prediction.instances = prediction.segments[:1], prediction.instances[:0]
+    image = np.full((*SHAPE, 3), 90, np.uint8)
+    for video in (False, True):
+        assert PredictionPainter(metadata, video).draw(image, prediction, "all").ndim == 3
