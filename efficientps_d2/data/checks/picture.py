@@ -9,7 +9,8 @@ from detectron2.data import detection_utils as utils
 from panopticapi.utils import rgb2id
 from PIL import Image
 
-from efficientps_d2.data.checks.listing import Picture, is_id
+from efficientps_d2.data.checks.categories import is_id
+from efficientps_d2.data.checks.listing import Picture
 from efficientps_d2.data.checks.problems import Problem, shown
 
 MAX_SEGMENT_ID = 256**3 - 1
