@@ -25,7 +25,7 @@ from efficientps_d2.data.importers.cityscapes import read_cityscapes  # noqa: E4
 from efficientps_d2.data.importers.cvat import read_cvat  # noqa: E402
 from efficientps_d2.data.importers.datumaro import read_datumaro  # noqa: E402
 from efficientps_d2.data.importers.labelme import read_labelme  # noqa: E402
-from efficientps_d2.data.importers.painting import Classes  # noqa: E402
+from efficientps_d2.data.importers.painting import Classes, read_labels  # noqa: E402
 from efficientps_d2.data.importers.run import ImportSummary, import_annotations  # noqa: E402
 from efficientps_d2.data.importers.voc import read_voc  # noqa: E402
 
@@ -79,18 +79,15 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("tool", choices=READERS, help="what the annotations come from")
     parser.add_argument("source", type=Path, help="folder of annotations and pictures")
     parser.add_argument("dest", type=Path, help="new folder; its last name is the data set's")
-    parser.add_argument("--things", required=True, help="labels of objects, with commas between")
+    commas = """labels of objects, with commas between: 'car,"bus, big"' are two"""
+    parser.add_argument("--things", required=True, help=commas)
     parser.add_argument("--stuff", required=True, help="labels of other regions")
     parser.add_argument("--split", type=float, default=0.8, help="part of the pictures to train on")
     parser.add_argument("--seed", type=int, default=0, help="seed of the choice of these")
     parser.add_argument("--overwrite", action="store_true", help="replace a data set at DEST")
     args = parser.parse_args(argv)
-    things, stuff = (
-        [name.strip() for name in names.split(",") if name.strip()]
-        for names in (args.things, args.stuff)
-    )
     try:
-        classes = Classes(things, stuff)
+        classes = Classes(read_labels(args.things), read_labels(args.stuff))
         summary = import_annotations(
             READERS[args.tool],
             args.source,

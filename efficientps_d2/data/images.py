@@ -79,11 +79,11 @@ def read_rgb(file: str | Path, name: str = "") -> np.ndarray:
     return np.array(image.convert("RGB"))  # a copy, because others may write to it
 
 
-def load_upright(file: Path) -> tuple[Image.Image, bool]:
+def load_upright(file: Path | BytesIO, name: str | Path) -> tuple[Image.Image, bool]:
     """An image of 8 bits as annotation tools show it, and whether that differs from the file."""
-    image, orientation = _load(file, file, IMAGE_FORMATS)
+    image, orientation = _load(file, name, IMAGE_FORMATS)
     if image.mode[0] in "IF":
-        raise InputError(f"{file} has more than 8 bits per pixel; convert it to 8-bit RGB.")
+        raise InputError(f"{name} has more than 8 bits per pixel; convert it to 8-bit RGB.")
     if orientation not in range(2, 9):
         return image, False
     format_ = image.format
@@ -91,7 +91,7 @@ def load_upright(file: Path) -> tuple[Image.Image, bool]:
         upright = ImageOps.exif_transpose(image)
     except (AttributeError, *DAMAGED) as error:  # it writes the other tags again
         raise InputError(
-            f"{file} has damaged EXIF data ({one_line(error)}); remove them."
+            f"{name} has damaged EXIF data ({one_line(error)}); remove them."
         ) from error
     upright.format = format_
     return upright, True

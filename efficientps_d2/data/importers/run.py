@@ -7,6 +7,7 @@ import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -117,7 +118,7 @@ def _write_pictures(
                 f"{picture.origin}; remove one."
             )
         origins[picture.image] = picture.origin
-        image, turned = load_upright(picture.image)
+        image, turned = _load_image(picture)
         size = image.height, image.width
         if picture.size not in (None, size):
             raise InputError(
@@ -133,7 +134,7 @@ def _write_pictures(
         if turned:
             save_upright(image, file)
         else:
-            shutil.copyfile(picture.image, file)
+            _copy_image(picture, file)
         truth = folder / "panoptic" / f"{stem}.png"
         Image.fromarray(id2rgb(ids)).save(truth)
         _check_truth(truth, segments)
@@ -149,6 +150,18 @@ def _write_pictures(
             f"labels are {', '.join(sorted(summary.unlisted(classes))) or 'none'}."
         )
     return entries
+
+
+def _load_image(picture: Picture) -> tuple[Image.Image, bool]:
+    content = picture.image if picture.data is None else BytesIO(picture.data)
+    return load_upright(content, picture.image)
+
+
+def _copy_image(picture: Picture, file: Path) -> None:
+    if picture.data is None:
+        shutil.copyfile(picture.image, file)
+    else:
+        file.write_bytes(picture.data)
 
 
 def _free_stem(image: Path, stems: set[str]) -> str:
