@@ -87,6 +87,13 @@ def write_image(dtype, file_format):
     return lambda folder: image.save(folder / IMAGE, format=file_format)
 
 
+def turn(orientation):
+    """Write the tag into the first image; its stored pixels stay as they are."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return lambda folder: Image.open(folder / IMAGE).save(folder / IMAGE, exif=exif)
+
+
 def image_is_a_folder(folder):
     (folder / IMAGE).unlink()
     (folder / IMAGE).mkdir()
@@ -156,7 +163,10 @@ CASES = {
     "zero JSON size": (set_first("images", height=0, width=0), WRONG_SIZE, IMAGE),
     "half a JSON size": (set_first("images", width=...), WRONG_SIZE, IMAGE),
     "no JSON size": (set_first("images", width=..., height=...), NO_SIZE, IMAGE),
-    "16-bit image": (write_image(np.uint16, "PNG"), LOSSY, IMAGE),
+    "16-bit image": (write_image(np.uint16, "PNG"), "image of 16 bits", IMAGE),
+    "12-bit image": (write_image(np.uint16, "TIFF"), "values of fewer bits", IMAGE),
+    "upside down": (turn(3), "EXIF orientation", IMAGE),
+    "lying on the side": (turn(6), "EXIF orientation", IMAGE),
     "float image": (write_image(np.float32, "TIFF"), LOSSY, IMAGE),
     "palette image": (convert(IMAGE, "P"), CONVERTED, IMAGE),
     "CMYK image": (convert(IMAGE, "CMYK", "JPEG"), CONVERTED, IMAGE),
@@ -216,5 +226,7 @@ CASES = {
     "no thing classes": (set_all("categories", isthing=0), "class list", JSON),
     "no stuff classes": (set_all("categories", isthing=1), "class list", JSON),
     "no things": (without_kind(1), "nothing to learn", JSON),
+    "unused class": (append("categories", {"id": 1, "name": "lane", "isthing": 0}),
+                     "class without segments", JSON),
     "no stuff": (without_kind(0), "nothing to learn", JSON),
 }  # fmt: skip

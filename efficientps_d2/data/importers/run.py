@@ -120,11 +120,6 @@ def _write_pictures(
         origins[picture.image] = picture.origin
         image, turned = _load_image(picture)
         size = image.height, image.width
-        if picture.size not in (None, size):
-            raise InputError(
-                f"{picture.image} is {size[1]} x {size[0]} pixels, but {picture.origin} tells "
-                f"{picture.size[1]} x {picture.size[0]}; put the picture there that was annotated."
-            )
         ids, segments = paint(picture, size, classes, source, summary.shapes)
         if not segments:
             source.warn("pictures without any region of a class were left out", picture.origin)
@@ -153,8 +148,16 @@ def _write_pictures(
 
 
 def _load_image(picture: Picture) -> tuple[Image.Image, bool]:
+    """The image upright, and whether it was turned; it must have the size that was annotated."""
     content = picture.image if picture.data is None else BytesIO(picture.data)
-    return load_upright(content, picture.image)
+    image, turned = load_upright(content, picture.image)
+    size = image.height, image.width
+    if picture.size not in (None, size):
+        raise InputError(
+            f"{picture.image} is {size[1]} x {size[0]} pixels, but {picture.origin} tells "
+            f"{picture.size[1]} x {picture.size[0]}; put the picture there that was annotated."
+        )
+    return image, turned
 
 
 def _copy_image(picture: Picture, file: Path) -> None:
