@@ -13,8 +13,9 @@ from PIL import Image
 
 from efficientps_d2.data.checks.dataset import CheckResult
 from efficientps_d2.data.checks.listing import Location, Picture, Source
-from efficientps_d2.data.checks.picture import measure_segments, read_pixels
+from efficientps_d2.data.checks.picture import measure_segments
 from efficientps_d2.data.checks.problems import BY_HAND, COPIED, KINDS, LEFT_OUT, Problem
+from efficientps_d2.data.checks.reading import read_truth
 from efficientps_d2.utils.errors import InputError
 from efficientps_d2.utils.parallel import map_pictures
 
@@ -123,7 +124,7 @@ def _write_picture(job: Job, categories: dict, folder: Path) -> tuple[dict, dict
     if not job.repair:
         shutil.copyfile(job.picture.panoptic_file, panoptic_file)
         return image, annotation
-    pan_seg = rgb2id(read_pixels(job.picture.panoptic_file, True, []))
+    pan_seg = rgb2id(read_truth(job.picture.panoptic_file, []))
     image["height"], image["width"] = pan_seg.shape
     segments = annotation["segments_info"]
     pan_seg, annotation["segments_info"] = repair_segments(pan_seg, segments, categories)
