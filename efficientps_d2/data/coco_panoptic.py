@@ -52,6 +52,11 @@ def read_segment_ids(file: str) -> np.ndarray:
     return rgb2id(utils.read_image(file, format="RGB"))
 
 
+def write_segment_ids(file: str | Path, pan_seg: np.ndarray) -> None:
+    """Write (H, W) segment ids as a panoptic PNG, whatever the suffix of the file."""
+    Image.fromarray(id2rgb(pan_seg)).save(file, format="PNG")
+
+
 def true_segment_ids(record: dict) -> np.ndarray:
     """(H, W) segment ids of the truth of a record, from its PNG unless the mapper has read it."""
     if "pan_seg" in record:
@@ -128,7 +133,7 @@ def save_panoptic(
         segments: ``id`` and ``category_id`` (contiguous) of each; ``area`` and ``score`` are kept.
         categories: by contiguous id.
     """
-    Image.fromarray(id2rgb(pan_seg)).save(file)
+    write_segment_ids(file, pan_seg)
     kept = [{k: s[k] for k in ("id", "category_id", "area", "score") if k in s} for s in segments]
     for segment in kept:
         segment["category_id"] = categories[segment["category_id"]]["id"]

@@ -9,6 +9,7 @@ from project import Refused
 from scenes import write_dataset
 
 import efficientps_d2.data.importers.run as panoptic_import
+from efficientps_d2.data.coco_panoptic import write_segment_ids
 from efficientps_d2.data.dataset_mapper import read_pair
 from efficientps_d2.data.images import read_rgb
 
@@ -45,14 +46,13 @@ def test_turned_photos_are_written_upright(tmp_path, orientation, kind):
 def test_damaged_write_is_noticed(tmp_path, monkeypatch):
     """What was written is read back, and no data set is left if it differs."""
     write_labelme(tmp_path / "source", [labelme_shape("car", rectangle(2, 2, 6, 8))])
-    id2rgb = panoptic_import.id2rgb
 
-    def damaged(ids):
+    def damaged(file, ids):
         ids = ids.copy()
         ids[2, 2] = 0
-        return id2rgb(ids)
+        write_segment_ids(file, ids)
 
-    monkeypatch.setattr(panoptic_import, "id2rgb", damaged)
+    monkeypatch.setattr(panoptic_import, "write_segment_ids", damaged)
     with pytest.raises(Refused, match="a.png does not hold what was written to it"):
         import_all("labelme", tmp_path / "source")
     assert [f.name for f in tmp_path.iterdir()] == ["source"]

@@ -4,11 +4,11 @@ import os
 from collections import defaultdict
 from pathlib import Path
 
-import cv2
 import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data.catalog import Metadata
 from panopticapi.utils import rgb2id
+from PIL import Image
 from tabulate import tabulate
 
 from efficientps_d2.data.checks.dataset import CheckResult, Statistics
@@ -19,6 +19,7 @@ from efficientps_d2.data.checks.reading import read_truth
 from efficientps_d2.data.checks.suggest import Suggestion, resized_things
 from efficientps_d2.data.coco_panoptic import set_classes
 from efficientps_d2.data.images import read_rgb
+from efficientps_d2.utils.files import replacing_file
 from efficientps_d2.utils.visualizer import draw_panoptic, side_by_side
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1)
@@ -138,11 +139,6 @@ def draw_pictures(source: Source, result: CheckResult, count: int, folder: str) 
         ]
         panels = [image, draw_panoptic(image, truth, segments, metadata)]
         drawn = side_by_side(panels, ("input", "truth"))
-        file = Path(folder, f"{Path(picture.image_file).stem}.png")
-        partial = file.with_suffix(".partial.png")
-        try:
-            cv2.imwrite(str(partial), drawn[:, :, ::-1])
-            partial.replace(file)
-        finally:
-            partial.unlink(missing_ok=True)
+        with replacing_file(Path(folder, f"{Path(picture.image_file).stem}.png")) as partial:
+            Image.fromarray(drawn).save(partial, format="PNG")
     return len(chosen)

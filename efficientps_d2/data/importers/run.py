@@ -11,10 +11,11 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from panopticapi.utils import id2rgb, rgb2id
+from panopticapi.utils import rgb2id
 from PIL import Image
 
 from efficientps_d2.data.checks.problems import shown
+from efficientps_d2.data.coco_panoptic import write_segment_ids
 from efficientps_d2.data.images import load_upright, save_upright
 from efficientps_d2.data.importers.destination import check_destination
 from efficientps_d2.data.importers.other_formats import ONLY_BOXES
@@ -132,7 +133,7 @@ def _write_pictures(
         else:
             _copy_image(picture, file)
         truth = folder / "panoptic" / f"{stem}.png"
-        Image.fromarray(id2rgb(ids)).save(truth)
+        write_segment_ids(truth, ids)
         _check_truth(truth, segments)
         entries.append(
             (
