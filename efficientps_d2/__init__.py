@@ -5,11 +5,12 @@ import logging
 import os
 import warnings
 
-if importlib.util.find_spec("detectron2") is None:
-    raise ImportError(
-        "Detectron2 is not installed; run efficientps-d2-install-detectron2, or install it from "
-        "its own repository."
-    )
+for _module, _name in (("detectron2", "Detectron2"), ("panopticapi", "panopticapi")):
+    if importlib.util.find_spec(_module) is None:
+        raise ImportError(
+            f"{_name} is not installed; run efficientps-d2-install-detectron2, or install it from "
+            "its own repository."
+        )
 
 # Calls in Detectron2 that torch is about to change; nobody who uses it can do anything about them.
 warnings.filterwarnings("ignore", category=FutureWarning, module="torch.jit")
