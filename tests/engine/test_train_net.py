@@ -16,6 +16,7 @@ import torch
 from detectron2.engine import DefaultPredictor
 from project import ROOT, run_verb
 from scenes import write_dataset
+from train_mistakes import mistakes
 
 from efficientps_d2.checkpoint.checkpointer import FittingCheckpointer
 from efficientps_d2.config.loading import load_config
@@ -188,56 +189,6 @@ def test_divergence_is_named_and_never_saved(datasets, tmp_path, rate, message):
         weights = torch.load(checkpoint, weights_only=False)["model"]
         assert all(v.isfinite().all() for v in weights.values())
     assert not (tmp_path / "model_final.pth").exists()
-
-
-def mistakes(trained_output, tmp_path):
-    truncated = tmp_path / "truncated.pth"
-    truncated.write_bytes((trained_output / "model_final.pth").read_bytes()[:5000])
-    final = trained_output / "model_final.pth"
-    return {
-        "unknown key": (["MODEL.NONSENSE", "1"], "there is no key MODEL.NONSENSE"),
-        "misspelt key": (["SOLVER.BASELR", "1"], "write SOLVER.BASE_LR for SOLVER.BASELR"),
-        "text for a list": (["DATASETS.TRAIN", "toy_train"], "for a list of one \"('name',)\""),
-        "bad value": (["SOLVER.MAX_ITER", "many"], "SOLVER.MAX_ITER"),
-        "key without value": (["SOLVER.MAX_ITER"], "give pairs KEY VALUE"),
-        "unknown part": (["MODEL.BACKBONE.NAME", "build_none"], "build_none"),
-        "unknown network": (["MODEL.EFFICIENTNET.NAME", "tf_none"], "'tf_none'"),
-        "unknown rule": (["MODEL.SEM_SEG_HEAD.HARD_PIXELS_PER", "row"], "PIXELS_PER is 'row'"),
-        "one jitter": (["INPUT.SCALE_JITTER", "(1.0,)"], "INPUT.SCALE_JITTER is"),
-        "node for a value": (["SOLVER", "1"], "Config overrides"),
-        "value for a node": (["SOLVER.BASE_LR.X", "1"], "Config overrides"),
-        "unknown norm": (["MODEL.EFFICIENTNET.NORM", "LN"], "MODEL.EFFICIENTNET.NORM is 'LN'"),
-        "unknown norm of the FPN": (["MODEL.FPN.NORM", "BNN"], "correct MODEL.FPN.NORM."),
-        "unknown device": (["MODEL.DEVICE", "cudaa"], 'MODEL.DEVICE "cudaa" is no device'),
-        "unknown fusion": (["MODEL.PANOPTIC_FPN.COMBINE.METHOD", "best"], "METHOD is 'best'"),
-        "unknown data set": (["DATASETS.TRAIN", "('none_train',)"], '"none_train"'),
-        "missing data set": (
-            ["DATASETS.TRAIN", "('coco_2017_train_panoptic',)"],
-            "coco/train2017; put the data there",
-        ),
-        "wrong class count": (
-            ["MODEL.ROI_HEADS.NUM_CLASSES", "7"],
-            "is 7, but the data sets have 2",
-        ),
-        "missing weights": (["MODEL.WEIGHTS", "none.pth"], "MODEL.WEIGHTS none.pth"),
-        "missing backbone": (["MODEL.EFFICIENTNET.WEIGHTS", "none.pth"], '"none.pth"'),
-        "eval without weights": (["--eval-only"], "--eval-only needs a checkpoint"),
-        "eval of a run that is not there": (
-            ["--eval-only", "--resume"],
-            "has no checkpoint to resume; give MODEL.WEIGHTS FILE",
-        ),
-        "truncated weights": (["--eval-only", "MODEL.WEIGHTS", truncated], "truncated.pth"),
-        "other weights": (
-            ["--eval-only", "MODEL.WEIGHTS", final, "MODEL.FPN.OUT_CHANNELS", "24"],
-            "does not fit this config",
-        ),
-        "auto without the config of the weights": (
-            ["--eval-only", "MODEL.WEIGHTS", truncated, "INPUT.MIN_SIZE_TEST", "auto"],
-            f"{tmp_path}/config.yaml, which would tell the value of the weights",
-        ),
-        "AMP on the CPU": (["SOLVER.AMP.ENABLED", "True"], "AMP training needs CUDA"),
-        "odd batch": (["SOLVER.REFERENCE_WORLD_SIZE", "4"], "SOLVER.REFERENCE_WORLD_SIZE"),
-    }
 
 
 def test_mistakes_are_one_sentence(trained, datasets, tmp_path, monkeypatch, capsys):
