@@ -1,8 +1,8 @@
 # `make demo` trains and scores a small EfficientPS, `make test` runs the tests; both make .venv first.
 VENV := .venv
 PY := $(VENV)/bin/python
-CHECK := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
-PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
+CHECK := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c '$(CHECK)' 2>/dev/null && echo $$p && break; done)
 OUTPUT := output/streets
 
@@ -11,10 +11,10 @@ OUTPUT := output/streets
 venv: $(VENV)/installed
 
 $(VENV)/installed: pyproject.toml tools/install_detectron2.py
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed; none was found on PATH."; exit 1; }
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; none was found on PATH."; exit 1; }
 	@echo "Installing PyTorch, Detectron2 and the rest into $(VENV); about 6 GB, some minutes."
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --upgrade pip "setuptools<82" wheel
+	$(PY) -m pip install --quiet --upgrade pip
 	$(PY) -m pip install --progress-bar on -e ".[lite,dev]"
 	$(PY) tools/install_detectron2.py
 	@touch $@

@@ -3,11 +3,12 @@
 import importlib.util
 import warnings
 
-if importlib.util.find_spec("detectron2") is None:
-    raise ImportError(
-        "Detectron2 is not installed; run efficientps-d2-install-detectron2, or install it from "
-        "its own repository."
-    )
+for _module, _name in (("detectron2", "Detectron2"), ("panopticapi", "panopticapi")):
+    if importlib.util.find_spec(_module) is None:
+        raise ImportError(
+            f"{_name} is not installed; run efficientps-d2-install-detectron2, or install it from "
+            "its own repository."
+        )
 
 with warnings.catch_warnings():
     # Detectron2 calls torch.jit.script when it is imported; no user can do anything about that.

@@ -22,7 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("tool", choices=TOOLS, help="what the annotations come from")
     parser.add_argument("source", type=Path, help="folder of annotations and images")
     parser.add_argument("dest", type=Path, help="new folder; its last name is the dataset's")
-    parser.add_argument("--things", required=True, help="labels of objects, with commas between")
+    commas = """labels of objects, with commas between: 'car,"bus, big"' are two"""
+    parser.add_argument("--things", required=True, help=commas)
     parser.add_argument("--stuff", required=True, help="labels of other regions")
     parser.add_argument("--split", type=float, default=0.8, help="part of the images to train on")
     parser.add_argument("--seed", type=int, default=0, help="seed of the choice of these")
@@ -32,19 +33,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from efficientps_d2.data.checks.problems import shown
     from efficientps_d2.data.importers import READERS
-    from efficientps_d2.data.importers.painting import Classes
+    from efficientps_d2.data.importers.painting import Classes, read_labels
     from efficientps_d2.data.importers.run import import_annotations
     from efficientps_d2.utils.errors import InputError
 
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may lack letters of labels
     warnings.filterwarnings("ignore", module="PIL")  # odd files; what is damaged becomes an error
-    things, stuff = (
-        [name.strip() for name in names.split(",") if name.strip()]
-        for names in (args.things, args.stuff)
-    )
     try:
-        classes = Classes(things, stuff)
+        classes = Classes(read_labels(args.things), read_labels(args.stuff))
         summary = import_annotations(
             READERS[args.tool],
             args.source,

@@ -4,10 +4,12 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 from project import CONFIGS, ROOT
 
 from efficientps_d2 import InputError, get_config
@@ -61,6 +63,14 @@ def test_a_wheel_is_complete(tmp_path):
     assert run.returncode == 0, run.stderr
     iterations = str(get_config("efficientps_cityscapes").SOLVER.MAX_ITER)
     assert run.stdout.splitlines()[0] == iterations
+
+
+def test_nothing_asked_for_holds_numpy_back():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = {r.name: r.specifier for r in map(Requirement, project["dependencies"])}
+    assert all(version in wanted["numpy"] for version in ("1.26.4", "2.0.0", "2.5.5"))
+    assert "5.0.0.93" in wanted["opencv-python"]  # earlier ones limit NumPy, too
+    assert "panopticapi-lite" not in wanted  # its metadata ask for NumPy before 2
 
 
 def test_configs_by_name():

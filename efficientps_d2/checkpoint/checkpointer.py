@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from efficientps_d2.checkpoint.weights_file import read_weights
 from efficientps_d2.config.loading import naming_bad_keys
 from efficientps_d2.utils.errors import InputError
+from efficientps_d2.utils.files import replacing_file
 
 BEST = "model_best"  # the weights that were best in validation, of which --resume knows nothing
 FINAL = "model_final"
@@ -43,10 +44,8 @@ class FittingCheckpointer(DetectionCheckpointer):
         self._refuse_diverged(name)
         if not self.save_to_disk:
             return
-        partial = Path(self.save_dir, f"{name}.partial")
-        with self._saving():
+        with self._saving(), replacing_file(Path(self.save_dir, f"{name}.pth")) as partial:
             torch.save({"model": self.model.state_dict(), **content}, partial)
-            partial.replace(Path(self.save_dir, f"{name}.pth"))
 
     @contextmanager
     def _saving(self):

@@ -12,6 +12,7 @@ from detectron2.utils.colormap import colormap
 from panopticapi.utils import id2rgb, rgb2id
 from PIL import Image
 
+from efficientps_d2.data.coco_fields import COLOR_CURE, Files, read_colors, understand
 from efficientps_d2.utils.errors import InputError
 
 IGNORE_LABEL = 255
@@ -29,9 +30,9 @@ TYPES = {
 
 
 def read_json(path: str | Path, keys=("images", "annotations", "categories")) -> dict:
-    """The content of a panoptic JSON that has lists under ``keys``."""
+    """The content of a panoptic JSON that has lists under ``keys``, as :func:`understand` does."""
     try:
-        with open(path, encoding="utf-8") as f:
+        with open(path, encoding="utf-8-sig") as f:  # some editors put a mark before it
             content = json.load(f)
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist; give the path of a panoptic JSON.") from error
@@ -42,12 +43,18 @@ def read_json(path: str | Path, keys=("images", "annotations", "categories")) ->
     for key in keys:
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
             raise InputError(f'{path} has no list "{key}"; it must be in COCO\'s panoptic format.')
+    understand(content)
     return content
 
 
 def read_segment_ids(file: str) -> np.ndarray:
     """(H, W) int32 segment ids of a panoptic PNG."""
     return rgb2id(utils.read_image(file, format="RGB"))
+
+
+def write_segment_ids(file: str | Path, pan_seg: np.ndarray) -> None:
+    """Write (H, W) segment ids as a panoptic PNG, whatever the suffix of the file."""
+    Image.fromarray(id2rgb(pan_seg)).save(file, format="PNG")
 
 
 def true_segment_ids(record: dict) -> np.ndarray:
@@ -61,14 +68,17 @@ def set_classes(metadata: Metadata, categories: list[dict], path: str = "") -> N
     """Set names, colours and id tables; contiguous ids follow the order of ``categories``."""
     require_keys(categories, ("id", "name", "isthing"), "category", path)
     ids = [category["id"] for category in categories]
+    odd = [category for category in categories if category["isthing"] not in (0, 1)]
+    if odd:
+        shown = f'class "{odd[0]["name"]}" has the isthing {odd[0]["isthing"]}'
+        raise InputError(f"{path}: {shown}; write 1 for a thing and 0 for stuff.")
     if len(set(ids)) < len(ids) or not 0 < len(ids) < IGNORE_LABEL:
         raise InputError(
             f"{path} lists {len(set(ids))} different ids for {len(ids)} categories; give 1 to "
             f"{IGNORE_LABEL - 1} categories, each with an id of its own."
         )
     names = [category["name"] for category in categories]
-    palette = colormap(rgb=True).astype(int).tolist()
-    colors = [c.get("color") or palette[i % len(palette)] for i, c in enumerate(categories)]
+    colors = _colors(categories, path)
     contiguous = {id_: i for i, id_ in enumerate(ids)}
     metadata.set(
         thing_classes=names,
@@ -81,6 +91,18 @@ def set_classes(metadata: Metadata, categories: list[dict], path: str = "") -> N
         # As in Detectron2's COCO metadata this table holds the things too.
         stuff_dataset_id_to_contiguous_id=contiguous,
     )
+
+
+def _colors(categories: list[dict], path: str) -> list[list[int]]:
+    """Red, green and blue of each class, from a palette where it has none."""
+    palette = colormap(rgb=True).astype(int).tolist()
+    given = [category.get("color") for category in categories]
+    colors = read_colors(given)
+    for i, category in enumerate(categories):
+        if given[i] and colors[i] is None:
+            name, shown = category["name"], repr(given[i])[:80]
+            raise InputError(f'{path}: class "{name}" has the color {shown}; {COLOR_CURE}.')
+    return [color or palette[i % len(palette)] for i, color in enumerate(colors)]
 
 
 def categories_of(metadata: Metadata) -> list[dict]:
@@ -111,7 +133,7 @@ def save_panoptic(
         segments: ``id`` and ``category_id`` (contiguous) of each; ``area`` and ``score`` are kept.
         categories: by contiguous id.
     """
-    Image.fromarray(id2rgb(pan_seg)).save(file)
+    write_segment_ids(file, pan_seg)
     kept = [{k: s[k] for k in ("id", "category_id", "area", "score") if k in s} for s in segments]
     for segment in kept:
         segment["category_id"] = categories[segment["category_id"]]["id"]
@@ -132,6 +154,7 @@ def make_records(
             f"{path} lists two images with the same id or file name; panoptic evaluation needs "
             "different names, without regard to folder and suffix."
         )
+    image_files, panoptic_files = Files(metadata.image_root), Files(metadata.panoptic_root)
     records = []
     for annotation in content["annotations"]:
         image = images.get(annotation["image_id"])
@@ -139,8 +162,8 @@ def make_records(
             raise InputError(
                 f"{path} annotates image {annotation['image_id']!r}, which its images do not list."
             )
-        file_name = os.path.join(metadata.image_root, image_file(image))
-        pan_seg_file_name = os.path.join(metadata.panoptic_root, annotation["file_name"])
+        file_name = image_files.find(image_file(image))
+        pan_seg_file_name = panoptic_files.find(annotation["file_name"])
         for file in (file_name, pan_seg_file_name):
             if not os.path.isfile(file):
                 raise InputError(f"{path} names {file}, which does not exist; add it.")
@@ -164,6 +187,12 @@ def _contiguous_segments(segments: list[dict], metadata: Metadata, file: str) ->
     require_keys(segments, ("id", "category_id"), f"segment of {file}", metadata.panoptic_json)
     table = metadata.stuff_dataset_id_to_contiguous_id
     things = metadata.thing_dataset_id_to_contiguous_id
+    odd = [s for s in segments if s.get("iscrowd") not in (None, 0, 1)]
+    if odd:  # "no" would be taken as a crowd
+        raise InputError(
+            f"{metadata.panoptic_json}: segment {odd[0]['id']} of {file} has the iscrowd "
+            f"{odd[0]['iscrowd']!r:.80}; write 0 or 1."
+        )
     unknown = [s for s in segments if s["category_id"] not in table]
     if unknown:
         raise InputError(

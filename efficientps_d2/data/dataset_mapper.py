@@ -17,7 +17,7 @@ from panopticapi.utils import rgb2id
 
 from efficientps_d2.data.classes import dataset_classes
 from efficientps_d2.data.coco_panoptic import IGNORE_LABEL
-from efficientps_d2.data.images import DAMAGED, damage
+from efficientps_d2.data.images import DAMAGED, damage, read_image
 from efficientps_d2.utils.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -209,7 +209,7 @@ class EvaluationMapper(DatasetMapper):
 
 def read_pair(record: dict, image_format: str) -> tuple[np.ndarray, np.ndarray]:
     """The image of a record and its panoptic PNG, (H, W, 3) uint8 each."""
-    image = utils.read_image(record["file_name"], format=image_format)
+    image = read_image(record["file_name"], image_format)
     return image, utils.read_image(record["pan_seg_file_name"], format="RGB")
 
 

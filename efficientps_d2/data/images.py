@@ -1,11 +1,17 @@
-"""Images of users: read completely, from formats that only hold pixels, and upright."""
+"""Images of users: read completely, from formats that only hold pixels, upright, in 8 bits.
+
+Training, evaluation, prediction and the check read by the same rule: of 16 bits the upper 8 stay,
+whatever the values are, so that what one image becomes does not depend on its content.
+"""
 
 import struct
 import zlib
 from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from detectron2.data import detection_utils as utils
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from efficientps_d2.utils.errors import InputError, one_line
@@ -40,6 +46,21 @@ DAMAGED = (
 )
 
 
+class Decoded(NamedTuple):
+    """An image of a file, and what the file says of it."""
+
+    pixels: np.ndarray  # (H, W, 3) uint8 RGB, upright
+    mode: str  # Pillow's
+    orientation: int  # of EXIF
+    has_16_bits: bool  # of each channel
+
+    @property
+    def stored_size(self) -> tuple[int, int]:
+        """Height and width before the image was turned upright."""
+        height, width = self.pixels.shape[:2]
+        return (width, height) if self.orientation in range(5, 9) else (height, width)
+
+
 def damage(error: Exception) -> str:
     """What is wrong with a file, from what Pillow raised; without the path, which others name."""
     if isinstance(error, UnidentifiedImageError):
@@ -69,21 +90,46 @@ def read_rgb(file: str | Path, name: str = "") -> np.ndarray:
         InputError: if it cannot be read.
     """
     name = name or str(file)
-    image, orientation = _load(Path(file), name, IMAGE_FORMATS, "give another picture")
+    try:
+        return decode(file, name).pixels
+    except InputError:
+        raise
+    except DAMAGED as error:
+        raise _unreadable(name, error, "give another picture") from error
+
+
+def read_image(file: str | Path, image_format: str) -> np.ndarray:
+    """(H, W, 3) uint8 as :func:`read_rgb`, "RGB" or "BGR"; raises what is in :data:`DAMAGED`."""
+    pixels = decode(file, str(file)).pixels
+    if image_format == "RGB":
+        return pixels
+    return utils.convert_PIL_to_numpy(Image.fromarray(pixels), image_format)
+
+
+def decode(file: str | Path, name: str) -> Decoded:
+    """The image in a file by the rule of this module.
+
+    Raises:
+        InputError: if it has 32 bits per pixel, whose range nobody knows.
+        Exception: one of :data:`DAMAGED` if it cannot be read.
+    """
+    image, orientation, has_16_bits = _open(Path(file), IMAGE_FORMATS)
+    mode = image.mode
+    if mode == "F" or (mode == "I" and image.format not in ("PNG", "PPM")):
+        raise InputError(f"{name} has 32 bits per pixel; convert it to 8-bit RGB.")
     if image.format != "TIFF" and orientation in TURNS:
         image = image.transpose(TURNS[orientation])
-    if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):
-        raise InputError(f"{name} has 32 bits per pixel; convert it to 8-bit RGB.")
-    if image.mode[0] == "I":  # one channel of 16 bits
+    if mode[0] == "I":  # one channel of 16 bits
         image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype("u1"))
-    return np.array(image.convert("RGB"))  # a copy, because others may write to it
+    pixels = np.array(image.convert("RGB"))  # a copy, because others may write to it
+    return Decoded(pixels, mode, orientation, has_16_bits)
 
 
-def load_upright(file: Path) -> tuple[Image.Image, bool]:
+def load_upright(file: Path | BytesIO, name: str | Path) -> tuple[Image.Image, bool]:
     """An image of 8 bits as annotation tools show it, and whether that differs from the file."""
-    image, orientation = _load(file, file, IMAGE_FORMATS)
+    image, orientation = _load(file, name, IMAGE_FORMATS)
     if image.mode[0] in "IF":
-        raise InputError(f"{file} has more than 8 bits per pixel; convert it to 8-bit RGB.")
+        raise InputError(f"{name} has more than 8 bits per pixel; convert it to 8-bit RGB.")
     if orientation not in range(2, 9):
         return image, False
     format_ = image.format
@@ -91,7 +137,7 @@ def load_upright(file: Path) -> tuple[Image.Image, bool]:
         upright = ImageOps.exif_transpose(image)
     except (AttributeError, *DAMAGED) as error:  # it writes the other tags again
         raise InputError(
-            f"{file} has damaged EXIF data ({one_line(error)}); remove them."
+            f"{name} has damaged EXIF data ({one_line(error)}); remove them."
         ) from error
     upright.format = format_
     return upright, True
@@ -112,13 +158,30 @@ def _load(
 ) -> tuple[Image.Image, int]:
     """An image and its EXIF orientation."""
     try:
-        with Image.open(file, formats=formats) as image:
-            # Before load(), which turns TIFFs and then forgets the tag.
-            orientation = _orientation(image)
-            image.load()
-            return image, orientation
+        return _open(file, formats)[:2]
     except DAMAGED as error:
-        raise InputError(f"{name} cannot be read as an image ({damage(error)}); {cure}.") from error
+        raise _unreadable(name, error, cure) from error
+
+
+def _unreadable(name: str | Path, error: Exception, cure: str) -> InputError:
+    return InputError(f"{name} cannot be read as an image ({damage(error)}); {cure}.")
+
+
+def _open(file: Path | BytesIO, formats) -> tuple[Image.Image, int, bool]:
+    """An image, its EXIF orientation, and whether its channels have 16 bits."""
+    with Image.open(file, formats=formats) as image:
+        # Before load(), which forgets tiles, and turns TIFFs and forgets the tag; EXIF loads PNGs.
+        has_16_bits = _has_16_bits(image)
+        orientation = _orientation(image)
+        image.load()
+        return image, orientation, has_16_bits
+
+
+def _has_16_bits(image: Image.Image) -> bool:
+    """Also of RGB, which Pillow reduces to 8 bits while it decodes."""
+    arguments = [tile[3] for tile in image.tile]
+    layouts = [a[0] if isinstance(a, (tuple, list)) and a else a for a in arguments]
+    return image.mode[0] == "I" or any(isinstance(a, str) and ";16" in a for a in layouts)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-from pathlib import Path
 
 import numpy as np
 import pycocotools.mask as mask_util
@@ -30,6 +29,7 @@ from efficientps_d2.evaluation.cityscapes_evaluation import (
 )
 from efficientps_d2.evaluation.panoptic_evaluation import PanopticEvaluator
 from efficientps_d2.evaluation.pictures import PictureWriter
+from efficientps_d2.utils.files import replacing_file
 
 logger = logging.getLogger(__name__)
 
@@ -139,9 +139,8 @@ def write_instance_json(name: str, json_file: str) -> None:
             )
     categories = [{"id": to_dataset[id_], "name": names[id_]} for id_ in thing_ids]
     content = {"info": {}, "images": images, "annotations": annotations, "categories": categories}
-    partial = Path(f"{json_file}.partial")
-    partial.write_text(json.dumps(content))
-    partial.replace(json_file)
+    with replacing_file(json_file) as partial:
+        partial.write_text(json.dumps(content))
 
 
 class PanopticSemSegEvaluator(SemSegEvaluator):

@@ -1,12 +1,14 @@
-"""Cityscapes' own evaluators: scores of each class, and a remedy for newer Detectron2."""
+"""Cityscapes' own evaluators: scores of each class, and remedies for newer Detectron2 and NumPy."""
 
 import contextlib
 import importlib
 import importlib.util
+import json
 import os
 import sys
 import types
 
+import numpy as np
 from detectron2.evaluation import CityscapesInstanceEvaluator, CityscapesSemSegEvaluator
 
 SCRIPTS = "cityscapesscripts.evaluation"
@@ -35,20 +37,39 @@ def redirect_cityscapesscripts() -> None:
         setattr(sys.modules[parent], leaf, module)
 
 
+class NumPyWithIn1d(types.ModuleType):
+    """NumPy with a function that cityscapesscripts 2.3.0 calls and NumPy 2.4 no longer has.
+
+    Only a module of cityscapesscripts sees it, as its ``np``; NumPy itself stays as it is.
+    """
+
+    def __getattr__(self, name: str):
+        return getattr(np, name)
+
+    @staticmethod
+    def in1d(elements, test_elements, invert: bool = False):
+        """As it was in NumPy: for each element, in one row, whether it is among the others."""
+        return np.isin(elements, test_elements, invert=invert).ravel()
+
+
 class CityscapesAPEvaluator(CityscapesInstanceEvaluator):
     """Cityscapes' instance AP, also of each class, and without its file ``matches.json``."""
 
     def evaluate(self):
         """As in :class:`CityscapesInstanceEvaluator`."""
         scripts = importlib.import_module(f"{SCRIPTS}.evalInstanceLevelSemanticLabeling")
-        write, folder = scripts.writeDict2JSON, self._temp_dir
-        # It would write into the working directory.
-        scripts.writeDict2JSON = lambda content, path: write(content, os.path.join(folder, path))
-        try:
-            with returned_by(scripts, "evaluateImgLists") as returned:
-                results = super().evaluate()
-        finally:
-            scripts.writeDict2JSON = write
+
+        def write(content, path):
+            # Not into the working directory; and its own function fails at the integers of NumPy,
+            # as which newer versions count pixels.
+            with open(os.path.join(self._temp_dir, path), "w") as file:
+                json.dump(content, file, default=lambda number: number.item())
+
+        with (
+            replaced(scripts, np=NumPyWithIn1d("numpy"), writeDict2JSON=write),
+            returned_by(scripts, "evaluateImgLists") as returned,
+        ):
+            results = super().evaluate()
         for details in returned:
             for name, values in details["averages"]["classes"].items():
                 results["segm"][f"AP-{name}"] = 100 * values["ap"]
@@ -61,13 +82,27 @@ class CityscapesIoUEvaluator(CityscapesSemSegEvaluator):
     def evaluate(self):
         """As in :class:`CityscapesSemSegEvaluator`."""
         scripts = importlib.import_module(f"{SCRIPTS}.evalPixelLevelSemanticLabeling")
-        with returned_by(scripts, "evaluateImgLists") as returned:
+        with (
+            replaced(scripts, np=NumPyWithIn1d("numpy")),
+            returned_by(scripts, "evaluateImgLists") as returned,
+        ):
             results = super().evaluate()
         for details in returned:
             results["sem_seg"]["mIoU"] = results["sem_seg"]["IoU"]
             for name, score in details["classScores"].items():
                 results["sem_seg"][f"IoU-{name}"] = 100 * score
         return results
+
+
+@contextlib.contextmanager
+def replaced(module, **others):
+    """Within the block, names of a module stand for something else."""
+    own = {name: getattr(module, name) for name in others}
+    vars(module).update(others)
+    try:
+        yield
+    finally:
+        vars(module).update(own)
 
 
 @contextlib.contextmanager
@@ -79,8 +114,5 @@ def returned_by(module, name: str):
         results.append(function(*args))
         return results[-1]
 
-    setattr(module, name, keep)
-    try:
+    with replaced(module, **{name: keep}):
         yield results
-    finally:
-        setattr(module, name, function)

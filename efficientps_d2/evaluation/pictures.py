@@ -5,10 +5,10 @@ import os
 import cv2
 import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.data import detection_utils as utils
 from detectron2.evaluation import DatasetEvaluator
 
 from efficientps_d2.data.coco_panoptic import true_segment_ids
+from efficientps_d2.data.images import read_rgb
 from efficientps_d2.utils.visualizer import draw_panoptic, side_by_side
 
 CAPTIONS = ("input", "truth", "prediction")
@@ -38,7 +38,7 @@ class PictureWriter(DatasetEvaluator):
             record = self.records.get(item["file_name"])
             if record is None:
                 continue
-            image = utils.read_image(record["file_name"], format="RGB")
+            image = read_rgb(record["file_name"])
             truth = true_segment_ids(item)
             panels = [
                 image,

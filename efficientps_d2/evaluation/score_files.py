@@ -8,6 +8,7 @@ import numpy as np
 from panopticapi.utils import rgb2id
 from PIL import Image
 
+from efficientps_d2.data.coco_fields import understand
 from efficientps_d2.data.coco_panoptic import ANNOTATION_KEYS, read_json, require_keys
 from efficientps_d2.data.images import DAMAGED, damage
 from efficientps_d2.evaluation.panoptic_metrics import PanopticSums
@@ -59,7 +60,9 @@ def score_files(
         raise InputError(f"{truth_json} lists a category id twice; give each an id of its own.")
     mismatches: list[str] = []
     truths = _sides(content, truth_dir, truth_json, classes, mismatches)
-    content = {**read_json(predicted_json, ("annotations",)), "categories": content["categories"]}
+    predicted = read_json(predicted_json, ("annotations",))["annotations"]
+    content = {**content, "annotations": predicted}
+    understand(content)  # ids of the predictions as the truth writes them
     predictions = _sides(content, predicted_dir, predicted_json, classes, mismatches)
     if only_predicted:
         truths = {i: truth for i, truth in truths.items() if i in predictions}

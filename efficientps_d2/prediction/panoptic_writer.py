@@ -13,6 +13,7 @@ from efficientps_d2.data.coco_panoptic import categories_of, save_panoptic
 from efficientps_d2.data.images import IMAGE_SUFFIXES
 from efficientps_d2.prediction.predictor import Prediction
 from efficientps_d2.utils.errors import InputError
+from efficientps_d2.utils.files import replacing_file
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")  # that are written
 VIDEO_SUFFIXES = (".avi", ".mkv", ".mov", ".webm")  # that are not written
@@ -74,9 +75,8 @@ class PanopticWriter:
         self._write_json()
 
     def _write_json(self) -> None:
-        partial = self.json.with_suffix(".json.partial")
-        partial.write_text(json.dumps(self.content), encoding="utf-8")
-        partial.replace(self.json)
+        with replacing_file(self.json) as partial:
+            partial.write_text(json.dumps(self.content), encoding="utf-8")
 
 
 def image_id(file: Path) -> int | str:

@@ -17,6 +17,7 @@ from efficientps_d2.report.error_analysis import CORRECT, KINDS, MEANING, UNLABE
 from efficientps_d2.report.gallery import COLORS, choose_pictures, count_all_errors, make_card
 from efficientps_d2.report.run import CONFIGS, Run, matches_of, read_run
 from efficientps_d2.utils.errors import InputError
+from efficientps_d2.utils.files import replacing_file
 from efficientps_d2.utils.parallel import map_pictures
 
 SUMMARY = {
@@ -71,17 +72,13 @@ def write_report(
         except InputError as error:
             raise InputError(f"The earlier run: {error}") from error
     target = output or run.folder / "report.html"
-    partial_file = target.with_name(f"{target.name}.partial")
-    try:
-        partial_file.touch()  # before minutes of work
-    except OSError as error:
-        raise InputError(f"{partial_file} cannot be written ({error.strerror}).") from error
-    try:
-        page = make_page(run, earlier, pictures, processes)
-        partial_file.write_text(page, encoding="utf-8")
-        return partial_file.replace(target)
-    finally:
-        partial_file.unlink(missing_ok=True)
+    with replacing_file(target) as partial:
+        try:
+            partial.touch()  # before minutes of work
+        except OSError as error:
+            raise InputError(f"{target} cannot be written ({error.strerror}).") from error
+        partial.write_text(make_page(run, earlier, pictures, processes), encoding="utf-8")
+    return target
 
 
 def make_page(run: Run, earlier: Run | None, pictures: int, processes: int) -> str:

@@ -42,8 +42,22 @@ BAD_JSON = {
         lambda c: c["annotations"][0]["segments_info"][0].update(category_id=[26]),
         r'has "category_id" \[26\]',
     ),
-    # The text "0" would count as a thing.
-    "a text as isthing": (lambda c: c["categories"][0].update(isthing="0"), "has \"isthing\" '0'"),
+    # The text "no" would count as a thing, and as a crowd.
+    "a text as isthing": (lambda c: c["categories"][0].update(isthing="no"), "\"isthing\" 'no'"),
+    "a text as iscrowd": (
+        lambda c: c["annotations"][0]["segments_info"][0].update(iscrowd="no"),
+        "truth_0.png has the iscrowd 'no'; write 0 or 1",
+    ),
+    "two as isthing": (lambda c: c["categories"][0].update(isthing=2), '"road" has the isthing 2'),
+    "a word as color": (
+        lambda c: c["categories"][0].update(color="red"),
+        '"road" has the color \'red\'; give three numbers from 0 to 255 or "#rrggbb"',
+    ),
+    "a short color": (
+        lambda c: c["categories"][1].update(color=[1, 2]),
+        r'"sky" .*color \[1, 2\];',
+    ),
+    "a color too bright": (lambda c: c["categories"][1].update(color=[1, 2, 256]), "color .*256"),
     "image without a file": (lambda c: c["images"][1].pop("file_name"), 'no "file_name"'),
     "unknown image": (lambda c: c["annotations"][1].update(image_id="x"), "image 'x'"),
     "missing image file": (

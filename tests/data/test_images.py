@@ -6,8 +6,12 @@ from detectron2.data.detection_utils import read_image
 from import_sources import import_all, labelme_shape, rectangle, write_labelme
 from PIL import Image, ImageOps
 from project import Refused
+from scenes import write_dataset
 
 import efficientps_d2.data.importers.run as panoptic_import
+from efficientps_d2.data.coco_panoptic import write_segment_ids
+from efficientps_d2.data.dataset_mapper import read_pair
+from efficientps_d2.data.images import read_rgb
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -42,14 +46,45 @@ def test_turned_photos_are_written_upright(tmp_path, orientation, kind):
 def test_damaged_write_is_noticed(tmp_path, monkeypatch):
     """What was written is read back, and no data set is left if it differs."""
     write_labelme(tmp_path / "source", [labelme_shape("car", rectangle(2, 2, 6, 8))])
-    id2rgb = panoptic_import.id2rgb
 
-    def damaged(ids):
+    def damaged(file, ids):
         ids = ids.copy()
         ids[2, 2] = 0
-        return id2rgb(ids)
+        write_segment_ids(file, ids)
 
-    monkeypatch.setattr(panoptic_import, "id2rgb", damaged)
+    monkeypatch.setattr(panoptic_import, "write_segment_ids", damaged)
     with pytest.raises(Refused, match="a.png does not hold what was written to it"):
         import_all("labelme", tmp_path / "source")
     assert [f.name for f in tmp_path.iterdir()] == ["source"]
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+@pytest.mark.parametrize("kind", ["jpg", "png", "tif", "lzw.tif"])
+def test_training_reads_turned_images_as_prediction_does(tmp_path, orientation, kind):
+    """Pillow turns TIFFs by itself, Detectron2 turned them a second time."""
+    stored = np.zeros((40, 60, 3), dtype=np.uint8)
+    stored[:16, :16, 0] = 255
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"compression": "tiff_lzw"} if kind == "lzw.tif" else {}
+    Image.fromarray(stored).save(tmp_path / f"a.{kind}", exif=exif, **options)
+    assert_read_alike(tmp_path, f"a.{kind}")
+    upright = np.rot90(stored, {1: 0, 3: 2, 6: 3}[orientation])
+    assert ((read_rgb(tmp_path / f"a.{kind}") > 128) == (upright > 128)).all()
+
+
+@pytest.mark.parametrize("kind", ["png", "tif", "pgm"])
+def test_training_reads_16_bits_as_prediction_does(tmp_path, kind):
+    """The upper 8 bits, whatever else the image holds: 300 is 1, and not the white of 255."""
+    values = np.array([[300, 65535], [0, 256]], dtype=np.uint16)
+    Image.fromarray(values).save(tmp_path / f"a.{kind}")
+    assert_read_alike(tmp_path, f"a.{kind}")
+    assert read_rgb(tmp_path / f"a.{kind}")[..., 0].tolist() == [[1, 255], [0, 1]]
+
+
+def assert_read_alike(folder, name):
+    truth = write_dataset(folder / "data", count=1) / "panoptic" / "truth_0.png"
+    record = {"file_name": str(folder / name), "pan_seg_file_name": str(truth)}
+    expected = read_rgb(folder / name)
+    assert (read_pair(record, "RGB")[0] == expected).all()
+    assert (read_pair(record, "BGR")[0] == expected[:, :, ::-1]).all()

@@ -6,6 +6,10 @@ import sys
 
 import numpy as np
 import pytest
+from cityscapesscripts.evaluation import (
+    evalInstanceLevelSemanticLabeling,
+    evalPixelLevelSemanticLabeling,
+)
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from panopticapi.utils import rgb2id
 from PIL import Image
@@ -16,6 +20,7 @@ from efficientps_d2 import InputError, register_cityscapes_layout
 from efficientps_d2.data.streets.dataset import make_streets
 from efficientps_d2.engine.trainer import Trainer
 from efficientps_d2.evaluation.build import write_instance_json
+from efficientps_d2.evaluation.cityscapes_evaluation import NumPyWithIn1d
 from efficientps_d2.evaluation.results import results_table
 
 
@@ -36,8 +41,20 @@ def test_perfect_predictions_on_coco_panoptic_data(tmp_path, register, tiny_conf
     assert np.asarray(Image.open(picture)).std() > 10
 
 
-def test_perfect_predictions_on_cityscapes_layout(tmp_path, tiny_config, monkeypatch):
+@pytest.fixture(params=["installed", "2.4"])
+def numpy_version(request, monkeypatch):
+    """NumPy as it is, and with what newer versions have changed under cityscapesscripts 2.3.0."""
+    if request.param == "2.4":
+        monkeypatch.delattr(np, "in1d", raising=False)
+        count = np.count_nonzero
+        monkeypatch.setattr(np, "count_nonzero", lambda *args, **kw: np.intp(count(*args, **kw)))
+
+
+def test_perfect_predictions_on_cityscapes_layout(
+    tmp_path, tiny_config, monkeypatch, numpy_version
+):
     """The same through Cityscapes' own evaluators, which want contiguous ids 11 to 18."""
+    numpy_before = dict(vars(np))
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)
@@ -57,6 +74,17 @@ def test_perfect_predictions_on_cityscapes_layout(tmp_path, tiny_config, monkeyp
     for task, key in (("segm", "AP-car"), ("bbox", "AP-car"), ("sem_seg", "IoU-road")):
         assert results[task][key] == pytest.approx(100.0), "each class"
     assert list(work.iterdir()) == [], "cityscapesscripts writes matches.json here by itself"
+    assert vars(np) == numpy_before
+    for scripts in (evalInstanceLevelSemanticLabeling, evalPixelLevelSemanticLabeling):
+        assert scripts.np is np
+
+
+def test_in1d_for_cityscapesscripts():
+    """What NumPy 1.26 gives."""
+    in1d = NumPyWithIn1d("numpy").in1d
+    picture = np.array([[0, 7, 8], [255, 7, 0]], np.uint8)
+    assert in1d(picture, [-1, 7, 255]).tolist() == [False, True, False, True, True, False]
+    assert in1d(picture, [0], invert=True).tolist() == [False, True, True, True, True, False]
 
 
 def test_newer_detectron2_finds_cityscapesscripts():

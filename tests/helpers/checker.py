@@ -85,6 +85,13 @@ def write_image(dtype, file_format):
     return lambda folder: image.save(folder / IMAGE, format=file_format)
 
 
+def turn(orientation):
+    """Write the tag into the first image; its stored pixels stay as they are."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return lambda folder: Image.open(folder / IMAGE).save(folder / IMAGE, exif=exif)
+
+
 def image_is_a_folder(folder):
     (folder / IMAGE).unlink()
     (folder / IMAGE).mkdir()
@@ -150,11 +157,14 @@ CASES = {
     "text as image": (lambda f: (f / IMAGE).write_text("a car"), "unreadable file", IMAGE),
     "size mismatch": (smaller_truth, "size mismatch", TRUTH),
     "wrong JSON size": (set_first("images", height=90), WRONG_SIZE, IMAGE),
-    "text as JSON size": (set_first("images", height="96"), WRONG_SIZE, IMAGE),
+    "text as JSON size": (set_first("images", height="96 px"), WRONG_SIZE, IMAGE),
     "zero JSON size": (set_first("images", height=0, width=0), WRONG_SIZE, IMAGE),
     "half a JSON size": (set_first("images", width=...), WRONG_SIZE, IMAGE),
     "no JSON size": (set_first("images", width=..., height=...), NO_SIZE, IMAGE),
-    "16-bit image": (write_image(np.uint16, "PNG"), LOSSY, IMAGE),
+    "16-bit image": (write_image(np.uint16, "PNG"), "image of 16 bits", IMAGE),
+    "12-bit image": (write_image(np.uint16, "TIFF"), "values of fewer bits", IMAGE),
+    "upside down": (turn(3), "EXIF orientation", IMAGE),
+    "lying on the side": (turn(6), "EXIF orientation", IMAGE),
     "float image": (write_image(np.float32, "TIFF"), LOSSY, IMAGE),
     "palette image": (convert(IMAGE, "P"), CONVERTED, IMAGE),
     "CMYK image": (convert(IMAGE, "CMYK", "JPEG"), CONVERTED, IMAGE),
@@ -174,7 +184,7 @@ CASES = {
     "no iscrowd": (set_first("segments", iscrowd=...), "iscrowd missing", TRUTH),
     "null iscrowd": (set_first("segments", iscrowd=None), "iscrowd missing", TRUTH),
     "text as iscrowd": (set_first("segments", iscrowd="no"), "damaged segment", TRUTH),
-    "text as segment id": (set_first("segments", id="1"), "damaged segment", TRUTH),
+    "text as segment id": (set_first("segments", id="one"), "damaged segment", TRUTH),
     "void as segment id": (set_first("segments", id=0), "damaged segment", TRUTH),
     "too large segment id": (set_first("segments", id=256**3), "damaged segment", TRUTH),
     "fraction as segment id": (set_first("segments", id=1.5), "damaged segment", TRUTH),
@@ -182,7 +192,7 @@ CASES = {
     "list as category": (set_first("segments", category_id=[26]), "damaged segment", TRUTH),
     "bare segments": (set_first("annotations", segments_info=[1, None]), "damaged segment", TRUTH),
     "unknown category": (set_first("segments", category_id=999), "unknown category", TRUTH),
-    "text as category": (set_first("segments", category_id="26"), "unknown category", TRUTH),
+    "text as category": (set_first("segments", category_id="x26"), "unknown category", TRUTH),
     "the same segment id": (repeat_segment, "duplicate segment id", TRUTH),
     "only void": (only_void, "nothing labelled", TRUTH),
     "null segments": (set_first("annotations", segments_info=None), "damaged annotation", JSON),
@@ -205,7 +215,8 @@ CASES = {
     "nameless category": (set_first("categories", name=...), "damaged category", JSON),
     "text as category entry": (append("categories", "x"), "damaged category", JSON),
     "list as name": (set_first("categories", name=["road"]), "damaged category", JSON),
-    "text as isthing": (set_first("categories", isthing="0"), "damaged category", JSON),
+    "text as isthing": (set_first("categories", isthing="no"), "damaged category", JSON),
+    "text as color": (set_first("categories", color="red"), "damaged category", JSON),
     "the same category id": (append("categories", {"id": 26, "name": "lane", "isthing": 0}),
                              "duplicate category id", JSON),
     "the same category name": (append("categories", {"id": 1, "name": "road", "isthing": 0}),
@@ -213,5 +224,7 @@ CASES = {
     "no thing classes": (set_all("categories", isthing=0), "class list", JSON),
     "no stuff classes": (set_all("categories", isthing=1), "class list", JSON),
     "no things": (without_kind(1), "nothing to learn", JSON),
+    "unused class": (append("categories", {"id": 1, "name": "lane", "isthing": 0}),
+                     "class without segments", JSON),
     "no stuff": (without_kind(0), "nothing to learn", JSON),
 }  # fmt: skip

@@ -15,7 +15,7 @@ from damaged_sources import (
     replace_image,
     zip_in_folder,
 )
-from import_sources import SIZE, write_cvat
+from import_sources import SIZE, write_cvat, write_image
 from PIL import Image
 
 # tool, how its source is made, and the sentence
@@ -24,6 +24,19 @@ REFUSED = {
     "bomb": ("cvat", edit("cvat", "a.png", lambda d: huge_png()), "exceeds limit"),
     "16-bit picture": ("cvat", replace_image("cvat", "a.png", GREY_16), "convert it to 8-bit RGB"),
     "missing picture, cvat": ("cvat", leave_out("images")("cvat"), "export with images"),
+    "two images for a frame": (
+        "cvat",
+        lambda s: (
+            edit("cvat", "*.xml", lambda d: d.replace(b'"a.png"', b'"a"'))(s),
+            write_image(s / "images" / "a.jpg"),
+        ),
+        "image 'a', names the image 'a' without suffix, and .*a.jpg and .*a.png both have that",
+    ),
+    "no image for a frame": (
+        "cvat",
+        edit("cvat", "*.xml", lambda d: d.replace(b'"a.png"', b'"frame_000000"')),
+        "image 'frame_000000', is not in .*put it there",
+    ),
     "absolute path, cvat": (
         "cvat",
         edit("cvat", "*.xml", lambda d: d.replace(b'"a.png"', b'"/etc/passwd"')),

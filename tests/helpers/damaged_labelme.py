@@ -1,5 +1,7 @@
 """Damage in sources of labelme."""
 
+import base64
+
 from damaged_sources import (
     COCO,
     INF,
@@ -10,6 +12,7 @@ from damaged_sources import (
     edit,
     files,
     files_into,
+    huge_png,
     labelme,
     leave_out,
     link_outside,
@@ -101,11 +104,6 @@ REFUSED = {
         labelme({**labelme_mask("car", MASK, 1, 1), "points": []}),
         "with 0 points, not two",
     ),
-    "mask of another size": (
-        "labelme",
-        labelme({**labelme_mask("car", MASK, 1, 1), "points": [[1, 1], [9, 9]]}),
-        "mask of 3 x 2 pixels in a box of 9 x 9",
-    ),
     "boxes, wrong tool": ("labelme", files(a_xml=VOC_BOXES), "holds boxes .Pascal VOC"),
     "boxes of YOLO": ("labelme", files(a_txt="0 0.5 0.5 0.25 0.3\n"), "holds boxes .YOLO"),
     "empty folder": ("labelme", files(), "holds no labelme JSON files"),
@@ -119,10 +117,23 @@ REFUSED = {
     ),
     "COCO": ("labelme", files(a_json=COCO), "a.json is in the format .COCO 1.0.*export .Datumaro"),
     "group is true": ("labelme", polygon(rectangle(1, 1, 3, 3), group=True), "the group_id True"),
-    "picture only in the JSON": (
+    "no image in imageData": (
         "labelme",
         lambda s: (labelme(imageData="aGk=")(s), (s / "a.jpg").unlink()),
-        "put it there .the pixels are in imageData, which is not read",
+        "a.json imageData cannot be read as an image",
+    ),
+    "imageData is a number": (
+        "labelme",
+        lambda s: (labelme(imageData=7)(s), (s / "a.jpg").unlink()),
+        "a.json has imageData that is not base64",
+    ),
+    "bomb in imageData": (
+        "labelme",
+        lambda s: (
+            labelme(imageData=base64.b64encode(huge_png()).decode())(s),
+            (s / "a.jpg").unlink(),
+        ),
+        "a.json imageData cannot be read as an image .*exceeds limit",
     ),
 }
 

@@ -260,5 +260,5 @@ def test_a_folder_that_cannot_be_written_to(run_folder, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "touch", refuse)
-    with pytest.raises(InputError, match="partial cannot be written .Permission denied"):
+    with pytest.raises(InputError, match="report.html cannot be written .Permission denied"):
         write_report(run_folder)

@@ -8,8 +8,10 @@ import numpy as np
 
 from efficientps_d2.data.checks.listing import Source
 from efficientps_d2.data.checks.picture import PictureReport, check_picture
-from efficientps_d2.data.checks.problems import Problem
+from efficientps_d2.data.checks.problems import Problem, shown
 from efficientps_d2.utils.parallel import map_pictures
+
+CAMERA_BITS = (8, 10, 12, 14)  # that files of 16 bits may hold
 
 
 class Statistics(NamedTuple):
@@ -63,12 +65,42 @@ def check_dataset(source: Source, processes: int = 1) -> CheckResult:
         kinds.append(picture.kinds | {problem.kind for problem in report.problems})
         reports.append(report)
     statistics = merge_statistics(reports)
-    for isthing, name in ((True, "thing"), (False, "stuff")):
-        ids = [id_ for id_, c in source.categories.items() if c.isthing == isthing]
-        if ids and statistics.classes and not any(id_ in statistics.classes for id_ in ids):
-            text = f"no picture holds a {name} segment: nothing is learned about {name} classes"
-            problems.append(Problem("nothing to learn", source.location.panoptic_json, text))
+    problems += _unused_classes(source, statistics) + _few_bits(source, reports)
     return CheckResult(problems, kinds, statistics)
+
+
+def _unused_classes(source: Source, statistics: Statistics) -> list[Problem]:
+    """Classes without a segment, unless no image could be used at all."""
+    problems, file = [], source.location.panoptic_json
+    for isthing, kind in ((True, "thing"), (False, "stuff")):
+        names = {id_: c.name for id_, c in source.categories.items() if c.isthing == isthing}
+        absent = [name for id_, name in names.items() if id_ not in statistics.classes]
+        if not absent or not statistics.classes:
+            continue
+        if len(absent) == len(names):
+            text = f"no picture holds a {kind} segment: nothing is learned about {kind} classes"
+            problems.append(Problem("nothing to learn", file, text))
+            continue
+        for name in absent:
+            text = f"no image holds a segment of {name}: annotate some, or take the class out"
+            problems.append(Problem("class without segments", file, text))
+    return problems
+
+
+def _few_bits(source: Source, reports: Sequence[PictureReport]) -> list[Problem]:
+    """A warning if no image of 16 bits uses its upper bits: reading makes them almost black."""
+    pairs = zip(source.pictures, reports, strict=True)
+    peaks = {p.image_file: r.peak_of_16_bits for p, r in pairs if r.peak_of_16_bits is not None}
+    bits = [bits for bits in CAMERA_BITS if peaks and max(peaks.values()) < 2 ** (bits - 8)]
+    if not bits:
+        return []
+    factor = 2 ** (16 - bits[0])
+    text = (
+        f"the largest value of the {len(peaks)} image(s) of 16 bits is below {2 ** bits[0]}: they "
+        f"seem to hold {bits[0]} bits, of which reading keeps the upper {bits[0] - 8}; multiply "
+        f"their values by {factor}, for instance: magick mogrify -evaluate multiply {factor} FILES"
+    )
+    return [Problem("values of fewer bits", shown(next(iter(peaks))), text)]
 
 
 def merge_statistics(reports: Iterable[PictureReport]) -> Statistics:

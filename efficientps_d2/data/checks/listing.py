@@ -8,17 +8,12 @@ from typing import NamedTuple
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
+from efficientps_d2.data.checks.categories import Category, is_id, read_categories
 from efficientps_d2.data.checks.problems import Problem, shown
-from efficientps_d2.data.coco_panoptic import IGNORE_LABEL, read_json
+from efficientps_d2.data.coco_fields import Files
+from efficientps_d2.data.coco_panoptic import read_json
 from efficientps_d2.data.datasets import register
 from efficientps_d2.utils.errors import InputError
-
-
-class Category(NamedTuple):
-    """A class of the data set."""
-
-    name: str
-    isthing: bool
 
 
 class Picture(NamedTuple):
@@ -118,16 +113,11 @@ def read_source(location: Location) -> Source:
             register.check_dataset_files(location.name)
         except InputError as error:
             report("Cityscapes layout", str(error))
-    categories = _categories(content, location, report)
+    categories = read_categories(content["categories"], location.categories, location.name, report)
     images = _images(content, location, report)
     annotations = _annotations(content, images, report)
     pictures = _pictures(annotations, images, location, report)
     return Source(location, content, categories, pictures, problems)
-
-
-def is_id(value: object) -> bool:
-    """Whether a JSON value can be an id: a whole number or a text."""
-    return isinstance(value, (int, str)) and not isinstance(value, bool) and value != ""
 
 
 def _registered_categories(metadata) -> dict | None:
@@ -139,38 +129,6 @@ def _registered_categories(metadata) -> dict | None:
         id_: Category(metadata.stuff_classes[contiguous], id_ in things)
         for id_, contiguous in (things | metadata.stuff_dataset_id_to_contiguous_id).items()
     }
-
-
-def _categories(content: dict, location: Location, report: Callable) -> dict:
-    categories, names = {}, set()
-    for category in content["categories"]:
-        usable = isinstance(category, dict) and is_id(category.get("id"))
-        name = category.get("name") if usable else None
-        # "0" would be taken as a thing.
-        if not (isinstance(name, str) and name and category.get("isthing") in (0, 1)):
-            text = f"category {shown(category)} needs an id, a name and isthing 0 or 1"
-            report("damaged category", text)
-        if not usable:
-            continue
-        id_ = category["id"]
-        if id_ in categories:
-            report("duplicate category id", f"two categories have the id {shown(id_)}")
-            continue
-        categories[id_] = Category(shown(name), bool(category.get("isthing")))
-        if shown(name) in names:
-            report("duplicate category name", f"two categories have the name {shown(name)}")
-        names.add(shown(name))
-        if location.categories is not None and (
-            id_ not in location.categories
-            or location.categories[id_].isthing != categories[id_].isthing
-        ):
-            text = f"category {shown(id_)}, {shown(name)}, is not among those of {location.name}"
-            report("category that differs", f"{text} or not of the same kind there")
-    things = sum(c.isthing for c in categories.values())
-    if not 0 < things < len(categories) < IGNORE_LABEL:
-        text = f"{len(categories)} categories, {things} of them things: at least one thing and one"
-        report("class list", f"{text} stuff class are needed, and at most {IGNORE_LABEL - 1}")
-    return categories
 
 
 def _images(content: dict, location: Location, report: Callable) -> dict[object, ListedImage]:
@@ -229,10 +187,11 @@ def _pictures(
     report: Callable,
 ) -> list[Picture]:
     pictures = []
+    image_files, panoptic_files = Files(location.image_root), Files(location.panoptic_root)
     for annotation in annotations:
         image = images[annotation["image_id"]]
-        image_file = os.path.join(location.image_root, image.file)
-        panoptic_file = os.path.join(location.panoptic_root, annotation["file_name"])
+        image_file = image_files.find(image.file)
+        panoptic_file = panoptic_files.find(annotation["file_name"])
         outside = [file for file in (image_file, panoptic_file) if not _is_inside(file, location)]
         for file in outside:
             text = "leaves the folder of the data set and is not read: give a path inside"

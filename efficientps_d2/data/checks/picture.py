@@ -1,29 +1,18 @@
 """Check one picture: its image and its panoptic PNG against the JSON."""
 
-import os
-import warnings
 from typing import NamedTuple
 
 import numpy as np
-from detectron2.data import detection_utils as utils
 from panopticapi.utils import rgb2id
-from PIL import Image
 
-from efficientps_d2.data.checks.listing import Picture, is_id
+from efficientps_d2.data.checks.categories import is_id
+from efficientps_d2.data.checks.listing import Picture
 from efficientps_d2.data.checks.problems import Problem, shown
+from efficientps_d2.data.checks.reading import read_picture, read_truth
+from efficientps_d2.data.images import TURNS, Decoded
 
 MAX_SEGMENT_ID = 256**3 - 1
-# What Pillow makes of an image that is not RGB but can be read as RGB.
-CONVERTED_MODES = {
-    "1": "black and white",
-    "L": "gray in three channels",
-    "LA": "gray without the alpha channel",
-    "P": "the colours of its palette",
-    "PA": "the colours of its palette without alpha",
-    "RGBA": "the colours without the alpha channel",
-    "CMYK": "colours computed without a colour profile",
-    "YCbCr": "the same colours",
-}
+REMOVE_TAG = "remove the tag (exiftool -Orientation= FILE)"
 
 
 class Segments(NamedTuple):
@@ -42,6 +31,7 @@ class PictureReport(NamedTuple):
     classes: dict = {}  # category id: [segments, pixels]
     things: list[float] = []  # sqrt(box area) of each thing that is no crowd
     stuff: list[int] = []  # area of each stuff segment
+    peak_of_16_bits: int | None = None  # largest value of the upper 8 bits; None of 8-bit images
 
 
 def check_picture(picture: Picture, categories: dict) -> PictureReport:
@@ -52,50 +42,20 @@ def check_picture(picture: Picture, categories: dict) -> PictureReport:
         categories: :class:`Category` by dataset id.
     """
     problems: list[Problem] = []
-    image = read_pixels(picture.image_file, False, problems)
-    pan_seg = read_pixels(picture.panoptic_file, True, problems)
+    image = read_picture(picture.image_file, problems)
+    pan_seg = read_truth(picture.panoptic_file, problems)
+    report = PictureReport(problems)
     if image is not None:
-        _check_json_size(picture, image.shape[:2], problems)
+        _check_json_size(picture, image.pixels.shape[:2], problems)
+        if image.has_16_bits:
+            report = report._replace(peak_of_16_bits=int(image.pixels.max()))
     if pan_seg is None:
-        return PictureReport(problems)
-    if image is not None and image.shape != pan_seg.shape:
-        (height, width), (h, w) = pan_seg.shape[:2], image.shape[:2]
-        text = f"is {width} x {height} pixels, but {shown(picture.image_file)} is {w} x {h}"
-        problems.append(Problem("size mismatch", shown(picture.panoptic_file), text))
-    size, segments = pan_seg.shape[:2], measure_segments(rgb2id(pan_seg))
-    return _check_segments(picture, segments, categories, problems)._replace(size=size)
-
-
-def read_pixels(file: str, is_truth: bool, problems: list[Problem]) -> np.ndarray | None:
-    """(H, W, 3) uint8 RGB as training reads it; None and a problem if that is of no use."""
-
-    def report(kind: str, text: str) -> None:
-        problems.append(Problem(kind, shown(file), text))
-
-    if not os.path.isfile(file):
-        report("missing file", "does not exist, or is no file")
-        return None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's, which do not name the file
-            with Image.open(file) as image:
-                mode, file_format = image.mode, image.format
-            pixels = utils.read_image(file, format="RGB")
-    except Exception as error:  # damaged files make decoders raise anything
-        report("unreadable file", f"cannot be read ({shown(str(error)) or type(error).__name__})")
-        return None
-    if is_truth and (mode not in ("RGB", "RGBA") or file_format == "JPEG"):
-        what = "a JPEG, which changes ids" if file_format == "JPEG" else f"of mode {mode}"
-        report("PNG of another mode", f"is {what}: write an RGB PNG, id = R + 256 G + 65536 B")
-        return None
-    if mode in CONVERTED_MODES and not is_truth:
-        text = f"is of mode {mode}: reading gives {CONVERTED_MODES[mode]}"
-        report("image mode that is converted", text)
-    elif mode != "RGB" and not is_truth:
-        values = f"{pixels.min()} to {pixels.max()} of 0 to 255"
-        text = f"is of mode {mode}: reading cuts its values, and gives {values}"
-        report("image mode that loses values", text)
-    return pixels
+        return report
+    if image is not None:
+        _check_sizes(picture, image, pan_seg.shape[:2], problems)
+    segments = measure_segments(rgb2id(pan_seg))
+    found = _check_segments(picture, segments, categories, problems)
+    return found._replace(size=pan_seg.shape[:2], peak_of_16_bits=report.peak_of_16_bits)
 
 
 def measure_segments(pan_seg: np.ndarray) -> Segments:
@@ -126,6 +86,25 @@ def _check_json_size(picture: Picture, size: tuple[int, int], problems: list[Pro
         height, width = stated
         text = f"is {size[1]} x {size[0]} pixels, but {shown(width)} x {shown(height)} in the JSON"
         problems.append(Problem("wrong size in the JSON", shown(picture.image_file), text))
+
+
+def _check_sizes(
+    picture: Picture, image: Decoded, size: tuple[int, int], problems: list[Problem]
+) -> None:
+    """Compare the size of an image with that of its ground truth, also before it was turned."""
+    (height, width), (h, w) = size, image.pixels.shape[:2]
+    if size != (h, w):
+        text = f"is {width} x {height} pixels, but {shown(picture.image_file)} is {w} x {h}"
+        problems.append(Problem("size mismatch", shown(picture.panoptic_file), text))
+    if image.orientation not in TURNS or size != image.stored_size:
+        return
+    text = f"has the EXIF orientation {image.orientation}, by which it is turned"
+    if size != (h, w):
+        text += f", but its ground truth has the size of the stored pixels: {REMOVE_TAG}"
+    else:
+        text += f": if its ground truth was drawn on the stored pixels, {REMOVE_TAG}; otherwise "
+        text += "save the image upright, which ends this warning"
+    problems.append(Problem("EXIF orientation", shown(picture.image_file), text))
 
 
 def _check_segments(

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from panopticapi.utils import id2rgb, rgb2id
-from PIL import Image
+from panopticapi.utils import rgb2id
 
 from efficientps_d2.data.checks.dataset import CheckResult
 from efficientps_d2.data.checks.listing import Location, Picture, Source
-from efficientps_d2.data.checks.picture import measure_segments, read_pixels
+from efficientps_d2.data.checks.picture import measure_segments
 from efficientps_d2.data.checks.problems import BY_HAND, COPIED, KINDS, LEFT_OUT, Problem
+from efficientps_d2.data.checks.reading import read_truth
+from efficientps_d2.data.coco_panoptic import write_segment_ids
 from efficientps_d2.utils.errors import InputError
+from efficientps_d2.utils.files import replacing_folder
 from efficientps_d2.utils.parallel import map_pictures
 
 
@@ -44,12 +46,11 @@ def write_repaired(source: Source, result: CheckResult, dest: Path, processes: i
     an unknown category, are copied as they are.
 
     Raises:
-        InputError: if ``dest`` or ``dest.partial`` exists or lies in the data set.
+        InputError: if ``dest`` exists or lies in the data set.
     """
     require_new_folder(dest, source.location)
-    temporary = _partial(dest)
     jobs = _jobs(source, result)
-    try:
+    with replacing_folder(dest) as temporary:
         for part in ("images", "panoptic"):
             (temporary / part).mkdir(parents=True)
         write = partial(_write_picture, categories=source.categories, folder=temporary)
@@ -60,9 +61,6 @@ def write_repaired(source: Source, result: CheckResult, dest: Path, processes: i
             "annotations": [annotation for _, annotation in written],
         }
         (temporary / "panoptic.json").write_text(json.dumps(content), encoding="utf-8")
-        temporary.rename(dest)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     kinds = [KINDS[problem.kind].repair for problem in result.problems]
     left_out = [p for p, k in zip(result.problems, kinds, strict=True) if k == LEFT_OUT]
     by_hand = [p for p, k in zip(result.problems, kinds, strict=True) if k == BY_HAND]
@@ -71,16 +69,11 @@ def write_repaired(source: Source, result: CheckResult, dest: Path, processes: i
 
 def require_new_folder(dest: Path, location: Location) -> None:
     """Fail if a copy cannot be written to ``dest``: it exists, or lies in the data set."""
-    for path in (dest, _partial(dest)) if dest.name else (dest,):
-        if path.exists() or path.is_symlink():
-            raise InputError(f"--fix: {path} exists already; remove it, or give another folder.")
+    if dest.exists() or dest.is_symlink():
+        raise InputError(f"--fix: {dest} exists already; remove it, or give another folder.")
     for root in (location.image_root, location.panoptic_root, Path(location.panoptic_json).parent):
         if dest.resolve().is_relative_to(Path(root).resolve()):
             raise InputError(f"--fix: {dest} lies in the data set itself; give a folder outside.")
-
-
-def _partial(dest: Path) -> Path:
-    return dest.with_name(f"{dest.name}.partial")
 
 
 def _jobs(source: Source, result: CheckResult) -> list[Job]:
@@ -123,11 +116,11 @@ def _write_picture(job: Job, categories: dict, folder: Path) -> tuple[dict, dict
     if not job.repair:
         shutil.copyfile(job.picture.panoptic_file, panoptic_file)
         return image, annotation
-    pan_seg = rgb2id(read_pixels(job.picture.panoptic_file, True, []))
+    pan_seg = rgb2id(read_truth(job.picture.panoptic_file, []))
     image["height"], image["width"] = pan_seg.shape
     segments = annotation["segments_info"]
     pan_seg, annotation["segments_info"] = repair_segments(pan_seg, segments, categories)
-    Image.fromarray(id2rgb(pan_seg)).save(panoptic_file, format="PNG")
+    write_segment_ids(panoptic_file, pan_seg)
     return image, annotation
 
 

@@ -4,20 +4,22 @@ import os
 from collections import defaultdict
 from pathlib import Path
 
-import cv2
 import numpy as np
 from detectron2.config import CfgNode
-from detectron2.data import detection_utils as utils
 from detectron2.data.catalog import Metadata
 from panopticapi.utils import rgb2id
+from PIL import Image
 from tabulate import tabulate
 
 from efficientps_d2.data.checks.dataset import CheckResult, Statistics
 from efficientps_d2.data.checks.listing import Source
-from efficientps_d2.data.checks.picture import read_pixels, unusable
+from efficientps_d2.data.checks.picture import unusable
 from efficientps_d2.data.checks.problems import KINDS, LEFT_OUT, Problem
+from efficientps_d2.data.checks.reading import read_truth
 from efficientps_d2.data.checks.suggest import Suggestion, resized_things
 from efficientps_d2.data.coco_panoptic import set_classes
+from efficientps_d2.data.images import read_rgb
+from efficientps_d2.utils.files import replacing_file
 from efficientps_d2.utils.visualizer import draw_panoptic, side_by_side
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1)
@@ -128,8 +130,8 @@ def draw_pictures(source: Source, result: CheckResult, count: int, folder: str) 
     chosen = np.linspace(0, len(usable) - 1, min(count, len(usable))).round().astype(int)
     os.makedirs(folder, exist_ok=True)
     for picture in (usable[i] for i in chosen):
-        image = utils.read_image(picture.image_file, format="RGB")
-        truth = rgb2id(read_pixels(picture.panoptic_file, True, []))
+        image = read_rgb(picture.image_file)
+        truth = rgb2id(read_truth(picture.panoptic_file, []))
         segments = [
             {**segment, "category_id": table[segment["category_id"]]}
             for segment in picture.annotation["segments_info"]
@@ -137,11 +139,6 @@ def draw_pictures(source: Source, result: CheckResult, count: int, folder: str) 
         ]
         panels = [image, draw_panoptic(image, truth, segments, metadata)]
         drawn = side_by_side(panels, ("input", "truth"))
-        file = Path(folder, f"{Path(picture.image_file).stem}.png")
-        partial = file.with_suffix(".partial.png")
-        try:
-            cv2.imwrite(str(partial), drawn[:, :, ::-1])
-            partial.replace(file)
-        finally:
-            partial.unlink(missing_ok=True)
+        with replacing_file(Path(folder, f"{Path(picture.image_file).stem}.png")) as partial:
+            Image.fromarray(drawn).save(partial, format="PNG")
     return len(chosen)

@@ -47,7 +47,10 @@ def _picture(image: Element, source: Source, file: Path) -> Picture:
     name, subset = image.get("name", ""), image.get("subset", "")
     place = f"{file}, image {name!r},"
     folders = [file.parent / "images", file.parent / "images" / subset, file.parent]
-    if not name or not (path := source.find(name, *folders, place=place)):
+    path = source.find(name, *folders, place=place) if name else None
+    if name and not path:  # exports of a video task leave the suffix out
+        path = source.find_image(name, *folders, place=place)
+    if not path:
         raise InputError(
             f"{place} is not in {source.root / file.parent / 'images'}; export with images, or put "
             "it there."

@@ -25,6 +25,9 @@ from efficientps_d2.data.importers.regions import (
 from efficientps_d2.data.importers.source import Source
 from efficientps_d2.utils.errors import InputError
 
+SUFFIXES = {"JPEG": ".jpg", "TIFF": ".tif", "PPM": ".ppm"} | {
+    name: f".{name.lower()}" for name in ("PNG", "BMP", "GIF", "WEBP")
+}
 OUTLINES = ("polygon", "rectangle", "oriented_rectangle", "circle")
 
 
@@ -44,44 +47,62 @@ def read_labelme(source: Source, classes: Classes) -> Iterator[Picture]:
         check_count(content["shapes"], str(file))
         height, width = content.get("imageHeight"), content.get("imageWidth")
         size = None if height is None or width is None else read_size(height, width, str(file))
-        yield Picture(
-            _find_picture(source, file, content),
-            size,
-            _regions(content["shapes"], source, file),
-            file,
-        )
+        image, data = _find_picture(source, file, content)
+        yield Picture(image, size, _regions(content["shapes"], source, file), file, data)
     if not found:
         raise source.nothing_found("labelme JSON files")
 
 
-def _find_picture(source: Source, file: Path, content: dict) -> Path:
-    """The picture at ``imagePath``, or else the only one of that name: folders were moved."""
-    path = content.get("imagePath")
-    if not isinstance(path, str) or not path:
-        raise InputError(f'{file} has no "imagePath"; write the name of its picture there.')
-    hint = ""
-    if content.get("imageData"):
-        hint = " (the pixels are in imageData, which is not read)"
+def _find_picture(source: Source, file: Path, content: dict) -> tuple[Path, bytes | None]:
+    """The image of a JSON, and its bytes if only the JSON holds them.
+
+    That is the file at ``imagePath``, else the only one of that name, since folders were moved,
+    else, if the JSON holds an image in ``imageData``, that of the same name as the JSON or this.
+    """
+    path, data = content.get("imagePath"), content.get("imageData")
+    missing = InputError(f'{file} has no "imagePath"; write the name of its picture there.')
+    if isinstance(path, str) and path:
+        image, missing = _at_path(source, file, path)
+        if image:
+            return image, None
+    if not data:
+        raise missing
+    if image := source.find_image(Path(file.stem), file.parent, place=str(file)):
+        source.warn("pictures are not where imagePath tells and were found by their names", file)
+        return image, None
+    data = _decode(data, f"{file} has imageData", "put the picture beside it")
+    suffix = SUFFIXES[load_image(BytesIO(data), f"{file} imageData").format]
+    source.warn("pictures were taken from imageData, since imagePath names no file", file)
+    return source.root / file.with_suffix(suffix), data
+
+
+def _at_path(source: Source, file: Path, path: str) -> tuple[Path | None, InputError | None]:
+    """The image that a JSON names, or what is wrong with the name."""
     missing = InputError(
-        f"{file} names the picture {shown(path)}, which is not in {source.root}; put it there"
-        f"{hint}."
+        f"{file} names the picture {shown(path)}, which is not in {source.root}; put it there."
     )
     try:
-        image = source.find(path, file.parent, place=str(file))
+        if image := source.find(path, file.parent, place=str(file)):
+            return image, None
     except InputError as error:
-        image, missing = None, error
-    if image:
-        return image
+        missing = error
     namesakes = source.namesakes(PureWindowsPath(path).name)
     if len(namesakes) > 1:
-        raise InputError(
+        return None, InputError(
             f"{file} names the picture {shown(path)}, which is not there, and {namesakes[0]} and "
             f"{namesakes[1]} both have its name; write in imagePath which one it is."
         )
     if not namesakes:
-        raise missing
+        return None, missing
     source.warn("pictures are not where imagePath tells and were found by their names", file)
-    return source.find(namesakes[0])
+    return source.find(namesakes[0]), None
+
+
+def _decode(text: object, what: str, cure: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (TypeError, ValueError, binascii.Error) as error:
+        raise InputError(f"{what} that is not base64 ({error}); {cure}.") from error
 
 
 def _regions(shapes: list, source: Source, file: Path) -> Iterator[Region]:
@@ -94,7 +115,7 @@ def _regions(shapes: list, source: Source, file: Path) -> Iterator[Region]:
             raise InputError(f"{place} has the group_id {group!r}; give a number or null.")
         kind = shape.get("shape_type") or "polygon"  # early versions had nothing else
         if kind == "mask":
-            yield Region(shape["label"], _mask(shape, place), group)
+            yield Region(shape["label"], _mask(shape, source, file, place), group)
         elif kind in OUTLINES:
             outline = _outline(kind, shape.get("points"), place)
             yield Region(shape["label"], outline, group, box=kind == "rectangle")
@@ -113,23 +134,17 @@ def _outline(kind: str, points, place: str) -> np.ndarray:
     return points
 
 
-def _mask(shape: dict, place: str) -> PlacedMask:
+def _mask(shape: dict, source: Source, file: Path, place: str) -> PlacedMask:
     """The PNG in "mask", whose corner pixels are the two points."""
     points = read_points(shape.get("points"), place)
-    try:
-        png = base64.b64decode(shape.get("mask"), validate=True)
-    except (TypeError, ValueError, binascii.Error) as error:
-        raise InputError(f"{place} has a mask that is not base64 ({error}); draw it again.") from (
-            error
-        )
+    png = _decode(shape.get("mask"), f"{place} has a mask", "draw it again")
     pixels = np.asarray(load_image(BytesIO(png), f"{place} mask", ("PNG",)).convert("L")) > 0
     if len(points) != 2:
         raise InputError(f"{place} is a mask with {len(points)} points, not two; draw it again.")
+    # As labelme does: corners may be fractions, and those of a mask that was edited may not fit.
     left, top = np.rint(points.min(0)).astype(int).tolist()
-    right, bottom = np.rint(points.max(0)).astype(int).tolist()
-    if pixels.shape != (bottom - top + 1, right - left + 1):
-        raise InputError(
-            f"{place} has a mask of {pixels.shape[1]} x {pixels.shape[0]} pixels in a box of "
-            f"{right - left + 1} x {bottom - top + 1}; draw it again."
+    if np.abs(np.ptp(points, axis=0) + 1 - pixels.shape[::-1]).max() > 1:
+        source.warn(
+            "masks whose two points do not fit their size were placed by the upper left one", file
         )
     return PlacedMask(pixels, left, top)

@@ -1,5 +1,6 @@
 """From the regions of a picture to a map of segment ids."""
 
+import csv
 from collections import Counter
 from collections.abc import Iterable
 
@@ -10,6 +11,22 @@ from efficientps_d2.data.coco_panoptic import IGNORE_LABEL
 from efficientps_d2.data.importers.regions import Picture, Region, raster
 from efficientps_d2.data.importers.source import Source
 from efficientps_d2.utils.errors import InputError
+
+
+def read_labels(text: str) -> list[str]:
+    """Labels with commas between them; one that holds a comma stands in double quotes, as in CSV.
+
+    Raises:
+        InputError: if a quote is not closed.
+    """
+    try:
+        rows = list(csv.reader([text], skipinitialspace=True, strict=True))
+    except csv.Error as error:
+        raise InputError(
+            f"--things or --stuff lists {text}, whose quotes cannot be read ({error}); write for "
+            """instance 'car,"bus, big"'."""
+        ) from error
+    return [label.strip() for row in rows for label in row if label.strip()]
 
 
 class Classes:

@@ -54,12 +54,14 @@ class Picture:
         size: (height, width) as the annotation tells it, None if it does not.
         regions: later ones lie over earlier ones.
         origin: the annotation file, for messages.
+        data: the image itself, if the annotation holds it; ``image`` then only names it.
     """
 
     image: Path
     size: tuple[int, int] | None
     regions: Iterable[Region]
     origin: Path
+    data: bytes | None = None
 
 
 def read_size(height, width, place: str) -> tuple[int, int]:

@@ -7,13 +7,15 @@ import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from panopticapi.utils import id2rgb, rgb2id
+from panopticapi.utils import rgb2id
 from PIL import Image
 
 from efficientps_d2.data.checks.problems import shown
+from efficientps_d2.data.coco_panoptic import write_segment_ids
 from efficientps_d2.data.images import load_upright, save_upright
 from efficientps_d2.data.importers.destination import check_destination
 from efficientps_d2.data.importers.other_formats import ONLY_BOXES
@@ -118,13 +120,8 @@ def _write_pictures(
                 f"{picture.origin}; remove one."
             )
         origins[picture.image] = picture.origin
-        image, turned = load_upright(picture.image)
+        image, turned = _load_image(picture)
         size = image.height, image.width
-        if picture.size not in (None, size):
-            raise InputError(
-                f"{picture.image} is {size[1]} x {size[0]} pixels, but {picture.origin} tells "
-                f"{picture.size[1]} x {picture.size[0]}; put the picture there that was annotated."
-            )
         ids, segments = paint(picture, size, classes, source, summary.shapes)
         if not segments:
             source.warn("pictures without any region of a class were left out", picture.origin)
@@ -134,9 +131,9 @@ def _write_pictures(
         if turned:
             save_upright(image, file)
         else:
-            shutil.copyfile(picture.image, file)
+            _copy_image(picture, file)
         truth = folder / "panoptic" / f"{stem}.png"
-        Image.fromarray(id2rgb(ids)).save(truth)
+        write_segment_ids(truth, ids)
         _check_truth(truth, segments)
         entries.append(
             (
@@ -150,6 +147,26 @@ def _write_pictures(
             f"labels are {', '.join(sorted(summary.unlisted(classes))) or 'none'}."
         )
     return entries
+
+
+def _load_image(picture: Picture) -> tuple[Image.Image, bool]:
+    """The image upright, and whether it was turned; it must have the size that was annotated."""
+    content = picture.image if picture.data is None else BytesIO(picture.data)
+    image, turned = load_upright(content, picture.image)
+    size = image.height, image.width
+    if picture.size not in (None, size):
+        raise InputError(
+            f"{picture.image} is {size[1]} x {size[0]} pixels, but {picture.origin} tells "
+            f"{picture.size[1]} x {picture.size[0]}; put the picture there that was annotated."
+        )
+    return image, turned
+
+
+def _copy_image(picture: Picture, file: Path) -> None:
+    if picture.data is None:
+        shutil.copyfile(picture.image, file)
+    else:
+        file.write_bytes(picture.data)
 
 
 def _free_stem(image: Path, stems: set[str]) -> str:

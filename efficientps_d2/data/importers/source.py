@@ -1,7 +1,6 @@
 """The folder that annotations are imported from: nothing outside it is read."""
 
 import contextlib
-import itertools
 import os
 import unicodedata
 import zipfile
@@ -94,10 +93,25 @@ class Source:
     def find_image(
         self, stem: str | Path, *folders: Path, place: str = "The source"
     ) -> Path | None:
-        """As :meth:`find`, for a name without suffix."""
-        for suffix in itertools.chain(IMAGE_SUFFIXES, map(str.upper, IMAGE_SUFFIXES)):
-            if image := self.find(type(stem)(f"{stem}{suffix}"), *folders, place=place):
-                return image
+        """As :meth:`find`, for a name without suffix, which may contain dots.
+
+        Raises:
+            InputError: also if a folder has several images of that name.
+        """
+        for folder in folders or (Path(),):
+            found = []
+            for suffix in dict.fromkeys((*IMAGE_SUFFIXES, *map(str.upper, IMAGE_SUFFIXES))):
+                image = self.find(type(stem)(f"{stem}{suffix}"), folder, place=place)
+                # Where case does not matter, a.jpg is a.JPG.
+                if image and not any(image.samefile(other) for other in found):
+                    found.append(image)
+            if len(found) > 1:
+                raise InputError(
+                    f"{place} names the image '{shown(str(stem))}' without suffix, and {found[0]} "
+                    f"and {found[1]} both have that name; remove one of them."
+                )
+            if found:
+                return found[0]
         return None
 
     def with_suffix(self, *suffixes: str) -> list[Path]:

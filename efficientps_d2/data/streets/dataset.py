@@ -10,7 +10,6 @@ import functools
 import io
 import json
 import os
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from PIL import Image
 
 from efficientps_d2.data.streets.scene import paint_scene
 from efficientps_d2.utils.errors import InputError
+from efficientps_d2.utils.files import replacing_folder
 from efficientps_d2.utils.parallel import map_pictures
 
 SPLITS = {"train": 300, "val": 60}
@@ -64,9 +64,7 @@ def make_streets(root: str | Path, *, splits: dict[str, int] | None = None, seed
     root, splits = Path(root), splits or SPLITS
     if root.exists() and not (root / MARKER).is_file() and any(root.iterdir()):
         raise InputError(f"{root} is not empty and not a streets data set; give another folder.")
-    partial = root.with_name(f".{root.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
+    with replacing_folder(root) as partial:
         for split in splits:
             (partial / "leftImg8bit" / split / CITY).mkdir(parents=True)
             (partial / "gtFine" / split / CITY).mkdir(parents=True)
@@ -77,7 +75,3 @@ def make_streets(root: str | Path, *, splits: dict[str, int] | None = None, seed
         with contextlib.redirect_stdout(io.StringIO()):
             convert2panoptic(str(partial / "gtFine"), setNames=list(splits))
         (partial / MARKER).write_text(json.dumps({"seed": seed, **splits}))
-        shutil.rmtree(root, ignore_errors=True)
-        partial.rename(root)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from import_sources import SIZE, box, import_all, write_cvat
+from import_sources import SIZE, box, import_all, write_cvat, write_image
 
 ROAD = '<polygon label="road" points="0,6;16,6;16,12;0,12" z_order="-1"/>'
 
@@ -112,4 +112,23 @@ def test_pictures_beside_the_annotations(tmp_path):
     source = tmp_path / "source"
     write_cvat(source, ROAD)
     (source / "images" / "a.png").rename(source / "a.png")
+    assert list(import_all("cvat", source)) == ["a"]
+
+
+@pytest.mark.parametrize("name", ["frame_000000", "cam.1_frame", "sub/frame", "sub\\frame"])
+@pytest.mark.parametrize("suffix", [".PNG", ".jpg"])
+def test_frames_of_a_video_task_are_named_without_suffix(tmp_path, name, suffix):
+    source = tmp_path / "source"
+    stem = name.replace("\\", "/")
+    file = write_cvat(source, ROAD, f"{stem}{suffix}")
+    file.write_text(file.read_text().replace(f'"{stem}{suffix}"', f'"{name}"'))
+    (truth,) = import_all("cvat", source).values()
+    assert truth.file.name == f"{stem.rpartition('/')[2]}{suffix}"
+
+
+def test_a_name_with_a_dot_is_its_own_file_first(tmp_path):
+    """a.png is that file, though a.png.jpg is there, too."""
+    source = tmp_path / "source"
+    write_cvat(source, ROAD)
+    write_image(source / "images" / "a.png.jpg")
     assert list(import_all("cvat", source)) == ["a"]

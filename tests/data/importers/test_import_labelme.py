@@ -1,5 +1,6 @@
 """labelme: every shape type, grouping, order, and where pictures are found."""
 
+import base64
 import json
 
 import numpy as np
@@ -14,6 +15,8 @@ from import_sources import (
     write_image,
     write_labelme,
 )
+from PIL import Image
+from project import Refused
 
 ROAD = labelme_shape("road", rectangle(0, 6, 16, 12))
 
@@ -86,12 +89,24 @@ def test_shapes_are_cut_at_the_picture(tmp_path):
     assert not truth.objects("car"), "covered"
 
 
-def test_mask_corners_are_rounded(tmp_path):
+@pytest.mark.parametrize(
+    ("points", "left", "top", "warns"),
+    [
+        ([[3.6, 6.7], [5.8, 7.6]], 4, 7, False),
+        ([[4.5, 6.5], [6.5, 7.5]], 4, 6, False),  # a half goes to the even number
+        ([[5.5, 7.5], [7.5, 8.5]], 6, 8, False),
+        ([[4.4, 7.4], [6.6, 8.6]], 4, 7, False),  # rounded each, they are a pixel too far apart
+        ([[6.4, 8.4], [4.4, 7.4]], 4, 7, False),
+        ([[4, 7], [9, 9]], 4, 7, True),
+    ],
+)
+def test_masks_lie_where_labelme_shows_them(tmp_path, points, left, top, warns, capsys):
+    """At the rounded upper left corner, in their own size: labelme pulls corners by fractions."""
     mask = np.ones((2, 3), dtype=bool)
-    shape = {**labelme_mask("car", mask, 4, 7), "points": [[3.6, 6.7], [5.8, 7.6]]}
-    write_labelme(tmp_path / "source", [shape])
+    write_labelme(tmp_path / "source", [{**labelme_mask("car", mask, 4, 7), "points": points}])
     truth = import_all("labelme", tmp_path / "source")["a"]
-    assert (truth.objects("car")[0] == box(4, 7, 7, 9)).all()
+    assert (truth.objects("car")[0] == box(left, top, left + 3, top + 2)).all()
+    assert ("do not fit their size were placed" in capsys.readouterr().out) == warns
 
 
 def test_mask_shape_lies_in_its_box(tmp_path):
@@ -177,3 +192,48 @@ def test_early_files_without_shape_type_and_size(tmp_path):
     file.write_text("\ufeff" + json.dumps(content), encoding="utf-8")
     truth = import_all("labelme", tmp_path / "source")["a"]
     assert (truth.objects("car")[0] == box(1, 1, 4, 4)).all()
+
+
+@pytest.mark.parametrize("path", ["gone.jpg", "/elsewhere/gone.jpg", "", None])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_pictures_that_only_the_json_holds(tmp_path, path, kind, capsys):
+    source, suffix = tmp_path / "source", {"PNG": "png", "JPEG": "jpg"}[kind]
+    write_image(tmp_path / f"kept.{suffix}")
+    data = (tmp_path / f"kept.{suffix}").read_bytes()
+    text = base64.b64encode(data).decode()
+    write_labelme(source, [ROAD], name="a.jpg", imagePath=path, imageData=text)
+    (source / "a.jpg").unlink()
+    truth = import_all("labelme", source)["a"]
+    assert truth.file.name == f"a.{suffix}" and truth.file.read_bytes() == data
+    assert "were taken from imageData" in capsys.readouterr().out
+    assert [f.name for f in source.iterdir()] == ["a.json"]
+
+
+def test_the_file_beside_the_json_comes_before_its_image_data(tmp_path, capsys):
+    write_labelme(tmp_path / "source", [ROAD], imagePath="gone.jpg", imageData="aGk=")
+    truth = import_all("labelme", tmp_path / "source")["a"]
+    assert truth.file.read_bytes() == (tmp_path / "source" / "a.jpg").read_bytes()
+    assert "found by their names" in capsys.readouterr().out
+
+
+def test_turned_image_data_is_written_upright(tmp_path):
+    source, exif = tmp_path / "source", Image.Exif()
+    exif[0x0112] = 6
+    write_image(tmp_path / "kept.png", SIZE[::-1], exif=exif)
+    text = base64.b64encode((tmp_path / "kept.png").read_bytes()).decode()
+    write_labelme(source, [ROAD], imagePath="gone.jpg", imageData=text)
+    (source / "a.jpg").unlink()
+    assert import_all("labelme", source)["a"].image.shape == (*SIZE, 3)
+
+
+def test_labels_with_a_comma_are_quoted(tmp_path):
+    shapes = [ROAD, labelme_shape("bus, big", rectangle(0, 0, 4, 4))]
+    write_labelme(tmp_path / "source", shapes)
+    truth = import_all("labelme", tmp_path / "source", things='car, "bus, big", ', stuff="road")
+    assert {s["name"] for s in truth["a"].segments} == {"road", "bus, big"}
+
+
+def test_a_quote_that_is_not_closed_is_one_sentence(tmp_path):
+    write_labelme(tmp_path / "source", [ROAD])
+    with pytest.raises(Refused, match="whose quotes cannot be read .*write for instance 'car,"):
+        import_all("labelme", tmp_path / "source", things='car,"bus')

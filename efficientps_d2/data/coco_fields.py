@@ -1,0 +1,127 @@
+"""Fields of COCO's panoptic JSON as tools write them: what can mean only one thing is understood.
+
+Nothing else is changed here: what cannot be understood is left for the reader to name.
+"""
+
+import os
+import re
+from collections import defaultdict
+from pathlib import PureWindowsPath
+
+FLAGS = {"0": 0, "false": 0, "1": 1, "true": 1}
+DIGITS = re.compile("[0-9]{1,18}", re.ASCII)
+HEX_COLOR = re.compile("#([0-9a-f]{3}|[0-9a-f]{6})", re.IGNORECASE)
+COLOR_CURE = 'give three numbers from 0 to 255 or "#rrggbb", or leave "color" out'
+
+
+def understand(content: dict) -> None:
+    """Make numbers of texts in the lists of a JSON, in place.
+
+    That is "1" or "true" as ``isthing`` and ``iscrowd``, the size of an image, the id of a segment,
+    and ids that refer to a category or an image whose own id is the same number or text.
+    """
+    lists = {key: _objects(content.get(key)) for key in ("categories", "images", "annotations")}
+    categories, images = (_ids(lists[key]) for key in ("categories", "images"))
+    for category in lists["categories"]:
+        _replace(category, "isthing", _flag)
+    for image in lists["images"]:
+        for key in ("height", "width"):
+            _replace(image, key, _number)
+    for annotation in lists["annotations"]:
+        _replace(annotation, "image_id", images)
+        for segment in _objects(annotation.get("segments_info")):
+            _replace(segment, "category_id", categories)
+            _replace(segment, "id", _number)
+            _replace(segment, "iscrowd", _flag)
+
+
+def read_colors(colors: list) -> list[list[int] | None]:
+    """Red, green and blue, 0 to 255, of the colours of all classes; None where one is no colour.
+
+    Fractions are told from numbers up to 255 by all colours together, since [1.0, 0, 0] alone can
+    be either. Falsy values, for classes without a colour, give None.
+    """
+    numbers = [_three_numbers(color) for color in colors]
+    given = [v for three in numbers if three for v in three]
+    fractions = any(isinstance(v, float) for v in given) and max(given) <= 1
+    return [three and _bytes(three, fractions) for three in numbers]
+
+
+class Files:
+    """The files below a folder, found also if a JSON names one with too many or too few folders."""
+
+    def __init__(self, root: str):
+        self.root = root
+        self._by_name: dict[str, list[tuple[str, ...]]] | None = None  # parts below root
+
+    def find(self, name: str) -> str:
+        """The path of a file, also if there is none.
+
+        Where ``name`` leads to no file, that of the only one whose path ends in ``name``, or that
+        ``name`` ends in; nothing is looked for outside the folder.
+        """
+        path = os.path.join(self.root, name)
+        parts = PureWindowsPath(name)  # knows both separators
+        if os.path.exists(path) or parts.anchor or os.pardir in parts.parts or not parts.name:
+            return path
+        if self._by_name is None:
+            self._by_name = defaultdict(list)
+            for folder, _, files in os.walk(self.root):
+                below = PureWindowsPath(os.path.relpath(folder, self.root)).parts
+                for file in files:
+                    self._by_name[file].append((*below, file))
+        fitting = [
+            found
+            for found in self._by_name.get(parts.name, [])
+            if all(a == b for a, b in zip(reversed(found), reversed(parts.parts), strict=False))
+        ]
+        return os.path.join(self.root, *fitting[0]) if len(fitting) == 1 else path
+
+
+def _objects(entries: object) -> list[dict]:
+    entries = entries if isinstance(entries, list) else []
+    return [entry for entry in entries if isinstance(entry, dict)]
+
+
+def _replace(entry: dict, key: str, read) -> None:
+    if key in entry:
+        entry[key] = read(entry[key])
+
+
+def _flag(value: object) -> object:
+    if isinstance(value, str):
+        return FLAGS.get(value.strip().lower(), value)
+    return int(value) if isinstance(value, float) and value in (0, 1) else value
+
+
+def _number(value: object) -> object:
+    return int(value) if isinstance(value, str) and DIGITS.fullmatch(value) else value
+
+
+def _ids(entries: list[dict]):
+    """A function that gives the id of one of ``entries`` for the same id as number or text."""
+    known = {e["id"] for e in entries if isinstance(e.get("id"), (int, str))}
+
+    def find(value: object) -> object:
+        if not isinstance(value, (int, str)) or isinstance(value, bool) or value in known:
+            return value
+        other = str(value) if isinstance(value, int) else _number(value)
+        return other if other in known else value
+
+    return find
+
+
+def _three_numbers(color: object) -> list[float] | None:
+    if isinstance(color, str) and (match := HEX_COLOR.fullmatch(color.strip())):
+        digits = match[1] if len(match[1]) == 6 else "".join(2 * digit for digit in match[1])
+        return list(bytes.fromhex(digits))
+    if not isinstance(color, (list, tuple)) or len(color) != 3:
+        return None
+    usable = all(type(v) in (int, float) and 0 <= v <= 255 for v in color)
+    return color if usable else None
+
+
+def _bytes(three: list[float], fractions: bool) -> list[int]:
+    # One with a real fraction is told by itself, whatever the others are.
+    fractions |= max(three) <= 1 and any(v != int(v) for v in three)
+    return [round(255 * v if fractions else v) for v in three]
