@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from stub_predictor import StubPredictor
 
-import efficientps_d2.web.command as web
+import efficientps_d2.web.server as web
 
 
 @contextlib.contextmanager
