@@ -14,6 +14,7 @@ from tabulate import tabulate
 
 from efficientps_d2.data.classes import class_table
 from efficientps_d2.data.coco_panoptic import categories_of, save_panoptic, true_segment_ids
+from efficientps_d2.evaluation.overlaps import MismatchError
 from efficientps_d2.evaluation.panoptic_metrics import PanopticSums, class_metrics, named_metrics
 from efficientps_d2.evaluation.results import IMAGES, PREDICTIONS
 from efficientps_d2.utils.errors import InputError
@@ -67,7 +68,7 @@ class PanopticEvaluator(DatasetEvaluator):
             truth = true_segment_ids(record)
             try:
                 matches = self.sums.add_image(truth, record["segments_info"], pan_seg, segments)
-            except ValueError as error:
+            except MismatchError as error:
                 raise InputError(
                     f"{record['pan_seg_file_name']} cannot be scored: {error}; look at it with "
                     "efficientps-d2 check."
@@ -81,7 +82,7 @@ class PanopticEvaluator(DatasetEvaluator):
                     {key: s[key] for key in ("id", "category_id", "iscrowd") if key in s}
                     for s in record["segments_info"]
                 ],
-                "matches": matches,
+                "matches": [match._asdict() for match in matches],
             }
             if self.save_predictions:
                 file = (

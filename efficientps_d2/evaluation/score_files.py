@@ -11,7 +11,8 @@ from PIL import Image
 from efficientps_d2.data.coco_fields import understand
 from efficientps_d2.data.coco_panoptic import ANNOTATION_KEYS, read_json, require_keys
 from efficientps_d2.data.images import DAMAGED, damage
-from efficientps_d2.evaluation.panoptic_metrics import PanopticSums
+from efficientps_d2.evaluation.overlaps import MismatchError
+from efficientps_d2.evaluation.panoptic_metrics import PREDICTION, PanopticSums
 from efficientps_d2.utils.errors import InputError
 from efficientps_d2.utils.parallel import map_pictures
 
@@ -121,7 +122,7 @@ def _score_pair(pair: tuple[Side, Side], num_classes: int) -> PanopticSums | str
     predicted = [{"id": s["id"], "category_id": s["category_id"]} for s in prediction.segments]
     try:
         sums.add_image(maps[0], truth.segments, maps[1], predicted)
-    except ValueError as error:
-        file = prediction.file if "prediction" in str(error) else truth.file
+    except MismatchError as error:
+        file = prediction.file if error.what == PREDICTION else truth.file
         return f"{file}: {error}"
     return sums

@@ -6,13 +6,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from efficientps_d2.evaluation.panoptic_metrics import (
-    OFFSET,
-    VOID,
-    Match,
-    count_overlaps,
-    segments_by_id,
-)
+from efficientps_d2.evaluation.overlaps import OFFSET, VOID, count_overlaps, segments_by_id
+from efficientps_d2.evaluation.panoptic_metrics import Match
 
 CORRECT, BOUNDARY, WRONG_CLASS, MISSED, EXTRA, UNLABELED = KINDS = (
     "correct",

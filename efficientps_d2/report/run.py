@@ -60,7 +60,8 @@ class Run:
 
 def matches_of(picture: dict) -> list[Match]:
     """The matches of a line of NAME_images.jsonl."""
-    return [Match(*values) for values in picture["matches"]]
+    # Runs before 2026-11-28 have lists without names.
+    return [Match(**m) if isinstance(m, dict) else Match(*m) for m in picture["matches"]]
 
 
 def read_run(folder: str | Path, dataset: str = "") -> Run:

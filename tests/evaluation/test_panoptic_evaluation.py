@@ -54,7 +54,7 @@ def test_a_line_for_each_image(tmp_path, toy):
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     assert [line["image_id"] for line in lines] == [r["image_id"] for r in records]
     for line, record in zip(lines, records, strict=True):
-        kinds = [kind for kind, *_ in line["matches"]]
+        kinds = [match["kind"] for match in line["matches"]]
         assert kinds.count("tp") + kinds.count("fn") == len(record["segments_info"])
 
 

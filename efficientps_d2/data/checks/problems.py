@@ -1,60 +1,74 @@
-"""The kinds of problems that the check of a data set knows, and how they are told."""
+"""The kinds of problems that the check of a dataset knows."""
 
+from enum import Enum
 from typing import NamedTuple
 
-# What a repaired copy does about a kind of problem, where nothing is changed.
-BY_HAND, LEFT_OUT, COPIED = "leaves it to you", "leaves the picture out", "copies it as it is"
+
+class Repair(Enum):
+    """What a repaired copy does about a kind of problem, and how it is said."""
+
+    BY_HAND = "leaves it to you"
+    LEFT_OUT = "leaves the image out"
+    COPIED = "copies it as it is"
+    RENAMED = "gives the files different names"
+    SIZE = "takes the size of the files"
+    VOID = "makes these pixels void"
+    DROPPED = "drops the segment"
+    MERGED = "merges the segments of one class"
+    AREA = "computes the area"
+    BOX = "computes the box"
+    CROWD = "writes iscrowd 0"
 
 
 class Kind(NamedTuple):
     """Whether training or evaluation would fail or go wrong, and what a repaired copy does."""
 
     is_error: bool
-    repair: str
+    repair: Repair
 
 
 KINDS = {
     # The JSON as a whole
-    "Cityscapes layout": Kind(True, BY_HAND),
-    "damaged category": Kind(True, BY_HAND),
-    "duplicate category id": Kind(True, BY_HAND),
-    "duplicate category name": Kind(False, BY_HAND),
-    "category that differs": Kind(True, BY_HAND),
-    "class list": Kind(True, BY_HAND),
-    "nothing to learn": Kind(False, BY_HAND),
-    "class without segments": Kind(False, BY_HAND),
-    "values of fewer bits": Kind(False, BY_HAND),
-    "damaged image entry": Kind(True, LEFT_OUT),
-    "duplicate image id": Kind(True, LEFT_OUT),
-    "duplicate image name": Kind(True, "gives the files different names"),
-    "image without annotation": Kind(False, LEFT_OUT),
-    "damaged annotation": Kind(True, LEFT_OUT),
-    "annotation without image": Kind(True, LEFT_OUT),
-    "several annotations": Kind(True, LEFT_OUT),
-    "no pictures": Kind(True, BY_HAND),
-    "path outside the data set": Kind(True, LEFT_OUT),
+    "Cityscapes layout": Kind(True, Repair.BY_HAND),
+    "damaged category": Kind(True, Repair.BY_HAND),
+    "duplicate category id": Kind(True, Repair.BY_HAND),
+    "duplicate category name": Kind(False, Repair.BY_HAND),
+    "category that differs": Kind(True, Repair.BY_HAND),
+    "class list": Kind(True, Repair.BY_HAND),
+    "nothing to learn": Kind(False, Repair.BY_HAND),
+    "class without segments": Kind(False, Repair.BY_HAND),
+    "values of fewer bits": Kind(False, Repair.BY_HAND),
+    "damaged image entry": Kind(True, Repair.LEFT_OUT),
+    "duplicate image id": Kind(True, Repair.LEFT_OUT),
+    "duplicate image name": Kind(True, Repair.RENAMED),
+    "image without annotation": Kind(False, Repair.LEFT_OUT),
+    "damaged annotation": Kind(True, Repair.LEFT_OUT),
+    "annotation without image": Kind(True, Repair.LEFT_OUT),
+    "several annotations": Kind(True, Repair.LEFT_OUT),
+    "no pictures": Kind(True, Repair.BY_HAND),
+    "path outside the data set": Kind(True, Repair.LEFT_OUT),
     # The files of a picture
-    "missing file": Kind(True, LEFT_OUT),
-    "unreadable file": Kind(True, LEFT_OUT),
-    "image mode that is converted": Kind(False, COPIED),
-    "image mode that loses values": Kind(True, LEFT_OUT),
-    "image of 16 bits": Kind(False, COPIED),
-    "EXIF orientation": Kind(False, COPIED),
-    "PNG of another mode": Kind(True, LEFT_OUT),
-    "size mismatch": Kind(True, LEFT_OUT),
-    "wrong size in the JSON": Kind(True, "takes the size of the files"),
-    "no size in the JSON": Kind(False, "takes the size of the files"),
+    "missing file": Kind(True, Repair.LEFT_OUT),
+    "unreadable file": Kind(True, Repair.LEFT_OUT),
+    "image mode that is converted": Kind(False, Repair.COPIED),
+    "image mode that loses values": Kind(True, Repair.LEFT_OUT),
+    "image of 16 bits": Kind(False, Repair.COPIED),
+    "EXIF orientation": Kind(False, Repair.COPIED),
+    "PNG of another mode": Kind(True, Repair.LEFT_OUT),
+    "size mismatch": Kind(True, Repair.LEFT_OUT),
+    "wrong size in the JSON": Kind(True, Repair.SIZE),
+    "no size in the JSON": Kind(False, Repair.SIZE),
     # The segments of a picture
-    "damaged segment": Kind(True, BY_HAND),
-    "duplicate segment id": Kind(True, BY_HAND),
-    "unknown category": Kind(True, BY_HAND),
-    "unlisted id": Kind(True, "makes these pixels void"),
-    "empty segment": Kind(True, "drops the segment"),
-    "duplicate stuff segment": Kind(True, "merges the segments of one class"),
-    "wrong area": Kind(True, "computes the area"),
-    "wrong box": Kind(False, "computes the box"),
-    "iscrowd missing": Kind(True, "writes iscrowd 0"),
-    "nothing labelled": Kind(False, COPIED),
+    "damaged segment": Kind(True, Repair.BY_HAND),
+    "duplicate segment id": Kind(True, Repair.BY_HAND),
+    "unknown category": Kind(True, Repair.BY_HAND),
+    "unlisted id": Kind(True, Repair.VOID),
+    "empty segment": Kind(True, Repair.DROPPED),
+    "duplicate stuff segment": Kind(True, Repair.MERGED),
+    "wrong area": Kind(True, Repair.AREA),
+    "wrong box": Kind(False, Repair.BOX),
+    "iscrowd missing": Kind(True, Repair.CROWD),
+    "nothing labelled": Kind(False, Repair.COPIED),
 }
 
 

@@ -13,7 +13,7 @@ from panopticapi.utils import rgb2id
 from efficientps_d2.data.checks.dataset import CheckResult
 from efficientps_d2.data.checks.listing import Location, Picture, Source
 from efficientps_d2.data.checks.picture import measure_segments
-from efficientps_d2.data.checks.problems import BY_HAND, COPIED, KINDS, LEFT_OUT, Problem
+from efficientps_d2.data.checks.problems import KINDS, Problem, Repair
 from efficientps_d2.data.checks.reading import read_truth
 from efficientps_d2.data.coco_panoptic import write_segment_ids
 from efficientps_d2.utils.errors import InputError
@@ -62,8 +62,8 @@ def write_repaired(source: Source, result: CheckResult, dest: Path, processes: i
         }
         (temporary / "panoptic.json").write_text(json.dumps(content), encoding="utf-8")
     kinds = [KINDS[problem.kind].repair for problem in result.problems]
-    left_out = [p for p, k in zip(result.problems, kinds, strict=True) if k == LEFT_OUT]
-    by_hand = [p for p, k in zip(result.problems, kinds, strict=True) if k == BY_HAND]
+    left_out = [p for p, k in zip(result.problems, kinds, strict=True) if k == Repair.LEFT_OUT]
+    by_hand = [p for p, k in zip(result.problems, kinds, strict=True) if k == Repair.BY_HAND]
     return Repairs(len(jobs), sum(job.repair for job in jobs), left_out, by_hand)
 
 
@@ -80,12 +80,12 @@ def _jobs(source: Source, result: CheckResult) -> list[Job]:
     location, jobs = source.location, []
     images, truths = set(), set()  # names in use
     for picture, kinds in zip(source.pictures, result.kinds, strict=True):
-        repairs = {KINDS[kind].repair for kind in kinds} - {COPIED}
-        if LEFT_OUT in repairs:
+        repairs = {KINDS[kind].repair for kind in kinds} - {Repair.COPIED}
+        if Repair.LEFT_OUT in repairs:
             continue
         image_name = _free_name(picture.image_file, location.image_root, images)
         panoptic_name = _free_name(picture.panoptic_file, location.panoptic_root, truths)
-        repair = bool(repairs) and BY_HAND not in repairs
+        repair = bool(repairs) and Repair.BY_HAND not in repairs
         jobs.append(Job(picture, image_name, panoptic_name, repair))
     return jobs
 

@@ -14,7 +14,7 @@ from tabulate import tabulate
 from efficientps_d2.data.checks.dataset import CheckResult, Statistics
 from efficientps_d2.data.checks.listing import Source
 from efficientps_d2.data.checks.picture import unusable
-from efficientps_d2.data.checks.problems import KINDS, LEFT_OUT, Problem
+from efficientps_d2.data.checks.problems import KINDS, Problem, Repair
 from efficientps_d2.data.checks.reading import read_truth
 from efficientps_d2.data.checks.suggest import Suggestion, resized_things
 from efficientps_d2.data.coco_panoptic import set_classes
@@ -81,7 +81,7 @@ def problem_list(problems: list[Problem], limit: int | None) -> str:
     order = list(KINDS)
     for kind in sorted(groups, key=lambda k: (not KINDS[k].is_error, order.index(k))):
         group, severity = groups[kind], "Error" if KINDS[kind].is_error else "Warning"
-        lines = [f"{severity}: {kind}: {len(group)}  (--fix: {KINDS[kind].repair})"]
+        lines = [f"{severity}: {kind}: {len(group)}  (--fix: {KINDS[kind].repair.value})"]
         lines += [f"  {problem.file}: {problem.text}" for problem in group[:limit]]
         if limit is not None and len(group) > limit:
             lines.append(f"  and {len(group) - limit} more; --all prints them")
@@ -125,7 +125,7 @@ def draw_pictures(source: Source, result: CheckResult, count: int, folder: str) 
     usable = [
         picture
         for picture, kinds in zip(source.pictures, result.kinds, strict=True)
-        if LEFT_OUT not in {KINDS[kind].repair for kind in kinds}
+        if Repair.LEFT_OUT not in {KINDS[kind].repair for kind in kinds}
     ]
     chosen = np.linspace(0, len(usable) - 1, min(count, len(usable))).round().astype(int)
     os.makedirs(folder, exist_ok=True)

@@ -11,7 +11,7 @@ from project import run_verb
 from scenes import write_dataset
 
 from efficientps_d2 import register_cityscapes_layout
-from efficientps_d2.data.checks.problems import BY_HAND, KINDS, LEFT_OUT
+from efficientps_d2.data.checks.problems import KINDS, Repair
 from efficientps_d2.data.streets.dataset import make_streets
 
 
@@ -34,13 +34,13 @@ def test_every_problem_is_found_named_and_repaired(tmp_path, capsys, case):
     out = capsys.readouterr().out
     assert files(folder) == before and not (tmp_path / "fixed.partial").exists()
     repairs = {KINDS[p.kind].repair for p in found}
-    assert ("Left out because of" in out) == (LEFT_OUT in repairs)
-    assert ("Not repaired because of" in out) == (BY_HAND in repairs)
+    assert ("Left out because of" in out) == (Repair.LEFT_OUT in repairs)
+    assert ("Not repaired because of" in out) == (Repair.BY_HAND in repairs)
     left = check(tmp_path / "fixed")[1].problems
-    if BY_HAND not in repairs:
+    if Repair.BY_HAND not in repairs:
         assert run(tmp_path / "fixed") == 0
         assert not [p for p in left if KINDS[p.kind].is_error], left
-    if KINDS[kind].repair == BY_HAND:
+    if KINDS[kind].repair == Repair.BY_HAND:
         assert kind in {p.kind for p in left}, "nothing that needs a decision is hidden"
 
 
