@@ -10,14 +10,14 @@ import numpy as np
 from tqdm import tqdm
 
 from efficientps_d2.data.images import read_rgb
-from efficientps_d2.prediction.painter import PredictionPainter
-from efficientps_d2.prediction.panoptic_writer import (
-    PanopticWriter,
+from efficientps_d2.prediction.output_paths import (
     expand,
+    image_targets,
     make_folder,
-    picture_targets,
     video_target,
 )
+from efficientps_d2.prediction.painter import PredictionPainter
+from efficientps_d2.prediction.panoptic_writer import PanopticWriter
 from efficientps_d2.prediction.predictor import Predictor
 from efficientps_d2.prediction.video import VideoWriter, camera_frames, frames_of
 from efficientps_d2.utils.errors import InputError
@@ -47,7 +47,7 @@ def predict_images(
         InputError: if ``output`` cannot be written or a name fits no file.
     """
     files = expand(patterns)
-    targets = picture_targets(files, output, save_json) if output else {}
+    targets = image_targets(files, output, save_json) if output else {}
     for folder in {target.parent for target in targets.values()}:
         make_folder(folder)
     painter, skipped = PredictionPainter(predictor.metadata), 0

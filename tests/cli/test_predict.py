@@ -208,6 +208,7 @@ def test_options(model_folder, pictures, tmp_path, capsys, options, message):
         (["--input", "a.jpg", "a.png", "--output", "x.png"], "Predicting 2 inputs needs a folder"),
         (["--input", "a.jpg", "--output", "x.webp"], "--output x.webp: .jpg and .png can be"),
         (["--video-input", "v.mp4", "--output", "x.avi"], "--output x.avi: of a video .mp4 is"),
+        (["--input", "a.jpg", "--output", "x.txt"], "--output x.txt: .jpg and .png can be"),
         (["--input", "a.jpg", "--output", "x.mp4"], "--output x.mp4: .jpg and .png can be"),
         (["--input", "a.jpg", "--output", "a.jpg/x"], "--output a.jpg/x cannot be made"),
         (["--video-input", "none.mp4", "--output", "x"], "--video-input none.mp4: there is no"),

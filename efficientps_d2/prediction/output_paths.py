@@ -1,0 +1,91 @@
+"""The files that are predicted, and where their results go."""
+
+import glob
+import os
+import re
+from pathlib import Path
+
+from efficientps_d2.utils.errors import InputError
+
+WRITTEN_IMAGES = (".jpg", ".jpeg", ".png")
+FILE_SUFFIX = re.compile(r"\.[a-z][a-z0-9]{1,4}")  # that of a folder is rather a number
+
+
+def expand(patterns: list[str]) -> list[Path]:
+    """The files that names and patterns stand for, sorted within each pattern."""
+    files = []
+    for pattern in patterns:
+        pattern = os.path.expanduser(pattern)
+        exists = os.path.exists(pattern)  # also a name with brackets
+        found = [pattern] if exists else sorted(glob.glob(pattern, recursive=True))
+        if not found:
+            raise InputError(f"--input {pattern}: there is no such file; correct it.")
+        files += map(Path, found)
+        if os.path.isdir(pattern):
+            raise InputError(
+                f"--input {pattern} is a folder; give '{pattern}/*' for what is in it."
+            )
+    return list(dict.fromkeys(files))
+
+
+def image_targets(files: list[Path], output: Path, save_json: bool) -> dict[Path, Path]:
+    """Where the drawing of each file goes.
+
+    Args:
+        files: what is predicted.
+        output: a folder, or for one file also the name of its drawing.
+        save_json: whether panoptic PNGs, named after the files, are written, too.
+
+    Raises:
+        InputError: if results would replace each other or an input, or ``output`` does not fit.
+    """
+    suffix = output.suffix.lower()
+    if FILE_SUFFIX.fullmatch(suffix) and not output.is_dir():
+        if len(files) > 1 or save_json:
+            why = "--save-json" if save_json else f"Predicting {len(files)} inputs"
+            raise InputError(f"{why} needs a folder as --output, not the file {output}.")
+        if suffix not in WRITTEN_IMAGES:
+            raise InputError(
+                f"--output {output}: .jpg and .png can be written; choose one, or make that folder."
+            )
+        targets = {files[0]: output}
+    else:
+        targets = {f: output / f"{f.stem}{_image_suffix(f)}" for f in files}
+    names = [file.stem if save_json else target.name for file, target in targets.items()]
+    for name in {name for name in names if names.count(name) > 1}:
+        first, second, *_ = (file for file, n in zip(files, names, strict=True) if n == name)
+        raise InputError(
+            f"Several inputs are called {name}, such as {first} and {second}; predict them into "
+            "different folders."
+        )
+    for file, target in targets.items():
+        _refuse_overwriting(file, target)
+        if save_json:
+            _refuse_overwriting(file, output / "panoptic" / f"{file.stem}.png")
+    return targets
+
+
+def video_target(video: Path, output: Path) -> Path:
+    """The .mp4 file that a drawn video goes to, in the folder ``output`` or called so."""
+    suffix = output.suffix.lower()
+    if suffix != ".mp4" and FILE_SUFFIX.fullmatch(suffix) and not output.is_dir():
+        raise InputError(f"--output {output}: of a video .mp4 is written; name it so.")
+    target = output if suffix == ".mp4" else output / f"{video.stem}.mp4"
+    _refuse_overwriting(video, target)
+    return target
+
+
+def _image_suffix(file: Path) -> str:
+    return file.suffix if file.suffix.lower() in WRITTEN_IMAGES else ".png"
+
+
+def _refuse_overwriting(source: Path, target: Path) -> None:
+    if target.resolve() == source.resolve():
+        raise InputError(f"The result would replace {source}; give another --output.")
+
+
+def make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--output {folder} cannot be made ({error.strerror}).") from error
