@@ -42,6 +42,15 @@ def _shipped_configs() -> Path:
     return next(f for f in (package / "configs", package.parent / "configs") if f.is_dir())
 
 
+def find_config(config_file: str) -> str:
+    """The path of a config: of one of this project if it is named so and is not there itself."""
+    shipped = _shipped_configs() / f"{Path(config_file).stem}.yaml"
+    elsewhere = str(Path(config_file).parent) not in (".", "configs")
+    if config_file and not (elsewhere or os.path.exists(config_file)) and shipped.is_file():
+        return str(shipped)
+    return config_file
+
+
 def load_config(config_file: str, overrides: list[str] | None = None) -> CN:
     """Read a config file of this project.
 
@@ -58,10 +67,7 @@ def load_config(config_file: str, overrides: list[str] | None = None) -> CN:
     """
     if not config_file:
         raise InputError("--config-file is missing; give one, such as those of configs/.")
-    shipped = _shipped_configs() / f"{Path(config_file).stem}.yaml"
-    elsewhere = str(Path(config_file).parent) not in (".", "configs")
-    if not (elsewhere or os.path.exists(config_file)) and shipped.is_file():
-        config_file = str(shipped)
+    config_file = find_config(config_file)
     if not os.path.isfile(config_file):
         raise InputError(f'--config-file "{config_file}" does not exist; see the folder configs/.')
     cfg = get_cfg()
