@@ -58,16 +58,15 @@ def run(args: argparse.Namespace) -> int:
         errors = _print_report(args, source, result, cfg)
         status = 2
         _write(args, source, result)
+        return 1 if errors else 0
     except InputError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return status
+        message = f"Error: {error}"
     except OSError as error:
-        print(f"Error: {error}; check rights, paths and free space.", file=sys.stderr)
-        return status
+        message = f"Error: {error}; check rights, paths and free space."
     except KeyboardInterrupt:
-        print("Stopped; nothing half-written is left.", file=sys.stderr)
-        return 130
-    return 1 if errors else 0
+        message, status = "Stopped; nothing half-written is left.", 130
+    print(message, file=sys.stderr)  # after the progress bars, as in exit_status
+    return status
 
 
 def _print_report(args: argparse.Namespace, source, result, cfg) -> int:

@@ -10,8 +10,8 @@ if files do not fit together, 2 for wrong usage.
 import argparse
 import json
 import math
-import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 from efficientps_d2_cli.options import add_processes
@@ -32,12 +32,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from efficientps_d2.utils.files import replacing_file
+
+    with replacing_file(args.output) if args.output else nullcontext() as partial:
+        _print_scores(_score(args), partial)
+    if args.output:
+        print(f"Wrote {args.output}.")
+    return 0
+
+
+def _score(args: argparse.Namespace):
     from efficientps_d2.evaluation.score_files import score_files
     from efficientps_d2.utils.errors import InputError
 
-    # Before minutes of work.
-    if args.output and not (args.output.parent.is_dir() and os.access(args.output.parent, os.W_OK)):
-        raise InputError(f"--output {args.output} cannot be written; give another file.")
     scores = score_files(
         args.gt, args.gt_dir, args.pred, args.pred_dir, args.processes, args.only_predicted
     )
@@ -48,8 +55,7 @@ def run(args: argparse.Namespace) -> int:
             f"{len(scores.mismatches)} mismatch(es), the first of them above, so there are no "
             "scores; correct these files (--only-predicted leaves out images without a prediction)."
         )
-    _print_scores(scores, args.output)
-    return 0
+    return scores
 
 
 def _print_scores(scores, file: Path | None) -> None:
@@ -76,4 +82,3 @@ def _print_scores(scores, file: Path | None) -> None:
         # JSON has no NaN, which a class without segments gets.
         metrics = {key: None if math.isnan(value) else value for key, value in metrics.items()}
         file.write_text(json.dumps(metrics, indent=1), encoding="utf-8")
-        print(f"Wrote {file}.")

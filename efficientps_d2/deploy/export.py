@@ -101,6 +101,11 @@ def export_model(model: PanopticFPN, form: str, path: Path) -> None:
     Raises:
         InputError: if packages are missing or a part of the model cannot be exported.
     """
+    if not isinstance(model, PanopticFPN):
+        raise InputError(
+            f"MODEL.META_ARCHITECTURE {type(model).__name__} cannot be exported; use EfficientPS "
+            "or PanopticFPN."
+        )
     missing = [p for p in ONNX_PACKAGES if importlib.util.find_spec(p) is None]
     if form == "onnx" and missing:
         raise InputError(f'--format onnx needs {missing[0]}; run: pip install -e ".[export]"')

@@ -12,6 +12,8 @@ from detectron2.engine import default_setup
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
+from efficientps_d2.config.loading import find_config
+
 logger = logging.getLogger("efficientps_d2")
 
 PACKAGES = {"efficientps_d2": "efficientps-d2", "PyTorch": "torch", "NumPy": "numpy"}
@@ -20,9 +22,9 @@ PLAIN = logging.Formatter("[%(asctime)s] %(name)s: %(message)s", datefmt="%m/%d 
 DUMPS = {
     ("detectron2", "default_setup"),  # environment, arguments, config
     ("detectron2.engine.defaults", "build_model"),  # every layer
-    ("detectron2.data.common", "__init__"),
-    ("detectron2.data.common", "_log_serialize"),
-    ("detectron2.data.build", "build_detection_train_loader"),
+    ("detectron2.data.common", "__init__"),  # how records are held in memory
+    ("detectron2.data.build", "_train_loader_from_config"),  # the usual sampler
+    ("detectron2.data.build", "build_batch_data_loader"),
 }
 
 
@@ -45,8 +47,11 @@ def start_logs(cfg: CfgNode, args: Namespace) -> None:
             handler.addFilter(_is_no_dump)
             if not sys.stdout.isatty():  # no codes of colours in files
                 handler.setFormatter(PLAIN)
-    default_setup(logged, args)
-    device = torch.cuda.get_device_name() if cfg.MODEL.DEVICE != "cpu" else "the CPU"
+    # It opens the file itself, also that of a config which was only named.
+    file = find_config(args.config_file)
+    default_setup(logged, Namespace(**{**vars(args), "config_file": file}))
+    device = torch.device(cfg.MODEL.DEVICE)
+    device = torch.cuda.get_device_name(device) if device.type == "cuda" else f"the {device}"
     logger.info("%s, on %s.", ", ".join(f"{n} {_version(p)}" for n, p in PACKAGES.items()), device)
     logger.info("Versions, config and network in full: %s/log.txt.", logged.OUTPUT_DIR)
 

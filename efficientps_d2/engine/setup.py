@@ -7,7 +7,7 @@ from argparse import Namespace
 import torch
 from detectron2.config import CfgNode
 
-from efficientps_d2.config.loading import find_config, load_config, without_cuda
+from efficientps_d2.config.loading import load_config, without_cuda
 from efficientps_d2.data.checks.tables import suggestion_table
 from efficientps_d2.data.classes import with_class_counts
 from efficientps_d2.data.datasets.register import check_dataset_files
@@ -32,7 +32,6 @@ def setup(args: Namespace) -> CfgNode:
         InputError: if the config, the weights or the data cannot be used.
     """
     quiet_known_warnings()
-    args.config_file = find_config(args.config_file)  # Detectron2 logs its content
     cfg = _on_device(load_config(args.config_file, args.opts))
     resumes = args.resume and os.path.isfile(os.path.join(cfg.OUTPUT_DIR, "last_checkpoint"))
     weights = cfg.MODEL.WEIGHTS

@@ -73,10 +73,6 @@ def write_report(
             raise InputError(f"The earlier run: {error}") from error
     target = output or run.folder / "report.html"
     with replacing_file(target) as partial:
-        try:
-            partial.touch()  # before minutes of work
-        except OSError as error:
-            raise InputError(f"{target} cannot be written ({error.strerror}).") from error
         partial.write_text(make_page(run, earlier, pictures, processes), encoding="utf-8")
     return target
 

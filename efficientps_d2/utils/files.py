@@ -6,12 +6,23 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from efficientps_d2.utils.errors import InputError
+
 
 @contextlib.contextmanager
 def replacing_file(path: str | Path) -> Iterator[Path]:
-    """A file beside ``path`` that takes its place when the block ends without an exception."""
+    """A file beside ``path`` that takes its place when the block ends without an exception.
+
+    Raises:
+        InputError: at once, before what may be minutes of work, if it cannot be written.
+    """
     path = Path(path)
     partial = path.with_name(f"{path.name}.partial")
+    try:
+        partial.touch()
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"{path} cannot be written ({reason}); give another path.") from error
     try:
         yield partial
         partial.replace(path)

@@ -141,6 +141,15 @@ def test_mistakes_are_one_sentence(run, capsys):
     assert '"nothing/config.yaml" does not exist' in sentence(Path("nothing"))
 
 
+def test_a_network_without_a_semantic_head_is_refused(run, capsys):
+    content = yaml.safe_load((run / "config.yaml").read_text())
+    content["MODEL"]["META_ARCHITECTURE"] = "GeneralizedRCNN"
+    (run / "config.yaml").write_text(yaml.safe_dump(content))
+    assert export(run) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "META_ARCHITECTURE GeneralizedRCNN cannot be exported; use EfficientPS" in error
+
+
 def test_missing_package_is_named(model, tmp_path, monkeypatch):
     monkeypatch.setattr("efficientps_d2.deploy.export.ONNX_PACKAGES", ("no_such_package",))
     with pytest.raises(InputError, match="no_such_package; run: pip install"):
