@@ -2,7 +2,7 @@
 
 python train_net.py --config-file configs/efficientps_cityscapes.yaml --num-gpus 8
 
-Copy this file to add own data sets, heads or hooks: register them at the start of ``main``.
+Copy this file to add own datasets, heads or hooks: register them at the start of ``main``.
 """
 
 import sys

@@ -87,7 +87,7 @@ def _print_report(args: argparse.Namespace, source, result, cfg) -> int:
     if use_suggestions(cfg, suggestions):
         config += ', whose "auto" values are chosen from these images'
     segments = sum(count for _, count, _ in statistics.classes.values())
-    print(f"{source.location.name}: {len(statistics.pictures)} images, {segments} segments\n")
+    print(f"{source.location.name}: {len(statistics.images)} images, {segments} segments\n")
     print(class_table(source, statistics), end="\n\n")
     print(size_tables(statistics, cfg, config), end="\n\n")
     if result.problems:
@@ -103,19 +103,17 @@ def _print_report(args: argparse.Namespace, source, result, cfg) -> int:
 def _write(args: argparse.Namespace, source, result) -> None:
     """The repaired copy and the drawings that were asked for."""
     from efficientps_d2.data.checks.repair import write_repaired
-    from efficientps_d2.data.checks.tables import draw_pictures, problem_list
+    from efficientps_d2.data.checks.tables import draw_images, problem_list
 
     if args.fix is not None:
         repairs = write_repaired(source, result, args.fix, args.processes)
-        print(
-            f"\nWrote {args.fix}: {repairs.pictures} images, {repairs.repaired} of them repaired."
-        )
+        print(f"\nWrote {args.fix}: {repairs.images} images, {repairs.repaired} of them repaired.")
         for title, problems in (("Left out", repairs.left_out), ("Not repaired", repairs.by_hand)):
             if problems:
                 print(f"{title} because of:\n{problem_list(problems, _limit(args))}")
     if args.draw:
         folder = os.path.join("output", "check", source.location.name)
-        count = draw_pictures(source, result, args.draw, folder)
+        count = draw_images(source, result, args.draw, folder)
         print(f"\nDrew {count} image(s) into {folder}.")
 
 

@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"Stopped; {args.dest} is as it was.", file=sys.stderr)
         return 130
     _print_summary(summary, classes)
-    _print_next_commands(args.dest, list(summary.pictures))
+    _print_next_commands(args.dest, list(summary.images))
     return 0
 
 
@@ -68,8 +68,8 @@ def _print_summary(summary, classes) -> None:
 
     from efficientps_d2.data.checks.problems import shown
 
-    splits = list(summary.pictures)
-    rows = [["images", "", *summary.pictures.values()]]
+    splits = list(summary.images)
+    rows = [["images", "", *summary.images.values()]]
     for name in classes.names:
         kind = "thing" if name in classes.things else "stuff"
         rows.append([shown(name), kind, *(summary.segments[split, name] for split in splits)])

@@ -21,7 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", type=Path, metavar="FILE", help="default: report.html in the run's folder"
     )
     parser.add_argument(
-        "--pictures",
+        "--images",
+        "--pictures",  # its earlier name
         type=positive,
         default=6,
         metavar="N",
@@ -34,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     from efficientps_d2.report.page import write_report
 
     file = write_report(
-        args.folder, args.earlier, args.dataset, args.pictures, args.processes, args.output
+        args.folder, args.earlier, args.dataset, args.images, args.processes, args.output
     )
     print(f"Wrote {file}; open it in a browser.")
     return 0

@@ -1,4 +1,4 @@
-"""Small synthetic panoptic data sets and configs; no downloads, no GPU."""
+"""Small synthetic panoptic datasets and configs; no downloads, no GPU."""
 
 import os
 import shutil
@@ -40,7 +40,7 @@ def signals_as_before():
 
 @pytest.fixture
 def register():
-    """Register data sets for one test only."""
+    """Register datasets for one test only."""
     names = []
 
     def register(name: str, folder: Path) -> str:
@@ -57,7 +57,7 @@ def register():
 
 @pytest.fixture
 def toy(tmp_path, register) -> str:
-    """A registered data set of three pictures, 96 x 160, two stuff and two thing classes."""
+    """A registered dataset of three images, 96 x 160, two stuff and two thing classes."""
     return register("toy", write_dataset(tmp_path / "toy"))
 
 

@@ -1,4 +1,4 @@
-"""The notebook runs from top to bottom; here with a data set and a training that are tiny."""
+"""The notebook runs from top to bottom; here with a dataset and a training that are tiny."""
 
 import shutil
 from pathlib import Path
@@ -32,8 +32,8 @@ def test_it_runs(notebook, tmp_path, monkeypatch):
     )
     client.execute()
     found = outputs(notebook)
-    pictures = [o for o in found if "image/jpeg" in o.get("data", {})]
-    assert len(pictures) == 3
+    images = [o for o in found if "image/jpeg" in o.get("data", {})]
+    assert len(images) == 3
     text = "".join(o.get("text", "") for o in found if o.output_type == "stream")
     assert "iteration 3 of 3" in text and "report.html" in text
     assert "| All" in "".join(o["data"].get("text/markdown", "") for o in found if "data" in o)

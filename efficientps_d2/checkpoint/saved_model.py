@@ -34,7 +34,7 @@ def save_model(folder: str | Path, model: nn.Module, cfg: CfgNode, metadata: Met
         folder: made if needed; files of an earlier model in it are replaced.
         model: a :class:`PanopticSegmentor`, also a distributed one.
         cfg: the config that it was built with.
-        metadata: of its data set: class names, colours and dataset ids.
+        metadata: of its dataset: class names, colours and dataset ids.
 
     Returns:
         The folder.

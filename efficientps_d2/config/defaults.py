@@ -28,7 +28,7 @@ def add_efficientps_config(cfg: CN) -> None:
     cfg.MODEL.EFFICIENTPS = CN()
     # Output convolutions of the 2-way FPN: depthwise-separable (paper) or full 3x3 (authors' code).
     cfg.MODEL.EFFICIENTPS.SEPARABLE_FPN = True
-    # Contiguous id of each thing class. Set from the data sets and saved with the config, so that a
+    # Contiguous id of each thing class. Set from the datasets and saved with the config, so that a
     # trained model can be built where its data are not.
     cfg.MODEL.EFFICIENTPS.THING_CLASS_IDS = []
     cfg.MODEL.EFFICIENTPS.CLASS_NAMES = []  # of all classes, by contiguous id; also set and saved
@@ -69,7 +69,7 @@ def add_efficientps_config(cfg: CN) -> None:
     cfg.TEST.PATIENCE = 0
     # Images of DATASETS.TEST on which these evaluations also compute the losses; 0 for none.
     cfg.TEST.LOSS_IMAGES = 50
-    # Pictures of input, truth and prediction that an evaluation leaves in OUTPUT_DIR/pictures.
+    # Images that an evaluation draws with ground truth and prediction, in OUTPUT_DIR/pictures.
     cfg.TEST.PICTURES = 0
     # With TEST.AUG.ENABLED, an evaluation also looks at every image at these factors of its size
     # and, with TEST.AUG.FLIP, mirrored, for results that end in _TTA; MIN_SIZES there is not used.

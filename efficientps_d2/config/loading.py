@@ -88,7 +88,7 @@ def _content(config_file: str) -> dict:
     """The keys of a file and its ``_BASE_``."""
     try:
         content = CN.load_yaml_with_base(config_file)
-    except (TypeError, AttributeError, UnicodeDecodeError):  # of an empty file, of a picture
+    except (TypeError, AttributeError, UnicodeDecodeError):  # of an empty file, of an image
         content = None
     if not isinstance(content, dict):
         raise InputError(

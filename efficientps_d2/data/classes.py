@@ -24,41 +24,41 @@ class ClassTable(NamedTuple):
 
 
 def class_table(metadata: Metadata) -> ClassTable:
-    """The class table of a registered panoptic data set."""
+    """The class table of a registered panoptic dataset."""
     thing_ids = sorted(metadata.thing_dataset_id_to_contiguous_id.values())
     return ClassTable(list(metadata.stuff_classes), thing_ids)
 
 
 def dataset_classes(cfg: CfgNode) -> ClassTable:
-    """The class table that all data sets of a config share.
+    """The class table that all datasets of a config share.
 
     Raises:
-        InputError: if no data set is configured or two of them differ in their classes.
+        InputError: if no dataset is configured or two of them differ in their classes.
     """
     names = list(dict.fromkeys([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST]))
     if not names:
-        raise InputError("DATASETS.TRAIN and DATASETS.TEST are empty; name at least one data set.")
+        raise InputError("DATASETS.TRAIN and DATASETS.TEST are empty; name at least one dataset.")
     tables = {name: class_table(dataset_metadata(name)) for name in names}
     for name in names[1:]:
         if tables[name] != tables[names[0]]:
             raise InputError(
-                f'Data sets "{names[0]}" and "{name}" have different classes; a model can only be '
+                f'Datasets "{names[0]}" and "{name}" have different classes; a model can only be '
                 "trained and tested on the same list of things and stuff."
             )
     return tables[names[0]]
 
 
 def with_class_counts(cfg: CfgNode) -> CfgNode:
-    """A copy of ``cfg`` with the class counts and thing ids of its data sets.
+    """A copy of ``cfg`` with the class counts and thing ids of its datasets.
 
     Raises:
-        InputError: if a count that is not -1 contradicts the data sets, or if these lack things or
+        InputError: if a count that is not -1 contradicts the datasets, or if these lack things or
             stuff.
     """
     table = dataset_classes(cfg)
     if not 0 < len(table.thing_ids) < len(table.names):
         raise InputError(
-            f"The data sets have {len(table.thing_ids)} thing classes among {len(table.names)}; "
+            f"The datasets have {len(table.thing_ids)} thing classes among {len(table.names)}; "
             "panoptic segmentation needs at least one thing and one stuff class."
         )
     cfg = cfg.clone()
@@ -70,7 +70,7 @@ def with_class_counts(cfg: CfgNode) -> CfgNode:
     ):
         if node.NUM_CLASSES not in (-1, count):
             raise InputError(
-                f"{key} is {node.NUM_CLASSES}, but the data sets have {count} such classes; set it "
+                f"{key} is {node.NUM_CLASSES}, but the datasets have {count} such classes; set it "
                 "to -1 to follow the data."
             )
         node.NUM_CLASSES = count

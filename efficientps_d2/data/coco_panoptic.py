@@ -58,7 +58,7 @@ def write_segment_ids(file: str | Path, pan_seg: np.ndarray) -> None:
 
 
 def true_segment_ids(record: dict) -> np.ndarray:
-    """(H, W) segment ids of the truth of a record, from its PNG unless the mapper has read it."""
+    """(H, W) segment ids of a record's ground truth, from its PNG unless the mapper has read it."""
     if "pan_seg" in record:
         return record["pan_seg"].numpy()
     return read_segment_ids(record["pan_seg_file_name"])
@@ -179,7 +179,7 @@ def make_records(
             }
         )
     if not records:
-        raise InputError(f"{path} has no annotations; a data set needs at least one image.")
+        raise InputError(f"{path} has no annotations; a dataset needs at least one image.")
     return records
 
 

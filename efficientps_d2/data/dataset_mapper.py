@@ -1,4 +1,4 @@
-"""From a data set record to what the model trains on."""
+"""From a dataset record to what the model trains on."""
 
 import copy
 import logging
@@ -65,12 +65,12 @@ def build_train_augmentations(cfg) -> list[T.Augmentation | T.Transform]:
 
 
 class PanopticDatasetMapper:
-    """Training mapper for every panoptic data set.
+    """Training mapper for every panoptic dataset.
 
     Reads the image and the panoptic PNG, augments both, and adds to the record
 
     * ``image``: (C, H, W) uint8,
-    * ``sem_seg``: (H, W) int64 contiguous ids, 255 where there is no truth,
+    * ``sem_seg``: (H, W) int64 contiguous ids, 255 where there is no ground truth,
     * ``instances``: ``gt_boxes`` (from the transformed masks), ``gt_classes`` (0..things-1, or -1
       for crowd regions), ``gt_masks`` (``BitMasks``).
 
@@ -88,7 +88,7 @@ class PanopticDatasetMapper:
     ):
         """
         Args:
-            augmentations: applied to image and truth.
+            augmentations: applied to image and ground truth.
             image_format: "RGB" or "BGR".
             thing_class_ids: contiguous id of each class of the detector.
             damaged_image_limit: unreadable images that are skipped before an error is raised.
@@ -124,9 +124,9 @@ class PanopticDatasetMapper:
             return None
         check_image_size(record, image)
         segments = record.pop("segments_info")
-        check_panoptic_truth(record, rgb2id(pan_seg), segments)
+        check_ground_truth(record, rgb2id(pan_seg), segments)
 
-        # The panoptic map stays an RGB picture until here: only uint8 is resized without blending.
+        # The panoptic map stays an RGB image until here: only uint8 is resized without blending.
         inputs = T.AugInput(image, sem_seg=pan_seg)
         self.augmentations(inputs)
         pan_seg = rgb2id(inputs.sem_seg)
@@ -185,21 +185,21 @@ class PanopticDatasetMapper:
 
 
 class EvaluationMapper(DatasetMapper):
-    """Detectron2's mapper; unreadable images and truths that contradict the JSON are errors."""
+    """Detectron2's mapper; an unreadable image, or a ground truth unlike its JSON, is an error."""
 
     def __call__(self, record):
-        """As in :class:`DatasetMapper`; adds the truth, ``pan_seg``: (H, W) int32 segment ids."""
+        """As in :class:`DatasetMapper`; adds ``pan_seg``, the ground truth: (H, W) int32 ids."""
         record = copy.deepcopy(record)
         try:
             image, pan_seg = read_pair(record, self.image_format)
         except DAMAGED as error:
             raise InputError(
                 f"{record['file_name']} or its panoptic PNG cannot be read ({damage(error)}); an "
-                "evaluation needs every image, so repair it or take it out of the data set."
+                "evaluation needs every image, so repair it or take it out of the dataset."
             ) from error
         check_image_size(record, image)
         ids = rgb2id(pan_seg)
-        check_panoptic_truth(record, ids, record["segments_info"])
+        check_ground_truth(record, ids, record["segments_info"])
         inputs = T.AugInput(image)
         self.augmentations(inputs)
         record["image"] = torch.as_tensor(np.ascontiguousarray(inputs.image.transpose(2, 0, 1)))
@@ -221,7 +221,7 @@ def check_image_size(record: dict, image: np.ndarray) -> None:
         raise InputError(str(error)) from error
 
 
-def check_panoptic_truth(record: dict, pan_seg: np.ndarray, segments: list[dict]) -> None:
+def check_ground_truth(record: dict, pan_seg: np.ndarray, segments: list[dict]) -> None:
     """Fail if (H, W) segment ids disagree with their image or with the segments of the JSON."""
     file = record["pan_seg_file_name"]
     height, width = pan_seg.shape[:2]

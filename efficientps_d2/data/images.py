@@ -80,7 +80,7 @@ def load_image(file: Path | BytesIO, name: str | Path, formats=IMAGE_FORMATS) ->
 
 
 def read_rgb(file: str | Path, name: str = "") -> np.ndarray:
-    """(H, W, 3) uint8 RGB of a picture, upright; of 16 bits the upper 8, without alpha.
+    """(H, W, 3) uint8 RGB of an image, upright; of 16 bits the upper 8, without alpha.
 
     Args:
         file: what is read.
@@ -95,7 +95,7 @@ def read_rgb(file: str | Path, name: str = "") -> np.ndarray:
     except InputError:
         raise
     except DAMAGED as error:
-        raise _unreadable(name, error, "give another picture") from error
+        raise _unreadable(name, error, "give another image") from error
 
 
 def read_image(file: str | Path, image_format: str) -> np.ndarray:

@@ -29,7 +29,7 @@ def build_train_loader(cfg: CfgNode) -> Iterable[list[dict]]:
     root of the threshold over that share. Stuff counts as things do.
     """
     for name in cfg.DATASETS.TRAIN:
-        dataset_metadata(name)  # registers data sets in folders
+        dataset_metadata(name)  # registers datasets in folders
     records = get_detection_dataset_dicts(
         cfg.DATASETS.TRAIN, filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
     )
@@ -60,7 +60,7 @@ def build_train_loader(cfg: CfgNode) -> Iterable[list[dict]]:
 
 
 def build_test_loader(cfg: CfgNode, dataset_name: str) -> DataLoader:
-    """Single images of a data set, by :class:`EvaluationMapper`."""
+    """Single images of a dataset, by :class:`EvaluationMapper`."""
     dataset_metadata(dataset_name)
     mapper = EvaluationMapper(cfg, False)
     loader = build_detection_test_loader(cfg, dataset_name, mapper=mapper)

@@ -24,7 +24,7 @@ def fill_auto(cfg: CfgNode, run_folder: str | None = None) -> list[Suggestion]:
         cfg: changed.
         run_folder: of the run whose weights are used, which only work with its values: they are
             read from its ``config.yaml``. None for a new training: the main process then reads the
-            pictures of ``DATASETS.TRAIN``.
+            images of ``DATASETS.TRAIN``.
 
     Returns:
         What was chosen, for the log.

@@ -40,7 +40,7 @@ RESULTS = "results.md"
 
 
 class Trainer(DefaultTrainer):
-    """Trains and evaluates any model of this project on any panoptic data set."""
+    """Trains and evaluates any model of this project on any panoptic dataset."""
 
     def __init__(self, cfg: CfgNode):
         batch, reference = cfg.SOLVER.IMS_PER_BATCH, cfg.SOLVER.REFERENCE_WORLD_SIZE
@@ -103,7 +103,7 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def _test(cls, cfg, model, evaluators, folder: str, file: str) -> OrderedDict:
-        """Evaluate, and write the table and what a report needs; nothing without a data set."""
+        """Evaluate, and write the table and what a report needs; nothing without a dataset."""
         if not cfg.DATASETS.TEST:
             return OrderedDict()
         folder = os.path.join(cfg.OUTPUT_DIR, folder)

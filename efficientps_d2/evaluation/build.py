@@ -1,4 +1,4 @@
-"""The stock evaluators for every panoptic data set, behind adapters that re-index classes."""
+"""The stock evaluators for every panoptic dataset, behind adapters that re-index classes."""
 
 import json
 import logging
@@ -27,26 +27,26 @@ from efficientps_d2.evaluation.cityscapes_evaluation import (
     CityscapesIoUEvaluator,
     redirect_cityscapesscripts,
 )
+from efficientps_d2.evaluation.image_writer import ImageWriter
 from efficientps_d2.evaluation.panoptic_evaluation import PanopticEvaluator
-from efficientps_d2.evaluation.pictures import PictureWriter
 from efficientps_d2.utils.files import replacing_file
 
 logger = logging.getLogger(__name__)
 
 
 def build_panoptic_evaluator(cfg: CfgNode, name: str, output_folder: str) -> DatasetEvaluators:
-    """PQ, instance AP and mIoU of one data set in one pass over its images.
+    """PQ, instance AP and mIoU of one dataset in one pass over its images.
 
-    Cityscapes' own mask AP and mIoU where the data set is in the Cityscapes layout; otherwise COCO
-    AP, from the instance JSON or, without one, from the panoptic truth, and mIoU of the panoptic
-    truth. Box AP is COCO's.
+    Cityscapes' own mask AP and mIoU where the dataset is in the Cityscapes layout; otherwise COCO
+    AP, from the instance JSON or, without one, from the panoptic ground truth, and mIoU of the
+    panoptic ground truth. Box AP is COCO's.
     """
     metadata = dataset_metadata(name)
     evaluators: list[DatasetEvaluator] = []
     if cfg.TEST.PICTURES > 0:
         # First, because Detectron2's COCOPanopticEvaluator changes the segments in place.
         folder = os.path.join(cfg.OUTPUT_DIR, "pictures")
-        evaluators.append(PictureWriter(name, folder, cfg.TEST.PICTURES))
+        evaluators.append(ImageWriter(name, folder, cfg.TEST.PICTURES))
     if metadata.evaluator_type == "cityscapes_panoptic_seg":
         redirect_cityscapesscripts()
         evaluators.append(CityscapesAPEvaluator(name))
@@ -68,8 +68,8 @@ def build_panoptic_evaluator(cfg: CfgNode, name: str, output_folder: str) -> Dat
 class ThingsCOCOEvaluator(COCOEvaluator):
     """COCO AP of the things; COCOEvaluator itself needs metadata of things only.
 
-    Uses the instance JSON of the data set (metadata ``json_file``) if it exists, otherwise writes
-    one from the panoptic truth to ``output_folder``.
+    Uses the instance JSON of the dataset (metadata ``json_file``) if it exists, otherwise writes
+    one from the panoptic ground truth to ``output_folder``.
     """
 
     def __init__(self, name: str, output_folder: str, tasks=("bbox", "segm"), **kwargs):
@@ -112,12 +112,12 @@ class ThingsCOCOEvaluator(COCOEvaluator):
 
 
 def write_instance_json(name: str, json_file: str) -> None:
-    """Write the things of a panoptic data set as COCO instances with run-length masks."""
+    """Write the things of a panoptic dataset as COCO instances with run-length masks."""
     metadata = dataset_metadata(name)
     names, thing_ids = class_table(metadata)
     to_dataset = {v: k for k, v in metadata.thing_dataset_id_to_contiguous_id.items()}
     images, annotations = [], []
-    for record in tqdm(DatasetCatalog.get(name), desc="reading things", unit="picture"):
+    for record in tqdm(DatasetCatalog.get(name), desc="reading things", unit="image"):
         pan_seg = read_segment_ids(record["pan_seg_file_name"])
         height, width = pan_seg.shape
         images.append({"id": record["image_id"], "height": height, "width": width})
@@ -144,12 +144,12 @@ def write_instance_json(name: str, json_file: str) -> None:
 
 
 class PanopticSemSegEvaluator(SemSegEvaluator):
-    """mIoU against the semantic labels that the panoptic truth implies."""
+    """mIoU against the semantic labels that the panoptic ground truth implies."""
 
     def __init__(self, name: str, output_folder: str):
         records = DatasetCatalog.get(name)
         metadata = dataset_metadata(name)
-        # SemSegEvaluator finds its truth in records with a key that panoptic data do not need.
+        # SemSegEvaluator looks for its ground truth under a key that panoptic records lack.
         derived = f"{name}_sem_seg"
         if derived not in DatasetCatalog.list():
             DatasetCatalog.register(
@@ -162,15 +162,17 @@ class PanopticSemSegEvaluator(SemSegEvaluator):
             MetadataCatalog.get(derived).set(
                 stuff_classes=metadata.stuff_classes, ignore_label=metadata.ignore_label
             )
-        super().__init__(derived, output_dir=output_folder, sem_seg_loading_fn=self._load_truth)
+        super().__init__(
+            derived, output_dir=output_folder, sem_seg_loading_fn=self._load_ground_truth
+        )
         self._compute_boundary_iou = False  # slow, and never asked for
 
     def process(self, inputs, outputs):
-        """As in :class:`SemSegEvaluator`, which asks for the truth by the name of its file."""
+        """As in :class:`SemSegEvaluator`, which asks for the ground truth by its file name."""
         self._records = {record["pan_seg_file_name"]: record for record in inputs}
         super().process(inputs, outputs)
 
-    def _load_truth(self, pan_seg_file: str, dtype=int) -> np.ndarray:
+    def _load_ground_truth(self, pan_seg_file: str, dtype=int) -> np.ndarray:
         record = self._records[pan_seg_file]
         pan_seg = true_segment_ids(record)
         sem_seg = np.full(pan_seg.shape, IGNORE_LABEL, dtype=dtype)

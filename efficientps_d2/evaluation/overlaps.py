@@ -21,18 +21,18 @@ class Overlaps(NamedTuple):
     """Pixels of each pair (true id, predicted id) that occurs, and areas of all ids, void too."""
 
     pairs: dict[tuple[int, int], int]
-    truth: dict[int, int]
+    gt: dict[int, int]
     prediction: dict[int, int]
 
 
-def count_overlaps(truth: np.ndarray, prediction: np.ndarray) -> Overlaps:
+def count_overlaps(gt: np.ndarray, prediction: np.ndarray) -> Overlaps:
     """The histogram of two (H, W) maps of segment ids below 256**3."""
-    truth, prediction = truth.ravel(), prediction.ravel()
+    gt, prediction = gt.ravel(), prediction.ravel()
     # Neighbours mostly have the same ids: runs are far fewer than pixels, and cheap to sort.
-    changes = (truth[1:] != truth[:-1]) | (prediction[1:] != prediction[:-1])
+    changes = (gt[1:] != gt[:-1]) | (prediction[1:] != prediction[:-1])
     starts = np.concatenate([[0], np.flatnonzero(changes) + 1])
-    lengths = np.diff(starts, append=len(truth))
-    keys = truth[starts].astype(np.int64) * OFFSET + prediction[starts]
+    lengths = np.diff(starts, append=len(gt))
+    keys = gt[starts].astype(np.int64) * OFFSET + prediction[starts]
     keys, which = np.unique(keys, return_inverse=True)
     counts = np.bincount(which, weights=lengths).astype(np.int64).tolist()
     overlaps = Overlaps({}, {}, {})

@@ -32,7 +32,7 @@ class PanopticEvaluator(DatasetEvaluator):
     def __init__(self, name: str, output_folder: str, save_predictions: bool = False):
         """
         Args:
-            name: of the data set.
+            name: of the dataset.
             output_folder: made if needed.
             save_predictions: also write ``NAME_panoptic/*.png`` and ``NAME_panoptic.json`` in
                 COCO's panoptic format.
@@ -56,18 +56,18 @@ class PanopticEvaluator(DatasetEvaluator):
 
         Args:
             inputs: records with ``pan_seg_file_name`` and ``segments_info`` (contiguous ids), and
-                with ``pan_seg`` if the mapper has read the truth.
+                with ``pan_seg`` if the mapper has read the ground truth.
             outputs: ``panoptic_seg`` of each: (H, W) ids and ``segments_info``.
 
         Raises:
-            InputError: if the truth or the prediction of an image contradicts itself.
+            InputError: if the ground truth or the prediction of an image contradicts itself.
         """
         for record, output in zip(inputs, outputs, strict=True):
             pan_seg, segments = output["panoptic_seg"]
             pan_seg = pan_seg.cpu().numpy()
-            truth = true_segment_ids(record)
+            gt = true_segment_ids(record)
             try:
-                matches = self.sums.add_image(truth, record["segments_info"], pan_seg, segments)
+                matches = self.sums.add_image(gt, record["segments_info"], pan_seg, segments)
             except MismatchError as error:
                 raise InputError(
                     f"{record['pan_seg_file_name']} cannot be scored: {error}; look at it with "
@@ -77,7 +77,7 @@ class PanopticEvaluator(DatasetEvaluator):
                 "image_id": record["image_id"],
                 "file_name": os.path.abspath(record["file_name"]),
                 "pan_seg_file_name": os.path.abspath(record["pan_seg_file_name"]),
-                "size": truth.shape,
+                "size": gt.shape,
                 "segments_info": [
                     {key: s[key] for key in ("id", "category_id", "iscrowd") if key in s}
                     for s in record["segments_info"]

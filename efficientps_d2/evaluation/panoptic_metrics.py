@@ -13,7 +13,7 @@ import numpy as np
 
 from efficientps_d2.evaluation.overlaps import VOID, Overlaps, count_overlaps, segments_by_id
 
-TRUTH, PREDICTION = "the truth", "the prediction"
+GROUND_TRUTH, PREDICTION = "the ground truth", "the prediction"
 
 
 class Match(NamedTuple):
@@ -59,16 +59,16 @@ class PanopticSums:
 
     def add_image(
         self,
-        truth: np.ndarray,
-        truth_segments: Sequence[dict],
+        gt: np.ndarray,
+        gt_segments: Sequence[dict],
         prediction: np.ndarray,
         predicted_segments: Sequence[dict],
     ) -> list[Match]:
         """Add an image.
 
         Args:
-            truth: (H, W) segment ids, 0 is void.
-            truth_segments: ``id``, ``category_id`` 0..K-1 and, optionally, ``iscrowd`` of each.
+            ground truth: (H, W) segment ids, 0 is void.
+            gt_segments: ``id``, ``category_id`` 0..K-1 and, optionally, ``iscrowd`` of each.
             prediction: (H, W) segment ids, 0 is void.
             predicted_segments: ``id`` and ``category_id`` of each.
 
@@ -79,8 +79,8 @@ class PanopticSums:
             MismatchError: if an id is in a map and not in its segments or the other way round, an
                 ``area`` is wrong, which would change panopticapi's scores, or a class is unknown.
         """
-        overlaps = count_overlaps(truth, prediction)
-        true = segments_by_id(truth_segments, overlaps.truth, self.num_classes, TRUTH)
+        overlaps = count_overlaps(gt, prediction)
+        true = segments_by_id(gt_segments, overlaps.gt, self.num_classes, GROUND_TRUTH)
         predicted = segments_by_id(
             predicted_segments, overlaps.prediction, self.num_classes, PREDICTION
         )
@@ -93,7 +93,7 @@ class PanopticSums:
         for (i, j), intersection in pairs.items():
             if not _comparable(true.get(i), predicted.get(j)):
                 continue
-            area = overlaps.truth[i]
+            area = overlaps.gt[i]
             union = area + overlaps.prediction[j] - intersection - pairs.get((VOID, j), 0)
             iou, class_id = intersection / union, true[i]["category_id"]
             self.overlap_iou[class_id] += iou
@@ -112,7 +112,7 @@ class PanopticSums:
             self.segments[class_id] += 1
             if ("true", i) not in matched:
                 self.fn[class_id] += 1
-                matches.append(Match("fn", class_id, overlaps.truth[i], 0.0, i, VOID))
+                matches.append(Match("fn", class_id, overlaps.gt[i], 0.0, i, VOID))
         for j, segment in predicted.items():
             class_id, area = segment["category_id"], overlaps.prediction[j]
             ignored = pairs.get((VOID, j), 0) + pairs.get((crowds.get(class_id), j), 0)
@@ -123,18 +123,18 @@ class PanopticSums:
 
     def _add_covering(self, overlaps: Overlaps, true: dict, predicted: dict) -> None:
         """PC: void and crowds leave the image first; then the best IoU of each true segment."""
-        pixels = sum(overlaps.truth.values())
+        pixels = sum(overlaps.gt.values())
         areas, best = {}, {}
         for (i, j), count in overlaps.pairs.items():
             if i != VOID and not true[i].get("iscrowd"):
                 areas[j] = areas.get(j, 0) + count
         for (i, j), intersection in overlaps.pairs.items():
             if _comparable(true.get(i), predicted.get(j)):
-                iou = intersection / (overlaps.truth[i] + areas[j] - intersection)
+                iou = intersection / (overlaps.gt[i] + areas[j] - intersection)
                 best[i] = max(best.get(i, 0.0), iou)
         for i, segment in true.items():
             if not segment.get("iscrowd"):
-                share = overlaps.truth[i] / pixels
+                share = overlaps.gt[i] / pixels
                 self.area[segment["category_id"]] += share
                 self.covered[segment["category_id"]] += share * best.get(i, 0.0)
 

@@ -13,7 +13,7 @@ from efficientps_d2.data.datasets.register import dataset_metadata
 
 logger = logging.getLogger(__name__)
 
-# In the folders of evaluations, after the name of a data set.
+# In the folders of evaluations, after the name of a dataset.
 RESULTS, IMAGES, PREDICTIONS = FILES = ("_metrics.json", "_images.jsonl", "_panoptic.json")
 FOLDER, FOLDER_TTA, FOLDER_VALIDATION = "inference", "inference_TTA", "validation"
 HEADLINE = "panoptic_seg/PQ"
@@ -21,13 +21,13 @@ VALIDATION = "validation"  # in metrics.json, before what a training says of val
 
 
 def clear_results(folder: str | Path, name: str) -> None:
-    """Remove what an earlier evaluation on a data set left, lest it be taken for the new one's."""
+    """Remove what an earlier evaluation on a dataset left, lest it be taken for the new one's."""
     for suffix in FILES:
         Path(folder, f"{name}{suffix}").unlink(missing_ok=True)
 
 
 def write_results(folder: str | Path, name: str, results: dict) -> None:
-    """Write the metrics of all tasks on a data set, and its classes, to ``NAME_metrics.json``."""
+    """Write the metrics of all tasks on a dataset, and its classes, to ``NAME_metrics.json``."""
     names, thing_ids = class_table(dataset_metadata(name))
     metrics = flatten_results_dict(results)
     content = {"classes": names, "thing_ids": thing_ids, "results": metrics}
@@ -57,7 +57,7 @@ def results_table(results: dict) -> str:
 
 
 def write_tables(cfg: CfgNode, results: dict, file: str) -> None:
-    """Log one table of results for each data set, and write them to a file in ``OUTPUT_DIR``."""
+    """Log one table of results for each dataset, and write them to a file in ``OUTPUT_DIR``."""
     text = "\n".join(
         f"Results on {name}\n\n{results_table(metrics)}\n" for name, metrics in results.items()
     )

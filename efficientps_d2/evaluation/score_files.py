@@ -14,18 +14,18 @@ from efficientps_d2.data.images import DAMAGED, damage
 from efficientps_d2.evaluation.overlaps import MismatchError
 from efficientps_d2.evaluation.panoptic_metrics import PREDICTION, PanopticSums
 from efficientps_d2.utils.errors import InputError
-from efficientps_d2.utils.parallel import map_pictures
+from efficientps_d2.utils.parallel import map_images
 
 
 class Side(NamedTuple):
-    """Truth or prediction of an image: its PNG, and segments with ``category_id`` 0..K-1."""
+    """Ground truth or prediction of an image: its PNG, and segments with ``category_id`` 0..K-1."""
 
     file: Path
     segments: list[dict]
 
 
 class Scores(NamedTuple):
-    """Sums over all images, the categories of the truth, and whatever does not fit together."""
+    """Sums over all images, categories of the ground truth, and whatever does not fit together."""
 
     sums: PanopticSums
     categories: list[dict]
@@ -34,8 +34,8 @@ class Scores(NamedTuple):
 
 
 def score_files(
-    truth_json: Path,
-    truth_dir: Path,
+    gt_json: Path,
+    gt_dir: Path,
     predicted_json: Path,
     predicted_dir: Path,
     processes: int = 1,
@@ -44,8 +44,8 @@ def score_files(
     """Score predictions in COCO's panoptic format, with a progress bar.
 
     Args:
-        truth_json: of the data set.
-        truth_dir: with its PNGs.
+        gt_json: of the dataset.
+        gt_dir: with its PNGs.
         predicted_json: of the predictions; it needs no categories.
         predicted_dir: with their PNGs.
         processes: that score images.
@@ -54,32 +54,32 @@ def score_files(
     Raises:
         InputError: if a JSON is missing or damaged.
     """
-    content = read_json(truth_json)
-    require_keys(content["categories"], ("id", "name", "isthing"), "category", truth_json)
+    content = read_json(gt_json)
+    require_keys(content["categories"], ("id", "name", "isthing"), "category", gt_json)
     classes = {category["id"]: i for i, category in enumerate(content["categories"])}
     if len(classes) < len(content["categories"]):
-        raise InputError(f"{truth_json} lists a category id twice; give each an id of its own.")
+        raise InputError(f"{gt_json} lists a category id twice; give each an id of its own.")
     mismatches: list[str] = []
-    truths = _sides(content, truth_dir, truth_json, classes, mismatches)
+    gts = _sides(content, gt_dir, gt_json, classes, mismatches)
     predicted = read_json(predicted_json, ("annotations",))["annotations"]
     content = {**content, "annotations": predicted}
-    understand(content)  # ids of the predictions as the truth writes them
+    understand(content)  # ids of the predictions as the ground truth writes them
     predictions = _sides(content, predicted_dir, predicted_json, classes, mismatches)
     if only_predicted:
-        truths = {i: truth for i, truth in truths.items() if i in predictions}
-    if not truths.keys() & predictions.keys():
-        mismatches.append(f"{predicted_json}: has no image of {truth_json}")
-    pairs = [(truths[i], predictions[i]) for i in truths if i in predictions]
+        gts = {i: gt for i, gt in gts.items() if i in predictions}
+    if not gts.keys() & predictions.keys():
+        mismatches.append(f"{predicted_json}: has no image of {gt_json}")
+    pairs = [(gts[i], predictions[i]) for i in gts if i in predictions]
     sums = PanopticSums(len(classes))
     score = partial(_score_pair, num_classes=len(classes))
-    for result in map_pictures(score, pairs, processes, "scoring"):
+    for result in map_images(score, pairs, processes, "scoring"):
         if isinstance(result, str):
             mismatches.append(result)
         else:
             sums += result
     # Last, since there may be many of them.
-    for image_id in sorted(truths.keys() ^ predictions.keys(), key=str):
-        file = predicted_json if image_id in truths else truth_json
+    for image_id in sorted(gts.keys() ^ predictions.keys(), key=str):
+        file = predicted_json if image_id in gts else gt_json
         mismatches.append(f"{file}: has no image {image_id!r}, which the other JSON has")
     return Scores(sums, content["categories"], mismatches, len(pairs))
 
@@ -113,16 +113,16 @@ def _score_pair(pair: tuple[Side, Side], num_classes: int) -> PanopticSums | str
                 maps.append(rgb2id(np.asarray(image.convert("RGB"))))
         except DAMAGED as error:
             return f"{side.file}: cannot be read ({damage(error)})"
-    truth, prediction = pair
+    gt, prediction = pair
     if maps[0].shape != maps[1].shape:
         (height, width), (h, w) = maps[1].shape, maps[0].shape
-        return f"{prediction.file}: is {width} x {height} pixels, but {truth.file} is {w} x {h}"
+        return f"{prediction.file}: is {width} x {height} pixels, but {gt.file} is {w} x {h}"
     sums = PanopticSums(num_classes)
-    # Others' predictions may state any area: like panopticapi, only that of the truth counts.
+    # Predictions may state any area: as in panopticapi, only that of the ground truth counts.
     predicted = [{"id": s["id"], "category_id": s["category_id"]} for s in prediction.segments]
     try:
-        sums.add_image(maps[0], truth.segments, maps[1], predicted)
+        sums.add_image(maps[0], gt.segments, maps[1], predicted)
     except MismatchError as error:
-        file = prediction.file if error.what == PREDICTION else truth.file
+        file = prediction.file if error.what == PREDICTION else gt.file
         return f"{file}: {error}"
     return sums

@@ -24,7 +24,7 @@ def hard_pixel_cross_entropy(
 
     Args:
         logits: (N, K, H, W) float32.
-        targets: (N, H, W) int64, ``ignore_value`` where there is no truth.
+        targets: (N, H, W) int64, ``ignore_value`` where there is no ground truth.
 
     Returns:
         A scalar; 0 if no pixel has a label.

@@ -26,7 +26,7 @@ class PredictionPainter:
         """
         Args:
             metadata: names and colours of the classes.
-            video: whether the pictures are the frames of a video.
+            video: whether the images are the frames of a video.
         """
         self.metadata, self.video = metadata, video
         self.colors = InstanceColors(metadata, video)

@@ -26,7 +26,7 @@ class PanopticWriter:
             metadata: names, colours and dataset ids of the classes.
 
         Raises:
-            InputError: if the folder holds a panoptic.json or panoptic/ of others, such as a truth.
+            InputError: if the folder holds the panoptic.json or panoptic/ of something else.
         """
         self.pngs, self.json = folder / "panoptic", folder / "panoptic.json"
         if (self.json.exists() or self.pngs.exists()) and not self._is_ours():

@@ -1,4 +1,4 @@
-"""Predict pictures with a trained model, without the data it was trained on."""
+"""Predict images with a trained model, without the data it was trained on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from efficientps_d2.checkpoint.saved_model import read_saved_model
 from efficientps_d2.data.images import read_rgb
 from efficientps_d2.utils.errors import InputError, one_line
 
-Picture = np.ndarray | str | Path
+ImageInput = np.ndarray | str | Path
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Segment:
 
 @dataclass
 class Prediction:
-    """What a model says of one picture, in the picture's own size; tensors are on the CPU."""
+    """What a model says of one image, in the image's own size; tensors are on the CPU."""
 
     panoptic_seg: np.ndarray  # (H, W) int32 segment ids, 0 for void
     segments: list[Segment]
@@ -92,14 +92,14 @@ class Predictor:
 
     def __call__(
         self,
-        pictures: Picture | Sequence[Picture],
+        images: ImageInput | Sequence[ImageInput],
         image_format: str = "BGR",
         logits: bool = False,
     ) -> Prediction | list[Prediction]:
-        """Predict a picture, or several of any sizes at once.
+        """Predict an image, or several of any sizes at once.
 
         Args:
-            pictures: an array (H, W, 3) uint8 in ``image_format``, the path of a file, or a
+            images: an array (H, W, 3) uint8 in ``image_format``, the path of a file, or a
                 sequence of these.
             image_format: "BGR", as OpenCV reads and Detectron2's predictor takes, or "RGB". Files
                 do not depend on it.
@@ -113,27 +113,27 @@ class Predictor:
         """
         if image_format not in ("BGR", "RGB"):
             raise InputError(f'image_format is "{image_format}"; give "BGR" or "RGB".')
-        several = isinstance(pictures, list | tuple) or np.ndim(pictures) == 4
+        several = isinstance(images, list | tuple) or np.ndim(images) == 4
         if not several:
-            return self([pictures], image_format, logits)[0]
-        images = [self._rgb(picture, image_format) for picture in pictures]
+            return self([images], image_format, logits)[0]
+        arrays = [self._rgb(image, image_format) for image in images]
         with torch.no_grad():
-            outputs = self.model([self._input(image) for image in images]) if images else []
+            outputs = self.model([self._input(array) for array in arrays]) if arrays else []
         return [self._prediction(output, logits) for output in outputs]
 
-    def _rgb(self, picture: Picture, image_format: str) -> np.ndarray:
-        if isinstance(picture, str | Path):
-            return read_rgb(picture)
-        if not isinstance(picture, np.ndarray):
+    def _rgb(self, image: ImageInput, image_format: str) -> np.ndarray:
+        if isinstance(image, str | Path):
+            return read_rgb(image)
+        if not isinstance(image, np.ndarray):
             raise InputError(
-                f"A picture is {picture!r:.80}; give an array or a path (cv2.imread gives None for "
+                f"An image is {image!r:.80}; give an array or a path (cv2.imread gives None for "
                 "files that it cannot read)."
             )
-        if picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
-            raise InputError(f"A picture has the shape {picture.shape}; give (H, W, 3).")
-        if picture.dtype != np.uint8:
-            raise InputError(f"A picture has the type {picture.dtype}; give uint8.")
-        return picture[:, :, ::-1] if image_format == "BGR" else picture
+        if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+            raise InputError(f"An image has the shape {image.shape}; give (H, W, 3).")
+        if image.dtype != np.uint8:
+            raise InputError(f"An image has the type {image.dtype}; give uint8.")
+        return image[:, :, ::-1] if image_format == "BGR" else image
 
     def _input(self, image: np.ndarray) -> dict:
         """What the model takes, of an RGB image."""

@@ -85,8 +85,8 @@ def _things_at_zero(run: Run) -> Iterator[str]:
 
 def _classes_never_predicted(run: Run) -> Iterator[str]:
     kinds = Counter()
-    for picture in run.pictures:
-        kinds.update((match.class_id, match.kind) for match in matches_of(picture))
+    for image in run.images:
+        kinds.update((match.class_id, match.kind) for match in matches_of(image))
     lost = [
         (name, kinds[i, "fn"])
         for i, name in enumerate(run.names)

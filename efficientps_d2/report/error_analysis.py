@@ -23,13 +23,13 @@ MEANING = {
     WRONG_CLASS: "predicted as another class; in an object, as an object that matches nothing",
     MISSED: "in an object that was not found, or where nothing of another class is predicted",
     EXTRA: "in a found segment, under a prediction that matches nothing",
-    UNLABELED: "void or crowd in the truth, and not counted",
+    UNLABELED: "void or crowd in the ground truth, and not counted",
 }
 EDGE = 0.005  # of the diagonal: how far "beside" reaches
 
 
-class PictureErrors(NamedTuple):
-    """Of one picture, or summed over many."""
+class ImageErrors(NamedTuple):
+    """Of one image, or summed over many."""
 
     pixels: dict[str, int]  # of each kind
     confusion: np.ndarray  # (K, K + 1) pixels by true and predicted class; the last is none
@@ -73,43 +73,43 @@ def error_kinds(
     return kind
 
 
-def near_edges(truth: np.ndarray) -> np.ndarray:
+def near_edges(gt: np.ndarray) -> np.ndarray:
     """(H, W) bool: pixels within ``EDGE`` of the diagonal of where the segment ids change."""
-    same = np.ones(truth.shape, dtype=np.uint8)
+    same = np.ones(gt.shape, dtype=np.uint8)
     for a, b in ((np.s_[:, 1:], np.s_[:, :-1]), (np.s_[1:], np.s_[:-1])):
-        change = truth[a] != truth[b]
+        change = gt[a] != gt[b]
         same[a][change] = same[b][change] = 0
     if same.all():
-        return np.zeros(truth.shape, dtype=bool)
-    reach = max(1.0, EDGE * float(np.hypot(*truth.shape)))
+        return np.zeros(gt.shape, dtype=bool)
+    reach = max(1.0, EDGE * float(np.hypot(*gt.shape)))
     return cv2.distanceTransform(same, cv2.DIST_L2, 3) <= reach
 
 
-def _with_edges(truth: np.ndarray) -> np.ndarray:
+def _with_edges(gt: np.ndarray) -> np.ndarray:
     """Twice the segment ids, plus 1 near an edge, int64: so that one histogram has both."""
-    return truth.astype(np.int64) * 2 + near_edges(truth)
+    return gt.astype(np.int64) * 2 + near_edges(gt)
 
 
-def error_map(truth: np.ndarray, prediction: np.ndarray, kind: Callable) -> np.ndarray:
+def error_map(gt: np.ndarray, prediction: np.ndarray, kind: Callable) -> np.ndarray:
     """(H, W) uint8 indices into ``KINDS`` for two (H, W) maps of segment ids."""
-    keys = _with_edges(truth) * OFFSET + prediction
+    keys = _with_edges(gt) * OFFSET + prediction
     keys, where = np.unique(keys, return_inverse=True)
     kinds = []
     for key in keys.tolist():
         code, predicted_id = divmod(key, OFFSET)
         true_id, near_edge = divmod(code, 2)
         kinds.append(KINDS.index(kind(true_id, predicted_id, near_edge)))
-    return np.array(kinds, dtype=np.uint8)[where.reshape(truth.shape)]
+    return np.array(kinds, dtype=np.uint8)[where.reshape(gt.shape)]
 
 
 def count_errors(
-    truth: np.ndarray,
+    gt: np.ndarray,
     true_segments: Sequence[dict],
     prediction: np.ndarray,
     predicted_segments: Sequence[dict],
     matches: Sequence[Match],
     is_thing: Sequence[bool],
-) -> PictureErrors:
+) -> ImageErrors:
     """Count the pixels of each kind and of each pair of classes; void and crowds stay out.
 
     Raises:
@@ -118,11 +118,11 @@ def count_errors(
     num_classes = len(is_thing)
     things = np.flatnonzero(is_thing).tolist()
     kind = error_kinds(true_segments, predicted_segments, matches, things)
-    overlaps = count_overlaps(_with_edges(truth), prediction)
+    overlaps = count_overlaps(_with_edges(gt), prediction)
     true_areas: dict[int, int] = {}
-    for code, area in overlaps.truth.items():
+    for code, area in overlaps.gt.items():
         true_areas[code // 2] = true_areas.get(code // 2, 0) + area
-    true = segments_by_id(true_segments, true_areas, num_classes, "the truth")
+    true = segments_by_id(true_segments, true_areas, num_classes, "the ground truth")
     predicted = segments_by_id(
         predicted_segments, overlaps.prediction, num_classes, "the prediction"
     )
@@ -134,11 +134,11 @@ def count_errors(
         if true_id != VOID and not true[true_id].get("iscrowd"):
             column = predicted[predicted_id]["category_id"] if predicted_id != VOID else num_classes
             confusion[true[true_id]["category_id"], column] += count
-    return PictureErrors(pixels, confusion)
+    return ImageErrors(pixels, confusion)
 
 
-def picture_pq(matches: Sequence[Match]) -> float:
-    """PQ of a single picture in percent: the mean over the classes in it; NaN if it has none."""
+def image_pq(matches: Sequence[Match]) -> float:
+    """PQ of a single image in percent: the mean over the classes in it; NaN if it has none."""
     of_class: dict[int, list[Match]] = {}
     for match in matches:
         of_class.setdefault(match.class_id, []).append(match)

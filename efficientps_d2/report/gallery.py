@@ -1,4 +1,4 @@
-"""Pictures of a report: input, truth, prediction and what is wrong with it."""
+"""Images of a report: input, ground truth, prediction and what is wrong with it."""
 
 import base64
 import random
@@ -18,17 +18,17 @@ from efficientps_d2.report.error_analysis import (
     MISSED,
     UNLABELED,
     WRONG_CLASS,
-    PictureErrors,
+    ImageErrors,
     count_errors,
     error_kinds,
     error_map,
-    picture_pq,
+    image_pq,
 )
 from efficientps_d2.report.run import SavedPredictions, matches_of
 from efficientps_d2.utils.errors import InputError
-from efficientps_d2.utils.parallel import map_pictures
+from efficientps_d2.utils.parallel import map_images
 
-LONG_SIDE = 640  # of a picture in the page
+LONG_SIDE = 640  # of an image in the page
 COLORS = {  # of Okabe and Ito, which the colour-blind can tell apart; correct shows the input
     BOUNDARY: (240, 228, 66),
     WRONG_CLASS: (204, 121, 167),
@@ -40,7 +40,7 @@ NO_COLOR = (0, 0, 0)  # of pixels without a class
 
 
 class Card(NamedTuple):
-    """A picture of the gallery."""
+    """An image of the gallery."""
 
     group: str  # best, worst or random
     file_name: str
@@ -50,62 +50,60 @@ class Card(NamedTuple):
     class_ids: set[int]
 
 
-def choose_pictures(pictures: list[dict], count: int, seed: int = 0) -> list[tuple[str, dict]]:
-    """The best, the worst and random pictures by their PQ, ``count`` of each, none twice."""
-    ranked = [(picture_pq(matches_of(p)), i) for i, p in enumerate(pictures) if p["matches"]]
-    order = [pictures[i] for _, i in sorted(ranked, reverse=True)]
+def choose_images(samples: list[dict], count: int, seed: int = 0) -> list[tuple[str, dict]]:
+    """The best, the worst and random images by their PQ, ``count`` of each, none twice."""
+    ranked = [(image_pq(matches_of(p)), i) for i, p in enumerate(samples) if p["matches"]]
+    order = [samples[i] for _, i in sorted(ranked, reverse=True)]
     if len(order) <= 3 * count:
-        return [("all", picture) for picture in order]
+        return [("all", sample) for sample in order]
     rest = random.Random(seed).sample(order[count:-count], count)
     groups = {"best": order[:count], "worst": order[-count:], "random": rest}
-    return [(group, picture) for group, members in groups.items() for picture in members]
+    return [(group, sample) for group, members in groups.items() for sample in members]
 
 
-def count_all_errors(
-    pictures: list[dict], saved: SavedPredictions, processes: int
-) -> PictureErrors:
-    """Errors of all pictures together, with a progress bar."""
+def count_all_errors(samples: list[dict], saved: SavedPredictions, processes: int) -> ImageErrors:
+    """Errors of all images together, with a progress bar."""
     pixels = dict.fromkeys(KINDS, 0)
     num_classes = len(saved.categories)
     confusion = np.zeros((num_classes, num_classes + 1), dtype=np.int64)
-    count = partial(count_picture, saved=saved)
-    for errors in map_pictures(count, pictures, processes, "counting errors"):
+    count = partial(count_image, saved=saved)
+    for errors in map_images(count, samples, processes, "counting errors"):
         pixels = {kind: pixels[kind] + errors.pixels[kind] for kind in KINDS}
         confusion += errors.confusion
-    return PictureErrors(pixels, confusion)
+    return ImageErrors(pixels, confusion)
 
 
 def make_card(chosen: tuple[str, dict], saved: SavedPredictions) -> Card:
-    """Draw a picture of the gallery."""
-    group, picture = chosen
-    matches = matches_of(picture)
-    truth, prediction, predicted_segments = _read_maps(picture, saved)
-    image = read_rgb(picture["file_name"])
-    height, width = truth.shape
+    """Draw an image of the gallery."""
+    group, sample = chosen
+    matches = matches_of(sample)
+    gt, prediction, predicted_segments = _read_maps(sample, saved)
+    image = read_rgb(sample["file_name"])
+    height, width = gt.shape
     scale = min(1.0, LONG_SIDE / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    truth, prediction = (
+    gt, prediction = (
         cv2.resize(ids.astype(np.int32), size, interpolation=cv2.INTER_NEAREST)
-        for ids in (truth, prediction)
+        for ids in (gt, prediction)
     )
     colors = [category["color"] for category in saved.categories]
     things = [i for i, category in enumerate(saved.categories) if category["isthing"]]
-    kind = error_kinds(picture["segments_info"], predicted_segments, matches, things)
+    kind = error_kinds(sample["segments_info"], predicted_segments, matches, things)
     panels = {
         "input": image,
-        "truth": paint_segments(image, truth, picture["segments_info"], colors),
+        "truth": paint_segments(image, gt, sample["segments_info"], colors),
         "prediction": paint_segments(image, prediction, predicted_segments, colors),
-        "errors": paint_errors(image, error_map(truth, prediction, kind)),
+        "errors": paint_errors(image, error_map(gt, prediction, kind)),
     }
     kinds = [match.kind for match in matches]
     return Card(
         group,
-        picture["file_name"],
-        picture_pq(matches),
+        sample["file_name"],
+        image_pq(matches),
         {kind: kinds.count(kind) for kind in ("tp", "fn", "fp")},
         {caption: _data_uri(panel) for caption, panel in panels.items()},
-        {s["category_id"] for s in (*picture["segments_info"], *predicted_segments)},
+        {s["category_id"] for s in (*sample["segments_info"], *predicted_segments)},
     )
 
 
@@ -137,31 +135,29 @@ def _outlines(ids: np.ndarray) -> np.ndarray:
     return outlines
 
 
-def count_picture(picture: dict, saved: SavedPredictions) -> PictureErrors:
-    """Errors of a picture, a line of NAME_images.jsonl, at its full size."""
-    truth, prediction, segments = _read_maps(picture, saved)
-    prediction_file = saved.folder / picture["prediction"]["file_name"]
-    for file, ids in ((picture["pan_seg_file_name"], truth), (prediction_file, prediction)):
-        if list(ids.shape) != picture["size"]:
+def count_image(sample: dict, saved: SavedPredictions) -> ImageErrors:
+    """Errors of an image, a line of NAME_images.jsonl, at its full size."""
+    gt, prediction, segments = _read_maps(sample, saved)
+    prediction_file = saved.folder / sample["prediction"]["file_name"]
+    for file, ids in ((sample["pan_seg_file_name"], gt), (prediction_file, prediction)):
+        if list(ids.shape) != sample["size"]:
             raise InputError(f"{file} has another size than in the evaluation; evaluate again.")
-    matches, is_thing = matches_of(picture), [c["isthing"] for c in saved.categories]
+    matches, is_thing = matches_of(sample), [c["isthing"] for c in saved.categories]
     try:
-        return count_errors(
-            truth, picture["segments_info"], prediction, segments, matches, is_thing
-        )
+        return count_errors(gt, sample["segments_info"], prediction, segments, matches, is_thing)
     except ValueError as error:
         raise InputError(
-            f"{prediction_file} or its truth has changed since the evaluation ({error}); evaluate "
-            "again."
+            f"{prediction_file} or its ground truth has changed since the evaluation ({error}); "
+            "evaluate again."
         ) from error
 
 
-def _read_maps(picture: dict, saved: SavedPredictions) -> tuple[np.ndarray, np.ndarray, list[dict]]:
+def _read_maps(sample: dict, saved: SavedPredictions) -> tuple[np.ndarray, np.ndarray, list[dict]]:
     """True and predicted ids, and predicted segments with contiguous classes."""
     maps = []
     for file in (
-        Path(picture["pan_seg_file_name"]),
-        saved.folder / picture["prediction"]["file_name"],
+        Path(sample["pan_seg_file_name"]),
+        saved.folder / sample["prediction"]["file_name"],
     ):
         try:
             maps.append(read_segment_ids(str(file)))
@@ -170,7 +166,7 @@ def _read_maps(picture: dict, saved: SavedPredictions) -> tuple[np.ndarray, np.n
     classes = {category["id"]: i for i, category in enumerate(saved.categories)}
     segments = [
         {"id": s["id"], "category_id": classes[s["category_id"]]}
-        for s in picture["prediction"]["segments_info"]
+        for s in sample["prediction"]["segments_info"]
     ]
     return *maps, segments
 

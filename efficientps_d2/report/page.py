@@ -1,4 +1,4 @@
-"""One HTML page about a run: numbers, curves, errors and pictures, with no other files."""
+"""One HTML page about a run: numbers, curves, errors and images, with no other files."""
 
 import math
 import shlex
@@ -14,11 +14,11 @@ from efficientps_d2.config.loading import flat_items
 from efficientps_d2.report.charts import size_chart, training_chart
 from efficientps_d2.report.diagnosis import diagnose
 from efficientps_d2.report.error_analysis import CORRECT, KINDS, MEANING, UNLABELED
-from efficientps_d2.report.gallery import COLORS, choose_pictures, count_all_errors, make_card
+from efficientps_d2.report.gallery import COLORS, choose_images, count_all_errors, make_card
 from efficientps_d2.report.run import CONFIGS, Run, matches_of, read_run
 from efficientps_d2.utils.errors import InputError
 from efficientps_d2.utils.files import replacing_file
-from efficientps_d2.utils.parallel import map_pictures
+from efficientps_d2.utils.parallel import map_images
 
 SUMMARY = {
     "PQ": ("panoptic_seg/PQ",),
@@ -42,7 +42,7 @@ def write_report(
     folder: Path,
     earlier_folder: Path | None = None,
     dataset: str = "",
-    pictures: int = 6,
+    images: int = 6,
     processes: int = 1,
     output: Path | None = None,
 ) -> Path:
@@ -52,7 +52,7 @@ def write_report(
         folder: ``OUTPUT_DIR`` of the run.
         earlier_folder: that of a run to compare it with.
         dataset: one of those it was evaluated on; the first of its config if empty.
-        pictures: of the best, worst and random pictures, how many of each.
+        images: of the best, worst and random images, how many of each.
         processes: that read predictions.
         output: the file of the page, by default ``report.html`` in ``folder``.
 
@@ -73,20 +73,20 @@ def write_report(
             raise InputError(f"The earlier run: {error}") from error
     target = output or run.folder / "report.html"
     with replacing_file(target) as partial:
-        partial.write_text(make_page(run, earlier, pictures, processes), encoding="utf-8")
+        partial.write_text(make_page(run, earlier, images, processes), encoding="utf-8")
     return target
 
 
-def make_page(run: Run, earlier: Run | None, pictures: int, processes: int) -> str:
+def make_page(run: Run, earlier: Run | None, images: int, processes: int) -> str:
     """The HTML of a report; arguments are those of :func:`write_report`."""
-    matches = [match for picture in run.pictures for match in matches_of(picture)]
+    matches = [match for image in run.images for match in matches_of(image)]
     classes = class_rows(run, earlier, matches)
     errors, cards, legend = None, [], []
     if run.saved:
-        errors = count_all_errors(run.pictures, run.saved, processes)
-        chosen = choose_pictures(run.pictures, pictures)
+        errors = count_all_errors(run.images, run.saved, processes)
+        chosen = choose_images(run.images, images)
         make = partial(make_card, saved=run.saved)
-        cards = list(map_pictures(make, chosen, processes, "drawing pictures"))
+        cards = list(map_images(make, chosen, processes, "drawing images"))
         shown = set().union(*(card.class_ids for card in cards))
         legend = [run.saved.categories[i] for i in sorted(shown)]
     environment = jinja2.Environment(

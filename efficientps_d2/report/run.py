@@ -33,7 +33,7 @@ class SavedPredictions(NamedTuple):
 
 @dataclass
 class Run:
-    """A run and its last evaluation on one data set."""
+    """A run and its last evaluation on one dataset."""
 
     folder: Path
     dataset: str
@@ -45,7 +45,7 @@ class Run:
     validation: list[dict]
     results: dict[str, float]  # such as "panoptic_seg/PQ-car"
     results_tta: dict[str, float]  # the same with test-time augmentation, if there was any
-    pictures: list[dict]  # what PanopticEvaluator wrote; empty with Detectron2's evaluator
+    images: list[dict]  # what PanopticEvaluator wrote; empty with Detectron2's evaluator
     saved: SavedPredictions | None
 
     @property
@@ -58,10 +58,10 @@ class Run:
         ]
 
 
-def matches_of(picture: dict) -> list[Match]:
+def matches_of(image: dict) -> list[Match]:
     """The matches of a line of NAME_images.jsonl."""
     # Runs before 2026-11-28 have lists without names.
-    return [Match(**m) if isinstance(m, dict) else Match(*m) for m in picture["matches"]]
+    return [Match(**m) if isinstance(m, dict) else Match(*m) for m in image["matches"]]
 
 
 def read_run(folder: str | Path, dataset: str = "") -> Run:
@@ -72,7 +72,7 @@ def read_run(folder: str | Path, dataset: str = "") -> Run:
         dataset: one of those it was evaluated on; by default the first of them.
 
     Raises:
-        InputError: if a file is missing or damaged, or there was no evaluation on the data set.
+        InputError: if a file is missing or damaged, or there was no evaluation on the dataset.
     """
     folder = Path(folder).resolve()
     evaluated = _evaluated_datasets(folder)
@@ -82,10 +82,10 @@ def read_run(folder: str | Path, dataset: str = "") -> Run:
     augmented = folder / FOLDER_TTA / f"{dataset}{RESULTS}"
     results_tta = _evaluation(augmented)["results"] if augmented.is_file() else {}
     training, validation = _curves(folder / "metrics.json", dataset, cfg.DATASETS.TEST)
-    pictures_file = folder / FOLDER / f"{dataset}{IMAGES}"
-    pictures = _json_lines(pictures_file) if pictures_file.is_file() else []
+    images_file = folder / FOLDER / f"{dataset}{IMAGES}"
+    images = _json_lines(images_file) if images_file.is_file() else []
     saved = None
-    if pictures and "prediction" in pictures[0]:
+    if images and "prediction" in images[0]:
         content = read_json(folder / FOLDER / f"{dataset}{PREDICTIONS}", ("categories",))
         saved = SavedPredictions(folder / FOLDER / f"{dataset}_panoptic", content["categories"])
     return Run(
@@ -98,13 +98,13 @@ def read_run(folder: str | Path, dataset: str = "") -> Run:
         validation,
         evaluation["results"],
         results_tta,
-        pictures,
+        images,
         saved,
     )
 
 
 def _evaluated_datasets(folder: Path) -> list[str]:
-    """The data sets that a run was evaluated on."""
+    """The datasets that a run was evaluated on."""
     if not folder.is_dir():
         raise InputError(f"{folder} does not exist; give the OUTPUT_DIR of a run.")
     found = sorted((folder / FOLDER).glob(f"*{RESULTS}"))
@@ -120,7 +120,7 @@ def _evaluated_datasets(folder: Path) -> list[str]:
 def _choose_dataset(
     folder: Path, dataset: str, evaluated: list[str], order: tuple[str, ...]
 ) -> str:
-    """The data set, or by default the first of the config, that a run was evaluated on."""
+    """The dataset, or by default the first of the config, that a run was evaluated on."""
     if dataset and dataset not in evaluated:
         raise InputError(
             f"{folder} was not evaluated on {dataset}; it was on {' and '.join(evaluated)}."

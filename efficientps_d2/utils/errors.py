@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 
 class InputError(ValueError):
-    """A wrong config value, file or data set.
+    """A wrong config value, file or dataset.
 
     Its message is one sentence that names the file or key and says what to do; ``train_net.py``
     prints that sentence instead of a traceback and exits with status 1.

@@ -1,4 +1,4 @@
-"""Work on many pictures in several processes, with a progress bar."""
+"""Work on many images in several processes, with a progress bar."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -11,13 +11,13 @@ from tqdm import tqdm
 from efficientps_d2.utils.errors import InputError
 
 
-def map_pictures(function: Callable, items: list, processes: int, title: str) -> Iterator:
+def map_images(function: Callable, items: list, processes: int, title: str) -> Iterator:
     """Results of ``function`` of each item, in order, from several processes.
 
     Raises:
         InputError: if a process dies.
     """
-    bar = partial(tqdm, total=len(items), desc=title, unit="picture")
+    bar = partial(tqdm, total=len(items), desc=title, unit="image")
     if processes == 1:
         yield from bar(map(function, items))
         return
@@ -26,7 +26,7 @@ def map_pictures(function: Callable, items: list, processes: int, title: str) ->
         yield from bar(pool.map(function, items, chunksize=4))
     except BrokenProcessPool as error:
         raise InputError(
-            "A process that reads pictures died, probably for lack of memory; use fewer processes."
+            "A process that reads images died, probably for lack of memory; use fewer processes."
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)

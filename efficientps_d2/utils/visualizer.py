@@ -8,7 +8,7 @@ from torch import as_tensor
 # Pixels of the long side: small images are enlarged, so that labels take less of them.
 SCALE_TO = 1024
 POLYGON_WIDTH = 2  # Detectron2 takes masks of this width for polygons and fails
-MANY_THINGS = 30  # whose labels would cover the picture
+MANY_THINGS = 30  # whose labels would cover the image
 MAX_COVERED = 0.25  # of an object, by a label of a frame
 
 
@@ -58,7 +58,7 @@ def draw_panoptic(image: np.ndarray, pan_seg, segments_info: list[dict], metadat
         image: (H, W, 3) uint8 RGB.
         pan_seg: (H, W) segment ids, array or tensor.
         segments_info: ``id``, ``category_id`` (contiguous) and ``isthing`` of each segment.
-        metadata: of the data set.
+        metadata: of the dataset.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -82,7 +82,7 @@ def make_visualizer(image: np.ndarray, metadata) -> UnclutteredVisualizer:
 
 
 def side_by_side(panels: list[np.ndarray], captions: tuple[str, ...]) -> np.ndarray:
-    """Panels of one picture next to each other (below each other if wide), each with a caption."""
+    """Panels of one image next to each other (below each other if wide), each with a caption."""
     height, width = max(p.shape[:2] for p in panels)
     framed = []
     for panel, caption in zip(panels, captions, strict=True):

@@ -1,11 +1,11 @@
-// Draws what describe() of web_page.py says of a picture. Gradio calls it once, with the component's
+// Draws what describe() of page.py says of an image. Gradio calls it once, with the component's
 // `element`, its `props`, and `watch`, which tells of a new prediction.
 const find = (selector) => element.querySelector(selector);
 const canvas = find("canvas");
 const tip = find(".tip");
 const overlay = document.createElement("canvas"); // the painted layer, opaque
 const FADED = 90; // alpha of the segments around the active one
-let shown = null; // picture and layers, decoded
+let shown = null; // image and layers, decoded
 let layer = null; // the chosen one
 let turn = 0; // counts predictions, which may come while another is decoded
 let active = 0; // number of the segment under the pointer, 0 for none
@@ -13,19 +13,19 @@ let active = 0; // number of the segment under the pointer, 0 for none
 const bytes = (base64) => Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
 
 async function decode(value) {
-  const picture = new Image();
-  picture.src = value.picture;
-  await picture.decode();
+  const image = new Image();
+  image.src = value.image;
+  await image.decode();
   const layers = {};
   for (const [name, { numbers, segments }] of Object.entries(value.layers)) {
     const stream = new Blob([bytes(numbers)]).stream();
     const plain = stream.pipeThrough(new DecompressionStream("deflate"));
     layers[name] = { numbers: new Uint16Array(await new Response(plain).arrayBuffer()), segments };
   }
-  return { value, picture, layers };
+  return { value, image, layers };
 }
 
-// Segments in their colours, with white outlines; where there is none, the picture shows.
+// Segments in their colours, with white outlines; where there is none, the image shows.
 function paint() {
   const { width, height } = canvas;
   const { numbers, segments } = layer;
@@ -51,7 +51,7 @@ function blend() {
   find(".opacity output").textContent = `${percent} %`;
   const context = canvas.getContext("2d");
   context.globalAlpha = 1;
-  context.drawImage(shown.picture, 0, 0);
+  context.drawImage(shown.image, 0, 0);
   context.globalAlpha = percent / 100;
   context.drawImage(overlay, 0, 0);
 }
@@ -113,7 +113,7 @@ function leave() {
   activate(0);
 }
 
-// As large as the column and the window allow; a tiny picture is enlarged, so that it can be seen.
+// As large as the column and the window allow; a tiny image is enlarged, so that it can be seen.
 function fit() {
   const { width, height } = canvas;
   canvas.style.width = `min(100cqw, ${(70 * width) / height}vh, ${Math.max(width, 900)}px)`;
@@ -131,7 +131,7 @@ async function show() {
   const decoded = await decode(value);
   if (mine !== turn) return;
   shown = decoded;
-  [canvas.width, canvas.height] = [shown.picture.naturalWidth, shown.picture.naturalHeight];
+  [canvas.width, canvas.height] = [shown.image.naturalWidth, shown.image.naturalHeight];
   [overlay.width, overlay.height] = [canvas.width, canvas.height];
   find("figcaption").textContent = `${value.name}, ${canvas.width} × ${canvas.height}`;
   find(".result").hidden = false;

@@ -1,4 +1,4 @@
-"""The page of web.py: what it shows of a picture, and its Gradio components."""
+"""The page of web.py: what it shows of an image, and its Gradio components."""
 
 import base64
 import os
@@ -21,14 +21,14 @@ from efficientps_d2.prediction.predictor import Prediction, Predictor
 from efficientps_d2.utils.errors import InputError
 
 INTRODUCTION = """# Panoptic segmentation
-Drop a picture, then point at the result: it tells the class, score and area of each segment.
-Pictures stay on the computer that runs this page."""
+Drop an image, then point at the result: it tells the class, score and area of each segment.
+Images stay on the computer that runs this page."""
 KEEP_UPLOADS = 600  # seconds
 JPEG_LIMIT = 65_500  # pixels of a side
 
 
 def make_page(predictor: Predictor) -> gr.Blocks:
-    """A page that predicts the pictures dropped on it, and itself asks no other host."""
+    """A page that predicts the images dropped on it, and itself asks no other host."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     uploads = Path(get_upload_folder()).resolve()
 
@@ -37,14 +37,14 @@ def make_page(predictor: Predictor) -> gr.Blocks:
         # for a Gradio that does not.
         if not file or not Path(file).resolve().is_relative_to(uploads):
             raise gr.Error("This file was not dropped on the page.", print_exception=False)
-        # None empties the place to drop pictures, so that it takes the next one.
+        # None empties the place to drop images, so that it takes the next one.
         return None, describe(Path(file), predictor)
 
     cache = (KEEP_UPLOADS, KEEP_UPLOADS)
     with gr.Blocks(title="efficientps_d2", delete_cache=cache) as page:
         gr.Markdown(INTRODUCTION)
         # Of any type, because what cannot be read is named by a sentence of ours.
-        file = gr.File(label="Picture", height=130, elem_id="picture")
+        file = gr.File(label="Image", height=130, elem_id="image")
         file.async_move_resource_to_block_cache = _leave
         viewer = gr.HTML(
             html_template=_asset("page.html"),
@@ -59,7 +59,7 @@ def make_page(predictor: Predictor) -> gr.Blocks:
             [file, viewer],
             api_visibility="private",
             show_progress_on=viewer,
-            trigger_mode="multiple",  # otherwise a picture dropped during a prediction is ignored
+            trigger_mode="multiple",  # otherwise an image dropped during a prediction is ignored
         )
     # Gradio takes files that were not uploaded until a page is launched, which mounting is not.
     page.has_launched = True
@@ -72,10 +72,10 @@ async def _leave(path: str) -> str:
 
 
 def describe(file: Path, predictor: Predictor) -> dict:
-    """What page.js draws of a picture.
+    """What page.js draws of an image.
 
     Returns:
-        ``problem``, a sentence, if the picture cannot be read; otherwise ``name``, ``picture`` (a
+        ``problem``, a sentence, if the image cannot be read; otherwise ``name``, ``image`` (a
         data URI), ``layers`` by their name, and the files of COCO's panoptic format, ``png``
         (base64) and ``json``.
     """
@@ -91,7 +91,7 @@ def describe(file: Path, predictor: Predictor) -> dict:
     return {
         "name": file.name,
         "stem": file.stem,
-        "picture": _data_uri(image),
+        "image": _data_uri(image),
         "layers": {name: _encode(layer) for name, layer in layers.items()},
         **coco_files(file, prediction, predictor),
     }

@@ -37,7 +37,7 @@ def make_server(predictor: Predictor, host: str):
     """A ``uvicorn.Server`` of the page; its ``run(sockets=[...])`` answers until Ctrl-C.
 
     Args:
-        predictor: of the pictures dropped on the page.
+        predictor: of the images dropped on the page.
         host: that of :func:`listen`; requests for other hosts are refused.
     """
     import uvicorn

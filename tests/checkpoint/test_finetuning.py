@@ -1,4 +1,4 @@
-"""Weights of one data set as the start for another, and runs in a used folder."""
+"""Weights of one dataset as the start for another, and runs in a used folder."""
 
 import logging
 from pathlib import Path

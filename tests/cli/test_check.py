@@ -6,7 +6,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from checker import CASES, edit_json, edit_truth, run
+from checker import CASES, edit_ground_truth, edit_json, run
 from PIL import Image
 from project import CONFIGS, run_verb
 from scenes import write_dataset
@@ -44,14 +44,14 @@ def test_wrong_usage_is_status_2(tmp_path, capsys, monkeypatch):
     for arguments, message in (
         (["nothing_train"], '"nothing_train" is neither'),
         (["streets_trian"], 'there is one called "streets_train"'),
-        ([archive], "is neither a registered data set nor a panoptic folder"),
+        ([archive], "is neither a registered dataset nor a panoptic folder"),
         ([folder / "images"], "is neither"),
         ([tmp_path], f"holds several splits; give one: {folder}"),
         (["coco_2017_train"], "has no panoptic annotations"),
         ([folder, "--config-file", "none.yaml"], "none.yaml"),
         ([folder, "--fix", folder], exists),
         ([folder, "--fix", archive], exists),
-        ([folder, "--fix", folder / "fixed"], "lies in the data set itself"),
+        ([folder, "--fix", folder / "fixed"], "lies in the dataset itself"),
         ([folder, "--fix", archive / "fixed"], "File exists"),
         ([folder, "--fix", ""], exists),
     ):
@@ -87,7 +87,7 @@ def test_thousands_of_problems_do_not_flood(tmp_path, capsys):
         segments += [{"id": 1000 + i, "category_id": 26} for i in range(3000)]
 
     edit_json(folder, many)
-    edit_truth(folder, lambda p: np.copyto(p, np.arange(p.size).reshape(p.shape) + 10**6))
+    edit_ground_truth(folder, lambda p: np.copyto(p, np.arange(p.size).reshape(p.shape) + 10**6))
     assert run(folder) == 1
     out = capsys.readouterr().out
     assert "Error: empty segment: 300" in out and "more; --all prints them" in out
@@ -106,7 +106,7 @@ def test_strange_names_are_printed_harmlessly(tmp_path, capsys):
 
 
 def test_drawings(tmp_path, capsys, monkeypatch):
-    """Also of pictures with problems; none of pictures that cannot be read."""
+    """Also of images with problems; none of images that cannot be read."""
     monkeypatch.chdir(tmp_path)
     folder = write_dataset(tmp_path / "berries" / "train")
     for case in ("the same segment id", "unlisted id", "text as isthing"):
@@ -116,8 +116,8 @@ def test_drawings(tmp_path, capsys, monkeypatch):
     assert "Drew 2 image(s) into output/check/berries_train" in capsys.readouterr().out
     drawn = sorted((tmp_path / "output/check/berries_train").iterdir())
     assert [path.name for path in drawn] == ["picture.0.png", "picture.2.png"]
-    truth = np.asarray(Image.open(drawn[1]))[-150:]
-    assert len(np.unique(truth.reshape(-1, 3), axis=0)) > 50
+    gt = np.asarray(Image.open(drawn[1]))[-150:]
+    assert len(np.unique(gt.reshape(-1, 3), axis=0)) > 50
 
 
 def test_suggestions_fit_the_data(tmp_path, capsys):

@@ -31,7 +31,7 @@ def pictures(tmp_path) -> Path:
     return folder
 
 
-def test_bad_pictures_are_named_and_the_rest_goes_on(
+def test_bad_images_are_named_and_the_rest_goes_on(
     model_folder,
     pictures,
     tmp_path,
@@ -76,14 +76,14 @@ def test_confidence_threshold(model_folder):
 
 
 def test_json_is_scored_like_the_model(model_folder, toy, tmp_path, capsys):
-    truth = tmp_path / "toy"
-    content = json.loads((truth / "panoptic.json").read_text())
+    gt = tmp_path / "toy"
+    content = json.loads((gt / "panoptic.json").read_text())
     for image, annotation in zip(content["images"], content["annotations"], strict=True):
         image["id"] = annotation["image_id"] = Path(image["file_name"]).stem
-    (truth / "panoptic.json").write_text(json.dumps(content))
+    (gt / "panoptic.json").write_text(json.dumps(content))
     output = tmp_path / "out"
     arguments = ["--model", str(model_folder), "--confidence-threshold", "0", "--save-json"]
-    images = str(truth / "images" / "sub" / "*")
+    images = str(gt / "images" / "sub" / "*")
     assert run_verb("predict", *arguments, "--input", images, "--output", str(output)) == 0
     (record, *_) = DatasetCatalog.get(toy)
     expected = load_predictor(model_folder, "cpu")(record["file_name"])
@@ -93,7 +93,7 @@ def test_json_is_scored_like_the_model(model_folder, toy, tmp_path, capsys):
     assert written["images"][0] == {"id": written["annotations"][0]["image_id"], **sizes}
     annotation = written["annotations"][0]
     assert [s["area"] for s in annotation["segments_info"]] == [s.area for s in expected.segments]
-    scores = ["--gt", truth / "panoptic.json", "--gt-dir", truth / "panoptic"]
+    scores = ["--gt", gt / "panoptic.json", "--gt-dir", gt / "panoptic"]
     scores += ["--pred", output / "panoptic.json", "--pred-dir", output / "panoptic"]
     capsys.readouterr()
     assert run_verb("score", *scores, "--processes", 1) == 0
@@ -119,8 +119,8 @@ def test_nothing_of_the_users_is_replaced(model_folder, pictures, capsys):
     ).read_bytes() == video
 
 
-def test_a_truth_is_not_replaced_by_predictions(model_folder, toy, tmp_path, capsys):
-    """A data set has the same names, panoptic/ and panoptic.json; one's own results go."""
+def test_a_ground_truth_is_not_replaced_by_predictions(model_folder, toy, tmp_path, capsys):
+    """A dataset has the same names, panoptic/ and panoptic.json; one's own results go."""
     demo_arguments = ["--model", str(model_folder), "--save-json"]
     data = tmp_path / "toy"
     before = {file: file.read_bytes() for file in data.rglob("*") if file.is_file()}

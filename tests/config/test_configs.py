@@ -18,7 +18,7 @@ def test_config_builds_a_model(name, toy):
     overrides = ["MODEL.DEVICE", "cpu", "MODEL.EFFICIENTNET.WEIGHTS", ""]
     if not name.startswith("Base"):
         own = load_config(str(CONFIGS / name))
-        assert own.DATASETS.TEST or own.AUTO, "names no data set"
+        assert own.DATASETS.TEST or own.AUTO, "names no dataset"
     cfg = load_config(
         str(CONFIGS / name), [*overrides, "DATASETS.TRAIN", (toy,), "DATASETS.TEST", (toy,)]
     )

@@ -1,4 +1,4 @@
-"""What happens to bad JSONs, and to truths and images that are damaged."""
+"""What happens to bad JSONs, and to ground truths and images that are damaged."""
 
 import logging
 import shutil
@@ -144,7 +144,7 @@ def test_damaged_images_are_skipped_up_to_a_limit(tmp_path, register, tiny_confi
     assert "picture.0.jpg" in caplog.text and "1 so far" in caplog.text
     with pytest.raises(InputError, match="DAMAGED_IMAGE_LIMIT"):
         mapper_without_augmentation(name, limit=0)(records[0])
-    # The loader goes on with the other pictures; an evaluation does not.
+    # The loader goes on with the other images; an evaluation does not.
     cfg = tiny_config(name)
     batches = iter(Trainer.build_train_loader(cfg))
     seen = {sample["image_id"] for _ in range(6) for sample in next(batches)}

@@ -1,4 +1,4 @@
-"""Pictures of an import are as the annotation tool showed them, for Detectron2 as well."""
+"""Images of an import are as the annotation tool showed them, for Detectron2 as well."""
 
 import numpy as np
 import pytest
@@ -34,17 +34,17 @@ def test_turned_photos_are_written_upright(tmp_path, orientation, kind):
     ys, xs = np.nonzero(upright[..., 0] > 128)
     bright = rectangle(int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1)
     write_labelme(source, [labelme_shape("car", bright)], name, size=upright.shape[:2])
-    (truth,) = import_all("labelme", source).values()
-    read = read_image(str(truth.file), "RGB")
-    assert ((read[..., 0] > 128) == truth.objects("car")[0]).mean() > 0.99
-    written = Image.open(truth.file)
+    (gt,) = import_all("labelme", source).values()
+    read = read_image(str(gt.file), "RGB")
+    assert ((read[..., 0] > 128) == gt.objects("car")[0]).mean() > 0.99
+    written = Image.open(gt.file)
     assert written.getexif().get(0x0112, 1) == 1
     if orientation == 1:
-        assert truth.file.read_bytes() == (source / name).read_bytes()
+        assert gt.file.read_bytes() == (source / name).read_bytes()
 
 
 def test_damaged_write_is_noticed(tmp_path, monkeypatch):
-    """What was written is read back, and no data set is left if it differs."""
+    """What was written is read back, and no dataset is left if it differs."""
     write_labelme(tmp_path / "source", [labelme_shape("car", rectangle(2, 2, 6, 8))])
 
     def damaged(file, ids):
@@ -83,8 +83,8 @@ def test_training_reads_16_bits_as_prediction_does(tmp_path, kind):
 
 
 def assert_read_alike(folder, name):
-    truth = write_dataset(folder / "data", count=1) / "panoptic" / "truth_0.png"
-    record = {"file_name": str(folder / name), "pan_seg_file_name": str(truth)}
+    gt = write_dataset(folder / "data", count=1) / "panoptic" / "truth_0.png"
+    record = {"file_name": str(folder / name), "pan_seg_file_name": str(gt)}
     expected = read_rgb(folder / name)
     assert (read_pair(record, "RGB")[0] == expected).all()
     assert (read_pair(record, "BGR")[0] == expected[:, :, ::-1]).all()

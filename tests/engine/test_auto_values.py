@@ -26,7 +26,7 @@ def custom(name, *overrides):
 
 @pytest.fixture
 def small(tmp_path, register):
-    """A data set and its folder."""
+    """A dataset and its folder."""
     folder = write_dataset(tmp_path / "small")
     return register("small", folder), folder
 

@@ -67,7 +67,7 @@ def trained(datasets, tmp_path_factory):
     return output, result
 
 
-def test_a_run_leaves_checkpoint_table_and_pictures(trained):
+def test_a_run_leaves_checkpoint_table_and_images(trained):
     output, result = trained
     assert {"model_final.pth", "config.yaml", "metrics.json", "results.md"} <= set(
         os.listdir(output)
@@ -117,7 +117,7 @@ def test_eval_only_gives_the_same_numbers(trained, datasets):
 
 
 def test_saved_config_predicts_with_detectron2s_predictor(trained):
-    """As the README shows; a picture of any size, as OpenCV reads it."""
+    """As the README shows; an image of any size, as OpenCV reads it."""
     output, _ = trained
     cfg = load_config(
         str(output / "config.yaml"), ["MODEL.WEIGHTS", str(output / "model_final.pth")]
@@ -196,7 +196,7 @@ def test_mistakes_are_one_sentence(trained, datasets, tmp_path, monkeypatch, cap
     import train_net
 
     monkeypatch.setenv("DETECTRON2_DATASETS", str(datasets))
-    monkeypatch.chdir(tmp_path)  # built-in data sets are registered below datasets/
+    monkeypatch.chdir(tmp_path)  # built-in datasets are registered below datasets/
     config = str(ROOT / "configs" / "efficientps_streets.yaml")
     for name, (arguments, message) in mistakes(trained[0], tmp_path).items():
         if name == "AMP on the CPU" and torch.cuda.is_available():

@@ -91,7 +91,7 @@ def test_memory_does_not_grow_with_the_images(tmp_path, toy):
     assert held() == before
 
 
-def test_truth_without_things_has_no_mean_over_things(tmp_path, register, caplog):
+def test_ground_truth_without_things_has_no_mean_over_things(tmp_path, register, caplog):
     folder = write_dataset(tmp_path / "bare", count=1)
     content = json.loads((folder / "panoptic.json").read_text())
     segments = content["annotations"][0]["segments_info"]
@@ -113,7 +113,7 @@ def test_truth_without_things_has_no_mean_over_things(tmp_path, register, caplog
     assert "no segment of any thing class" in caplog.text
 
 
-def test_a_truth_that_contradicts_itself_is_named(tmp_path, toy):
+def test_a_ground_truth_that_contradicts_itself_is_named(tmp_path, toy):
     records = DatasetCatalog.get(toy)
     records[0]["segments_info"][0]["area"] = 5
     evaluator = PanopticEvaluator(toy, str(tmp_path))

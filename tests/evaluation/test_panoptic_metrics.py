@@ -86,11 +86,11 @@ def images(draw):
         ]
         return pixels, listed
 
-    truth, truth_segments = side("truth")
-    size = truth.shape
-    for segment in truth_segments:
+    gt, gt_segments = side("truth")
+    size = gt.shape
+    for segment in gt_segments:
         segment["iscrowd"] = draw(st.integers(0, 1)) if segment["category_id"] in THING_IDS else 0
-    return truth, truth_segments, *side("prediction")
+    return gt, gt_segments, *side("prediction")
 
 
 def score(some_images) -> PanopticSums:
@@ -103,8 +103,8 @@ def score(some_images) -> PanopticSums:
 def by_panopticapi(folder, some_images):
     """The counts that panopticapi makes from files."""
     pairs = []
-    for i, (truth, true, prediction, predicted) in enumerate(some_images):
-        Image.fromarray(id2rgb(truth)).save(folder / f"t{i}.png")
+    for i, (gt, true, prediction, predicted) in enumerate(some_images):
+        Image.fromarray(id2rgb(gt)).save(folder / f"t{i}.png")
         Image.fromarray(id2rgb(prediction)).save(folder / f"p{i}.png")
         pairs.append(
             (
@@ -147,19 +147,19 @@ def slow_pc_and_dagger(some_images):
     """Both by their definitions, with masks."""
     covered, weight = np.zeros(NUM_CLASSES), np.zeros(NUM_CLASSES)
     dagger, count = np.zeros(NUM_CLASSES), np.zeros(NUM_CLASSES)
-    for truth, true, prediction, predicted in some_images:
+    for gt, true, prediction, predicted in some_images:
         crowds = [s["id"] for s in true if s["iscrowd"]]
-        valid = (truth != 0) & ~np.isin(truth, crowds)
+        valid = (gt != 0) & ~np.isin(gt, crowds)
         for t in true:
             if t["iscrowd"]:
                 continue
-            region, c = truth == t["id"], t["category_id"]
+            region, c = gt == t["id"], t["category_id"]
             same = [prediction == p["id"] for p in predicted if p["category_id"] == c]
             best = max(((region & m).sum() / (region | (m & valid)).sum() for m in same), default=0)
             weight[c] += region.mean()
             covered[c] += region.mean() * best
             count[c] += 1
-            dagger[c] += sum((region & m).sum() / (region | (m & (truth != 0))).sum() for m in same)
+            dagger[c] += sum((region & m).sum() / (region | (m & (gt != 0))).sum() for m in same)
     return covered, weight, dagger, count
 
 
@@ -192,11 +192,11 @@ def test_neither_order_nor_processes_matter(some_images, random):
 @settings(deadline=None)
 @given(images())
 def test_overlaps_are_those_of_a_slow_count(image):
-    truth, _, prediction, _ = image
-    overlaps = count_overlaps(truth.astype(np.int32), prediction)
-    pairs = list(zip(truth.ravel().tolist(), prediction.ravel().tolist(), strict=True))
+    gt, _, prediction, _ = image
+    overlaps = count_overlaps(gt.astype(np.int32), prediction)
+    pairs = list(zip(gt.ravel().tolist(), prediction.ravel().tolist(), strict=True))
     assert overlaps.pairs == {pair: pairs.count(pair) for pair in pairs}
-    assert sum(overlaps.truth.values()) == sum(overlaps.prediction.values()) == truth.size
+    assert sum(overlaps.gt.values()) == sum(overlaps.prediction.values()) == gt.size
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from efficientps_d2.evaluation.panoptic_evaluation import PanopticEvaluator
 
 @pytest.fixture
 def files(tmp_path, register):
-    """Truth, its PNGs, predictions, their PNGs: as the arguments of the tool."""
+    """Ground truth, its PNGs, predictions, their PNGs: as the arguments of the tool."""
     data = write_dataset(tmp_path / "data")
     name = register("files", data)
     evaluator = PanopticEvaluator(name, str(tmp_path / "out"), save_predictions=True)
@@ -39,8 +39,8 @@ def test_scores_are_those_of_panopticapi(files, tmp_path, capsys, processes):
     scores = tmp_path / "scores.json"
     assert run(files, "--processes", processes, "--output", scores) == 0
     out = capsys.readouterr().out
-    truth, truth_dir, predicted, predicted_dir = files
-    expected = pq_compute(truth, predicted, truth_dir, predicted_dir)
+    gt, gt_dir, predicted, predicted_dir = files
+    expected = pq_compute(gt, predicted, gt_dir, predicted_dir)
     written = json.loads(scores.read_text())
     for group, suffix in (("All", ""), ("Things", "_th"), ("Stuff", "_st")):
         (row,) = re.findall(rf"^\| {group} .*$", out, re.MULTILINE)
@@ -72,7 +72,7 @@ def test_an_output_that_cannot_be_written_is_told_before_scoring(files, tmp_path
 
 
 def test_only_images_with_a_prediction(files, tmp_path, capsys):
-    """The others count nothing, as if they were not in the truth."""
+    """The others count nothing, as if they were not in the ground truth."""
     edit(files[2], lambda c: c["annotations"].pop(1))
     assert run(files, "--processes", 1) == 1
     assert "--only-predicted leaves out images" in capsys.readouterr().err
@@ -81,8 +81,8 @@ def test_only_images_with_a_prediction(files, tmp_path, capsys):
     assert "2 image(s) scored" in capsys.readouterr().out
     for key in ("images", "annotations"):
         edit(files[0], lambda c, key=key: c[key].pop(1))
-    truth, truth_dir, predicted, predicted_dir = files
-    expected = pq_compute(truth, predicted, truth_dir, predicted_dir)["All"]["pq"]
+    gt, gt_dir, predicted, predicted_dir = files
+    expected = pq_compute(gt, predicted, gt_dir, predicted_dir)["All"]["pq"]
     assert json.loads(scores.read_text())["PQ"] == pytest.approx(100 * expected)
     edit(files[2], lambda c: c["annotations"].clear())
     assert run(files, "--only-predicted") == 1
@@ -137,9 +137,9 @@ MISFITS = {
         lambda f: (f[3] / "picture.2.png").write_bytes(b"\x89PNG"),
         "picture.2.png: cannot be read",
     ),
-    "wrong area in the truth": (
+    "wrong area in the ground truth": (
         lambda f: edit(f[0], lambda c: c["annotations"][0]["segments_info"][0].update(area=1)),
-        "truth_0.png: the truth has a segment",
+        "truth_0.png: the ground truth has a segment",
     ),
     "no image": (
         lambda f: [edit(file, lambda c: c["annotations"].clear()) for file in (f[0], f[2])],

@@ -37,8 +37,8 @@ def test_perfect_predictions_on_coco_panoptic_data(tmp_path, register, tiny_conf
     assert "AP-person" in results["segm"]
     table = results_table(results)
     assert "100.0" in table and "mIoU" in table and "mask AP" in table
-    (picture,) = (tmp_path / "output" / "pictures").iterdir()
-    assert np.asarray(Image.open(picture)).std() > 10
+    (image,) = (tmp_path / "output" / "pictures").iterdir()
+    assert np.asarray(Image.open(image)).std() > 10
 
 
 @pytest.fixture(params=["installed", "2.4"])
@@ -82,9 +82,9 @@ def test_perfect_predictions_on_cityscapes_layout(
 def test_in1d_for_cityscapesscripts():
     """What NumPy 1.26 gives."""
     in1d = NumPyWithIn1d("numpy").in1d
-    picture = np.array([[0, 7, 8], [255, 7, 0]], np.uint8)
-    assert in1d(picture, [-1, 7, 255]).tolist() == [False, True, False, True, True, False]
-    assert in1d(picture, [0], invert=True).tolist() == [False, True, True, True, True, False]
+    image = np.array([[0, 7, 8], [255, 7, 0]], np.uint8)
+    assert in1d(image, [-1, 7, 255]).tolist() == [False, True, False, True, True, False]
+    assert in1d(image, [0], invert=True).tolist() == [False, True, True, True, True, False]
 
 
 def test_newer_detectron2_finds_cityscapesscripts():
@@ -102,7 +102,7 @@ def test_newer_detectron2_finds_cityscapesscripts():
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
 
 
-def test_damaged_or_contradicting_truth_stops_an_evaluation(tmp_path, register, tiny_config):
+def test_damaged_or_contradicting_ground_truth_stops_an_evaluation(tmp_path, register, tiny_config):
     folder = write_dataset(tmp_path / "truth", count=1)
     name = register("truth", folder)
     png = folder / "panoptic" / "truth_0.png"

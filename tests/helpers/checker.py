@@ -1,4 +1,4 @@
-"""The checker of data sets for tests, and ways to damage those of ``scenes.write_dataset``."""
+"""The checker of datasets for tests, and ways to damage those of ``scenes.write_dataset``."""
 
 import json
 import shutil
@@ -11,7 +11,7 @@ from project import run_verb
 from efficientps_d2.data.checks.dataset import check_dataset
 from efficientps_d2.data.checks.listing import find_dataset, read_source
 
-IMAGE, TRUTH, JSON = "images/sub/picture.0.jpg", "panoptic/truth_0.png", "panoptic.json"
+IMAGE, GROUND_TRUTH, JSON = "images/sub/picture.0.jpg", "panoptic/truth_0.png", "panoptic.json"
 
 
 def run(*arguments) -> int:
@@ -38,11 +38,11 @@ def edit_json(folder, change) -> None:
     path.write_text(json.dumps(content))
 
 
-def edit_truth(folder, change) -> None:
-    """Change the map of segment ids of the first picture in place."""
-    pan_seg = rgb2id(np.asarray(Image.open(folder / TRUTH)))
+def edit_ground_truth(folder, change) -> None:
+    """Change the map of segment ids of the first image in place."""
+    pan_seg = rgb2id(np.asarray(Image.open(folder / GROUND_TRUTH)))
     change(pan_seg)
-    Image.fromarray(id2rgb(pan_seg)).save(folder / TRUTH)
+    Image.fromarray(id2rgb(pan_seg)).save(folder / GROUND_TRUTH)
 
 
 def segments_of(content) -> list[dict]:
@@ -97,17 +97,17 @@ def image_is_a_folder(folder):
     (folder / IMAGE).mkdir()
 
 
-def smaller_truth(folder):
-    Image.open(folder / TRUTH).crop((0, 0, 160, 90)).save(folder / TRUTH)
+def smaller_ground_truth(folder):
+    Image.open(folder / GROUND_TRUTH).crop((0, 0, 160, 90)).save(folder / GROUND_TRUTH)
 
 
 def unlisted_id(folder):
-    edit_truth(folder, lambda pan_seg: np.copyto(pan_seg[:3, -2:], 12345))
+    edit_ground_truth(folder, lambda pan_seg: np.copyto(pan_seg[:3, -2:], 12345))
 
 
 def split_stuff(folder):
-    edit_truth(folder, lambda pan_seg: np.copyto(pan_seg[:5, :5], 9))
-    sky = int((rgb2id(np.asarray(Image.open(folder / TRUTH))) == 1).sum())
+    edit_ground_truth(folder, lambda pan_seg: np.copyto(pan_seg[:5, :5], 9))
+    sky = int((rgb2id(np.asarray(Image.open(folder / GROUND_TRUTH))) == 1).sum())
 
     def change(content):
         first = next(s for s in segments_of(content) if s["id"] == 1)
@@ -118,7 +118,7 @@ def split_stuff(folder):
 
 
 def only_void(folder):
-    edit_truth(folder, lambda pan_seg: pan_seg.fill(0))
+    edit_ground_truth(folder, lambda pan_seg: pan_seg.fill(0))
     set_first("annotations", segments_info=[])(folder)
 
 
@@ -143,19 +143,19 @@ def same_stem(folder):
 
 
 EMPTY = {"id": 77, "category_id": 26, "area": 0, "iscrowd": 0}
-OUTSIDE = "path outside the data set"
+OUTSIDE = "path outside the dataset"
 LOSSY, CONVERTED = "image mode that loses values", "image mode that is converted"
 WRONG_SIZE, NO_SIZE = "wrong size in the JSON", "no size in the JSON"
 # Of each case: how to make it, the kind of its problem, and what the named file ends with.
 CASES = {
     "missing image": (lambda f: (f / IMAGE).unlink(), "missing file", IMAGE),
-    "missing PNG": (lambda f: (f / TRUTH).unlink(), "missing file", TRUTH),
+    "missing PNG": (lambda f: (f / GROUND_TRUTH).unlink(), "missing file", GROUND_TRUTH),
     "folder as image": (image_is_a_folder, "missing file", IMAGE),
     "truncated image": (truncate(IMAGE), "unreadable file", IMAGE),
-    "truncated PNG": (truncate(TRUTH), "unreadable file", TRUTH),
-    "empty PNG": (truncate(TRUTH, 0), "unreadable file", TRUTH),
+    "truncated PNG": (truncate(GROUND_TRUTH), "unreadable file", GROUND_TRUTH),
+    "empty PNG": (truncate(GROUND_TRUTH, 0), "unreadable file", GROUND_TRUTH),
     "text as image": (lambda f: (f / IMAGE).write_text("a car"), "unreadable file", IMAGE),
-    "size mismatch": (smaller_truth, "size mismatch", TRUTH),
+    "size mismatch": (smaller_ground_truth, "size mismatch", GROUND_TRUTH),
     "wrong JSON size": (set_first("images", height=90), WRONG_SIZE, IMAGE),
     "text as JSON size": (set_first("images", height="96 px"), WRONG_SIZE, IMAGE),
     "zero JSON size": (set_first("images", height=0, width=0), WRONG_SIZE, IMAGE),
@@ -169,39 +169,47 @@ CASES = {
     "palette image": (convert(IMAGE, "P"), CONVERTED, IMAGE),
     "CMYK image": (convert(IMAGE, "CMYK", "JPEG"), CONVERTED, IMAGE),
     "gray image": (convert(IMAGE, "L"), CONVERTED, IMAGE),
-    "palette PNG": (convert(TRUTH, "P"), "PNG of another mode", TRUTH),
-    "gray PNG": (convert(TRUTH, "L"), "PNG of another mode", TRUTH),
-    "JPEG as PNG": (convert(TRUTH, "RGB", "JPEG"), "PNG of another mode", TRUTH),
-    "unlisted id": (unlisted_id, "unlisted id", TRUTH),
+    "palette PNG": (convert(GROUND_TRUTH, "P"), "PNG of another mode", GROUND_TRUTH),
+    "gray PNG": (convert(GROUND_TRUTH, "L"), "PNG of another mode", GROUND_TRUTH),
+    "JPEG as PNG": (convert(GROUND_TRUTH, "RGB", "JPEG"), "PNG of another mode", GROUND_TRUTH),
+    "unlisted id": (unlisted_id, "unlisted id", GROUND_TRUTH),
     "no pixels": (lambda f: edit_json(f, lambda c: segments_of(c).append(EMPTY)),
-                  "empty segment", TRUTH),
-    "several stuff segments": (split_stuff, "duplicate stuff segment", TRUTH),
-    "wrong area": (set_first("segments", area=1), "wrong area", TRUTH),
-    "NaN area": (set_first("segments", area=float("nan")), "wrong area", TRUTH),
-    "no area": (set_first("segments", area=...), "wrong area", TRUTH),
-    "wrong box": (set_first("segments", bbox=[0, 0, 1, 1]), "wrong box", TRUTH),
-    "text as box": (set_first("segments", bbox="1 2 3 4"), "wrong box", TRUTH),
-    "no iscrowd": (set_first("segments", iscrowd=...), "iscrowd missing", TRUTH),
-    "null iscrowd": (set_first("segments", iscrowd=None), "iscrowd missing", TRUTH),
-    "text as iscrowd": (set_first("segments", iscrowd="no"), "damaged segment", TRUTH),
-    "text as segment id": (set_first("segments", id="one"), "damaged segment", TRUTH),
-    "void as segment id": (set_first("segments", id=0), "damaged segment", TRUTH),
-    "too large segment id": (set_first("segments", id=256**3), "damaged segment", TRUTH),
-    "fraction as segment id": (set_first("segments", id=1.5), "damaged segment", TRUTH),
-    "no category": (set_first("segments", category_id=...), "damaged segment", TRUTH),
-    "list as category": (set_first("segments", category_id=[26]), "damaged segment", TRUTH),
-    "bare segments": (set_first("annotations", segments_info=[1, None]), "damaged segment", TRUTH),
-    "unknown category": (set_first("segments", category_id=999), "unknown category", TRUTH),
-    "text as category": (set_first("segments", category_id="x26"), "unknown category", TRUTH),
-    "the same segment id": (repeat_segment, "duplicate segment id", TRUTH),
-    "only void": (only_void, "nothing labelled", TRUTH),
+                  "empty segment", GROUND_TRUTH),
+    "several stuff segments": (split_stuff, "duplicate stuff segment", GROUND_TRUTH),
+    "wrong area": (set_first("segments", area=1), "wrong area", GROUND_TRUTH),
+    "NaN area": (set_first("segments", area=float("nan")), "wrong area", GROUND_TRUTH),
+    "no area": (set_first("segments", area=...), "wrong area", GROUND_TRUTH),
+    "wrong box": (set_first("segments", bbox=[0, 0, 1, 1]), "wrong box", GROUND_TRUTH),
+    "text as box": (set_first("segments", bbox="1 2 3 4"), "wrong box", GROUND_TRUTH),
+    "no iscrowd": (set_first("segments", iscrowd=...), "iscrowd missing", GROUND_TRUTH),
+    "null iscrowd": (set_first("segments", iscrowd=None), "iscrowd missing", GROUND_TRUTH),
+    "text as iscrowd": (set_first("segments", iscrowd="no"), "damaged segment", GROUND_TRUTH),
+    "text as segment id": (set_first("segments", id="one"), "damaged segment", GROUND_TRUTH),
+    "void as segment id": (set_first("segments", id=0), "damaged segment", GROUND_TRUTH),
+    "too large segment id": (set_first("segments", id=256**3), "damaged segment", GROUND_TRUTH),
+    "fraction as segment id": (set_first("segments", id=1.5), "damaged segment", GROUND_TRUTH),
+    "no category": (set_first("segments", category_id=...), "damaged segment", GROUND_TRUTH),
+    "list as category": (set_first("segments", category_id=[26]), "damaged segment", GROUND_TRUTH),
+    "bare segments": (
+        set_first("annotations", segments_info=[1, None]),
+        "damaged segment",
+        GROUND_TRUTH,
+    ),
+    "unknown category": (set_first("segments", category_id=999), "unknown category", GROUND_TRUTH),
+    "text as category": (
+        set_first("segments", category_id="x26"),
+        "unknown category",
+        GROUND_TRUTH,
+    ),
+    "the same segment id": (repeat_segment, "duplicate segment id", GROUND_TRUTH),
+    "only void": (only_void, "nothing labelled", GROUND_TRUTH),
     "null segments": (set_first("annotations", segments_info=None), "damaged annotation", JSON),
     "null annotation": (append("annotations", None), "damaged annotation", JSON),
     "unknown image": (set_first("annotations", image_id="x"), "annotation without image", JSON),
     "spare image": (append("images", {"id": 9, "file_name": "x.png"}), "image without annotation",
                     JSON),
     "two annotations": (set_first("annotations", image_id="i1"), "several annotations", JSON),
-    "no annotations": (lambda f: edit_json(f, lambda c: c.update(annotations=[])), "no pictures",
+    "no annotations": (lambda f: edit_json(f, lambda c: c.update(annotations=[])), "no images",
                        JSON),
     "the same image id": (set_first("images", id="i1"), "duplicate image id", JSON),
     "the same image name": (same_stem, "duplicate image name", JSON),

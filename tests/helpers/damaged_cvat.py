@@ -22,8 +22,8 @@ from PIL import Image
 REFUSED = {
     "truncated PNG": ("cvat", edit("cvat", "a.png", lambda d: d[:300]), "a.png cannot be read"),
     "bomb": ("cvat", edit("cvat", "a.png", lambda d: huge_png()), "exceeds limit"),
-    "16-bit picture": ("cvat", replace_image("cvat", "a.png", GREY_16), "convert it to 8-bit RGB"),
-    "missing picture, cvat": ("cvat", leave_out("images")("cvat"), "export with images"),
+    "16-bit image": ("cvat", replace_image("cvat", "a.png", GREY_16), "convert it to 8-bit RGB"),
+    "missing image, cvat": ("cvat", leave_out("images")("cvat"), "export with images"),
     "two images for a frame": (
         "cvat",
         lambda s: (
@@ -51,7 +51,7 @@ REFUSED = {
     "CVAT mask far away": (
         "cvat",
         cvat('<mask label="car" rle="0,8" left="1e300" top="0" width="4" height="2"/>'),
-        "reaches far out of any picture",
+        "reaches far out of any image",
     ),
     "entity bomb": ("cvat", edit("cvat", "*.xml", lambda d: BOMB), "defines XML entities"),
     "external entity": ("cvat", edit("cvat", "*.xml", lambda d: EXTERNAL), "defines XML entities"),
@@ -138,12 +138,12 @@ REPAIRED = {
     ),
     "no points, cvat": ("cvat", cvat('<polygon label="car" points=""/>'), "cover no pixel"),
     "no label, cvat": ("cvat", cvat('<polygon points="1,2;4,2;4,5"/>'), "(no label) (1)"),
-    "grey picture": (
+    "grey image": (
         "cvat",
         replace_image("cvat", "a.png", Image.new("L", SIZE[::-1])),
         "images",
     ),
-    "palette picture": (
+    "palette image": (
         "cvat",
         replace_image("cvat", "a.png", Image.new("P", SIZE[::-1]), transparency=0),
         "images",

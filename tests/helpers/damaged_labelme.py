@@ -28,33 +28,33 @@ from import_sources import labelme_mask, labelme_shape, rectangle, write_image, 
 # tool, how its source is made, and the sentence
 REFUSED = {
     "truncated JPEG": ("labelme", edit("labelme", "a.jpg", lambda d: d[:400]), "a.jpg cannot be"),
-    "empty picture": ("labelme", edit("labelme", "a.jpg", lambda d: b""), "a.jpg cannot be read"),
-    "text as picture": ("labelme", edit("labelme", "a.jpg", lambda d: b"hi"), "cannot be read"),
+    "empty image": ("labelme", edit("labelme", "a.jpg", lambda d: b""), "a.jpg cannot be read"),
+    "text as image": ("labelme", edit("labelme", "a.jpg", lambda d: b"hi"), "cannot be read"),
     "PostScript": (
         "labelme",
         edit("labelme", "a.jpg", lambda d: b"%!PS-Adobe-3.0 EPSF-3.0\n"),
         "re",
     ),
-    "missing picture": (
+    "missing image": (
         "labelme",
         leave_out("a.jpg")("labelme"),
         "a.jpg, which is not in .*put it",
     ),
     "wrong size": ("labelme", labelme(imageWidth=17), "16 x 12 pixels, but a.json tells 17 x 12"),
     "absurd size": ("labelme", labelme(imageWidth="x", imageHeight=-3), "has the size 'x' x -3"),
-    "picture is a number": ("labelme", labelme(imagePath=5), 'has no "imagePath"'),
+    "image is a number": ("labelme", labelme(imagePath=5), 'has no "imagePath"'),
     "absolute path": ("labelme", labelme(imagePath="/etc/passwd"), "'/etc/passwd', which is not"),
     "Windows path": ("labelme", labelme(imagePath="C:\\x\\y.jpg"), "^Error: a.json names 'C:"),
     "path upwards": ("labelme", labelme(imagePath="../../etc/passwd"), "which is not inside"),
     "zero byte in path": ("labelme", labelme(imagePath="a\0.jpg"), "put it there"),
     "endless path": ("labelme", labelme(imagePath="a/" * 5000), "put it there"),
-    "two pictures of that name": (
+    "two images of that name": (
         "labelme",
         lambda s: (write_image(s / "b" / "x.jpg"), labelme(name="c/x.jpg", imagePath="x/x.jpg")(s)),
         "b/x.jpg and c/x.jpg both have its name",
     ),
     "link outside": ("labelme", link_outside, "is a link out of"),
-    "two annotations of a picture": ("labelme", two_jsons, "annotated twice, in a.json and in b.j"),
+    "two annotations of an image": ("labelme", two_jsons, "annotated twice, in a.json and in b.j"),
     "truncated JSON": ("labelme", edit("labelme", "*.json", lambda d: d[:90]), "not valid JSON"),
     "empty JSON": ("labelme", edit("labelme", "*.json", lambda d: b""), "not valid JSON"),
     "not UTF-8": (
@@ -72,12 +72,12 @@ REFUSED = {
         edit("labelme", "*.json", lambda d: d.replace(b": 12", b": 1" + b"0" * 9000)),
         "absurd number",
     ),
-    "million shapes": ("labelme", many_shapes, "1000001 shapes in one picture"),
+    "million shapes": ("labelme", many_shapes, "1000001 shapes in one image"),
     "NaN": ("labelme", polygon([[NAN, 1], [5, 5], [1, 5]]), "not pairs of numbers"),
     "infinity": ("labelme", polygon([[INF, 1], [5, 5], [1, 5]]), "not pairs of numbers"),
     "infinite circle": ("labelme", polygon([[3, 3], [3, -INF]], shape_type="circle"), "not pairs"),
     "huge number": ("labelme", polygon([[1, 1], [10**400, 5], [1, 5]]), "not pairs of numbers"),
-    "far away": ("labelme", polygon([[1, 1], [1e9, 5], [1, 5]]), "reaches far out of any picture"),
+    "far away": ("labelme", polygon([[1, 1], [1e9, 5], [1, 5]]), "reaches far out of any image"),
     "endless outline": ("labelme", polygon([[0, 0], [9e5, 0]] * 3), "reaches far out of any"),
     "huge circle": (
         "labelme",
@@ -113,7 +113,7 @@ REFUSED = {
     "only boxes": (
         "labelme",
         lambda s: write_labelme(s, [labelme_shape("car", [[1, 1], [4, 4]], "rectangle")]),
-        "source holds only boxes of these classes, which do not tell which pixels .* detector",
+        "source holds only boxes of these classes, which do not say which pixels .* detector",
     ),
     "COCO": ("labelme", files(a_json=COCO), "a.json is in the format .COCO 1.0.*export .Datumaro"),
     "group is true": ("labelme", polygon(rectangle(1, 1, 3, 3), group=True), "the group_id True"),
@@ -139,7 +139,7 @@ REFUSED = {
 
 # tool, how its source is made, and what is printed; the road is imported all the same
 REPAIRED = {
-    "no points": ("labelme", polygon([]), "cover no pixel of their picture were left out: 1"),
+    "no points": ("labelme", polygon([]), "cover no pixel of their image were left out: 1"),
     "one point": ("labelme", polygon([[5, 5]]), "cover no pixel"),
     "two points": ("labelme", polygon([[5, 5], [9, 9]]), "cover no pixel"),
     "circle of one point": ("labelme", polygon([[5, 5]], shape_type="circle"), "cover no pixel"),

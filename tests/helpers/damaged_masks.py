@@ -18,7 +18,7 @@ from PIL import Image
 
 # tool, how its source is made, and the sentence
 REFUSED = {
-    "missing picture, datumaro": (
+    "missing image, datumaro": (
         "datumaro",
         leave_out("images")("datumaro"),
         "export with images",
@@ -102,7 +102,7 @@ REFUSED = {
     ),
     "boxes of CreateML": ("datumaro", files(a_json=CREATE_ML), "holds boxes .CreateML"),
     "empty folder, datumaro": ("datumaro", files(), "holds no annotations"),
-    "missing picture, voc": ("voc-mask", leave_out("JPEGImages")("voc-mask"), "has no picture"),
+    "missing image, voc": ("voc-mask", leave_out("JPEGImages")("voc-mask"), "has no image"),
     "no labelmap": ("voc-mask", leave_out("labelmap.txt")("voc-mask"), "has no labelmap.txt"),
     "damaged labelmap": (
         "voc-mask",
@@ -130,18 +130,18 @@ REFUSED = {
         replace_image("voc-mask", "SegmentationClass/*", GREY_16),
         "has 16 bits per pixel",
     ),
-    "JPEG as truth": (
+    "JPEG as ground truth": (
         "voc-mask",
         edit("voc-mask", "SegmentationClass/*", lambda d: b"\xff\xd8\xff\xe0"),
         "cannot be read as an image",
     ),
     "empty folder, voc": ("voc-mask", files(), "holds no SegmentationClass"),
-    "bomb in truth": (
+    "bomb in ground truth": (
         "cityscapes",
         edit("cityscapes", "*Ids.png", lambda d: huge_png()),
         "exceeds",
     ),
-    "missing picture, city": ("cityscapes", leave_out("left*")("cityscapes"), "has no picture"),
+    "missing image, city": ("cityscapes", leave_out("left*")("cityscapes"), "has no image"),
     "colours as ids": (
         "cityscapes",
         replace_image("cityscapes", "*Ids.png", Image.new("RGB", SIZE[::-1])),

@@ -97,7 +97,7 @@ def masked(png):
 
 
 def huge_png() -> bytes:
-    """A picture of 30000 x 30000 pixels in a few bytes."""
+    """An image of 30000 x 30000 pixels in a few bytes."""
 
     def chunk(kind, data):
         body = kind + data

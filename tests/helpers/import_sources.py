@@ -14,8 +14,8 @@ from project import call_verb
 SIZE = (12, 16)  # height, width
 
 
-class Truth(NamedTuple):
-    """What was written for one picture; ``classes`` has "" where there is no truth."""
+class GroundTruth(NamedTuple):
+    """What was written for one image; ``classes`` has "" where there is no ground truth."""
 
     image: np.ndarray
     file: Path
@@ -32,17 +32,17 @@ def run(tool: str, source: Path, dest: Path, *flags: str, things="car,person", s
     call_verb("import", *args)
 
 
-def import_all(tool: str, source: Path, **classes: str) -> dict[str, Truth]:
-    """Import without a val split; the truth of each picture by its stem."""
+def import_all(tool: str, source: Path, **classes: str) -> dict[str, GroundTruth]:
+    """Import without a val split; the ground truth of each image by its stem."""
     dest = source.parent / "mine"
     run(tool, source, dest, "--split", "1", **classes)
     return read_split(dest / "train")
 
 
-def read_split(folder: Path) -> dict[str, Truth]:
+def read_split(folder: Path) -> dict[str, GroundTruth]:
     content = json.loads((folder / "panoptic.json").read_text())
     names = {c["id"]: c["name"] for c in content["categories"]}
-    truths = {}
+    gts = {}
     for image, annotation in zip(content["images"], content["annotations"], strict=True):
         assert image["id"] == annotation["image_id"]
         file = folder / "images" / image["file_name"]
@@ -57,10 +57,10 @@ def read_split(folder: Path) -> dict[str, Truth]:
             assert segment["area"] == len(ys)
             x, y, w, h = segment["bbox"]
             assert (x, y, x + w - 1, y + h - 1) == (xs.min(), ys.min(), xs.max(), ys.max())
-        truths[image["id"]] = Truth(
+        gts[image["id"]] = GroundTruth(
             np.asarray(Image.open(file)), file, ids, classes, annotation["segments_info"]
         )
-    return truths
+    return gts
 
 
 def write_image(file: Path, size=SIZE, **options) -> np.ndarray:
@@ -95,7 +95,7 @@ def rectangle(left, top, right, bottom) -> list:
 
 
 def write_labelme(source: Path, shapes: list[dict], name="a.jpg", size=SIZE, **changes) -> Path:
-    """One picture with its JSON beside it; ``changes`` to the JSON's top level."""
+    """One image with its JSON beside it; ``changes`` to the JSON's top level."""
     if not (source / name).exists():
         write_image(source / name, size)
     content = {
@@ -118,14 +118,14 @@ CAR = labelme_shape("car", rectangle(2, 2, 6, 8))
 
 
 def write_many(source: Path, count: int) -> Path:
-    """Pictures p0.jpg and so on with a road and a car, of labelme."""
+    """Images p0.jpg and so on with a road and a car, of labelme."""
     for i in range(count):
         write_labelme(source, [ROAD, CAR], name=f"p{i}.jpg")
     return source
 
 
 def write_cvat(source: Path, shapes: str, name="a.png", size=SIZE, image=True) -> Path:
-    """CVAT for images 1.1, one picture; ``shapes`` is the XML inside of it."""
+    """CVAT for images 1.1, one image; ``shapes`` is the XML inside of it."""
     if image:
         write_image(source / "images" / name, size)
     file = source / "annotations.xml"
@@ -164,7 +164,7 @@ VOC_COLORS = {"background": (0, 0, 0), "road": (128, 0, 0), "sky": (0, 128, 0), 
 
 
 def write_voc(source: Path, classes: np.ndarray, objects: np.ndarray, palette=False) -> None:
-    """CVAT's Segmentation mask 1.1, one picture, from (H, W) numbers of colours."""
+    """CVAT's Segmentation mask 1.1, one image, from (H, W) numbers of colours."""
     source.mkdir(parents=True, exist_ok=True)
     lines = [f"{name}:{r},{g},{b}::" for name, (r, g, b) in VOC_COLORS.items()]
     (source / "labelmap.txt").write_text("\n".join(["# label:color_rgb:parts:actions", *lines]))
@@ -183,9 +183,9 @@ def write_voc(source: Path, classes: np.ndarray, objects: np.ndarray, palette=Fa
 def write_cityscapes(source: Path, ids: np.ndarray, images="leftImg8bit", names=None) -> None:
     """The layout of Cityscapes; ``names`` in the order of the ids makes it CVAT's export."""
     write_image(source / images / "train" / "aachen" / "a_leftImg8bit.png", ids.shape)
-    truth = source / "gtFine" / "train" / "aachen" / "a_gtFine_instanceIds.png"
-    truth.parent.mkdir(parents=True)
-    Image.fromarray(ids.astype(np.uint16)).save(truth)
+    gt = source / "gtFine" / "train" / "aachen" / "a_gtFine_instanceIds.png"
+    gt.parent.mkdir(parents=True)
+    Image.fromarray(ids.astype(np.uint16)).save(gt)
     if names:
         lines = [f"{i * 9} {i * 5} {i * 3} {name}\n" for i, name in enumerate(names)]
         (source / "label_colors.txt").write_text("".join(lines))

@@ -19,29 +19,29 @@ def perfect_outputs(record, thing_ids, num_classes):
     """What a perfect network would put out, made from what the mapper trains on."""
     mapper = PanopticDatasetMapper(augmentations=[], image_format="RGB", thing_class_ids=thing_ids)
     sample = mapper(record)
-    truth, sem_seg = sample["instances"], sample["sem_seg"]
-    truth = truth[truth.gt_classes >= 0]
+    gt, sem_seg = sample["instances"], sample["sem_seg"]
+    gt = gt[gt.gt_classes >= 0]
     labels = torch.where(sem_seg == 255, 0, sem_seg)
     logits = torch.nn.functional.one_hot(labels, num_classes).permute(2, 0, 1) * 20.0 - 10
     logits[:, sem_seg == 255] = -10.0
     height, width = sem_seg.shape
     # Masks as large as the image over boxes as large as the image: exact to the pixel.
     side = max(height, width)
-    masks = torch.full((len(truth), side, side), -10.0)
-    masks[:, :height, :width] = truth.gt_masks.tensor.float() * 20 - 10
+    masks = torch.full((len(gt), side, side), -10.0)
+    masks[:, :height, :width] = gt.gt_masks.tensor.float() * 20 - 10
     instances = Instances(
         (height, width),
-        pred_boxes=Boxes(torch.tensor([[0.0, 0, side, side]] * len(truth)).reshape(-1, 4)),
-        scores=torch.ones(len(truth)),
-        pred_classes=truth.gt_classes,
+        pred_boxes=Boxes(torch.tensor([[0.0, 0, side, side]] * len(gt)).reshape(-1, 4)),
+        scores=torch.ones(len(gt)),
+        pred_classes=gt.gt_classes,
         pred_mask_logits=masks,
     )
     panoptic_seg = adaptive_panoptic_fusion(
         instances, logits, thing_class_ids=thing_ids, stuff_area_limit=0
     )
-    instances.pred_boxes = truth.gt_boxes
-    instances.pred_masks = truth.gt_masks.tensor
-    instances.pred_classes = torch.tensor(thing_ids)[truth.gt_classes]
+    instances.pred_boxes = gt.gt_boxes
+    instances.pred_masks = gt.gt_masks.tensor
+    instances.pred_classes = torch.tensor(thing_ids)[gt.gt_classes]
     return {"sem_seg": logits, "instances": instances, "panoptic_seg": panoptic_seg}
 
 
@@ -56,14 +56,14 @@ def evaluate_perfect_predictions(cfg, name):
 
 
 def imperfect_outputs(records, num_classes, seed=0):
-    """The truth with some segments lost, some of another class, and shifted."""
+    """The ground truth with some segments lost, some of another class, and shifted."""
     rng = np.random.default_rng(seed)
     outputs = []
     for record in records:
-        truth = rgb2id(np.asarray(Image.open(record["pan_seg_file_name"])))
-        pan_seg, segments = np.zeros(truth.shape, np.int32), []
+        gt = rgb2id(np.asarray(Image.open(record["pan_seg_file_name"])))
+        pan_seg, segments = np.zeros(gt.shape, np.int32), []
         for i, segment in enumerate(record["segments_info"], 1):
-            mask = np.roll(truth == segment["id"], rng.integers(0, 9), axis=1) & (pan_seg == 0)
+            mask = np.roll(gt == segment["id"], rng.integers(0, 9), axis=1) & (pan_seg == 0)
             if rng.random() < 0.2 or not mask.any():
                 continue
             pan_seg[mask] = i

@@ -25,7 +25,7 @@ def write_lines(folder: Path, lines: list[dict]) -> None:
 
 
 def write_run(cfg, folder: Path, save: bool = True, seed: int = 0) -> Path:
-    """Config, metrics and predictions of a run on the first data set of ``cfg``."""
+    """Config, metrics and predictions of a run on the first dataset of ``cfg``."""
     name = cfg.DATASETS.TEST[0]
     cfg = with_class_counts(cfg)
     evaluator = PanopticEvaluator(name, str(folder / "inference"), save_predictions=save)

@@ -1,4 +1,4 @@
-"""Small synthetic panoptic data sets."""
+"""Small synthetic panoptic datasets."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from panopticapi.utils import id2rgb
 from PIL import Image
 
-# Names tell the kind: things and stuff in every order that data sets come in.
+# Names tell the kind: things and stuff in every order that datasets come in.
 CLASS_ORDERS = {
     "things_last": ["road", "sky", "car*", "person*"],
     "things_first": ["car*", "person*", "road", "sky"],
@@ -82,7 +82,7 @@ def write_dataset(
 
 
 def unregister(name: str) -> None:
-    """Forget a data set, also those that Detectron2's evaluators derive from it."""
+    """Forget a dataset, also those that Detectron2's evaluators derive from it."""
     for derived in ("", "_things", "_sem_seg"):
         if name + derived in DatasetCatalog.list():
             DatasetCatalog.remove(name + derived)

@@ -1,4 +1,4 @@
-"""A predictor that says of every picture what a test can work out by itself."""
+"""A predictor that says of every image what a test can work out by itself."""
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ LOGIT = 2.0  # of the class that wins; the others have 0
 
 
 class StubPredictor:
-    """Sky over road, a car, and void on the right of wide pictures."""
+    """Sky over road, a car, and void on the right of wide images."""
 
     def __init__(self):
         self.metadata = Metadata(name="stub")

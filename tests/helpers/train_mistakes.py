@@ -23,14 +23,14 @@ def mistakes(trained_output: Path, tmp_path: Path) -> dict[str, tuple[list, str]
         "unknown norm of the FPN": (["MODEL.FPN.NORM", "BNN"], "correct MODEL.FPN.NORM."),
         "unknown device": (["MODEL.DEVICE", "cudaa"], 'MODEL.DEVICE "cudaa" is no device'),
         "unknown fusion": (["MODEL.PANOPTIC_FPN.COMBINE.METHOD", "best"], "METHOD is 'best'"),
-        "unknown data set": (["DATASETS.TRAIN", "('none_train',)"], '"none_train"'),
-        "missing data set": (
+        "unknown dataset": (["DATASETS.TRAIN", "('none_train',)"], '"none_train"'),
+        "missing dataset": (
             ["DATASETS.TRAIN", "('coco_2017_train_panoptic',)"],
             "coco/train2017; put the data there",
         ),
         "wrong class count": (
             ["MODEL.ROI_HEADS.NUM_CLASSES", "7"],
-            "is 7, but the data sets have 2",
+            "is 7, but the datasets have 2",
         ),
         "missing weights": (["MODEL.WEIGHTS", "none.pth"], "MODEL.WEIGHTS none.pth"),
         "missing backbone": (["MODEL.EFFICIENTNET.WEIGHTS", "none.pth"], '"none.pth"'),

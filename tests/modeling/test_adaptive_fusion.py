@@ -144,7 +144,7 @@ def test_small_stuff_and_unclaimed_things_become_void():
 
 
 def test_half_precision_and_things_only_data():
-    """AMP gives half-precision logits; a data set may have no stuff at all."""
+    """AMP gives half-precision logits; a dataset may have no stuff at all."""
     instances = make_instances([BOX], [0.9], [1], np.full((4, 4), 4.0))
     instances.pred_mask_logits = instances.pred_mask_logits.half()
     logits = scene(stuff=1.0, thing=1.0).half()

@@ -224,7 +224,7 @@ def test_heuristic_merge_keeps_class_zero(toy, tiny_config):
 
 
 def test_small_case_overfits(toy, tiny_config):
-    """A few dozen steps on one picture lower every loss clearly."""
+    """A few dozen steps on one image lower every loss clearly."""
     torch.manual_seed(0)
     model = build_model(tiny_config(toy)).train()
     data = [sample(64, 96, [[5, 5, 45, 45], [50, 20, 90, 60]], [0, 1])]

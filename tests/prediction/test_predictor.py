@@ -1,4 +1,4 @@
-"""A saved model predicts anywhere, what the model itself predicts, from any kind of picture."""
+"""A saved model predicts anywhere, what the model itself predicts, from any kind of image."""
 
 import json
 import shutil
@@ -16,7 +16,7 @@ from efficientps_d2 import InputError, Predictor, load_predictor
 from efficientps_d2.checkpoint.saved_model import FILES, read_saved_model, save_model
 from efficientps_d2.data.images import read_rgb
 
-PICTURE = np.random.default_rng(0).integers(0, 255, (70, 101, 3)).astype(np.uint8)
+IMAGE = np.random.default_rng(0).integers(0, 255, (70, 101, 3)).astype(np.uint8)
 
 
 @pytest.fixture
@@ -29,8 +29,8 @@ def test_a_folder_is_all_that_is_needed(model_folder, tmp_path, keen_model, monk
     elsewhere = shutil.move(model_folder, tmp_path / "elsewhere")
     shutil.rmtree(tmp_path / "toy")  # the data
     monkeypatch.chdir(elsewhere)
-    prediction = load_predictor(".", device="cpu")(PICTURE)
-    rgb = torch.as_tensor(PICTURE[:, :, ::-1].transpose(2, 0, 1).copy())
+    prediction = load_predictor(".", device="cpu")(IMAGE)
+    rgb = torch.as_tensor(IMAGE[:, :, ::-1].transpose(2, 0, 1).copy())
     with torch.no_grad():
         (expected,) = keen_model([{"image": rgb, "height": 70, "width": 101}])
     pan_seg, segments = expected["panoptic_seg"]
@@ -62,28 +62,28 @@ def test_a_model_of_detectron2s_own_heads(stock_config, toy, tmp_path):
     folder = save_model(
         tmp_path / "stock", build_model(stock_config), stock_config, MetadataCatalog.get(toy)
     )
-    prediction = load_predictor(folder, "cpu")(PICTURE, logits=True)
+    prediction = load_predictor(folder, "cpu")(IMAGE, logits=True)
     assert len(prediction.instances) > 0 and prediction.instances.has("pred_masks")
     assert prediction.mask_logits is None and prediction.sem_seg_logits.shape == (4, 70, 101)
 
 
 def test_arrays_paths_and_batches(predictor, tmp_path):
-    file = tmp_path / "picture.png"
-    cv2.imwrite(str(file), PICTURE)
-    bgr = predictor(PICTURE)
-    assert same(bgr, predictor(PICTURE[:, :, ::-1], image_format="RGB"))
-    assert not same(bgr, predictor(PICTURE, image_format="RGB"))
+    file = tmp_path / "image.png"
+    cv2.imwrite(str(file), IMAGE)
+    bgr = predictor(IMAGE)
+    assert same(bgr, predictor(IMAGE[:, :, ::-1], image_format="RGB"))
+    assert not same(bgr, predictor(IMAGE, image_format="RGB"))
     assert same(bgr, predictor(file)) and same(bgr, predictor(str(file)))
-    small = PICTURE[:64, :96]
-    first, second, third = predictor([PICTURE, file, small])
+    small = IMAGE[:64, :96]
+    first, second, third = predictor([IMAGE, file, small])
     assert same(first, bgr) and same(second, bgr)
     assert third.panoptic_seg.shape == third.sem_seg.shape == (64, 96)
-    assert [same(p, bgr) for p in predictor(np.stack([PICTURE, PICTURE]))] == [True, True]
+    assert [same(p, bgr) for p in predictor(np.stack([IMAGE, IMAGE]))] == [True, True]
     assert predictor([]) == []
 
 
 def test_logits_on_request(predictor):
-    plain, full = predictor(PICTURE), predictor(PICTURE, logits=True)
+    plain, full = predictor(IMAGE), predictor(IMAGE, logits=True)
     assert plain.sem_seg_logits is None and plain.mask_logits is None
     assert full.sem_seg_logits.shape == (4, 70, 101)
     assert (full.sem_seg_logits.argmax(dim=0).numpy() == full.sem_seg).all()
@@ -98,12 +98,12 @@ def test_logits_on_request(predictor):
         (np.zeros((4, 4, 4), np.uint8), "shape"),
         (np.zeros((0, 4, 3), np.uint8), "shape"),
         (np.zeros((4, 4, 3), np.float32), "type float32; give uint8"),
-        (None, "A picture is None; give an array or a path"),
-        ([None], "A picture is None; give an array or a path"),
+        (None, "An image is None; give an array or a path"),
+        ([None], "An image is None; give an array or a path"),
         ("nothing.png", "nothing.png cannot be read as an image"),
     ],
 )
-def test_what_is_no_picture_is_named(predictor, picture, message):
+def test_what_is_no_image_is_named(predictor, picture, message):
     with pytest.raises(InputError, match=message):
         predictor(picture)
 
@@ -147,8 +147,8 @@ COLORS = np.random.default_rng(1).integers(0, 255, (6, 9, 3)).astype(np.uint8)
 @pytest.mark.parametrize(
     ("mode", "suffix"), [("RGBA", ".png"), ("RGB", ".bmp"), ("RGB", ".tif"), ("P", ".gif")]
 )
-def test_kinds_of_pictures(tmp_path, mode, suffix):
-    file = tmp_path / f"picture{suffix}"
+def test_kinds_of_images(tmp_path, mode, suffix):
+    file = tmp_path / f"image{suffix}"
     image = Image.fromarray(COLORS)
     image = image.quantize(256) if mode == "P" else image.convert(mode)
     image.save(file)
@@ -206,10 +206,10 @@ def test_the_resizing_of_the_config_counts(model_folder):
     cfg, metadata, weights = read_saved_model(model_folder, ["INPUT.MIN_SIZE_TEST", "128"])
     cfg.MODEL.WEIGHTS = str(weights)
     small = Predictor(cfg, metadata, "cpu")
-    assert small._input(PICTURE)["image"].shape == (3, 128, 185)
+    assert small._input(IMAGE)["image"].shape == (3, 128, 185)
     cfg.INPUT.FORMAT = "BGR"
-    turned = Predictor(cfg, metadata, "cpu")._input(PICTURE)["image"].flip(0)
-    assert (turned == small._input(PICTURE)["image"]).all()
+    turned = Predictor(cfg, metadata, "cpu")._input(IMAGE)["image"].flip(0)
+    assert (turned == small._input(IMAGE)["image"]).all()
 
 
 @pytest.mark.parametrize("device", ["nonsense", "cuda:99"])
@@ -243,4 +243,4 @@ def test_a_distributed_model_is_saved_as_itself(predictor, tmp_path):
     folder = save_model(tmp_path / "again", wrapped, predictor.cfg, predictor.metadata)
     saved = torch.load(folder / "model.pth")["model"]
     assert saved.keys() == predictor.model.state_dict().keys()
-    assert same(load_predictor(folder, "cpu")(PICTURE), predictor(PICTURE))
+    assert same(load_predictor(folder, "cpu")(IMAGE), predictor(IMAGE))

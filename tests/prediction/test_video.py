@@ -114,8 +114,8 @@ def test_damage_in_the_middle_is_told(tmp_path):
     """What comes after it is read."""
     whole = make_video(tmp_path / "v.mov", at_rate(10, 20), "png", Fraction(1, 10))
     content = bytearray(whole.read_bytes())
-    picture_start = content.index(b"\x89PNG", len(content) // 2)
-    content[picture_start : picture_start + 50] = bytes(50)
+    image_start = content.index(b"\x89PNG", len(content) // 2)
+    content[image_start : image_start + 50] = bytes(50)
     whole.write_bytes(content)
     frames, sentence = read_until_told(whole)
     assert "v.mov only 19 frames can be read" in sentence

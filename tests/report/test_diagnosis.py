@@ -28,7 +28,7 @@ def run(tmp_path) -> Run:
         validation=[line(99, 2.0, norm_shift=0.3), line(199, 1.5), line(299, 1.6, norm_shift=0.3)],
         results={"panoptic_seg/PQ_th": 40.0, "bbox/AP50": 60.0},
         results_tta={},
-        pictures=[{"matches": [found, ["fp", 0, 50, 0.0, 0, 3], ["fn", 0, 50, 0.0, 4, 0]]}],
+        images=[{"matches": [found, ["fp", 0, 50, 0.0, 0, 3], ["fn", 0, 50, 0.0, 4, 0]]}],
         saved=None,
     )
 
@@ -48,10 +48,10 @@ def test_things_at_zero(run):
 
 
 def test_a_class_that_is_never_predicted(run):
-    run.pictures.append({"matches": [["fn", 2, 80, 0.0, 9, 0], ["fn", 2, 70, 0.0, 8, 0]]})
+    run.images.append({"matches": [["fn", 2, 80, 0.0, 9, 0], ["fn", 2, 70, 0.0, 8, 0]]})
     (sentence,) = diagnose(run)
     assert "Never predicted: bus (0 of 2)" in sentence and "too rare" in sentence
-    run.pictures.append({"matches": [["fp", 2, 80, 0.0, 0, 9]]})
+    run.images.append({"matches": [["fp", 2, 80, 0.0, 0, 9]]})
     assert diagnose(run) == []
 
 

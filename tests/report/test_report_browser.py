@@ -14,7 +14,7 @@ def page(tmp_path, register, tiny_config, browser):
     data = write_dataset(tmp_path / "data", count=8)
     cfg = tiny_config(register("toy", data))
     earlier = write_run(cfg, tmp_path / "earlier", seed=3)
-    file = write_report(write_run(cfg, tmp_path / "run"), earlier, pictures=2)
+    file = write_report(write_run(cfg, tmp_path / "run"), earlier, images=2)
     browser.get(file.as_uri())
     yield browser
     assert browser.get_log("browser") == [], "errors in the console"
@@ -74,10 +74,10 @@ def test_bars_and_changes_tell_the_numbers(page):
         assert (float(tile.text) > 0) == (tile.get_attribute("class") == "better")
 
 
-def test_pictures_are_seen_and_grow(page):
+def test_images_are_seen_and_grow(page):
     images = page.find_elements(BY, ".card:first-child img")
     widths = [page.execute_script("return arguments[0].naturalWidth", i) for i in images]
-    assert widths == [160] * 4, "pictures that the browser cannot read have no width"
+    assert widths == [160] * 4, "images that the browser cannot read have no width"
     before = images[3].size["width"]
     images[0].click()
     assert images[3].size["width"] > 1.8 * before

@@ -46,14 +46,14 @@ def text_of(page: str) -> str:
 
 
 def test_a_page_with_everything(run_folder):
-    file = write_report(run_folder, pictures=1)
+    file = write_report(run_folder, images=1)
     page = file.read_text()
     results = read_run(run_folder).results
     text = text_of(page)
     assert f"PQ {results['panoptic_seg/PQ']:.1f}" in text
     assert f"PC {results['panoptic_seg/PC']:.1f}" in text
     assert f"car {results['panoptic_seg/PQ-car']:.1f}" in text
-    for id_ in ("summary", "errors", "classes", "training", "confusion", "sizes", "pictures"):
+    for id_ in ("summary", "errors", "classes", "training", "confusion", "sizes", "images"):
         assert f'id="{id_}"' in page
     assert page.count('class="card"') == 3 and page.count("data:image/webp;base64,") == 12
     assert sorted(re.findall(r'data-group="(\w+)"', page)) == ["best", "random", "worst"]
@@ -111,12 +111,12 @@ def test_the_command_names_weights_and_data(run_folder):
     assert command[command.index("DATASETS.TEST") + 1] == "('toy',)"
 
 
-def test_pictures_without_segments(tmp_path, toy, tiny_config):
+def test_images_without_segments(tmp_path, toy, tiny_config):
     folder = write_run(tiny_config(toy), tmp_path / "run")
     file = folder / "inference" / "toy_images.jsonl"
     lines = [json.loads(line) | {"matches": []} for line in file.read_text().splitlines()]
     file.write_text("\n".join(map(json.dumps, lines)))
-    assert "No picture has a segment." in write_report(folder).read_text()
+    assert "No image has a segment." in write_report(folder).read_text()
 
 
 def test_with_detectron2s_evaluator_it_has_what_there_is(run_folder):
@@ -226,7 +226,7 @@ def write_map(file: Path, size: tuple[int, int]) -> None:
         (lambda run, data: (data / "panoptic/truth_1.png").write_bytes(b""), "truth_1.png cannot"),
         (
             lambda run, data: write_map(run / "inference/toy_panoptic/picture.0.png", (96, 160)),
-            "picture.0.png or its truth has changed since the evaluation .* evaluate again",
+            "picture.0.png or its ground truth has changed since the evaluation .* evaluate again",
         ),
         (
             lambda run, data: write_map(run / "inference/toy_panoptic/picture.0.png", (9, 11)),

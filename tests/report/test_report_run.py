@@ -22,7 +22,7 @@ def curve(run) -> list[tuple[int, float]]:
 def test_a_run(run_folder):
     run = read_run(run_folder)
     assert run.dataset == "toy" and run.names == ["road", "sky", "car", "person"]
-    assert run.thing_ids == [2, 3] and len(run.pictures) == 3
+    assert run.thing_ids == [2, 3] and len(run.images) == 3
     assert [line["iteration"] for line in run.training] == [19, 39, 59]
     assert curve(run) == [(60, run.results["panoptic_seg/PQ"])]
     assert [c["name"] for c in run.saved.categories] == run.names

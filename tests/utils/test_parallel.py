@@ -7,7 +7,7 @@ import time
 import pytest
 
 from efficientps_d2 import InputError
-from efficientps_d2.utils.parallel import map_pictures
+from efficientps_d2.utils.parallel import map_images
 
 
 def double(number):
@@ -30,21 +30,21 @@ def leave_a_trace(folder_and_number):
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_results_are_in_order(processes):
-    assert list(map_pictures(double, list(range(20)), processes, "")) == list(range(0, 40, 2))
+    assert list(map_images(double, list(range(20)), processes, "")) == list(range(0, 40, 2))
 
 
 def test_only_the_parent_answers_to_ctrl_c():
     """Otherwise every child would print a traceback."""
-    assert list(map_pictures(interrupt_handler, [0], 2, "")) == [signal.SIG_IGN]
+    assert list(map_images(interrupt_handler, [0], 2, "")) == [signal.SIG_IGN]
 
 
 def test_a_killed_child_is_one_sentence():
     with pytest.raises(InputError, match="died, probably for lack of memory"):
-        list(map_pictures(die, [0], 2, ""))
+        list(map_images(die, [0], 2, ""))
 
 
 def test_what_is_not_begun_when_it_stops_is_never_done(tmp_path):
-    results = map_pictures(leave_a_trace, [(tmp_path, i) for i in range(200)], 2, "")
+    results = map_images(leave_a_trace, [(tmp_path, i) for i in range(200)], 2, "")
     next(results)
     results.close()
     assert len(list(tmp_path.iterdir())) < 100

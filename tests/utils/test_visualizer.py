@@ -1,4 +1,4 @@
-"""Pictures that people look at."""
+"""Images that people look at."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from efficientps_d2.utils.visualizer import draw_panoptic
 
 @pytest.mark.parametrize(("count", "labelled"), [(4, 5), (60, 1)])
 def test_a_crowd_of_things_has_no_labels(toy, monkeypatch, count, labelled):
-    """Sixty labels would cover the picture; the one of the stuff stays."""
+    """Sixty labels would cover the image; the one of the stuff stays."""
     DatasetCatalog.get(toy)
     pan_seg = np.ones((96, 160), dtype=np.int64)
     segments = [{"id": 1, "category_id": 0}]

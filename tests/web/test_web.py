@@ -134,8 +134,8 @@ def test_opacity(page, picture):
     slider.send_keys("\ue011")  # Home: 0 %
     assert text(page, ".opacity output") == "0 %"
     bare = drawn(page)
-    assert np.abs(bare - original).max() < 12, "the picture itself"
-    assert np.abs(full - original)[:, 152:].max() < 12, "void shows the picture"
+    assert np.abs(bare - original).max() < 12, "the image itself"
+    assert np.abs(full - original)[:, 152:].max() < 12, "void shows the image"
     slider.send_keys("\ue010" + "\ue012" * 50)  # End, then to the left
     assert text(page, ".opacity output") == "50 %"
     assert np.abs(drawn(page) - (bare + full) / 2).max() <= 2
@@ -182,14 +182,14 @@ def test_a_damaged_file_is_named_and_the_next_one_works(page, picture, tmp_path)
     until(lambda: text(page, ".problem"))
     problem = text(page, ".problem")
     assert problem.startswith("cut b.png cannot be read as an image (") and "/" not in problem
-    assert problem.endswith("; give another picture.") and "\n" not in problem
+    assert problem.endswith("; give another image.") and "\n" not in problem
     assert not page.find_element(BY, "#viewer canvas").is_displayed()
     again = picture.rename(tmp_path / "again.png")
     show(page, again)
     assert not page.find_element(BY, "#viewer .problem").is_displayed()
 
 
-def test_a_picture_dropped_during_a_prediction(page, served, picture, tmp_path, monkeypatch):
+def test_a_image_dropped_during_a_prediction(page, served, picture, tmp_path, monkeypatch):
     done, predict = threading.Event(), StubPredictor.__call__
 
     def slow(*args, **kwargs):
@@ -201,15 +201,15 @@ def test_a_picture_dropped_during_a_prediction(page, served, picture, tmp_path, 
     second.write_bytes(picture.read_bytes())
     count = len(served[1].images)
     page.find_element(BY, "input[type=file]").send_keys(str(picture))
-    until(lambda: page.find_elements(BY, "#picture [aria-label='Clear']"))[0].click()
+    until(lambda: page.find_elements(BY, "#image [aria-label='Clear']"))[0].click()
     until(lambda: page.find_elements(BY, "input[type=file]"))[0].send_keys(str(second))
-    until(lambda: page.find_elements(BY, "#picture [aria-label='Clear']"))
+    until(lambda: page.find_elements(BY, "#image [aria-label='Clear']"))
     done.set()
     until(lambda: text(page, "figcaption").startswith("second.png,"))
     assert len(served[1].images) == count + 2
 
 
-def test_unusual_pictures(page, served, tmp_path):
+def test_unusual_images(page, served, tmp_path):
     image = Image.fromarray(np.full((*SIZE, 3), (200, 90, 30), dtype=np.uint8))
     turned = image.getexif()
     turned[0x0112] = 6

@@ -33,7 +33,7 @@ def page(served):
 
 @pytest.fixture
 def private(tmp_path) -> Path:
-    """A picture that nobody dropped on the page."""
+    """An image that nobody dropped on the page."""
     file = tmp_path / "private.png"
     file.write_bytes(png(7))
     return file
@@ -79,7 +79,7 @@ class Page:
         return next(m for m in messages if m["msg"] == "process_completed")
 
 
-def test_two_visitors_and_their_pictures(served, page, uploads):
+def test_two_visitors_and_their_images(served, page, uploads):
     other = Page(served[0])
     paths = [json.loads(p.upload("a.png", png(c)).content)[0] for p, c in ((page, 1), (other, 2))]
     for visitor, path, color in ((other, paths[1], 2), (page, paths[0], 1)):
@@ -103,7 +103,7 @@ def test_names_of_uploads_stay_in_their_folder(page, uploads):
 
 
 def disguised(private: Path, uploads: Path) -> tuple[Path | str, ...]:
-    """Ways to name a picture that was not uploaded."""
+    """Ways to name an image that was not uploaded."""
     link = uploads / "link.png"
     link.unlink(missing_ok=True)
     link.symlink_to(private)

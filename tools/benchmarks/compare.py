@@ -1,14 +1,14 @@
-"""Train and score several configs on several data sets with several seeds, and print tables.
+"""Train and score several configs on several datasets with several seeds, and print tables.
 
 python tools/benchmarks/compare.py PLAN.yaml --seeds 1 2 3 --jobs 2
 
-A plan names data sets, rows and what they have in common; plans/ has examples:
+A plan names datasets, rows and what they have in common; plans/ has examples:
 
     common: {TEST.EVAL_PERIOD: 0}           # config keys of all runs
     datasets:
       mine: {DATASETS.TRAIN: "('mine_train',)", DATASETS.TEST: "('mine_val',)", config: custom}
     rows:
-      Panoptic FPN: {config: "panoptic_fpn_{}"}  # {} is the config of the data set
+      Panoptic FPN: {config: "panoptic_fpn_{}"}  # {} is the config of the dataset
       EfficientPS: {config: "efficientps_{}"}
       EfficientPS, stock merge:
         weights_of: EfficientPS
@@ -176,7 +176,7 @@ def _sigterm_as_interrupt():
 
 
 def tables(runs: list[Run]) -> str:
-    """For each data set, mean and, in brackets, smallest and largest value over the seeds."""
+    """For each dataset, mean and, in brackets, smallest and largest value over the seeds."""
     text = []
     for dataset in dict.fromkeys(run.dataset for run in runs):
         lines = []

@@ -3,8 +3,9 @@
 python tools/benchmarks/evaluator.py --images 500
 
 Images of 1024 x 2048 with 60 segments; ten are made and used in turn. panopticapi, hotcoco and
-efficientps-d2 score read truth and prediction from PNG files. The evaluator gets the
-prediction from the model, and the truth from the loader, which has read and checked it, or its PNG.
+efficientps-d2 score read ground truth and prediction from PNG files. The evaluator gets the
+prediction from the model, and the ground truth from its PNG or from the loader, which has read and
+checked it.
 """
 
 import argparse
@@ -58,9 +59,9 @@ def make_map(rng: np.random.Generator, shift: int) -> tuple[np.ndarray, list[dic
 
 
 def write_images(folder: Path, count: int) -> list:
-    """Truth and predictions in COCO's format; returns the maps of the predictions."""
+    """Ground truth and predictions in COCO's format; returns the maps of the predictions."""
     contents, maps = {}, []
-    for kind, shift in (("truth", 0), ("prediction", 3)):
+    for kind, shift in (("ground_truth", 0), ("prediction", 3)):
         (folder / kind).mkdir()
         made = [make_map(np.random.default_rng(i), shift) for i in range(DISTINCT)]
         for i, (pan_seg, _) in enumerate(made):
@@ -80,48 +81,50 @@ def write_images(folder: Path, count: int) -> list:
 
 
 @functools.cache
-def make_truth(number: int) -> np.ndarray:
+def make_ground_truth(number: int) -> np.ndarray:
     return make_map(np.random.default_rng(number), 0)[0]
 
 
 def by_panopticapi(folder: Path, maps: list) -> float:
-    truth, prediction = (
-        json.loads((folder / f"{kind}.json").read_text()) for kind in ("truth", "prediction")
+    gt, prediction = (
+        json.loads((folder / f"{kind}.json").read_text()) for kind in ("ground_truth", "prediction")
     )
-    pairs = list(zip(truth["annotations"], prediction["annotations"], strict=True))
+    pairs = list(zip(gt["annotations"], prediction["annotations"], strict=True))
     categories = {category["id"]: category for category in CATEGORIES}
     with contextlib.redirect_stdout(io.StringIO()):
-        stat = pq_compute_single_core(0, pairs, folder / "truth", folder / "prediction", categories)
+        stat = pq_compute_single_core(
+            0, pairs, folder / "ground_truth", folder / "prediction", categories
+        )
     return 100 * stat.pq_average(categories, None)[0]["pq"]
 
 
 def by_files(folder: Path, maps: list) -> float:
     with contextlib.redirect_stderr(io.StringIO()):
-        truth, prediction = folder / "truth", folder / "prediction"
+        gt, prediction = folder / "ground_truth", folder / "prediction"
         scores = score_files(
-            truth.with_suffix(".json"), truth, prediction.with_suffix(".json"), prediction
+            gt.with_suffix(".json"), gt, prediction.with_suffix(".json"), prediction
         )
     return mean_metrics(scores.sums, range(STUFF, STUFF + 8))["PQ"]
 
 
 def by_evaluator(folder: Path, maps: list, from_loader: bool = True) -> float:
     for i in range(DISTINCT):
-        (folder / "truth" / f"{i}.jpg").touch()
-    name, truth = f"benchmark_{from_loader}", folder / "truth"
-    register_panoptic_dataset(name, str(truth), str(truth), f"{truth}.json")
+        (folder / "ground_truth" / f"{i}.jpg").touch()
+    name, gt = f"benchmark_{from_loader}", folder / "ground_truth"
+    register_panoptic_dataset(name, str(gt), str(gt), f"{gt}.json")
     evaluator = PanopticEvaluator(name, str(folder / "output"))
     evaluator.reset()
-    annotations = json.loads((folder / "truth.json").read_text())["annotations"]
+    annotations = json.loads((folder / "ground_truth.json").read_text())["annotations"]
     for i, annotation in enumerate(annotations):
         pan_seg, segments = maps[i % DISTINCT]
         record = {
             "image_id": i,
             "file_name": f"{i}.jpg",
-            "pan_seg_file_name": str(folder / "truth" / annotation["file_name"]),
+            "pan_seg_file_name": str(folder / "ground_truth" / annotation["file_name"]),
             "segments_info": annotation["segments_info"],
         }
         if from_loader:
-            record["pan_seg"] = torch.from_numpy(make_truth(i % DISTINCT))
+            record["pan_seg"] = torch.from_numpy(make_ground_truth(i % DISTINCT))
         evaluator.process([record], [{"panoptic_seg": (torch.from_numpy(pan_seg), segments)}])
     return evaluator.evaluate()["panoptic_seg"]["PQ"]
 
@@ -129,7 +132,10 @@ def by_evaluator(folder: Path, maps: list, from_loader: bool = True) -> float:
 def by_hotcoco(folder: Path, maps: list) -> float:
     from hotcoco.panoptic import pq_compute
 
-    files = [str(folder / f) for f in ("truth.json", "prediction.json", "truth", "prediction")]
+    files = [
+        str(folder / f)
+        for f in ("ground_truth.json", "prediction.json", "ground_truth", "prediction")
+    ]
     with contextlib.redirect_stdout(io.StringIO()):
         return 100 * pq_compute(*files)["All"]["pq"]
 
@@ -144,8 +150,10 @@ def main() -> None:
     scorers = {
         "panopticapi, one process": by_panopticapi,
         "efficientps-d2 score, one process": by_files,
-        "PanopticEvaluator, truth from its PNG": functools.partial(by_evaluator, from_loader=False),
-        "PanopticEvaluator, truth from the loader": by_evaluator,
+        "PanopticEvaluator, ground truth from its PNG": functools.partial(
+            by_evaluator, from_loader=False
+        ),
+        "PanopticEvaluator, ground truth from the loader": by_evaluator,
         "hotcoco, one thread": by_hotcoco,
     }
     rows = []

@@ -3,7 +3,7 @@
 python tools/benchmarks/gpu.py --output DIR
 python tools/benchmarks/gpu.py --device cpu --short    # tries the script itself
 
-It needs the data set streets (efficientps-d2 streets) and no network. Parts:
+It needs the dataset streets (efficientps-d2 streets) and no network. Parts:
 training (with and without AMP), agreement (of CUDA and the CPU), steps (time and memory of a
 training step at 1024 x 2048) and inference (at 1024 x 2048).
 """

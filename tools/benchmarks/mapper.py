@@ -1,9 +1,9 @@
 """Time the training mapper against Panoptic-DeepLab's, or measure the memory of loader processes.
 
-python tools/benchmarks/mapper.py                    # both mappers on pictures of 1024 x 2048
+python tools/benchmarks/mapper.py                    # both mappers on images of 1024 x 2048
 python tools/benchmarks/mapper.py --records 100000   # memory of a loader process, made-up records
 
-Both mappers get the same pictures (painted streets with 30 things), the augmentations of
+Both mappers get the same images (painted streets with 30 things), the augmentations of
 configs/efficientps_cityscapes.yaml, and the same random numbers.
 """
 
@@ -38,11 +38,11 @@ from efficientps_d2.data.streets.scene import paint_scene  # noqa: E402
 
 CONFIG = Path(__file__).parent.parent / "configs" / "efficientps_cityscapes.yaml"
 STUFF = ("road", "sidewalk", "building", "vegetation", "sky", "pole", "traffic sign")
-HEIGHT, WIDTH, THINGS_OF_PICTURE = 1024, 2048, 30
+HEIGHT, WIDTH, THINGS_OF_IMAGE = 1024, 2048, 30
 
 
-def write_picture(folder: Path, number: int) -> dict:
-    """Write a painted street at the size of Cityscapes, with 30 ellipses as things in its truth."""
+def write_image(folder: Path, number: int) -> dict:
+    """Write a painted street of the size of Cityscapes, with 30 ellipses as its things."""
     rng = np.random.default_rng(number)
     image, objects = paint_scene(rng)
     stuff = [item for item in objects if item["label"] in STUFF]
@@ -50,7 +50,7 @@ def write_picture(folder: Path, number: int) -> dict:
     for item in stuff:
         polygon = np.array(item["polygon"]) * HEIGHT // image.shape[0]
         cv2.fillPoly(pan_seg, [polygon.astype(np.int32)], STUFF.index(item["label"]) + 1)
-    for i in range(THINGS_OF_PICTURE):
+    for i in range(THINGS_OF_IMAGE):
         center, axes = rng.integers((WIDTH, HEIGHT)).tolist(), rng.integers(10, 120, 2).tolist()
         cv2.ellipse(pan_seg, center, axes, 0, 0, 360, 1000 + i, cv2.FILLED)
     files = folder / f"image_{number}.png", folder / f"truth_{number}.png"
@@ -83,11 +83,11 @@ def make_mappers() -> dict:
     }
 
 
-def time_mappers(pictures: int, rounds: int) -> None:
+def time_mappers(images: int, rounds: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        records = [write_picture(Path(folder), i) for i in range(pictures)]
+        records = [write_image(Path(folder), i) for i in range(images)]
         things = [sum(s["id"] >= 1000 for s in r["segments_info"]) for r in records]
-        print(f"{pictures} pictures of {HEIGHT} x {WIDTH}, {np.mean(things):.0f} things on average")
+        print(f"{images} images of {HEIGHT} x {WIDTH}, {np.mean(things):.0f} things on average")
         seconds = {name: [] for name in make_mappers()}
         for round_ in range(rounds + 1):
             for name, mapper in make_mappers().items():
@@ -111,7 +111,7 @@ def measure_memory(count: int, steps: int = 200) -> float:
     """Own memory of a loader process after ``steps`` batches from ``count`` made-up records."""
     with tempfile.TemporaryDirectory() as folder:
         image = np.zeros((64, 64, 3), np.uint8)
-        file = str(Path(folder, "picture.png"))
+        file = str(Path(folder, "image.png"))
         Image.fromarray(image).save(file)
         segments = [{"id": i, "category_id": i % 11, "iscrowd": 0} for i in range(1, 31)]
         records = [
@@ -136,12 +136,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--pictures", type=int, default=6)
+    parser.add_argument("--images", type=int, default=6)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--records", type=int, help="measure memory with that many records")
     args = parser.parse_args()
     if args.records is None:
-        time_mappers(args.pictures, args.rounds)
+        time_mappers(args.images, args.rounds)
         return
     if sys.platform != "linux":
         sys.exit("Error: --records reads /proc, which only Linux has.")

@@ -9,7 +9,7 @@ from efficientps_d2.data.coco_panoptic import IGNORE_LABEL
 
 
 class Category(NamedTuple):
-    """A class of the data set."""
+    """A class of the dataset."""
 
     name: str
     isthing: bool

@@ -1,4 +1,4 @@
-"""Check a whole panoptic data set: every problem, and the statistics that settings depend on."""
+"""Check a whole panoptic dataset: every problem, and the statistics that settings depend on."""
 
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -6,26 +6,26 @@ from typing import NamedTuple
 
 import numpy as np
 
+from efficientps_d2.data.checks.image import ImageReport, check_image
 from efficientps_d2.data.checks.listing import Source
-from efficientps_d2.data.checks.picture import PictureReport, check_picture
 from efficientps_d2.data.checks.problems import Problem, shown
-from efficientps_d2.utils.parallel import map_pictures
+from efficientps_d2.utils.parallel import map_images
 
 CAMERA_BITS = (8, 10, 12, 14)  # that files of 16 bits may hold
 
 
 class Statistics(NamedTuple):
-    """Statistics of a data set; sizes in pixels of the pictures as they are."""
+    """Statistics of a dataset; sizes in pixels of the images as they are."""
 
-    pictures: np.ndarray  # (P, 3) int64: height, width, number of things without crowds
-    things: np.ndarray  # (T, 3) float64: sqrt(box area), height and width of the picture
+    images: np.ndarray  # (P, 3) int64: height, width, number of things without crowds
+    things: np.ndarray  # (T, 3) float64: sqrt(box area), height and width of the image
     stuff: np.ndarray  # (S,) float64: areas of the stuff segments
-    classes: dict  # category id: [pictures, segments, pixels]
+    classes: dict  # category id: [images, segments, pixels]
 
     @property
     def pixels(self) -> int:
-        """Pixels of all pictures."""
-        return int(self.pictures[:, :2].prod(axis=1).sum())
+        """Pixels of all images."""
+        return int(self.images[:, :2].prod(axis=1).sum())
 
     @property
     def void(self) -> int:
@@ -34,7 +34,7 @@ class Statistics(NamedTuple):
 
     @classmethod
     def of_all(cls, parts: Sequence["Statistics"]) -> "Statistics":
-        """The statistics of several data sets of the same classes."""
+        """The statistics of several datasets of the same classes."""
         classes = {id_: np.zeros(3, dtype=int) for part in parts for id_ in part.classes}
         for id_ in classes:
             counts = np.sum([part.classes[id_] for part in parts if id_ in part.classes], axis=0)
@@ -44,7 +44,7 @@ class Statistics(NamedTuple):
 
 
 class CheckResult(NamedTuple):
-    """All problems, the kinds of problems of each of ``source.pictures``, and the statistics."""
+    """All problems, the kinds of problems of each of ``source.images``, and the statistics."""
 
     problems: list[Problem]
     kinds: list[frozenset[str]]
@@ -52,17 +52,17 @@ class CheckResult(NamedTuple):
 
 
 def check_dataset(source: Source, processes: int = 1) -> CheckResult:
-    """Read every picture once, with a progress bar.
+    """Read every image once, with a progress bar.
 
     Raises:
         InputError: if a process dies, mostly for lack of memory.
     """
-    check = partial(check_picture, categories=source.categories)
+    check = partial(check_image, categories=source.categories)
     problems, kinds, reports = list(source.problems), [], []
-    found = map_pictures(check, source.pictures, processes, "checking")
-    for picture, report in zip(source.pictures, found, strict=True):
+    found = map_images(check, source.images, processes, "checking")
+    for image, report in zip(source.images, found, strict=True):
         problems += report.problems
-        kinds.append(picture.kinds | {problem.kind for problem in report.problems})
+        kinds.append(image.kinds | {problem.kind for problem in report.problems})
         reports.append(report)
     statistics = merge_statistics(reports)
     problems += _unused_classes(source, statistics) + _few_bits(source, reports)
@@ -78,7 +78,7 @@ def _unused_classes(source: Source, statistics: Statistics) -> list[Problem]:
         if not absent or not statistics.classes:
             continue
         if len(absent) == len(names):
-            text = f"no picture holds a {kind} segment: nothing is learned about {kind} classes"
+            text = f"no image holds a {kind} segment: nothing is learned about {kind} classes"
             problems.append(Problem("nothing to learn", file, text))
             continue
         for name in absent:
@@ -87,9 +87,9 @@ def _unused_classes(source: Source, statistics: Statistics) -> list[Problem]:
     return problems
 
 
-def _few_bits(source: Source, reports: Sequence[PictureReport]) -> list[Problem]:
+def _few_bits(source: Source, reports: Sequence[ImageReport]) -> list[Problem]:
     """A warning if no image of 16 bits uses its upper bits: reading makes them almost black."""
-    pairs = zip(source.pictures, reports, strict=True)
+    pairs = zip(source.images, reports, strict=True)
     peaks = {p.image_file: r.peak_of_16_bits for p, r in pairs if r.peak_of_16_bits is not None}
     bits = [bits for bits in CAMERA_BITS if peaks and max(peaks.values()) < 2 ** (bits - 8)]
     if not bits:
@@ -103,8 +103,8 @@ def _few_bits(source: Source, reports: Sequence[PictureReport]) -> list[Problem]
     return [Problem("values of fewer bits", shown(next(iter(peaks))), text)]
 
 
-def merge_statistics(reports: Iterable[PictureReport]) -> Statistics:
-    """The statistics of all pictures whose panoptic PNG could be used."""
+def merge_statistics(reports: Iterable[ImageReport]) -> Statistics:
+    """The statistics of all images whose panoptic PNG could be used."""
     reports = [report for report in reports if report.size is not None]
     classes: dict = {}
     for report in reports:
@@ -112,12 +112,12 @@ def merge_statistics(reports: Iterable[PictureReport]) -> Statistics:
             total = classes.setdefault(id_, [0, 0, 0])
             for i, count in enumerate((1, segments, pixels)):
                 total[i] += count
-    pictures = [(*r.size, len(r.things)) for r in reports]
-    pictures = np.array(pictures, dtype=np.int64).reshape(-1, 3)
+    images = [(*r.size, len(r.things)) for r in reports]
+    images = np.array(images, dtype=np.int64).reshape(-1, 3)
     things = np.array([size for r in reports for size in r.things], dtype=np.float64)
     return Statistics(
-        pictures,
-        np.column_stack([things, np.repeat(pictures[:, :2], pictures[:, 2], axis=0)]),
+        images,
+        np.column_stack([things, np.repeat(images[:, :2], images[:, 2], axis=0)]),
         np.array([area for r in reports for area in r.stuff], dtype=np.float64),
         classes,
     )

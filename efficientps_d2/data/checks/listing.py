@@ -1,4 +1,4 @@
-"""Where the pictures of a data set are, read from its JSON without trusting it."""
+"""Where the images of a dataset are, read from its JSON without trusting it."""
 
 import difflib
 import os
@@ -16,8 +16,8 @@ from efficientps_d2.data.datasets import register
 from efficientps_d2.utils.errors import InputError
 
 
-class Picture(NamedTuple):
-    """One annotated picture; ``image`` and ``annotation`` are its entries in the JSON.
+class AnnotatedImage(NamedTuple):
+    """One annotated image; ``image`` and ``annotation`` are its entries in the JSON.
 
     ``kinds`` are the kinds of problems that concern it in the JSON as a whole.
     """
@@ -38,7 +38,7 @@ class ListedImage(NamedTuple):
 
 
 class Location(NamedTuple):
-    """The files of a data set; ``categories`` if they are fixed by its registration."""
+    """The files of a dataset; ``categories`` if they are fixed by its registration."""
 
     name: str
     image_root: str
@@ -49,20 +49,20 @@ class Location(NamedTuple):
 
 
 class Source(NamedTuple):
-    """What the JSON says: categories by dataset id, pictures with usable paths, and problems."""
+    """What the JSON says: categories by dataset id, images with usable paths, and problems."""
 
     location: Location
     content: dict
     categories: dict
-    pictures: list[Picture]
+    images: list[AnnotatedImage]
     problems: list[Problem]
 
 
 def find_dataset(name: str) -> Location:
-    """Locate a data set by its registered name, or a folder with images/, panoptic/ and JSON.
+    """Locate a dataset by its registered name, or a folder with images/, panoptic/ and JSON.
 
     Raises:
-        InputError: if there is no such data set, or it is not panoptic.
+        InputError: if there is no such dataset, or it is not panoptic.
     """
     folder = Path(name)
     if (folder / "panoptic.json").is_file():
@@ -76,15 +76,15 @@ def find_dataset(name: str) -> Location:
     if name not in DatasetCatalog.list():
         close = difflib.get_close_matches(name, DatasetCatalog.list(), 1, cutoff=0.85)
         if close:
-            raise InputError(f'"{name}" is no data set; there is one called "{close[0]}".')
+            raise InputError(f'"{name}" is no dataset; there is one called "{close[0]}".')
         raise InputError(
-            f'"{name}" is neither a registered data set nor a panoptic folder; give one with '
+            f'"{name}" is neither a registered dataset nor a panoptic folder; give one with '
             "images/, panoptic/ and panoptic.json, or set DETECTRON2_DATASETS to the folder that "
-            "holds NAME/SPLIT for a data set NAME_SPLIT."
+            "holds NAME/SPLIT for a dataset NAME_SPLIT."
         )
     metadata = MetadataCatalog.get(name)
     if metadata.get("panoptic_json") is None:
-        raise InputError(f'"{name}" has no panoptic annotations; name a panoptic data set.')
+        raise InputError(f'"{name}" has no panoptic annotations; name a panoptic dataset.')
     cityscapes = metadata.evaluator_type == "cityscapes_panoptic_seg"
     return Location(
         name,
@@ -97,7 +97,7 @@ def find_dataset(name: str) -> Location:
 
 
 def read_source(location: Location) -> Source:
-    """Read the JSON and find everything that is wrong in it without opening pictures.
+    """Read the JSON and find everything that is wrong in it without opening images.
 
     Raises:
         InputError: if the JSON cannot be read at all.
@@ -116,8 +116,8 @@ def read_source(location: Location) -> Source:
     categories = read_categories(content["categories"], location.categories, location.name, report)
     images = _images(content, location, report)
     annotations = _annotations(content, images, report)
-    pictures = _pictures(annotations, images, location, report)
-    return Source(location, content, categories, pictures, problems)
+    samples = _annotated_images(annotations, images, location, report)
+    return Source(location, content, categories, samples, problems)
 
 
 def _registered_categories(metadata) -> dict | None:
@@ -176,17 +176,17 @@ def _annotations(content: dict, images: dict[object, ListedImage], report: Calla
         file = shown(images[id_].file)
         report("image without annotation", f"{file}, image {shown(id_)}, is never used")
     if not content["annotations"]:
-        report("no pictures", "there are no annotations: a data set needs at least one picture")
+        report("no images", "there are no annotations: a dataset needs at least one image")
     return annotations
 
 
-def _pictures(
+def _annotated_images(
     annotations: list[dict],
     images: dict[object, ListedImage],
     location: Location,
     report: Callable,
-) -> list[Picture]:
-    pictures = []
+) -> list[AnnotatedImage]:
+    samples = []
     image_files, panoptic_files = Files(location.image_root), Files(location.panoptic_root)
     for annotation in annotations:
         image = images[annotation["image_id"]]
@@ -194,16 +194,18 @@ def _pictures(
         panoptic_file = panoptic_files.find(annotation["file_name"])
         outside = [file for file in (image_file, panoptic_file) if not _is_inside(file, location)]
         for file in outside:
-            text = "leaves the folder of the data set and is not read: give a path inside"
-            report("path outside the data set", text, shown(file))
+            text = "leaves the folder of the dataset and is not read: give a path inside"
+            report("path outside the dataset", text, shown(file))
         if not outside:
             kinds = frozenset(image.kinds)
-            pictures.append(Picture(image_file, panoptic_file, image.entry, annotation, kinds))
-    return pictures
+            samples.append(
+                AnnotatedImage(image_file, panoptic_file, image.entry, annotation, kinds)
+            )
+    return samples
 
 
 def _is_inside(path: str, location: Location) -> bool:
-    """Whether a path, links left alone, is in the smallest folder that holds the data set."""
+    """Whether a path, links left alone, is in the smallest folder that holds the dataset."""
     roots = [os.path.abspath(root) for root in (location.image_root, location.panoptic_root)]
     folder = os.path.commonpath(roots)
     return os.path.commonpath([folder, os.path.abspath(path)]) == folder

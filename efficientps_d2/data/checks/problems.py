@@ -45,9 +45,9 @@ KINDS = {
     "damaged annotation": Kind(True, Repair.LEFT_OUT),
     "annotation without image": Kind(True, Repair.LEFT_OUT),
     "several annotations": Kind(True, Repair.LEFT_OUT),
-    "no pictures": Kind(True, Repair.BY_HAND),
-    "path outside the data set": Kind(True, Repair.LEFT_OUT),
-    # The files of a picture
+    "no images": Kind(True, Repair.BY_HAND),
+    "path outside the dataset": Kind(True, Repair.LEFT_OUT),
+    # The files of an image
     "missing file": Kind(True, Repair.LEFT_OUT),
     "unreadable file": Kind(True, Repair.LEFT_OUT),
     "image mode that is converted": Kind(False, Repair.COPIED),
@@ -58,7 +58,7 @@ KINDS = {
     "size mismatch": Kind(True, Repair.LEFT_OUT),
     "wrong size in the JSON": Kind(True, Repair.SIZE),
     "no size in the JSON": Kind(False, Repair.SIZE),
-    # The segments of a picture
+    # The segments of an image
     "damaged segment": Kind(True, Repair.BY_HAND),
     "duplicate segment id": Kind(True, Repair.BY_HAND),
     "unknown category": Kind(True, Repair.BY_HAND),

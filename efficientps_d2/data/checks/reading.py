@@ -1,4 +1,4 @@
-"""Read the two files of a picture for the check: what is wrong with one becomes a problem."""
+"""Read the two files of an image for the check: what is wrong with one becomes a problem."""
 
 import os
 import warnings
@@ -25,7 +25,7 @@ CONVERTED_MODES = {
 }
 
 
-def read_picture(file: str, problems: list[Problem]) -> Decoded | None:
+def read_annotated(file: str, problems: list[Problem]) -> Decoded | None:
     """An image as training reads it; None and a problem if that is of no use."""
 
     def report(kind: str, text: str) -> None:
@@ -42,7 +42,7 @@ def read_picture(file: str, problems: list[Problem]) -> Decoded | None:
     return image
 
 
-def read_truth(file: str, problems: list[Problem]) -> np.ndarray | None:
+def read_ground_truth(file: str, problems: list[Problem]) -> np.ndarray | None:
     """(H, W, 3) uint8 of a panoptic PNG; None and a problem if that is of no use."""
 
     def read():

@@ -1,4 +1,4 @@
-"""A repaired copy of a panoptic data set: whatever can be repaired without a decision."""
+"""A repaired copy of a panoptic dataset: whatever can be repaired without a decision."""
 
 import json
 import os
@@ -11,29 +11,29 @@ import numpy as np
 from panopticapi.utils import rgb2id
 
 from efficientps_d2.data.checks.dataset import CheckResult
-from efficientps_d2.data.checks.listing import Location, Picture, Source
-from efficientps_d2.data.checks.picture import measure_segments
+from efficientps_d2.data.checks.image import measure_segments
+from efficientps_d2.data.checks.listing import AnnotatedImage, Location, Source
 from efficientps_d2.data.checks.problems import KINDS, Problem, Repair
-from efficientps_d2.data.checks.reading import read_truth
+from efficientps_d2.data.checks.reading import read_ground_truth
 from efficientps_d2.data.coco_panoptic import write_segment_ids
 from efficientps_d2.utils.errors import InputError
 from efficientps_d2.utils.files import replacing_folder
-from efficientps_d2.utils.parallel import map_pictures
+from efficientps_d2.utils.parallel import map_images
 
 
 class Job(NamedTuple):
-    """A picture, and the names of its files in the copy, below images/ and panoptic/."""
+    """An image, and the names of its files in the copy, below images/ and panoptic/."""
 
-    picture: Picture
+    sample: AnnotatedImage
     image_name: str
     panoptic_name: str
     repair: bool
 
 
 class Repairs(NamedTuple):
-    """How many pictures a copy holds, and what it does not settle."""
+    """How many images a copy holds, and what it does not settle."""
 
-    pictures: int
+    images: int
     repaired: int
     left_out: list[Problem]
     by_hand: list[Problem]
@@ -42,19 +42,19 @@ class Repairs(NamedTuple):
 def write_repaired(source: Source, result: CheckResult, dest: Path, processes: int = 1) -> Repairs:
     """Write a folder with images/, panoptic/ and panoptic.json; the source stays untouched.
 
-    Pictures without usable files are left out. Pictures with problems that need a decision, such as
+    Images without usable files are left out. Images with problems that need a decision, such as
     an unknown category, are copied as they are.
 
     Raises:
-        InputError: if ``dest`` exists or lies in the data set.
+        InputError: if ``dest`` exists or lies in the dataset.
     """
     require_new_folder(dest, source.location)
     jobs = _jobs(source, result)
     with replacing_folder(dest) as temporary:
         for part in ("images", "panoptic"):
             (temporary / part).mkdir(parents=True)
-        write = partial(_write_picture, categories=source.categories, folder=temporary)
-        written = list(map_pictures(write, jobs, processes, "repairing"))
+        write = partial(_write_image, categories=source.categories, folder=temporary)
+        written = list(map_images(write, jobs, processes, "repairing"))
         content = {
             **source.content,
             "images": [image for image, _ in written],
@@ -68,31 +68,31 @@ def write_repaired(source: Source, result: CheckResult, dest: Path, processes: i
 
 
 def require_new_folder(dest: Path, location: Location) -> None:
-    """Fail if a copy cannot be written to ``dest``: it exists, or lies in the data set."""
+    """Fail if a copy cannot be written to ``dest``: it exists, or lies in the dataset."""
     if dest.exists() or dest.is_symlink():
         raise InputError(f"--fix: {dest} exists already; remove it, or give another folder.")
     for root in (location.image_root, location.panoptic_root, Path(location.panoptic_json).parent):
         if dest.resolve().is_relative_to(Path(root).resolve()):
-            raise InputError(f"--fix: {dest} lies in the data set itself; give a folder outside.")
+            raise InputError(f"--fix: {dest} lies in the dataset itself; give a folder outside.")
 
 
 def _jobs(source: Source, result: CheckResult) -> list[Job]:
     location, jobs = source.location, []
-    images, truths = set(), set()  # names in use
-    for picture, kinds in zip(source.pictures, result.kinds, strict=True):
+    images, gts = set(), set()  # names in use
+    for sample, kinds in zip(source.images, result.kinds, strict=True):
         repairs = {KINDS[kind].repair for kind in kinds} - {Repair.COPIED}
         if Repair.LEFT_OUT in repairs:
             continue
-        image_name = _free_name(picture.image_file, location.image_root, images)
-        panoptic_name = _free_name(picture.panoptic_file, location.panoptic_root, truths)
+        image_name = _free_name(sample.image_file, location.image_root, images)
+        panoptic_name = _free_name(sample.panoptic_file, location.panoptic_root, gts)
         repair = bool(repairs) and Repair.BY_HAND not in repairs
-        jobs.append(Job(picture, image_name, panoptic_name, repair))
+        jobs.append(Job(sample, image_name, panoptic_name, repair))
     return jobs
 
 
 def _free_name(path: str, root: str, taken: set[str]) -> str:
     """The path below ``root``, with a stem that is not in ``taken`` yet, and is then."""
-    # ".." leads to a folder beside that of the images, in the data set.
+    # ".." leads to a folder beside that of the images, in the dataset.
     parts = [part for part in Path(os.path.relpath(path, root)).parts if part != os.pardir]
     name = os.path.join(*parts)
     stem, suffix = os.path.splitext(name)
@@ -104,19 +104,19 @@ def _free_name(path: str, root: str, taken: set[str]) -> str:
     return name
 
 
-def _write_picture(job: Job, categories: dict, folder: Path) -> tuple[dict, dict]:
-    """Write both files of a picture; returns its image entry and its annotation."""
+def _write_image(job: Job, categories: dict, folder: Path) -> tuple[dict, dict]:
+    """Write both files of an image; returns its image entry and its annotation."""
     image_file = folder / "images" / job.image_name
     panoptic_file = folder / "panoptic" / job.panoptic_name
     for file in (image_file, panoptic_file):
         file.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(job.picture.image_file, image_file)
-    image = {**job.picture.image, "file_name": job.image_name}
-    annotation = {**job.picture.annotation, "file_name": job.panoptic_name}
+    shutil.copyfile(job.sample.image_file, image_file)
+    image = {**job.sample.image, "file_name": job.image_name}
+    annotation = {**job.sample.annotation, "file_name": job.panoptic_name}
     if not job.repair:
-        shutil.copyfile(job.picture.panoptic_file, panoptic_file)
+        shutil.copyfile(job.sample.panoptic_file, panoptic_file)
         return image, annotation
-    pan_seg = rgb2id(read_truth(job.picture.panoptic_file, []))
+    pan_seg = rgb2id(read_ground_truth(job.sample.panoptic_file, []))
     image["height"], image["width"] = pan_seg.shape
     segments = annotation["segments_info"]
     pan_seg, annotation["segments_info"] = repair_segments(pan_seg, segments, categories)

@@ -1,4 +1,4 @@
-"""Config values that suit a data set, from its measured sizes and counts."""
+"""Config values that suit a dataset, from its measured sizes and counts."""
 
 import math
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ import numpy as np
 from efficientps_d2.data.checks.dataset import Statistics
 
 LEVELS = ("p2", "p3", "p4", "p5")  # p2 has stride 2**2
-LARGEST_SHORT_EDGE = 1024  # the paper's; larger pictures are reduced to it
-LARGEST_PICTURE = 1024 * 2048  # pixels, as in the paper; longer pictures are reduced further
+LARGEST_SHORT_EDGE = 1024  # the paper's; larger images are reduced to it
+LARGEST_IMAGE = 1024 * 2048  # pixels, as in the paper; longer images are reduced further
 SMALL_THING, WANTED_THING = 20, 32  # pixels: a median below the first is enlarged to the second
 LARGEST_ENLARGEMENT = 2.0
 THING_QUANTILES = (0.05, 0.99)  # of sizes, for the smallest and the largest anchor
@@ -19,7 +19,7 @@ FEWEST_PROPOSALS = 300
 DETECTIONS_PER_THING = 1.5  # AP also profits from weak detections
 MOST_DETECTIONS = 1000
 STUFF_LOSS = 0.01  # share of the true stuff segments that may be below the area limit
-STUFF_AREA_SHARE = 0.004  # of a picture: larger limits would also remove what is worth finding
+STUFF_AREA_SHARE = 0.004  # of an image: larger limits would also remove what is worth finding
 
 
 class Suggestion(NamedTuple):
@@ -34,13 +34,13 @@ def suggest_config(statistics: Statistics, given: dict | None = None) -> list[Su
     """Overrides for a model with one anchor size for each level of ``MODEL.RPN.IN_FEATURES``.
 
     Keys that the data say nothing about are left out: anchors without things, the area limit
-    without stuff, everything without pictures.
+    without stuff, everything without images.
 
     Args:
         statistics: of the training data.
         given: values by key that are settled: the others are suggested to go with them.
     """
-    if not len(statistics.pictures):
+    if not len(statistics.images):
         return []
     given = given or {}
     sizes = _training_size(statistics, given)
@@ -61,7 +61,7 @@ def suggest_config(statistics: Statistics, given: dict | None = None) -> list[Su
 
 
 def suggest_classes(categories: dict) -> list[Suggestion]:
-    """Class counts for the :class:`.Category` objects of a data set."""
+    """Class counts for the :class:`.Category` objects of a dataset."""
     things = sum(category.isthing for category in categories.values())
     reason = "in the JSON; -1, which the configs have, takes them from there"
     return [
@@ -102,7 +102,7 @@ def anchor_sizes(things: np.ndarray, levels: Sequence[str] = LEVELS) -> list[int
     Larger things never give smaller anchors.
 
     Args:
-        things: (T,) sizes in pixels of the resized pictures, T > 0.
+        things: (T,) sizes in pixels of the resized images, T > 0.
         levels: names of consecutive levels of the pyramid, such as "p2".
     """
     strides = [2 ** int(level[1:]) for level in levels]
@@ -119,7 +119,7 @@ def anchor_sizes(things: np.ndarray, levels: Sequence[str] = LEVELS) -> list[int
 
 def _training_size(statistics: Statistics, given: dict) -> list[tuple[int, str]]:
     """Shortest and longest edge for training, each with its reason."""
-    edges = np.sort(statistics.pictures[:, :2], axis=1)
+    edges = np.sort(statistics.images[:, :2], axis=1)
     median = float(np.median(edges[:, 0]))
     if "INPUT.MIN_SIZE_TRAIN" in given:
         short, reason = int(np.median(given["INPUT.MIN_SIZE_TRAIN"])), "given"
@@ -128,11 +128,11 @@ def _training_size(statistics: Statistics, given: dict) -> list[tuple[int, str]]
     if "INPUT.MAX_SIZE_TRAIN" in given:
         return [(short, reason), (given["INPUT.MAX_SIZE_TRAIN"], "given")]
     aspect = float(np.quantile(edges[:, 1] / edges[:, 0], 0.99))
-    base = short or median  # 0: pictures stay as they are
-    longest = max(base, min(base * aspect, LARGEST_PICTURE / base))
+    base = short or median  # 0: images stay as they are
+    longest = max(base, min(base * aspect, LARGEST_IMAGE / base))
     long_reason = f"room for long edges of {aspect:.2f} short ones (99 % quantile)"
     if longest < base * aspect:
-        long_reason += f", reduced to {LARGEST_PICTURE / 1e6:.1f} million pixels to fit into memory"
+        long_reason += f", reduced to {LARGEST_IMAGE / 1e6:.1f} million pixels to fit into memory"
     return [(short, reason), (_multiple(longest, 32, math.ceil), long_reason)]
 
 
@@ -152,7 +152,7 @@ def _shortest_edge(statistics: Statistics, median: float) -> tuple[int, str]:
 
 
 def _crop(statistics: Statistics, short: int, longest: int) -> Suggestion:
-    sizes = statistics.pictures[:, :2]
+    sizes = statistics.images[:, :2]
     resized = sizes * resize_factors(sizes, short, longest)[:, None]
     typical = np.floor(np.median(resized, axis=0))  # resizing rounds, so a fraction is no pixel
     edge, reason = SMALLEST_CROP, "no things: as small as crops should be"
@@ -163,14 +163,14 @@ def _crop(statistics: Statistics, short: int, longest: int) -> Suggestion:
         limits = f"at least {SMALLEST_CROP}, at most {LARGEST_CROP}"
         reason = f"twice the largest usual thing ({largest:.0f} px), {limits}"
     size = [min(edge, _multiple(pixels, 32, math.ceil)) for pixels in typical]
-    reason += " and the median picture; larger is better if memory and time allow"
+    reason += " and the median image; larger is better if memory and time allow"
     return Suggestion("INPUT.CROP.SIZE", size, reason)
 
 
 def _for_things(statistics: Statistics, things: np.ndarray, given: dict) -> list[Suggestion]:
     low, middle, high = np.quantile(things, (THING_QUANTILES[0], 0.5, THING_QUANTILES[1]))
     sizes = f"things have {low:.0f} px (5 %), {middle:.0f} (median), {high:.0f} (99 %) at that size"
-    most = int(statistics.pictures[:, 2].max())
+    most = int(statistics.images[:, 2].max())
     detections = max(100, _multiple(DETECTIONS_PER_THING * most, 50, math.ceil))
     detections = min(detections, MOST_DETECTIONS)
     detections = given.get("TEST.DETECTIONS_PER_IMAGE", detections)
@@ -180,7 +180,7 @@ def _for_things(statistics: Statistics, things: np.ndarray, given: dict) -> list
         Suggestion(
             "TEST.DETECTIONS_PER_IMAGE",
             detections,
-            f"at most {most} things in a picture; 100 to {MOST_DETECTIONS}",
+            f"at most {most} things in an image; 100 to {MOST_DETECTIONS}",
         ),
     ]
     after, before = max(FEWEST_PROPOSALS, 2 * detections), max(500, 2 * detections)
@@ -195,8 +195,8 @@ def _for_things(statistics: Statistics, things: np.ndarray, given: dict) -> list
 
 def _stuff_limit(statistics: Statistics) -> Suggestion:
     quantile = float(np.quantile(statistics.stuff, STUFF_LOSS, method="lower"))
-    picture = float(np.median(statistics.pictures[:, :2].prod(axis=1)))
-    limit = 2 ** int(math.log2(max(1.0, min(quantile, STUFF_AREA_SHARE * picture))))
+    image = float(np.median(statistics.images[:, :2].prod(axis=1)))
+    limit = 2 ** int(math.log2(max(1.0, min(quantile, STUFF_AREA_SHARE * image))))
     lost, half = (statistics.stuff < limit).mean(), np.median(statistics.stuff)
     reason = f"{lost:.1%} of the true stuff segments are smaller; half have {half:.0f} px or more"
     return Suggestion("MODEL.PANOPTIC_FPN.COMBINE.STUFF_AREA_LIMIT", limit, reason)

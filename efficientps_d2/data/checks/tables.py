@@ -1,4 +1,4 @@
-"""Tables, texts and pictures about a checked data set."""
+"""Tables, texts and images about a checked dataset."""
 
 import os
 from collections import defaultdict
@@ -12,10 +12,10 @@ from PIL import Image
 from tabulate import tabulate
 
 from efficientps_d2.data.checks.dataset import CheckResult, Statistics
+from efficientps_d2.data.checks.image import unusable
 from efficientps_d2.data.checks.listing import Source
-from efficientps_d2.data.checks.picture import unusable
 from efficientps_d2.data.checks.problems import KINDS, Problem, Repair
-from efficientps_d2.data.checks.reading import read_truth
+from efficientps_d2.data.checks.reading import read_ground_truth
 from efficientps_d2.data.checks.suggest import Suggestion, resized_things
 from efficientps_d2.data.coco_panoptic import set_classes
 from efficientps_d2.data.images import read_rgb
@@ -26,7 +26,7 @@ QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1)
 
 
 def class_table(source: Source, statistics: Statistics) -> str:
-    """Kind, pictures, segments, pixels and share of pixels of each class, and of void.
+    """Kind, images, segments, pixels and share of pixels of each class, and of void.
 
     Classes without a segment are only named below the table.
     """
@@ -98,22 +98,22 @@ def suggestion_table(suggestions: list[Suggestion]) -> str:
 def suggestion_text(suggestions: list[Suggestion]) -> str:
     """A table of suggestions, and the same as overrides for a command line."""
     if not suggestions:
-        return "There is nothing to suggest without pictures."
+        return "There is nothing to suggest without images."
     overrides = " \\\n".join(f'    {s.key} "{s.value}"' for s in suggestions)
     return f"{suggestion_table(suggestions)}\n\nAs overrides for train_net.py:\n\n{overrides}"
 
 
-def draw_pictures(source: Source, result: CheckResult, count: int, folder: str) -> int:
-    """Write pictures of image and truth, evenly spread over the data set.
+def draw_images(source: Source, result: CheckResult, count: int, folder: str) -> int:
+    """Draw images beside their ground truth, evenly spread over the dataset.
 
     Args:
-        source: of the data set.
-        result: of its check; pictures without usable files are not drawn.
-        count: number of pictures.
-        folder: made if needed; pictures of the same name are replaced.
+        source: of the dataset.
+        result: of its check; images without usable files are not drawn.
+        count: number of images.
+        folder: made if needed; images of the same name are replaced.
 
     Returns:
-        The number of pictures written.
+        The number of images written.
 
     Raises:
         InputError: if there are no categories or too many.
@@ -123,22 +123,22 @@ def draw_pictures(source: Source, result: CheckResult, count: int, folder: str) 
     set_classes(metadata, categories, source.location.panoptic_json)
     table = metadata.stuff_dataset_id_to_contiguous_id
     usable = [
-        picture
-        for picture, kinds in zip(source.pictures, result.kinds, strict=True)
+        sample
+        for sample, kinds in zip(source.images, result.kinds, strict=True)
         if Repair.LEFT_OUT not in {KINDS[kind].repair for kind in kinds}
     ]
     chosen = np.linspace(0, len(usable) - 1, min(count, len(usable))).round().astype(int)
     os.makedirs(folder, exist_ok=True)
-    for picture in (usable[i] for i in chosen):
-        image = read_rgb(picture.image_file)
-        truth = rgb2id(read_truth(picture.panoptic_file, []))
+    for sample in (usable[i] for i in chosen):
+        image = read_rgb(sample.image_file)
+        gt = rgb2id(read_ground_truth(sample.panoptic_file, []))
         segments = [
             {**segment, "category_id": table[segment["category_id"]]}
-            for segment in picture.annotation["segments_info"]
+            for segment in sample.annotation["segments_info"]
             if unusable(segment, set(), source.categories) is None
         ]
-        panels = [image, draw_panoptic(image, truth, segments, metadata)]
-        drawn = side_by_side(panels, ("input", "truth"))
-        with replacing_file(Path(folder, f"{Path(picture.image_file).stem}.png")) as partial:
+        panels = [image, draw_panoptic(image, gt, segments, metadata)]
+        drawn = side_by_side(panels, ("input", "ground truth"))
+        with replacing_file(Path(folder, f"{Path(sample.image_file).stem}.png")) as partial:
             Image.fromarray(drawn).save(partial, format="PNG")
     return len(chosen)

@@ -1,4 +1,4 @@
-"""Data sets that are registered on import, as Detectron2's own are."""
+"""Datasets that are registered on import, as Detectron2's own are."""
 
 import os
 

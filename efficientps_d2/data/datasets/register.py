@@ -1,4 +1,4 @@
-"""Registration of panoptic data sets: built in, in folders, and anywhere else."""
+"""Registration of panoptic datasets: built in, in folders, and anywhere else."""
 
 import os
 from collections.abc import Callable
@@ -13,10 +13,10 @@ from efficientps_d2.utils.errors import InputError
 
 
 def dataset_metadata(name: str) -> Metadata:
-    """Metadata of a panoptic data set, after checking that its files are there.
+    """Metadata of a panoptic dataset, after checking that its files are there.
 
     Raises:
-        InputError: if the name is unknown, a file is missing, or the data set is not panoptic.
+        InputError: if the name is unknown, a file is missing, or the dataset is not panoptic.
     """
     if name not in DatasetCatalog.list():
         register_dataset_folders()
@@ -35,20 +35,20 @@ def dataset_metadata(name: str) -> Metadata:
 
 
 def check_dataset_files(name: str) -> None:
-    """Fail with one sentence if the files of a data set are missing or cannot be loaded."""
+    """Fail with one sentence if the files of a dataset are missing or cannot be loaded."""
     metadata = dataset_metadata(name)
     for key in ("image_root", "panoptic_root", "panoptic_json"):
         path = metadata.get(key)
         if not os.path.exists(path):
             raise InputError(
-                f'Data set "{name}" has no {path}; put the data there, or set the environment '
+                f'Dataset "{name}" has no {path}; put the data there, or set the environment '
                 "variable DETECTRON2_DATASETS to the folder that holds it."
             )
     if not name.startswith("cityscapes_fine_panoptic"):
         return
     if "." in metadata.image_root:
         raise InputError(
-            f'The path {metadata.image_root} of data set "{name}" contains a dot, which the '
+            f'The path {metadata.image_root} of dataset "{name}" contains a dot, which the '
             "Cityscapes loader of Detectron2 cannot handle; set DETECTRON2_DATASETS to a path "
             "without one, for instance a symbolic link."
         )
@@ -75,7 +75,7 @@ def register_panoptic_dataset(
             or a name. Nothing is registered then.
     """
     if name in DatasetCatalog.list():
-        raise InputError(f'A data set "{name}" is registered already; choose another name.')
+        raise InputError(f'A dataset "{name}" is registered already; choose another name.')
     _register(name, str(image_root), str(panoptic_root), str(panoptic_json))
     try:
         MetadataCatalog.get(name).class_loader()
@@ -89,7 +89,7 @@ def register_dataset_folders(root: str | None = None) -> list[str]:
     """Register every ``ROOT/NAME/SPLIT/`` with ``images/``, ``panoptic/`` and ``panoptic.json``.
 
     ``root`` is ``$DETECTRON2_DATASETS``, or ``datasets``, if not given. The JSON is read when the
-    data set is first used. Returns the names ``NAME_SPLIT`` found; known names stay as they are.
+    dataset is first used. Returns the names ``NAME_SPLIT`` found; known names stay as they are.
     """
     names = []
     for panoptic_json in sorted(Path(root or datasets_root()).glob("*/*/panoptic.json")):
@@ -130,7 +130,7 @@ def cityscapes_image_file(image: dict) -> str:
 
 
 def datasets_root() -> str:
-    """The folder of all data sets: ``$DETECTRON2_DATASETS``, or ``datasets``."""
+    """The folder of all datasets: ``$DETECTRON2_DATASETS``, or ``datasets``."""
     return os.path.expanduser(os.getenv("DETECTRON2_DATASETS", "datasets"))
 
 

@@ -1,4 +1,4 @@
-"""Importer for the layout of Cityscapes, as the data set and CVAT's "Cityscapes 1.0" have it."""
+"""Importer for the layout of Cityscapes, as the dataset and CVAT's "Cityscapes 1.0" have it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,25 +9,25 @@ from cityscapesscripts.helpers.labels import labels as cityscapes_labels
 from efficientps_d2.data.images import load_image
 from efficientps_d2.data.importers.files import load_text
 from efficientps_d2.data.importers.painting import Classes
-from efficientps_d2.data.importers.regions import Picture, Region, crop
+from efficientps_d2.data.importers.regions import AnnotatedImage, Region, crop
 from efficientps_d2.data.importers.source import Source
 from efficientps_d2.utils.errors import InputError
 
-TRUTH = "_gtFine_instanceIds.png"
+GROUND_TRUTH = "_gtFine_instanceIds.png"
 
 
-def read_cityscapes(source: Source, classes: Classes) -> Iterator[Picture]:
-    """One picture for each ``*_gtFine_instanceIds.png`` in gtFine, with that in leftImg8bit.
+def read_cityscapes(source: Source, classes: Classes) -> Iterator[AnnotatedImage]:
+    """One image for each ``*_gtFine_instanceIds.png`` in gtFine, with that in leftImg8bit.
 
     Labels follow label_colors.txt if there is one beside gtFine or in the root, otherwise they are
     those of Cityscapes.
 
     Raises:
-        InputError: if there is no such file, or one is damaged, has an unknown label or no picture.
+        InputError: if there is no such file, or one is damaged, has an unknown label or no image.
     """
-    files = [f for f in source.files if f.name.endswith(TRUTH)]
+    files = [f for f in source.files if f.name.endswith(GROUND_TRUTH)]
     if not files:
-        raise source.nothing_found(f"*{TRUTH}")
+        raise source.nothing_found(f"*{GROUND_TRUTH}")
     labels = {}
     for file in source.progress(files):
         parts = file.parts
@@ -36,14 +36,14 @@ def read_cityscapes(source: Source, classes: Classes) -> Iterator[Picture]:
         if above not in labels:
             labels[above] = _read_labels(source, above)
         folders = [above / images / below for images in ("leftImg8bit", "imgsFine/leftImg8bit")]
-        stem = file.name.removesuffix(TRUTH) + "_leftImg8bit"
+        stem = file.name.removesuffix(GROUND_TRUTH) + "_leftImg8bit"
         image = source.find_image(stem, *folders, file.parent)
         if not image:
             raise InputError(
-                f"{file} has no picture {stem}.png in {source.root / folders[0]}; put it there."
+                f"{file} has no image {stem}.png in {source.root / folders[0]}; put it there."
             )
         ids = _read_ids(source.find(file))
-        yield Picture(image, ids.shape, _regions(ids, labels[above], file), file)
+        yield AnnotatedImage(image, ids.shape, _regions(ids, labels[above], file), file)
 
 
 def _read_labels(source: Source, folder: Path) -> dict[int, str]:

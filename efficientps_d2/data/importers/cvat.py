@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element
 from efficientps_d2.data.importers.files import load_xml
 from efficientps_d2.data.importers.painting import Classes
 from efficientps_d2.data.importers.regions import (
-    Picture,
+    AnnotatedImage,
     PlacedMask,
     Region,
     check_count,
@@ -22,11 +22,11 @@ from efficientps_d2.data.importers.source import Source
 from efficientps_d2.utils.errors import InputError
 
 
-def read_cvat(source: Source, classes: Classes) -> Iterator[Picture]:
-    """The pictures of all XML files whose root is "annotations", in their order.
+def read_cvat(source: Source, classes: Classes) -> Iterator[AnnotatedImage]:
+    """The images of all XML files whose root is "annotations", in their order.
 
     Raises:
-        InputError: if there is no such file, or one is damaged, of a video, or names a picture
+        InputError: if there is no such file, or one is damaged, of a video, or names an image
             that is not there.
     """
     found = False
@@ -38,12 +38,12 @@ def read_cvat(source: Source, classes: Classes) -> Iterator[Picture]:
         if root.find("track") is not None:
             raise InputError(f'{file} is of a video; export it as "CVAT for images 1.1".')
         for image in source.progress(root.findall("image")):
-            yield _picture(image, source, file)
+            yield _image(image, source, file)
     if not found:
         raise source.nothing_found("annotations.xml of CVAT for images")
 
 
-def _picture(image: Element, source: Source, file: Path) -> Picture:
+def _image(image: Element, source: Source, file: Path) -> AnnotatedImage:
     name, subset = image.get("name", ""), image.get("subset", "")
     place = f"{file}, image {name!r},"
     folders = [file.parent / "images", file.parent / "images" / subset, file.parent]
@@ -57,10 +57,10 @@ def _picture(image: Element, source: Source, file: Path) -> Picture:
         )
     size = read_size(image.get("height"), image.get("width"), place)
     check_count(image, place)
-    # "tag" labels a whole picture.
+    # "tag" labels a whole image.
     shapes = [shape for shape in image if shape.tag != "tag"]
     ordered = sorted(shapes, key=lambda shape: _number(shape, "z_order", place, "0"))
-    return Picture(path, size, _regions(ordered, source, file, place), file)
+    return AnnotatedImage(path, size, _regions(ordered, source, file, place), file)
 
 
 def _regions(shapes: list[Element], source: Source, file: Path, place: str) -> Iterator[Region]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from efficientps_d2.data.importers.files import load_json
 from efficientps_d2.data.importers.painting import Classes
 from efficientps_d2.data.importers.regions import (
-    Picture,
+    AnnotatedImage,
     Region,
     check_count,
     coco_runs,
@@ -21,11 +21,11 @@ from efficientps_d2.data.importers.source import Source
 from efficientps_d2.utils.errors import InputError
 
 
-def read_datumaro(source: Source, classes: Classes) -> Iterator[Picture]:
+def read_datumaro(source: Source, classes: Classes) -> Iterator[AnnotatedImage]:
     """The items of all JSON files that have "categories" and "items", in their order.
 
     Raises:
-        InputError: if there is no such file, or one is damaged or names a picture that is not
+        InputError: if there is no such file, or one is damaged or names an image that is not
             there.
     """
     found = False
@@ -46,7 +46,7 @@ def read_datumaro(source: Source, classes: Classes) -> Iterator[Picture]:
             if item["id"] in ids:
                 raise InputError(f'{place} has the id "{item["id"]}" of another; remove one.')
             ids.add(item["id"])
-            yield _picture(item, labels, source, file, place)
+            yield _image(item, labels, source, file, place)
     if not found:
         raise source.nothing_found("annotations/*.json of Datumaro")
 
@@ -58,10 +58,10 @@ def _labels(content: dict, file: Path) -> list[str]:
         raise InputError(f'{file} lists no labels in its "categories"; export it again.') from error
 
 
-def _picture(item: dict, labels: list[str], source: Source, file: Path, place: str) -> Picture:
+def _image(item: dict, labels: list[str], source: Source, file: Path, place: str) -> AnnotatedImage:
     image = item.get("image") or item.get("media")
     if not isinstance(image, dict):
-        raise InputError(f"{place} has no image; export still pictures.")
+        raise InputError(f"{place} has no image; export still images.")
     images = file.parent.parent / "images"
     folders = (images / file.stem, images)
     path = image.get("path")
@@ -70,7 +70,7 @@ def _picture(item: dict, labels: list[str], source: Source, file: Path, place: s
     found = found or source.find_image(item["id"], *folders, place=place)
     if not found:
         raise InputError(
-            f"{place} names the picture {path or item['id']!r}, which is not in "
+            f"{place} names the image {path or item['id']!r}, which is not in "
             f"{source.root / images}; export with images, or put it there."
         )
     annotations = item.get("annotations", [])
@@ -87,7 +87,7 @@ def _picture(item: dict, labels: list[str], source: Source, file: Path, place: s
     except TypeError as error:
         raise InputError(f"{place} has a z_order that is no number; export it again.") from error
     size = next(iter(sizes), None)
-    return Picture(found, size, _regions(ordered, labels, source, file, place), file)
+    return AnnotatedImage(found, size, _regions(ordered, labels, source, file, place), file)
 
 
 def _size(owner, place: str) -> tuple[int, int]:
@@ -103,7 +103,7 @@ def _regions(
         kind, label = annotation.get("type"), annotation.get("label_id")
         shape = _shape(annotation, f"{place} {kind}")
         if shape is None:
-            if kind not in ("label", "caption"):  # those are about the whole picture
+            if kind not in ("label", "caption"):  # those are about the whole image
                 source.warn(f'shapes of type "{kind}" have no area and were left out', file)
             continue
         if label is not None and not (isinstance(label, int) and 0 <= label < len(labels)):

@@ -9,14 +9,14 @@ from efficientps_d2.utils.errors import InputError
 
 
 def check_destination(source: Path, dest: Path, overwrite: bool) -> None:
-    """Refuse a ``dest`` that would lose something or whose data sets have the names of others.
+    """Refuse a ``dest`` that would lose something or whose datasets have the names of others.
 
     Raises:
         InputError: if ``dest`` has no name, lies in ``source`` or around it, holds anything but an
-            import that may be overwritten, or is called as other data sets.
+            import that may be overwritten, or is called as other datasets.
     """
     if dest.name in ("", ".."):
-        raise InputError(f"{dest} has no name to call the data set after; give DEST a name.")
+        raise InputError(f"{dest} has no name to call the dataset after; give DEST a name.")
     inner, outer = (Path(os.path.realpath(folder)) for folder in (dest, source))
     if inner.is_relative_to(outer) or outer.is_relative_to(inner):
         raise InputError(f"{dest} and {source} are in each other's way; give another folder.")
@@ -25,14 +25,14 @@ def check_destination(source: Path, dest: Path, overwrite: bool) -> None:
             raise InputError(f"{dest} exists already; give another folder or --overwrite.")
         if not _is_imported(dest):
             raise InputError(
-                f"{dest} holds more than an imported data set; give another folder or remove it."
+                f"{dest} holds more than an imported dataset; give another folder or remove it."
             )
     for split in ("train", "val"):
         name = f"{dest.name}_{split}"
         if name in DatasetCatalog.list():
             used = MetadataCatalog.get(name).get("panoptic_json", "")
             if Path(used).resolve() != inner / split / "panoptic.json":
-                raise InputError(f'"{name}" is another data set; give DEST another last name.')
+                raise InputError(f'"{name}" is another dataset; give DEST another last name.')
 
 
 def _is_imported(folder: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Importer for labelme: one JSON beside each picture."""
+"""Importer for labelme: one JSON beside each image."""
 
 import base64
 import binascii
@@ -13,7 +13,7 @@ from efficientps_d2.data.images import load_image
 from efficientps_d2.data.importers.files import load_json
 from efficientps_d2.data.importers.painting import Classes
 from efficientps_d2.data.importers.regions import (
-    Picture,
+    AnnotatedImage,
     PlacedMask,
     Region,
     check_count,
@@ -31,11 +31,11 @@ SUFFIXES = {"JPEG": ".jpg", "TIFF": ".tif", "PPM": ".ppm"} | {
 OUTLINES = ("polygon", "rectangle", "oriented_rectangle", "circle")
 
 
-def read_labelme(source: Source, classes: Classes) -> Iterator[Picture]:
-    """One picture for each JSON that has a list "shapes", in the order of their names.
+def read_labelme(source: Source, classes: Classes) -> Iterator[AnnotatedImage]:
+    """One image for each JSON that has a list "shapes", in the order of their names.
 
     Raises:
-        InputError: if there is none, or one is damaged or names a picture that is not there.
+        InputError: if there is none, or one is damaged or names an image that is not there.
     """
     found = False
     for file in source.progress(source.with_suffix(".json")):
@@ -47,20 +47,20 @@ def read_labelme(source: Source, classes: Classes) -> Iterator[Picture]:
         check_count(content["shapes"], str(file))
         height, width = content.get("imageHeight"), content.get("imageWidth")
         size = None if height is None or width is None else read_size(height, width, str(file))
-        image, data = _find_picture(source, file, content)
-        yield Picture(image, size, _regions(content["shapes"], source, file), file, data)
+        image, data = _find_image(source, file, content)
+        yield AnnotatedImage(image, size, _regions(content["shapes"], source, file), file, data)
     if not found:
         raise source.nothing_found("labelme JSON files")
 
 
-def _find_picture(source: Source, file: Path, content: dict) -> tuple[Path, bytes | None]:
+def _find_image(source: Source, file: Path, content: dict) -> tuple[Path, bytes | None]:
     """The image of a JSON, and its bytes if only the JSON holds them.
 
     That is the file at ``imagePath``, else the only one of that name, since folders were moved,
     else, if the JSON holds an image in ``imageData``, that of the same name as the JSON or this.
     """
     path, data = content.get("imagePath"), content.get("imageData")
-    missing = InputError(f'{file} has no "imagePath"; write the name of its picture there.')
+    missing = InputError(f'{file} has no "imagePath"; write the name of its image there.')
     if isinstance(path, str) and path:
         image, missing = _at_path(source, file, path)
         if image:
@@ -68,18 +68,18 @@ def _find_picture(source: Source, file: Path, content: dict) -> tuple[Path, byte
     if not data:
         raise missing
     if image := source.find_image(Path(file.stem), file.parent, place=str(file)):
-        source.warn("pictures are not where imagePath tells and were found by their names", file)
+        source.warn("images are not where imagePath tells and were found by their names", file)
         return image, None
-    data = _decode(data, f"{file} has imageData", "put the picture beside it")
+    data = _decode(data, f"{file} has imageData", "put the image beside it")
     suffix = SUFFIXES[load_image(BytesIO(data), f"{file} imageData").format]
-    source.warn("pictures were taken from imageData, since imagePath names no file", file)
+    source.warn("images were taken from imageData, since imagePath names no file", file)
     return source.root / file.with_suffix(suffix), data
 
 
 def _at_path(source: Source, file: Path, path: str) -> tuple[Path | None, InputError | None]:
     """The image that a JSON names, or what is wrong with the name."""
     missing = InputError(
-        f"{file} names the picture {shown(path)}, which is not in {source.root}; put it there."
+        f"{file} names the image {shown(path)}, which is not in {source.root}; put it there."
     )
     try:
         if image := source.find(path, file.parent, place=str(file)):
@@ -89,12 +89,12 @@ def _at_path(source: Source, file: Path, path: str) -> tuple[Path | None, InputE
     namesakes = source.namesakes(PureWindowsPath(path).name)
     if len(namesakes) > 1:
         return None, InputError(
-            f"{file} names the picture {shown(path)}, which is not there, and {namesakes[0]} and "
+            f"{file} names the image {shown(path)}, which is not there, and {namesakes[0]} and "
             f"{namesakes[1]} both have its name; write in imagePath which one it is."
         )
     if not namesakes:
         return None, missing
-    source.warn("pictures are not where imagePath tells and were found by their names", file)
+    source.warn("images are not where imagePath tells and were found by their names", file)
     return source.find(namesakes[0]), None
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from efficientps_d2.data.importers.files import load_json, load_text, load_xml
 
 ONLY_BOXES = (
-    "which do not tell which pixels belong to an object, so no panoptic truth can be made of them; "
+    "which do not say which pixels belong to an object, so they give no panoptic ground truth; "
     "use them to train or evaluate a detector with Detectron2's own detection configs"
 )
 OTHER_EXPORT = 'which is not imported; export "Datumaro 1.0" or "CVAT for images 1.1" instead'

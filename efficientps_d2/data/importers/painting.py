@@ -1,4 +1,4 @@
-"""From the regions of a picture to a map of segment ids."""
+"""From the regions of an image to a map of segment ids."""
 
 import csv
 from collections import Counter
@@ -8,7 +8,7 @@ import numpy as np
 from detectron2.utils.colormap import colormap
 
 from efficientps_d2.data.coco_panoptic import IGNORE_LABEL
-from efficientps_d2.data.importers.regions import Picture, Region, raster
+from efficientps_d2.data.importers.regions import AnnotatedImage, Region, raster
 from efficientps_d2.data.importers.source import Source
 from efficientps_d2.utils.errors import InputError
 
@@ -30,7 +30,7 @@ def read_labels(text: str) -> list[str]:
 
 
 class Classes:
-    """The classes of a data set; category ids count from 1, things first.
+    """The classes of a dataset; category ids count from 1, things first.
 
     Raises:
         InputError: if there are no things, no stuff, too many classes, or one of them twice.
@@ -71,9 +71,9 @@ class Classes:
 
 
 def paint(
-    picture: Picture, size: tuple[int, int], classes: Classes, source: Source, shapes: Counter
+    image: AnnotatedImage, size: tuple[int, int], classes: Classes, source: Source, shapes: Counter
 ) -> tuple[np.ndarray, list[dict]]:
-    """Paint the regions of a picture over each other, those whose label is no class as void.
+    """Paint the regions of an image over each other, those whose label is no class as void.
 
     Args:
         size: (height, width).
@@ -85,10 +85,10 @@ def paint(
     ids = np.zeros(size, dtype=np.int32)
     numbers: dict[tuple, int] = {}
     boxes: dict[int, list[int]] = {}  # around all that was painted: left, top, right, bottom
-    for count, region in enumerate(picture.regions):
+    for count, region in enumerate(image.regions):
         mask, left, top = raster(region.shape, size)
         if not mask.any():
-            source.warn("shapes that cover no pixel of their picture were left out", picture.origin)
+            source.warn("shapes that cover no pixel of their image were left out", image.origin)
             continue
         shapes[region.label.strip(), region.box] += 1
         bottom, right = top + mask.shape[0], left + mask.shape[1]
@@ -106,7 +106,7 @@ def paint(
         x0, y0, x1, y1 = boxes[id_]
         ys, xs = np.nonzero(ids[y0:y1, x0:x1] == id_)
         if len(ys) == 0:
-            source.warn("objects that others cover completely were left out", picture.origin)
+            source.warn("objects that others cover completely were left out", image.origin)
             continue
         x, y = x0 + int(xs.min()), y0 + int(ys.min())
         segments.append(
@@ -125,7 +125,7 @@ def _segment_key(region: Region, name: str, is_group: bool, is_thing: bool, coun
     """Regions with the same key are one segment."""
     if not is_thing:
         return name, "stuff", None
-    if region.crowd or is_group:  # PQ knows one crowd segment per class and picture
+    if region.crowd or is_group:  # PQ knows one crowd segment per class and image
         return name, "crowd", None
     if region.group is None:
         return name, "single", count

@@ -1,4 +1,4 @@
-"""What importers hand over: pictures with labelled regions, as outlines or masks."""
+"""What importers hand over: images with labelled regions, as outlines or masks."""
 
 from collections.abc import Hashable, Iterable, Sequence, Sized
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from efficientps_d2.utils.errors import InputError
 MAX_COORDINATE = 1e6
 MAX_LENGTH = 4e6
 MAX_PIXELS = 1 << 28
-MAX_SHAPES = 100_000  # of one picture
+MAX_SHAPES = 100_000  # of one image
 
 
 class PlacedMask(NamedTuple):
@@ -32,7 +32,7 @@ class Region:
     Attributes:
         label: as the tool writes it.
         shape: a mask, or an outline, (N, 2) float64 x and y in pixels, where (0, 0) is the upper
-            left corner of the picture and (0.5, 0.5) the centre of its first pixel.
+            left corner of the image and (0.5, 0.5) the centre of its first pixel.
         group: regions of one label and one group are one object; None is a group for each.
         crowd: whether it covers several objects that are not told apart.
         box: whether an upright box was drawn, which does not tell the pixels of an object.
@@ -46,8 +46,8 @@ class Region:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One annotated picture.
+class AnnotatedImage:
+    """One annotated image.
 
     Attributes:
         image: the image file.
@@ -78,7 +78,7 @@ def read_size(height, width, place: str) -> tuple[int, int]:
 def check_count(shapes: Sized, place: str) -> None:
     if len(shapes) > MAX_SHAPES:
         raise InputError(
-            f"{place} has {len(shapes)} shapes in one picture, more than {MAX_SHAPES}; remove what "
+            f"{place} has {len(shapes)} shapes in one image, more than {MAX_SHAPES}; remove what "
             "a tool made by mistake."
         )
 
@@ -95,7 +95,7 @@ def read_points(pairs, place: str) -> np.ndarray:
         raise InputError(f"{place} has points that are not pairs of numbers; draw it again.")
     length = np.abs(np.diff(points, axis=0, append=points[:1])).sum()
     if np.abs(points).max() > MAX_COORDINATE or length > MAX_LENGTH:
-        raise InputError(f"{place} reaches far out of any picture; draw it again.")
+        raise InputError(f"{place} reaches far out of any image; draw it again.")
     return points
 
 
@@ -180,7 +180,7 @@ def crop(mask: np.ndarray) -> PlacedMask:
 
 
 def raster(shape: PlacedMask | np.ndarray, size: tuple[int, int]) -> PlacedMask:
-    """The pixels of a shape inside a picture of ``size`` (height, width)."""
+    """The pixels of a shape inside an image of ``size`` (height, width)."""
     height, width = size
     if isinstance(shape, PlacedMask):
         pixels, left, top = shape
@@ -189,7 +189,7 @@ def raster(shape: PlacedMask | np.ndarray, size: tuple[int, int]) -> PlacedMask:
         return PlacedMask(pixels[y:, x:][: max(height - top, 0), : max(width - left, 0)], left, top)
     if len(shape) < 3:
         return PlacedMask(np.zeros((0, 0), dtype=bool))
-    # Only the box of the outline: a picture may have thousands.
+    # Only the box of the outline: an image may have thousands.
     left, top = (int(v) for v in np.maximum(np.floor(shape.min(0)), 0))
     right, bottom = (int(v) for v in np.minimum(np.ceil(shape.max(0)) + 1, (width, height)))
     if right <= left or bottom <= top:

@@ -1,4 +1,4 @@
-"""From pictures with regions to a data set folder in COCO's panoptic format."""
+"""From images with regions to a dataset folder in COCO's panoptic format."""
 
 import difflib
 import json
@@ -20,7 +20,7 @@ from efficientps_d2.data.images import load_upright, save_upright
 from efficientps_d2.data.importers.destination import check_destination
 from efficientps_d2.data.importers.other_formats import ONLY_BOXES
 from efficientps_d2.data.importers.painting import Classes, paint
-from efficientps_d2.data.importers.regions import Picture
+from efficientps_d2.data.importers.regions import AnnotatedImage
 from efficientps_d2.data.importers.source import Source
 from efficientps_d2.utils.errors import InputError, one_line
 from efficientps_d2.utils.files import replacing_folder
@@ -31,13 +31,13 @@ class ImportSummary:
     """What an import wrote.
 
     Attributes:
-        pictures: number of pictures of each split.
+        images: number of images of each split.
         segments: number of segments of each (split, class).
         shapes: number of regions of each (label, whether it is a box).
         warnings: for each message the places that it is about.
     """
 
-    pictures: Counter = field(default_factory=Counter)
+    images: Counter = field(default_factory=Counter)
     segments: Counter = field(default_factory=Counter)
     shapes: Counter = field(default_factory=Counter)
     warnings: dict[str, list[str]] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class ImportSummary:
 
 
 def import_annotations(
-    read: Callable[[Source, Classes], Iterator[Picture]],
+    read: Callable[[Source, Classes], Iterator[AnnotatedImage]],
     source: str | Path,
     dest: str | Path,
     classes: Classes,
@@ -65,24 +65,24 @@ def import_annotations(
 
     Args:
         read: an importer, such as :func:`.import_labelme.read_labelme`.
-        source: folder of the annotations and pictures; nothing outside it is read.
-        dest: folder of the data set, which the data sets ``NAME_train`` and ``NAME_val`` are
+        source: folder of the annotations and images; nothing outside it is read.
+        dest: folder of the dataset, which the datasets ``NAME_train`` and ``NAME_val`` are
             called after; nothing else is written but a temporary folder beside it.
         classes: what has another label becomes void.
-        split: part of the pictures for training, chosen by ``seed``; 1 makes no ``val``.
-        overwrite: replace a data set that ``dest`` holds.
+        split: part of the images for training, chosen by ``seed``; 1 makes no ``val``.
+        overwrite: replace a dataset that ``dest`` holds.
 
     Raises:
         InputError: for anything that is wrong in the annotations or arguments.
     """
     if not 0 < split <= 1:
-        raise InputError(f"--split is {split}; give a part of the pictures, above 0 and up to 1.")
+        raise InputError(f"--split is {split}; give a part of the images, above 0 and up to 1.")
     try:
         folder = Source(source)
         check_destination(folder.root, Path(dest), overwrite)
         summary = ImportSummary(warnings=folder.warnings)
         with replacing_folder(Path(dest)) as new:
-            entries = _write_pictures(read(folder, classes), new / "all", classes, folder, summary)
+            entries = _write_images(read(folder, classes), new / "all", classes, folder, summary)
             _check_boxes(summary.shapes, classes, folder)
             for name, chosen in _choose_split(entries, split, seed).items():
                 _write_split(new, name, chosen, classes)
@@ -90,7 +90,7 @@ def import_annotations(
             _warn_of_classes(entries, classes, folder, summary)
             if split < 1 and len(entries) == 1:
                 folder.warn(
-                    "no picture is held out for val, since there is only one", entries[0][0]["id"]
+                    "no image is held out for val, since there is only one", entries[0][0]["id"]
                 )
             shutil.rmtree(new / "all")
             # Again, since something may have been put there in the meantime.
@@ -102,8 +102,8 @@ def import_annotations(
     return summary
 
 
-def _write_pictures(
-    pictures: Iterable[Picture],
+def _write_images(
+    samples: Iterable[AnnotatedImage],
     folder: Path,
     classes: Classes,
     source: Source,
@@ -113,64 +113,64 @@ def _write_pictures(
     for name in ("images", "panoptic"):
         (folder / name).mkdir(parents=True)
     entries, stems, origins = [], set(), {}
-    for picture in pictures:
-        if picture.image in origins:
+    for sample in samples:
+        if sample.image in origins:
             raise InputError(
-                f"{picture.image} is annotated twice, in {origins[picture.image]} and in "
-                f"{picture.origin}; remove one."
+                f"{sample.image} is annotated twice, in {origins[sample.image]} and in "
+                f"{sample.origin}; remove one."
             )
-        origins[picture.image] = picture.origin
-        image, turned = _load_image(picture)
+        origins[sample.image] = sample.origin
+        image, turned = _load_image(sample)
         size = image.height, image.width
-        ids, segments = paint(picture, size, classes, source, summary.shapes)
+        ids, segments = paint(sample, size, classes, source, summary.shapes)
         if not segments:
-            source.warn("pictures without any region of a class were left out", picture.origin)
+            source.warn("images without any region of a class were left out", sample.origin)
             continue
-        stem = _free_stem(picture.image.relative_to(source.root), stems)
-        file = folder / "images" / f"{stem}{picture.image.suffix}"
+        stem = _free_stem(sample.image.relative_to(source.root), stems)
+        file = folder / "images" / f"{stem}{sample.image.suffix}"
         if turned:
             save_upright(image, file)
         else:
-            _copy_image(picture, file)
-        truth = folder / "panoptic" / f"{stem}.png"
-        write_segment_ids(truth, ids)
-        _check_truth(truth, segments)
+            _copy_image(sample, file)
+        gt = folder / "panoptic" / f"{stem}.png"
+        write_segment_ids(gt, ids)
+        _check_ground_truth(gt, segments)
         entries.append(
             (
                 {"id": stem, "file_name": file.name, "height": size[0], "width": size[1]},
-                {"image_id": stem, "file_name": truth.name, "segments_info": segments},
+                {"image_id": stem, "file_name": gt.name, "segments_info": segments},
             )
         )
     if not entries:
         raise InputError(
-            f"{source.root} has no picture with a region of a class in --things or --stuff; its "
+            f"{source.root} has no image with a region of a class in --things or --stuff; its "
             f"labels are {', '.join(sorted(summary.unlisted(classes))) or 'none'}."
         )
     return entries
 
 
-def _load_image(picture: Picture) -> tuple[Image.Image, bool]:
+def _load_image(sample: AnnotatedImage) -> tuple[Image.Image, bool]:
     """The image upright, and whether it was turned; it must have the size that was annotated."""
-    content = picture.image if picture.data is None else BytesIO(picture.data)
-    image, turned = load_upright(content, picture.image)
+    content = sample.image if sample.data is None else BytesIO(sample.data)
+    image, turned = load_upright(content, sample.image)
     size = image.height, image.width
-    if picture.size not in (None, size):
+    if sample.size not in (None, size):
         raise InputError(
-            f"{picture.image} is {size[1]} x {size[0]} pixels, but {picture.origin} tells "
-            f"{picture.size[1]} x {picture.size[0]}; put the picture there that was annotated."
+            f"{sample.image} is {size[1]} x {size[0]} pixels, but {sample.origin} tells "
+            f"{sample.size[1]} x {sample.size[0]}; put the image there that was annotated."
         )
     return image, turned
 
 
-def _copy_image(picture: Picture, file: Path) -> None:
-    if picture.data is None:
-        shutil.copyfile(picture.image, file)
+def _copy_image(sample: AnnotatedImage, file: Path) -> None:
+    if sample.data is None:
+        shutil.copyfile(sample.image, file)
     else:
-        file.write_bytes(picture.data)
+        file.write_bytes(sample.data)
 
 
 def _free_stem(image: Path, stems: set[str]) -> str:
-    """The stem of an image, prefixed with its folders if another picture has it."""
+    """The stem of an image, prefixed with its folders if another image has it."""
     folders = "_".join([*image.parent.parts, image.stem])
     with_suffix = f"{folders}_{image.suffix[1:]}"
     candidates = [image.stem, folders, with_suffix]
@@ -180,7 +180,7 @@ def _free_stem(image: Path, stems: set[str]) -> str:
     return stem
 
 
-def _check_truth(file: Path, segments: list[dict]) -> None:
+def _check_ground_truth(file: Path, segments: list[dict]) -> None:
     """Read a panoptic PNG back: its pixels must be what the segments say."""
     counts = np.bincount(rgb2id(np.asarray(Image.open(file))).ravel())
     areas = {int(i): int(counts[i]) for i in np.flatnonzero(counts) if i != 0}
@@ -202,7 +202,7 @@ def _check_boxes(shapes: Counter, classes: Classes, source: Source) -> None:
 
 
 def _choose_split(entries: list, split: float, seed: int) -> dict[str, list]:
-    """Shuffle and cut; both parts get a picture if there are two."""
+    """Shuffle and cut; both parts get an image if there are two."""
     order = list(range(len(entries)))
     random.Random(seed).shuffle(order)
     count = len(order)
@@ -227,7 +227,7 @@ def _write_split(partial: Path, name: str, entries: list, classes: Classes) -> N
 
 
 def _count(summary: ImportSummary, split: str, entries: list, classes: Classes) -> None:
-    summary.pictures[split] = len(entries)
+    summary.images[split] = len(entries)
     for _, entry in entries:
         for segment in entry["segments_info"]:
             summary.segments[split, classes.names[segment["category_id"] - 1]] += 1

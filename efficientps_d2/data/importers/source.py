@@ -119,7 +119,7 @@ class Source:
         return [file for file in self.files if file.name.lower().endswith(suffixes)]
 
     def progress(self, items: Sequence) -> Iterable:
-        return tqdm(items, desc="importing", unit="picture", disable=len(items) < 2)
+        return tqdm(items, desc="importing", unit="image", disable=len(items) < 2)
 
     def nothing_found(self, what: str) -> InputError:
         """The error for a folder without ``what``; says so if it holds something else."""

@@ -9,7 +9,13 @@ from panopticapi.utils import rgb2id
 from efficientps_d2.data.images import load_image
 from efficientps_d2.data.importers.files import load_text
 from efficientps_d2.data.importers.painting import Classes
-from efficientps_d2.data.importers.regions import Picture, PlacedMask, Region, check_count, crop
+from efficientps_d2.data.importers.regions import (
+    AnnotatedImage,
+    PlacedMask,
+    Region,
+    check_count,
+    crop,
+)
 from efficientps_d2.data.importers.source import Source
 from efficientps_d2.utils.errors import InputError
 
@@ -17,8 +23,8 @@ BACKGROUND = 0  # black, in both maps
 BORDER = rgb2id([224, 224, 192])  # around objects in Pascal's own data: void
 
 
-def read_voc(source: Source, classes: Classes) -> Iterator[Picture]:
-    """One picture for each PNG in SegmentationClass, with SegmentationObject and labelmap.txt.
+def read_voc(source: Source, classes: Classes) -> Iterator[AnnotatedImage]:
+    """One image for each PNG in SegmentationClass, with SegmentationObject and labelmap.txt.
 
     Raises:
         InputError: if there is none, or one of the three is missing, damaged, or contradicts.
@@ -41,13 +47,13 @@ def read_voc(source: Source, classes: Classes) -> Iterator[Picture]:
         image = source.find_image(name.with_suffix(""), root / "JPEGImages")
         if not image:
             raise InputError(
-                f"{file} has no picture in {source.root / root / 'JPEGImages'}; put it there."
+                f"{file} has no image in {source.root / root / 'JPEGImages'}; put it there."
             )
         class_map, object_map = _read_colors(source.find(file)), _read_colors(objects)
         if class_map.shape != object_map.shape:
             raise InputError(f"{file} and {objects} differ in size; export them again.")
         regions = _regions(class_map, object_map, labels[root], classes, source, file)
-        yield Picture(image, class_map.shape, regions, file)
+        yield AnnotatedImage(image, class_map.shape, regions, file)
 
 
 def _read_labels(source: Source, root: Path, classes: Classes) -> dict[int, str]:
@@ -125,7 +131,7 @@ def _objects(
 ) -> Iterator[tuple[int, tuple[np.ndarray, np.ndarray]]]:
     """The commonest class colour of each object and the rows and columns of its pixels.
 
-    Pixels are sorted once, since a mask of the picture for each object takes long for a photo,
+    Pixels are sorted once, since a mask of the image for each object takes long for a photo,
     which has as many colours as pixels.
     """
     order = np.argsort(object_map, axis=None, kind="stable")

@@ -27,7 +27,7 @@ def paint_scene(rng: np.random.Generator) -> tuple[np.ndarray, list[dict]]:
     """Paint a scene.
 
     Returns:
-        The picture (256, 512, 3) uint8 RGB, and Cityscapes polygon objects (``label``, ``polygon``)
+        The image (256, 512, 3) uint8 RGB, and Cityscapes polygon objects (``label``, ``polygon``)
         in the order of painting.
     """
     camera = Camera(rng)

@@ -93,7 +93,7 @@ def _from_lite_package(name: str, keys: list[str]) -> dict[str, Tensor]:
 
 
 def warn_of_other_statistics(name: str, source: str, mean: list[float], std: list[float]) -> None:
-    """Log it if pictures are normalised unlike those that the ImageNet weights were trained on.
+    """Log it if images are normalised unlike those that the ImageNet weights were trained on.
 
     Args:
         name: timm name of the network.

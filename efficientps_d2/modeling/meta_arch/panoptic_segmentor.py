@@ -53,7 +53,7 @@ class PanopticSegmentor(PanopticFPN):
                 f'{cfg.AUTO[0]} is "auto", which train_net.py replaces by a value for its data; '
                 "load the config.yaml that it left, or give a value."
             )
-        if not cfg.MODEL.EFFICIENTPS.THING_CLASS_IDS:  # saved configs need no data set
+        if not cfg.MODEL.EFFICIENTPS.THING_CLASS_IDS:  # saved configs need no dataset
             cfg = with_class_counts(cfg)
         return {
             **super().from_config(cfg),

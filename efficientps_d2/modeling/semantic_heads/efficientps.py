@@ -84,7 +84,7 @@ class EfficientPSSemSegHead(nn.Module):
             conv_dims: channels of each of the four branches.
             norm, inner_norm: see :class:`SeparableConv2d`.
             loss_weight: factor of ``loss_sem_seg``.
-            ignore_value: label of pixels without truth.
+            ignore_value: label of pixels without ground truth.
             hard_pixel_fraction, hard_pixels_per: see :func:`hard_pixel_cross_entropy`.
         """
         super().__init__()

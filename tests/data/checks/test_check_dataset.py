@@ -57,7 +57,7 @@ def test_sound_data_have_no_problems_and_the_copy_is_the_same(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("case", ["the same image id", "two annotations"])
-def test_ambiguous_pictures_are_left_out(tmp_path, case):
+def test_ambiguous_images_are_left_out(tmp_path, case):
     """Which image belongs to which annotation is not guessed."""
     folder = write_dataset(tmp_path / "data")
     CASES[case][0](folder)
@@ -80,7 +80,7 @@ def test_all_problems_of_a_set_are_found_at_once(tmp_path):
 
 
 def test_files_outside_are_not_opened(tmp_path, monkeypatch):
-    """Neither by the check nor by the repair; links in the data set may lead anywhere."""
+    """Neither by the check nor by the repair; links in the dataset may lead anywhere."""
     folder = write_dataset(tmp_path / "data")
     outside = tmp_path / "secret.png"
     shutil.copy(folder / "images/sub/picture.1.png", outside)
@@ -97,7 +97,7 @@ def test_files_outside_are_not_opened(tmp_path, monkeypatch):
     assert opened and not any("secret" in name for name in opened)
     copied = [path.name for path in (tmp_path / "fixed" / "images").rglob("*.*")]
     assert copied == ["link.jpg"]
-    inside = [p.file for p in check(folder)[1].problems if p.kind == "path outside the data set"]
+    inside = [p.file for p in check(folder)[1].problems if p.kind == "path outside the dataset"]
     assert len(inside) == 2
 
 

@@ -25,7 +25,7 @@ def found(folder, kind):
         (9, (96, 160), None),
     ],
 )
-def test_orientation_of_which_the_truth_does_not_know(tmp_path, orientation, size, says):
+def test_orientation_of_which_the_ground_truth_does_not_know(tmp_path, orientation, size, says):
     folder = write_dataset(tmp_path / "data", size=size)
     turn(orientation)(folder)
     problems = found(folder, "EXIF orientation")
@@ -35,7 +35,7 @@ def test_orientation_of_which_the_truth_does_not_know(tmp_path, orientation, siz
     assert len(found(folder, "size mismatch")) == int(orientation == 6 and size != SQUARE)
 
 
-def test_a_truth_of_the_upright_image_is_sound(tmp_path):
+def test_a_ground_truth_of_the_upright_image_is_sound(tmp_path):
     folder = write_dataset(tmp_path / "data")
     image = Image.open(folder / IMAGE).transpose(Image.Transpose.ROTATE_90)
     image.save(folder / IMAGE)

@@ -1,10 +1,10 @@
-"""What the data set checker counts and measures, and how it repairs maps of segments."""
+"""What the dataset checker counts and measures, and how it repairs maps of segments."""
 
 import json
 
 import numpy as np
 import pytest
-from checker import TRUTH, check, edit_json
+from checker import GROUND_TRUTH, check, edit_json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -13,8 +13,8 @@ from PIL import Image
 from scenes import write_dataset
 
 from efficientps_d2.config.loading import load_config
+from efficientps_d2.data.checks.image import measure_segments
 from efficientps_d2.data.checks.listing import Category
-from efficientps_d2.data.checks.picture import measure_segments
 from efficientps_d2.data.checks.repair import repair_segments
 from efficientps_d2.data.checks.tables import class_table, size_tables
 
@@ -48,7 +48,7 @@ def test_statistics_agree_with_a_slow_count(tmp_path):
     assert sorted(statistics.things[:, 0]) == pytest.approx(sorted(sizes))
     assert (statistics.things[:, 1:] == (96, 160)).all()
     assert sorted(statistics.stuff) == sorted(stuff)
-    assert statistics.pictures[:, 2].max() == most
+    assert statistics.images[:, 2].max() == most
     table = class_table(source, statistics)
     rows = {line.split()[0]: line.split() for line in table.splitlines() if line}
     names = {c["name"]: c["id"] for c in content["categories"]}
@@ -67,7 +67,7 @@ def test_sizes_against_anchors(tmp_path):
     pan_seg = np.ones((96, 160), dtype=int)
     for i, size in enumerate((10, 20, 40)):
         pan_seg[:size, 50 * i : 50 * i + size] = 2 + i
-    Image.fromarray(id2rgb(pan_seg)).save(folder / TRUTH)
+    Image.fromarray(id2rgb(pan_seg)).save(folder / GROUND_TRUTH)
     segments = [
         {"id": i, "category_id": 26 if i == 1 else 103, "area": int((pan_seg == i).sum())}
         for i in range(1, 5)

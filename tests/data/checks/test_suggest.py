@@ -21,13 +21,13 @@ SIZES = hnp.arrays(
 )
 
 
-def statistics(pictures, sizes=(), stuff=()) -> Statistics:
-    """Of (height, width) pictures, with things spread over them in turn."""
-    counts = np.bincount(np.arange(len(sizes)) % len(pictures), minlength=len(pictures))
-    pictures = np.column_stack([pictures, counts])
-    where = np.repeat(pictures[:, :2], counts, axis=0)
+def statistics(images, sizes=(), stuff=()) -> Statistics:
+    """Of (height, width) images, with things spread over them in turn."""
+    counts = np.bincount(np.arange(len(sizes)) % len(images), minlength=len(images))
+    images = np.column_stack([images, counts])
+    where = np.repeat(images[:, :2], counts, axis=0)
     things = np.column_stack([np.asarray(sizes, dtype=float), where])
-    return Statistics(pictures, things, np.asarray(stuff, dtype=float), {})
+    return Statistics(images, things, np.asarray(stuff, dtype=float), {})
 
 
 def suggested(*args) -> dict:
@@ -74,12 +74,10 @@ def test_stuff_limit_loses_at_most_one_percent(areas, edge):
 
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 3000), min_size=1, max_size=5))
-def test_detections_exceed_the_things_of_a_picture(counts):
-    pictures = np.array([(500, 500, count) for count in counts])
+def test_detections_exceed_the_things_of_a_image(counts):
+    images = np.array([(500, 500, count) for count in counts])
     things = np.full((sum(counts), 3), (40.0, 500, 500))
-    values = {
-        s.key: s.value for s in suggest_config(Statistics(pictures, things, things[:0, 0], {}))
-    }
+    values = {s.key: s.value for s in suggest_config(Statistics(images, things, things[:0, 0], {}))}
     if not sum(counts):
         assert "TEST.DETECTIONS_PER_IMAGE" not in values
         return
@@ -95,15 +93,15 @@ def test_detections_exceed_the_things_of_a_picture(counts):
     st.lists(st.tuples(st.integers(16, 5000), st.integers(16, 5000)), min_size=1, max_size=6),
     SIZES,
 )
-def test_sizes_fit_each_other(pictures, things):
-    values = suggested(pictures, things, [500])
+def test_sizes_fit_each_other(images, things):
+    values = suggested(images, things, [500])
     (short,), longest = values["INPUT.MIN_SIZE_TRAIN"], values["INPUT.MAX_SIZE_TRAIN"]
     assert (values["INPUT.MIN_SIZE_TEST"], values["INPUT.MAX_SIZE_TEST"]) == (short, longest)
     assert 0 < short <= longest and short <= 1024
     height, width = values["INPUT.CROP.SIZE"]
     assert 32 <= height <= min(longest, 640) and 32 <= width <= min(longest, 640)
     assert short * (longest - 32) <= 1024 * 2048 or longest < short + 32
-    median = np.median(np.min(pictures, axis=1))
+    median = np.median(np.min(images, axis=1))
     assert short >= min(median, 1024) * 0.9, "never reduced without need"
 
 
@@ -133,10 +131,10 @@ def test_small_things_are_enlarged():
     assert streets["TEST.DETECTIONS_PER_IMAGE"] == 100
 
     large = suggested([(3000, 4000)] * 2, [600.0] * 9)
-    assert large["INPUT.MIN_SIZE_TRAIN"] == (1024,), "large pictures are reduced"
+    assert large["INPUT.MIN_SIZE_TRAIN"] == (1024,), "large images are reduced"
 
 
-def test_long_pictures_keep_their_things():
+def test_long_images_keep_their_things():
     """Range images are long, but not large: they stay as they are, and so do their things."""
     suggestions = suggest_config(statistics([(64, 2048)] * 3, [20.0] * 9))
     values = {s.key: s.value for s in suggestions}

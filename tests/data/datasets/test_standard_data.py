@@ -69,7 +69,7 @@ def one_step(tiny_config):
 
 
 def test_cityscapes(tmp_path, monkeypatch, one_step, capsys):
-    monkeypatch.chdir(tmp_path)  # built-in data sets are registered below datasets/
+    monkeypatch.chdir(tmp_path)  # built-in datasets are registered below datasets/
     made = tmp_path / "made"
     make_streets(made, splits={"train": 1, "val": 1}, seed=4)
     for file in made.rglob("*_labelTrainIds.png"):
@@ -88,7 +88,7 @@ def test_cityscapes(tmp_path, monkeypatch, one_step, capsys):
 
 
 def write_coco(root: Path, split: str) -> None:
-    """One picture with two of the 53 kinds of stuff and two of the 80 things."""
+    """One image with two of the 53 kinds of stuff and two of the 80 things."""
     of_name = {c["name"]: c["id"] for c in COCO_CATEGORIES}
     ids = {"car": of_name["car"], "person": of_name["toothbrush"]}
     ids |= {"road": of_name["road"], "sky": of_name["sky-other-merged"]}

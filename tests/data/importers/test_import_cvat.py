@@ -20,14 +20,14 @@ def test_z_order_comes_before_list_order(tmp_path):
         ROAD,
     ]
     write_cvat(tmp_path / "source", "\n".join(shapes))
-    truth = import_all("cvat", tmp_path / "source")["a"]
+    gt = import_all("cvat", tmp_path / "source")["a"]
     expected = np.full(SIZE, "", dtype="U20")
     expected[6:] = "road"
     expected[0:6, 0:6] = "car"
     expected[4:10, 4:10] = "person"
     expected[2:8, 2:8] = "car"
-    assert (truth.classes == expected).all()
-    assert len(truth.objects("car")) == 2
+    assert (gt.classes == expected).all()
+    assert len(gt.objects("car")) == 2
 
 
 def test_groups(tmp_path):
@@ -39,19 +39,19 @@ def test_groups(tmp_path):
         polygon("person", 0, 4, 2, 6, 'group_id="7"'),
     ]
     write_cvat(tmp_path / "source", "\n".join(shapes))
-    truth = import_all("cvat", tmp_path / "source")["a"]
-    assert sorted(int(mask.sum()) for mask in truth.objects("car")) == [4, 4, 8]
-    assert len(truth.objects("person")) == 1
+    gt = import_all("cvat", tmp_path / "source")["a"]
+    assert sorted(int(mask.sum()) for mask in gt.objects("car")) == [4, 4, 8]
+    assert len(gt.objects("person")) == 1
 
 
 def test_masks_run_along_rows(tmp_path):
     mask = '<mask label="car" source="manual" rle="1, 2, 4, 1" left="3" top="5" width="4" '
     write_cvat(tmp_path / "source", mask + 'height="2" z_order="0"/>')
-    truth = import_all("cvat", tmp_path / "source")["a"]
+    gt = import_all("cvat", tmp_path / "source")["a"]
     expected = np.zeros(SIZE, dtype=bool)
     expected[5:7, 3:7] = [[0, 1, 1, 0], [0, 0, 0, 1]]
-    assert (truth.objects("car")[0] == expected).all()
-    assert truth.segments[0]["iscrowd"] == 0, "a brush is no crowd"
+    assert (gt.objects("car")[0] == expected).all()
+    assert gt.segments[0]["iscrowd"] == 0, "a brush is no crowd"
 
 
 def test_turned_boxes_and_ellipses(tmp_path):
@@ -61,9 +61,9 @@ def test_turned_boxes_and_ellipses(tmp_path):
         '<ellipse label="person" cx="11" cy="6" rx="4.2" ry="1.2" rotation="45"/>',
     ]
     write_cvat(tmp_path / "source", "\n".join(shapes))
-    truth = import_all("cvat", tmp_path / "source")["a"]
-    assert (truth.objects("car")[0] == box(4, 2, 6, 8)).all()
-    (person,) = truth.objects("person")
+    gt = import_all("cvat", tmp_path / "source")["a"]
+    assert (gt.objects("car")[0] == box(4, 2, 6, 8)).all()
+    (person,) = gt.objects("person")
     assert person[8, 13] and person[3, 8] and not person[8, 8] and not person[3, 13]
     assert abs(person.sum() - np.pi * 4.2 * 1.2) < 2
 
@@ -77,8 +77,8 @@ def test_crowds_are_one_segment_of_a_class(tmp_path):
         polygon("road", 0, 4, 2, 6, inside=crowd),
     ]
     write_cvat(tmp_path / "source", "\n".join(shapes))
-    truth = import_all("cvat", tmp_path / "source")["a"]
-    told = sorted((s["name"], s["area"], s["iscrowd"]) for s in truth.segments)
+    gt = import_all("cvat", tmp_path / "source")["a"]
+    told = sorted((s["name"], s["area"], s["iscrowd"]) for s in gt.segments)
     assert told == [("car", 4, 0), ("car", 8, 1), ("road", 4, 0)]
 
 
@@ -93,13 +93,13 @@ def test_only_crowds_is_a_warning(tmp_path, capsys):
 def test_shapes_without_area(tmp_path, tag, capsys):
     shapes = f'{ROAD}<{tag} label="car" points="1,1;9,9"/><tag label="car"/>'
     write_cvat(tmp_path / "source", shapes)
-    truth = import_all("cvat", tmp_path / "source")["a"]
-    assert {s["name"] for s in truth.segments} == {"road"}
+    gt = import_all("cvat", tmp_path / "source")["a"]
+    assert {s["name"] for s in gt.segments} == {"road"}
     out = capsys.readouterr().out
     assert f'"{tag}" have no area and were left out: 1' in out and '"tag"' not in out
 
 
-def test_pictures_of_a_subset(tmp_path):
+def test_images_of_a_subset(tmp_path):
     source = tmp_path / "source"
     file = write_cvat(source, ROAD, "sub/a.png")
     (source / "images" / "train").mkdir()
@@ -108,7 +108,7 @@ def test_pictures_of_a_subset(tmp_path):
     assert list(import_all("cvat", source)) == ["a"]
 
 
-def test_pictures_beside_the_annotations(tmp_path):
+def test_images_beside_the_annotations(tmp_path):
     source = tmp_path / "source"
     write_cvat(source, ROAD)
     (source / "images" / "a.png").rename(source / "a.png")
@@ -122,8 +122,8 @@ def test_frames_of_a_video_task_are_named_without_suffix(tmp_path, name, suffix)
     stem = name.replace("\\", "/")
     file = write_cvat(source, ROAD, f"{stem}{suffix}")
     file.write_text(file.read_text().replace(f'"{stem}{suffix}"', f'"{name}"'))
-    (truth,) = import_all("cvat", source).values()
-    assert truth.file.name == f"{stem.rpartition('/')[2]}{suffix}"
+    (gt,) = import_all("cvat", source).values()
+    assert gt.file.name == f"{stem.rpartition('/')[2]}{suffix}"
 
 
 def test_a_name_with_a_dot_is_its_own_file_first(tmp_path):

@@ -46,8 +46,8 @@ def test_repairs_are_reported(tmp_path, case, capsys):
     before = snapshot(tmp_path)
     run(tool, tmp_path / "source", tmp_path / "mine")
     assert message in capsys.readouterr().out
-    (truth,) = read_split(tmp_path / "mine" / "train").values()
-    assert [s["name"] for s in truth.segments] == ["road"] and truth.segments[0]["area"] == 96
+    (gt,) = read_split(tmp_path / "mine" / "train").values()
+    assert [s["name"] for s in gt.segments] == ["road"] and gt.segments[0]["area"] == 96
     assert snapshot(tmp_path) == before
 
 
@@ -55,8 +55,8 @@ def test_self_crossing_polygon_keeps_both_halves(tmp_path):
     bow = labelme_shape("car", [[2, 2], [10, 10], [10, 2], [2, 10]])
     write_labelme(tmp_path / "source", [bow])
     run("labelme", tmp_path / "source", tmp_path / "mine")
-    (truth,) = read_split(tmp_path / "mine" / "train").values()
-    (mask,) = truth.objects("car")
+    (gt,) = read_split(tmp_path / "mine" / "train").values()
+    (mask,) = gt.objects("car")
     assert mask[6, 2] and mask[6, 9] and not mask[2, 6] and not mask[9, 6]
 
 

@@ -28,7 +28,7 @@ from efficientps_d2.data.classes import class_table
 
 
 def load(dest: Path, split: str) -> list[tuple[dict, dict]]:
-    """Each record and what the mapper makes of it, by the way of every data set folder."""
+    """Each record and what the mapper makes of it, by the way of every dataset folder."""
     name = f"{dest.name}_{split}"
     try:
         assert name in register_dataset_folders(str(dest.parent))
@@ -90,7 +90,7 @@ SHAPES = st.lists(
 
 
 def covered(points) -> np.ndarray:
-    """(H, W) bool by pycocotools on the whole picture, which is slow for many shapes."""
+    """(H, W) bool by pycocotools on the whole image, which is slow for many shapes."""
     runs = coco_mask.frPyObjects([np.array(points).ravel().tolist()], *SIZE)
     return coco_mask.decode(runs)[:, :, 0].astype(bool)
 
@@ -115,24 +115,22 @@ def test_every_pixel_belongs_to_the_last_shape_on_it(shapes):
         write_labelme(source, drawn)
         with contextlib.redirect_stdout(None):
             if (owner < 0).all():
-                with pytest.raises(Refused, match="no picture with a region of a class"):
+                with pytest.raises(Refused, match="no image with a region of a class"):
                     run("labelme", source, dest)
                 return
             run("labelme", source, dest)
         ((record, sample),) = load(dest, "train")
-        (truth,) = read_split(dest / "train").values()
+        (gt,) = read_split(dest / "train").values()
     assert (sample["sem_seg"].numpy() == expected).all()
-    void = int((truth.ids == 0).sum())
-    assert sum(s["area"] for s in truth.segments) + void == truth.ids.size
+    void = int((gt.ids == 0).sum())
+    assert sum(s["area"] for s in gt.segments) + void == gt.ids.size
     # The same pixels belong together.
-    pairs = set(zip(owner.ravel().tolist(), truth.ids.ravel().tolist(), strict=True))
+    pairs = set(zip(owner.ravel().tolist(), gt.ids.ravel().tolist(), strict=True))
     assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
-    assert len(truth.segments) == len(set(owner.ravel().tolist()) - {-1})
+    assert len(gt.segments) == len(set(owner.ravel().tolist()) - {-1})
     assert void == (owner < 0).sum()
-    things = sum(s["name"] in ("car", "person") for s in truth.segments)
-    assert len(sample["instances"]) == things and len(record["segments_info"]) == len(
-        truth.segments
-    )
+    things = sum(s["name"] in ("car", "person") for s in gt.segments)
+    assert len(sample["instances"]) == things and len(record["segments_info"]) == len(gt.segments)
 
 
 @pytest.mark.parametrize(
@@ -158,20 +156,20 @@ def test_split_follows_the_seed(tmp_path):
     assert names[0] != [f"p{i}" for i in range(4)], "shuffled"
 
 
-def test_pictures_of_the_same_name(tmp_path):
+def test_images_of_the_same_name(tmp_path):
     source = tmp_path / "source"
     for name in ("x.jpg", "a/x.jpg", "b/X.png", "b/y.jpg"):
         write_labelme(source, [ROAD, CAR], name=name)
     run("labelme", source, tmp_path / "mine", "--split", "1")
-    truths = read_split(tmp_path / "mine" / "train")
-    assert len({name.casefold() for name in truths}) == 4 and "y" in truths
-    assert "b_X" in truths or "b_x" in truths
+    gts = read_split(tmp_path / "mine" / "train")
+    assert len({name.casefold() for name in gts}) == 4 and "y" in gts
+    assert "b_X" in gts or "b_x" in gts
     for name in ("x.jpg", "a/x.jpg", "b/X.png", "b/y.jpg"):
         data = (source / name).read_bytes()
-        assert sum(t.file.read_bytes() == data for t in truths.values()) >= 1
+        assert sum(t.file.read_bytes() == data for t in gts.values()) >= 1
 
 
-def test_pictures_without_a_class_are_left_out(tmp_path, capsys):
+def test_images_without_a_class_are_left_out(tmp_path, capsys):
     source = write_many(tmp_path / "source", 2)
     write_labelme(source, [labelme_shape("tree", rectangle(0, 0, 3, 3))], name="empty.jpg")
     hidden = labelme_shape("car", rectangle(3, 3, 5, 5))

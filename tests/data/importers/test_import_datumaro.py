@@ -49,15 +49,15 @@ def test_z_order_groups_and_shapes(tmp_path):
         datumaro_shape("label", CAR),
     ]
     write_datumaro(tmp_path / "source", annotations)
-    truth = import_all("datumaro", tmp_path / "source")["a"]
+    gt = import_all("datumaro", tmp_path / "source")["a"]
     expected = np.full(SIZE, "", dtype="U20")
     expected[2:] = "road"
     expected[4:6, 4:10] = "car"
     expected[0:6, 0:6] = "car"
     expected[0:2, 12:14] = expected[0:2, 15:16] = "car"
     expected[4:6, 14:16] = ""
-    assert (truth.classes == expected).all()
-    areas = sorted(int(mask.sum()) for mask in truth.objects("car"))
+    assert (gt.classes == expected).all()
+    areas = sorted(int(mask.sum()) for mask in gt.objects("car"))
     assert areas == [6, 8, 36], "the box lost what the later one covers; the group is one"
 
 
@@ -66,9 +66,9 @@ def test_ellipse_and_turned_box(tmp_path):
     turned["attributes"]["rotation"] = 90.0
     annotations = [turned, datumaro_shape("ellipse", ROAD, points=[8.0, 2.0, 15.0, 10.0])]
     write_datumaro(tmp_path / "source", annotations)
-    truth = import_all("datumaro", tmp_path / "source")["a"]
-    assert (truth.objects("car")[0] == box(4, 2, 6, 8)).all()
-    ys, xs = np.nonzero(truth.objects("road")[0])
+    gt = import_all("datumaro", tmp_path / "source")["a"]
+    assert (gt.objects("car")[0] == box(4, 2, 6, 8)).all()
+    ys, xs = np.nonzero(gt.objects("road")[0])
     assert (xs.min(), xs.max(), ys.min(), ys.max()) == (8, 14, 2, 9)
 
 
@@ -78,9 +78,9 @@ def test_masks_of_a_brush_are_no_crowds(tmp_path, compressed, capsys):
     annotation = datumaro_shape("mask", CAR, rle=rle(mask, compressed))
     annotation["attributes"]["is_crowd"] = True
     write_datumaro(tmp_path / "source", [annotation])
-    truth = import_all("datumaro", tmp_path / "source")["a"]
-    assert (truth.objects("car")[0] == mask).all()
-    assert truth.segments[0]["iscrowd"] == 0
+    gt = import_all("datumaro", tmp_path / "source")["a"]
+    assert (gt.objects("car")[0] == mask).all()
+    assert gt.segments[0]["iscrowd"] == 0
     assert "masks with is_crowd were taken as single objects" in capsys.readouterr().out
 
 
@@ -88,12 +88,12 @@ def test_crowd_polygons_are_crowds(tmp_path):
     annotation = polygon(CAR, 0, 0, 4, 4)
     annotation["attributes"]["is_crowd"] = True
     write_datumaro(tmp_path / "source", [annotation, polygon(CAR, 5, 5, 8, 8)])
-    truth = import_all("datumaro", tmp_path / "source")["a"]
-    assert sorted((s["area"], s["iscrowd"]) for s in truth.segments) == [(9, 0), (16, 1)]
+    gt = import_all("datumaro", tmp_path / "source")["a"]
+    assert sorted((s["area"], s["iscrowd"]) for s in gt.segments) == [(9, 0), (16, 1)]
 
 
-def test_subsets_and_pictures_found_by_id(tmp_path):
-    """Exports without images name no path; CVAT's subsets become pictures of one data set."""
+def test_subsets_and_images_found_by_id(tmp_path):
+    """Exports without images name no path; CVAT's subsets become images of one dataset."""
     source = tmp_path / "source"
     write_datumaro(source, [polygon(CAR, 0, 0, 4, 4)], "train", image={"path": ""})
     content = json.loads((source / "annotations" / "train.json").read_text())

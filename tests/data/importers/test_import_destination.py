@@ -20,7 +20,7 @@ def contents(folder: Path) -> dict:
 
 @pytest.fixture
 def imported(tmp_path):
-    """The source and the imported data set, which are all that the folder holds."""
+    """The source and the imported dataset, which are all that the folder holds."""
     source, dest = write_many(tmp_path / "source", 2), tmp_path / "mine"
     run("labelme", source, dest)
     return source, dest
@@ -35,7 +35,7 @@ def test_overwrite_replaces_only_imports(imported, tmp_path):
     assert not (dest / "val").exists() and len(read_split(dest / "train")) == 3
     assert sorted(f.name for f in tmp_path.iterdir()) == ["mine", "source"]
     (dest / "train" / "notes.txt").write_text("precious")
-    with pytest.raises(Refused, match="holds more than an imported data set"):
+    with pytest.raises(Refused, match="holds more than an imported dataset"):
         run("labelme", source, dest, "--overwrite")
     assert (dest / "train" / "notes.txt").read_text() == "precious"
 
@@ -105,9 +105,9 @@ def test_interrupt_leaves_nothing(tmp_path, monkeypatch):
     during = []
 
     def interrupted(source, classes):
-        pictures = read_labelme(source, classes)
-        yield next(pictures)
-        yield next(pictures)
+        images = read_labelme(source, classes)
+        yield next(images)
+        yield next(images)
         during.extend(f.name for f in tmp_path.rglob("*.png"))
         raise KeyboardInterrupt
 
@@ -178,7 +178,7 @@ def test_impossible_paths_are_one_sentence(tmp_path):
 
 def test_names_of_other_data_sets_are_refused(tmp_path):
     source = write_many(tmp_path / "source", 1)
-    with pytest.raises(Refused, match='"streets_train" is another data set'):
+    with pytest.raises(Refused, match='"streets_train" is another dataset'):
         run("labelme", source, tmp_path / "streets")
 
 

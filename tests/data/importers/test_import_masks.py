@@ -29,11 +29,11 @@ def test_voc_colours_with_and_without_palette(tmp_path, voc_maps, palette, capsy
     classes, objects = voc_maps
     classes[9, 2:12] = BORDER
     write_voc(tmp_path / "source", classes, objects, palette)
-    truth = import_all("voc-mask", tmp_path / "source")["a"]
+    gt = import_all("voc-mask", tmp_path / "source")["a"]
     names = np.array(["", "road", "sky", "car", ""])
-    assert (truth.classes == names[classes]).all()
-    assert len(truth.objects("sky")) == 1
-    first, second = truth.objects("car")
+    assert (gt.classes == names[classes]).all()
+    assert len(gt.objects("sky")) == 1
+    first, second = gt.objects("car")
     assert (first == box(2, 5, 6, 9)).all() and (second == box(8, 5, 12, 9)).all()
     assert "Warning: pixels" not in capsys.readouterr().out
 
@@ -43,9 +43,9 @@ def test_voc_object_is_what_most_of_it_is(tmp_path, voc_maps):
     classes, objects = voc_maps
     classes[5, 2:6] = ROAD
     write_voc(tmp_path / "source", classes, objects)
-    truth = import_all("voc-mask", tmp_path / "source")["a"]
-    assert (truth.objects("car")[0] == box(2, 5, 6, 9)).all()
-    assert not truth.objects("road")[0][5:9, 2:6].any() and truth.classes[11, 0] == "road"
+    gt = import_all("voc-mask", tmp_path / "source")["a"]
+    assert (gt.objects("car")[0] == box(2, 5, 6, 9)).all()
+    assert not gt.objects("road")[0][5:9, 2:6].any() and gt.classes[11, 0] == "road"
 
 
 def test_voc_object_of_two_classes(tmp_path, voc_maps):
@@ -55,11 +55,11 @@ def test_voc_object_of_two_classes(tmp_path, voc_maps):
     objects[5:9, 8:12] = BORDER  # any colour but black is an object
     classes[5, 8:12] = SKY
     write_voc(tmp_path / "source", classes, objects)
-    truth = import_all("voc-mask", tmp_path / "source")["a"]
+    gt = import_all("voc-mask", tmp_path / "source")["a"]
     (car,), crowds = (
-        [s for s in truth.segments if s["name"] == "car" and s["iscrowd"] == i] for i in (0, 1)
+        [s for s in gt.segments if s["name"] == "car" and s["iscrowd"] == i] for i in (0, 1)
     )
-    assert (truth.ids == car["id"]).tolist() == box(8, 5, 12, 9).tolist()
+    assert (gt.ids == car["id"]).tolist() == box(8, 5, 12, 9).tolist()
     assert [s["area"] for s in crowds] == [4], "of what is a road for the most part"
 
 
@@ -67,8 +67,8 @@ def test_voc_thing_pixels_without_object_are_crowds(tmp_path, voc_maps, capsys):
     classes, objects = voc_maps
     objects[objects == 3] = 0
     write_voc(tmp_path / "source", classes, objects)
-    truth = import_all("voc-mask", tmp_path / "source")["a"]
-    crowds = [s for s in truth.segments if s["iscrowd"]]
+    gt = import_all("voc-mask", tmp_path / "source")["a"]
+    crowds = [s for s in gt.segments if s["iscrowd"]]
     assert [(s["name"], s["area"]) for s in crowds] == [("car", 16)]
     assert "outside all objects were taken as crowds: 1" in capsys.readouterr().out
 
@@ -90,8 +90,8 @@ def test_voc_photo_as_objects_is_read_once(tmp_path, monkeypatch):
     Image.fromarray(photo).save(tmp_path / "source" / "SegmentationObject" / "a.png")
     compared = []
     monkeypatch.setattr(import_voc, "crop", lambda mask: compared.append(mask))
-    truth = import_all("voc-mask", tmp_path / "source")["a"]
-    assert len(truth.segments) == 3600 and not compared
+    gt = import_all("voc-mask", tmp_path / "source")["a"]
+    assert len(gt.segments) == 3600 and not compared
 
 
 def test_cityscapes_ids(tmp_path):
@@ -103,12 +103,12 @@ def test_cityscapes_ids(tmp_path):
     ids[5:8, 0:3], ids[5:8, 4:7], ids[5:8, 9:12] = car * 1000, car * 1000 + 1, car
     ids[10, 5:8] = name2label["traffic light"].id
     write_cityscapes(tmp_path / "source", ids)
-    truths = import_all("cityscapes", tmp_path / "source", stuff="road,sky,traffic light")
-    truth = truths["a_leftImg8bit"]
-    told = sorted((s["name"], s["area"], s["iscrowd"]) for s in truth.segments)
+    gts = import_all("cityscapes", tmp_path / "source", stuff="road,sky,traffic light")
+    gt = gts["a_leftImg8bit"]
+    told = sorted((s["name"], s["area"], s["iscrowd"]) for s in gt.segments)
     cars = [("car", 9, 0), ("car", 9, 0), ("car", 9, 1)]
     assert told == [*cars, ("road", 98, 0), ("sky", 61, 0), ("traffic light", 3, 0)]
-    assert (truth.classes[0, :3] == "").all()
+    assert (gt.classes[0, :3] == "").all()
 
 
 @pytest.mark.parametrize(
@@ -122,9 +122,9 @@ def test_cityscapes_export_of_cvat(tmp_path, names):
     if len(names) == 3:
         file = tmp_path / "source" / "label_colors.txt"
         file.write_text(file.read_text().replace("0 0 0 car", "9 9 9 car"))
-    truths = import_all("cityscapes", tmp_path / "source", stuff="side walk,sky")
-    truth = truths["a_leftImg8bit"]
-    told = sorted((s["name"], s["area"], s["iscrowd"]) for s in truth.segments)
+    gts = import_all("cityscapes", tmp_path / "source", stuff="side walk,sky")
+    gt = gts["a_leftImg8bit"]
+    told = sorted((s["name"], s["area"], s["iscrowd"]) for s in gt.segments)
     assert told == [("car", 4, 0), ("car", 4, 0), ("side walk", 88, 0), ("sky", 64, 0)]
 
 
@@ -135,13 +135,13 @@ def test_cityscapes_exports_in_folders_of_their_own(tmp_path, capsys):
     for task, names in tables.items():
         ids = np.full(SIZE, 1001)
         write_cityscapes(source / task, ids, "imgsFine/leftImg8bit", names)
-    truths = import_all("cityscapes", source)
-    told = [[s["name"] for s in truth.segments] for truth in truths.values()]
+    gts = import_all("cityscapes", source)
+    told = [[s["name"] for s in gt.segments] for gt in gts.values()]
     assert sorted(told) == [["car"], ["road"]]
     (source / "task_1" / "label_colors.txt").rename(source / "label_colors.txt")
     (source.parent / "mine").rename(source.parent / "before")
-    truths = import_all("cityscapes", source)
-    assert sorted(s["name"] for t in truths.values() for s in t.segments) == ["car", "road"]
+    gts = import_all("cityscapes", source)
+    assert sorted(s["name"] for t in gts.values() for s in t.segments) == ["car", "road"]
     assert "Cityscapes' own" not in capsys.readouterr().out
 
 

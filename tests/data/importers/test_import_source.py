@@ -68,9 +68,9 @@ def cityscapes(source):
 )
 def test_unlisted_labels_become_void(tmp_path, tool, write, capsys):
     write(tmp_path / "source")
-    (truth,) = import_all(tool, tmp_path / "source").values()
-    assert ((truth.classes == "road") == (box(0, 6, 16, 12) & ~HIDING)).all()
-    assert ((truth.ids == 0) == (truth.classes == "")).all()
+    (gt,) = import_all(tool, tmp_path / "source").values()
+    assert ((gt.classes == "road") == (box(0, 6, 16, 12) & ~HIDING)).all()
+    assert ((gt.ids == 0) == (gt.classes == "")).all()
     out = capsys.readouterr().out
     assert "Left void: shapes whose labels --things and --stuff do not list:" in out
     assert "tree (1)" in out
@@ -94,8 +94,8 @@ def test_names_in_another_form_of_unicode(tmp_path, form, path, capsys):
     source, other = tmp_path / "source", {"NFC": "NFD", "NFD": "NFC"}[form]
     name = unicodedata.normalize(form, "f\u00fcnf.jpg")
     write_labelme(source, [ROAD], name=name, imagePath=unicodedata.normalize(other, path))
-    (truth,) = import_all("labelme", source).values()
-    assert truth.file.name == name
+    (gt,) = import_all("labelme", source).values()
+    assert gt.file.name == name
     assert ("found by their names" in capsys.readouterr().out) == path.startswith("C:")
 
 
@@ -127,10 +127,10 @@ def test_turned_boxes_are_no_upright_ones(tmp_path, capsys):
     assert "Warning: classes are only drawn" not in capsys.readouterr().out
 
 
-def test_a_single_picture_is_not_held_out(tmp_path, capsys):
+def test_a_single_image_is_not_held_out(tmp_path, capsys):
     write_labelme(tmp_path / "source", [ROAD, CAR])
     run("labelme", tmp_path / "source", tmp_path / "mine")
-    assert "no picture is held out for val, since there is only one: 1 (a)" in (
+    assert "no image is held out for val, since there is only one: 1 (a)" in (
         capsys.readouterr().out
     )
     run("labelme", tmp_path / "source", tmp_path / "all", "--split", "1")

@@ -1,4 +1,4 @@
-"""The embedded data set: layout, labels, and the same scenes from the same seed."""
+"""The embedded dataset: layout, labels, and the same scenes from the same seed."""
 
 import json
 from pathlib import Path
@@ -67,7 +67,7 @@ def test_scenes_are_worth_learning():
 def test_other_folders_are_not_overwritten(tmp_path):
     (tmp_path / "gtFine" / "train").mkdir(parents=True)  # somebody's Cityscapes
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(InputError, match="not empty and not a streets data set"):
+    with pytest.raises(InputError, match="not empty and not a streets dataset"):
         make_streets(tmp_path)
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
     assert (tmp_path / "gtFine" / "train").is_dir()

@@ -1,4 +1,4 @@
-"""Check one picture: its image and its panoptic PNG against the JSON."""
+"""Check one image: its image and its panoptic PNG against the JSON."""
 
 from typing import NamedTuple
 
@@ -6,9 +6,9 @@ import numpy as np
 from panopticapi.utils import rgb2id
 
 from efficientps_d2.data.checks.categories import is_id
-from efficientps_d2.data.checks.listing import Picture
+from efficientps_d2.data.checks.listing import AnnotatedImage
 from efficientps_d2.data.checks.problems import Problem, shown
-from efficientps_d2.data.checks.reading import read_picture, read_truth
+from efficientps_d2.data.checks.reading import read_annotated, read_ground_truth
 from efficientps_d2.data.images import TURNS, Decoded
 
 MAX_SEGMENT_ID = 256**3 - 1
@@ -23,8 +23,8 @@ class Segments(NamedTuple):
     boxes: np.ndarray  # (N, 4) int64: x, y, width, height
 
 
-class PictureReport(NamedTuple):
-    """Problems and small statistics of one picture; sizes in pixels of the panoptic PNG."""
+class ImageReport(NamedTuple):
+    """Problems and small statistics of one image; sizes in pixels of the panoptic PNG."""
 
     problems: list[Problem]
     size: tuple[int, int] | None = None  # height, width; None if the PNG could not be used
@@ -34,27 +34,27 @@ class PictureReport(NamedTuple):
     peak_of_16_bits: int | None = None  # largest value of the upper 8 bits; None of 8-bit images
 
 
-def check_picture(picture: Picture, categories: dict) -> PictureReport:
-    """Read both files of a picture and compare them with the JSON.
+def check_image(sample: AnnotatedImage, categories: dict) -> ImageReport:
+    """Read both files of an image and compare them with the JSON.
 
     Args:
-        picture: the files, and what the JSON says of them.
+        sample: the files, and what the JSON says of them.
         categories: :class:`Category` by dataset id.
     """
     problems: list[Problem] = []
-    image = read_picture(picture.image_file, problems)
-    pan_seg = read_truth(picture.panoptic_file, problems)
-    report = PictureReport(problems)
+    image = read_annotated(sample.image_file, problems)
+    pan_seg = read_ground_truth(sample.panoptic_file, problems)
+    report = ImageReport(problems)
     if image is not None:
-        _check_json_size(picture, image.pixels.shape[:2], problems)
+        _check_json_size(sample, image.pixels.shape[:2], problems)
         if image.has_16_bits:
             report = report._replace(peak_of_16_bits=int(image.pixels.max()))
     if pan_seg is None:
         return report
     if image is not None:
-        _check_sizes(picture, image, pan_seg.shape[:2], problems)
+        _check_sizes(sample, image, pan_seg.shape[:2], problems)
     segments = measure_segments(rgb2id(pan_seg))
-    found = _check_segments(picture, segments, categories, problems)
+    found = _check_segments(sample, segments, categories, problems)
     return found._replace(size=pan_seg.shape[:2], peak_of_16_bits=report.peak_of_16_bits)
 
 
@@ -76,26 +76,28 @@ def measure_segments(pan_seg: np.ndarray) -> Segments:
     return Segments(ids.astype(np.int64), areas, np.concatenate([low, high - low], axis=1))
 
 
-def _check_json_size(picture: Picture, size: tuple[int, int], problems: list[Problem]) -> None:
-    stated = picture.image.get("height"), picture.image.get("width")
+def _check_json_size(
+    sample: AnnotatedImage, size: tuple[int, int], problems: list[Problem]
+) -> None:
+    stated = sample.image.get("height"), sample.image.get("width")
     if stated == (None, None):
         problems.append(
-            Problem("no size in the JSON", shown(picture.image_file), "has no height and width")
+            Problem("no size in the JSON", shown(sample.image_file), "has no height and width")
         )
     elif stated != size:
         height, width = stated
         text = f"is {size[1]} x {size[0]} pixels, but {shown(width)} x {shown(height)} in the JSON"
-        problems.append(Problem("wrong size in the JSON", shown(picture.image_file), text))
+        problems.append(Problem("wrong size in the JSON", shown(sample.image_file), text))
 
 
 def _check_sizes(
-    picture: Picture, image: Decoded, size: tuple[int, int], problems: list[Problem]
+    sample: AnnotatedImage, image: Decoded, size: tuple[int, int], problems: list[Problem]
 ) -> None:
     """Compare the size of an image with that of its ground truth, also before it was turned."""
     (height, width), (h, w) = size, image.pixels.shape[:2]
     if size != (h, w):
-        text = f"is {width} x {height} pixels, but {shown(picture.image_file)} is {w} x {h}"
-        problems.append(Problem("size mismatch", shown(picture.panoptic_file), text))
+        text = f"is {width} x {height} pixels, but {shown(sample.image_file)} is {w} x {h}"
+        problems.append(Problem("size mismatch", shown(sample.panoptic_file), text))
     if image.orientation not in TURNS or size != image.stored_size:
         return
     text = f"has the EXIF orientation {image.orientation}, by which it is turned"
@@ -104,17 +106,17 @@ def _check_sizes(
     else:
         text += f": if its ground truth was drawn on the stored pixels, {REMOVE_TAG}; otherwise "
         text += "save the image upright, which ends this warning"
-    problems.append(Problem("EXIF orientation", shown(picture.image_file), text))
+    problems.append(Problem("EXIF orientation", shown(sample.image_file), text))
 
 
 def _check_segments(
-    picture: Picture, found: Segments, categories: dict, problems: list[Problem]
-) -> PictureReport:
+    sample: AnnotatedImage, found: Segments, categories: dict, problems: list[Problem]
+) -> ImageReport:
     """Compare the segments of the JSON with those of the PNG, and count them."""
-    file = shown(picture.panoptic_file)
+    file = shown(sample.panoptic_file)
     index = {id_: i for i, id_ in enumerate(found.ids.tolist())}
-    report, listed = PictureReport(problems, classes={}, things=[], stuff=[]), set()
-    for segment in picture.annotation["segments_info"]:
+    report, listed = ImageReport(problems, classes={}, things=[], stuff=[]), set()
+    for segment in sample.annotation["segments_info"]:
         wrong = unusable(segment, listed, categories)
         if isinstance(segment, dict) and is_id(segment.get("id")):
             listed.add(segment["id"])

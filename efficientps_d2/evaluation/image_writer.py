@@ -1,4 +1,4 @@
-"""Pictures of inputs, truths and predictions that an evaluation leaves."""
+"""Images beside ground truth and prediction that an evaluation leaves."""
 
 import os
 
@@ -11,18 +11,18 @@ from efficientps_d2.data.coco_panoptic import true_segment_ids
 from efficientps_d2.data.images import read_rgb
 from efficientps_d2.utils.visualizer import draw_panoptic, side_by_side
 
-CAPTIONS = ("input", "truth", "prediction")
+CAPTIONS = ("input", "ground truth", "prediction")
 
 
-class PictureWriter(DatasetEvaluator):
-    """Draws the first images of a data set during evaluation and measures nothing."""
+class ImageWriter(DatasetEvaluator):
+    """Draws the first images of a dataset during evaluation and measures nothing."""
 
     def __init__(self, name: str, folder: str, count: int):
         """
         Args:
-            name: name of the data set.
-            folder: folder of the pictures, made if needed.
-            count: number of pictures.
+            name: name of the dataset.
+            folder: folder of the images, made if needed.
+            count: number of images.
         """
         self.metadata = MetadataCatalog.get(name)
         self.folder = folder
@@ -39,12 +39,12 @@ class PictureWriter(DatasetEvaluator):
             if record is None:
                 continue
             image = read_rgb(record["file_name"])
-            truth = true_segment_ids(item)
+            gt = true_segment_ids(item)
             panels = [
                 image,
-                draw_panoptic(image, truth, record["segments_info"], self.metadata),
+                draw_panoptic(image, gt, record["segments_info"], self.metadata),
                 draw_panoptic(image, *output["panoptic_seg"], self.metadata),
             ]
             name = os.path.splitext(os.path.basename(record["file_name"]))[0]
-            picture = side_by_side(panels, CAPTIONS)
-            cv2.imwrite(os.path.join(self.folder, f"{name}.png"), picture[:, :, ::-1])
+            sample = side_by_side(panels, CAPTIONS)
+            cv2.imwrite(os.path.join(self.folder, f"{name}.png"), sample[:, :, ::-1])
