@@ -5,7 +5,7 @@ efficientps-d2 check /data/berries/train --fix /data/berries_fixed/train --draw 
 
 Takes a registered name (cityscapes_fine_panoptic_val, streets_train, NAME_SPLIT of a folder in
 DETECTRON2_DATASETS), or a folder with images/, panoptic/ and panoptic.json. Exit status: 0 if
-training and evaluation would work, 1 if the data have errors, 2 for wrong usage.
+training and evaluation would work, 1 if the data has errors, 2 for wrong usage.
 """
 
 import argparse
@@ -85,7 +85,7 @@ def _print_report(args: argparse.Namespace, source, result, cfg) -> int:
     suggestions = suggest_config(statistics)
     config = Path(args.config_file or "efficientps_custom.yaml").name
     if use_suggestions(cfg, suggestions):
-        config += ', whose "auto" values are chosen from these images'
+        config += ', with "auto" values for these images (training takes those of DATASETS.TRAIN)'
     segments = sum(count for _, count, _ in statistics.classes.values())
     print(f"{source.location.name}: {len(statistics.images)} images, {segments} segments\n")
     print(class_table(source, statistics), end="\n\n")
@@ -93,7 +93,7 @@ def _print_report(args: argparse.Namespace, source, result, cfg) -> int:
     if result.problems:
         print(problem_list(result.problems, _limit(args)), end="\n\n")
     errors = sum(KINDS[problem.kind].is_error for problem in result.problems)
-    print(f"{errors} error(s), {len(result.problems) - errors} warning(s)")
+    print(f"Errors: {errors}, warnings: {len(result.problems) - errors}.")
     if args.suggest:
         suggestions += suggest_classes(source.categories)
         print(f"\n{suggestion_text(suggestions)}")
@@ -114,7 +114,7 @@ def _write(args: argparse.Namespace, source, result) -> None:
     if args.draw:
         folder = os.path.join("output", "check", source.location.name)
         count = draw_images(source, result, args.draw, folder)
-        print(f"\nDrew {count} image(s) into {folder}.")
+        print(f"\nDrew {count} of the images into {folder}.")
 
 
 def _limit(args: argparse.Namespace) -> int | None:

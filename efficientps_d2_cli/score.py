@@ -51,9 +51,10 @@ def _score(args: argparse.Namespace):
     for mismatch in scores.mismatches[:FIRST_MISMATCHES]:
         print(f"  {mismatch}", file=sys.stderr)
     if scores.mismatches:
+        cure = ", or add --only-predicted" if scores.unpredicted else ""
         raise InputError(
-            f"{len(scores.mismatches)} mismatch(es), the first of them above, so there are no "
-            "scores; correct these files (--only-predicted leaves out images without a prediction)."
+            f"There are no scores, because of {len(scores.mismatches)} mismatches, the first of "
+            f"them above; correct these files{cure}."
         )
     return scores
 
@@ -76,7 +77,7 @@ def _print_scores(scores, file: Path | None) -> None:
     names = [category["name"] for category in categories]
     rows += zip(names, *of_class.values(), strict=True)
     print(tabulate(rows, ["", *metrics], tablefmt="github", floatfmt=".2f"))
-    print(f"\n{scores.num_images} image(s) scored.")
+    print(f"\nScored images: {scores.num_images}.")
     if file:
         metrics = named_metrics(sums, names, things)
         # JSON has no NaN, which a class without segments gets.

@@ -27,6 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from efficientps_d2.config.loading import load_config, without_cuda
     from efficientps_d2.deploy.size import size_table
+    from efficientps_d2.engine.auto_values import fill_auto
 
-    print(size_table(without_cuda(load_config(args.config_file, args.opts)), *args.size))
+    cfg = without_cuda(load_config(args.config_file, args.opts))
+    fill_auto(cfg)
+    print(size_table(cfg, *args.size))
     return 0

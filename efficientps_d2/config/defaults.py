@@ -9,7 +9,7 @@ def add_efficientps_config(cfg: CN) -> None:
     Existing fusion keys of Detectron2: ``MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH``,
     ``.OVERLAP_THRESH`` and ``.STUFF_AREA_LIMIT``. Calling this twice is harmless.
     """
-    # Keys that are "auto" in the config file or on the command line: train_net.py chooses their
+    # Keys that are "auto" in the config file or on the command line: a training chooses their
     # values from the training data.
     cfg.AUTO = []
 

@@ -38,8 +38,8 @@ def fill_auto(cfg: CfgNode, run_folder: str | None = None) -> list[Suggestion]:
         return use_suggestions(cfg, _values_of_run(cfg.AUTO, run_folder))
     if not cfg.DATASETS.TRAIN:
         raise InputError(
-            f'{cfg.AUTO[0]} is "auto", to be chosen from DATASETS.TRAIN, which is empty; name the '
-            "training data, such as DATASETS.TRAIN \"('berries_train',)\"."
+            "DATASETS.TRAIN is empty; name the training data, such as "
+            "DATASETS.TRAIN \"('mine_train',)\"."
         )
     suggestions = None
     if comm.is_main_process():
@@ -81,7 +81,7 @@ def _statistics(name: str) -> Statistics:
     errors = sum(KINDS[problem.kind].is_error for problem in result.problems)
     if errors:
         logger.warning(
-            '"%s" has %d error(s); "efficientps-d2 check %s" lists them.',
+            '"%s" has %d errors; "efficientps-d2 check %s" lists them.',
             name,
             errors,
             name,

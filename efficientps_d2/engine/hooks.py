@@ -6,6 +6,8 @@ import shlex
 import signal
 import sys
 import time
+from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from detectron2.engine import HookBase
@@ -132,13 +134,10 @@ class StopOnSignal(HookBase):
             # After the end the evaluated weights may be older ones, which must not replace it.
             if checkpointer.saved_iteration != self.completed:
                 checkpointer.save(f"model_{self.completed:07d}", iteration=self.completed)
-            # Flags must stand before the config overrides.
-            flags = [a for a in sys.argv[1:] if a != "--resume"]
-            command = shlex.join(["python", sys.argv[0], "--resume", *flags])
             logger.warning(
                 "Stopped after iteration %d and saved a checkpoint; continue with: %s",
                 self.completed,
-                command,
+                resume_command(sys.argv),
             )
         comm.synchronize()
         self.after_train()  # which the trainer skips if it is in its last evaluation already
@@ -147,6 +146,19 @@ class StopOnSignal(HookBase):
     def after_train(self):
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+
+
+def resume_command(argv: Sequence[str]) -> str:
+    """The command that continues the run which ``argv`` began."""
+    program, arguments = Path(argv[0]), [a for a in argv[1:] if a != "--resume"]
+    if program.name == "__main__.py":
+        command = ["python", "-m", program.parent.name]
+    else:
+        command = ["python", str(program)] if program.suffix == ".py" else [program.name]
+    if arguments[:1] == ["train"]:
+        command.append(arguments.pop(0))
+    # Flags must stand before the config overrides.
+    return shlex.join([*command, "--resume", *arguments])
 
 
 def _leave_signals_to_the_parent() -> None:

@@ -14,7 +14,7 @@ from efficientps_d2.data.datasets.register import check_dataset_files
 from efficientps_d2.engine.auto_values import fill_auto
 from efficientps_d2.engine.logs import start_logs
 from efficientps_d2.utils.env import quiet_known_warnings
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2.utils.errors import InputError, one_line
 
 logger = logging.getLogger("efficientps_d2")
 
@@ -33,6 +33,7 @@ def setup(args: Namespace) -> CfgNode:
     """
     quiet_known_warnings()
     cfg = _on_device(load_config(args.config_file, args.opts))
+    _make_output_dir(cfg.OUTPUT_DIR)
     resumes = args.resume and os.path.isfile(os.path.join(cfg.OUTPUT_DIR, "last_checkpoint"))
     weights = cfg.MODEL.WEIGHTS
     if not resumes:
@@ -48,6 +49,11 @@ def setup(args: Namespace) -> CfgNode:
     cfg = with_class_counts(cfg)
     cfg.freeze()
     start_logs(cfg, args)
+    if not (args.eval_only or cfg.DATASETS.TEST):
+        logger.warning(
+            "DATASETS.TEST is empty: nothing will be evaluated, and no best weights are kept; add "
+            "DATASETS.TEST \"('NAME_val',)\"."
+        )
     if chosen:
         logger.info('Values that were "auto":\n%s', suggestion_table(chosen))
     frozen = cfg.MODEL.EFFICIENTNET.NORM == "FrozenBN"
@@ -73,6 +79,16 @@ def _on_device(cfg: CfgNode) -> CfgNode:
     if cfg.SOLVER.AMP.ENABLED:
         raise InputError("SOLVER.AMP.ENABLED is True, but AMP training needs CUDA; set it False.")
     return without_cuda(cfg)
+
+
+def _make_output_dir(folder: str) -> None:
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        reason = one_line(error.strerror or error)
+        raise InputError(
+            f"OUTPUT_DIR {folder} cannot be made ({reason}); give a folder."
+        ) from error
 
 
 def _check_weights(weights: str, args: Namespace, output_dir: str) -> None:

@@ -44,7 +44,6 @@ def results_table(results: dict) -> str:
         [label, *(panoptic[f"{metric}{suffix}"] for metric in metrics)]
         for label, suffix in (("All", ""), ("Things", "_th"), ("Stuff", "_st"))
     ]
-    table = tabulate(rows, ["", *metrics], tablefmt="github", floatfmt=".1f")
     others = []
     for task, label in (("bbox", "box"), ("segm", "mask")):
         if task in results:
@@ -53,7 +52,16 @@ def results_table(results: dict) -> str:
             others.append([f"{label} AP50", values["AP50"]])
     sem_seg = results.get("sem_seg", {})
     others.append(["mIoU", sem_seg.get("mIoU", sem_seg.get("IoU", float("nan")))])
-    return table + "\n\n" + tabulate(others, ["", "%"], tablefmt="github", floatfmt=".1f")
+    tables = ((["", *metrics], rows), (["", "%"], others))
+    return "\n\n".join(
+        tabulate(_without_nan(content), header, tablefmt="github", floatfmt=".1f", missingval="–")
+        for header, content in tables
+    )
+
+
+def _without_nan(rows: list[list]) -> list[list]:
+    """Metrics of what did not occur have no value."""
+    return [[None if value != value else value for value in row] for row in rows]
 
 
 def write_tables(cfg: CfgNode, results: dict, file: str) -> None:

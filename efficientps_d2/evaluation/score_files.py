@@ -31,6 +31,7 @@ class Scores(NamedTuple):
     categories: list[dict]
     mismatches: list[str]
     num_images: int
+    unpredicted: int  # images of the ground truth without a prediction
 
 
 def score_files(
@@ -52,8 +53,11 @@ def score_files(
         only_predicted: leave out the images that have no prediction, which is a mismatch otherwise.
 
     Raises:
-        InputError: if a JSON is missing or damaged.
+        InputError: if a folder is missing, or a JSON is missing or damaged.
     """
+    for folder in (gt_dir, predicted_dir):
+        if not folder.is_dir():
+            raise InputError(f"{folder} is not a folder; give the one that holds the PNGs.")
     content = read_json(gt_json)
     require_keys(content["categories"], ("id", "name", "isthing"), "category", gt_json)
     classes = {category["id"]: i for i, category in enumerate(content["categories"])}
@@ -79,9 +83,12 @@ def score_files(
             sums += result
     # Last, since there may be many of them.
     for image_id in sorted(gts.keys() ^ predictions.keys(), key=str):
-        file = predicted_json if image_id in gts else gt_json
-        mismatches.append(f"{file}: has no image {image_id!r}, which the other JSON has")
-    return Scores(sums, content["categories"], mismatches, len(pairs))
+        file, other = predicted_json, gt_json
+        if image_id in predictions:
+            file, other = other, file
+        mismatches.append(f"{file}: has no image {image_id!r}, which {other} has")
+    unpredicted = len(gts.keys() - predictions.keys())
+    return Scores(sums, content["categories"], mismatches, len(pairs), unpredicted)
 
 
 def _sides(

@@ -70,7 +70,7 @@ def predict_images(
             if writing:
                 writing.add(file, prediction)
     if output:
-        print(f"Wrote {len(files) - skipped} image(s) to {output}; {skipped} skipped.")
+        print(f"Wrote {len(files) - skipped} of {len(files)} images to {output}.")
     return int(skipped > 0)
 
 

@@ -5,6 +5,7 @@ import os
 import re
 from pathlib import Path
 
+from efficientps_d2.data.images import IMAGE_SUFFIXES
 from efficientps_d2.utils.errors import InputError
 
 WRITTEN_IMAGES = (".jpg", ".jpeg", ".png")
@@ -12,20 +13,27 @@ FILE_SUFFIX = re.compile(r"\.[a-z][a-z0-9]{1,4}")  # that of a folder is rather 
 
 
 def expand(patterns: list[str]) -> list[Path]:
-    """The files that names and patterns stand for, sorted within each pattern."""
+    """The files that names, patterns and folders stand for, sorted within each of them."""
     files = []
     for pattern in patterns:
         pattern = os.path.expanduser(pattern)
         exists = os.path.exists(pattern)  # also a name with brackets
         found = [pattern] if exists else sorted(glob.glob(pattern, recursive=True))
         if not found:
-            raise InputError(f"--input {pattern}: there is no such file; correct it.")
-        files += map(Path, found)
+            raise InputError(f"No file is called {pattern} or fits it; correct the path.")
         if os.path.isdir(pattern):
-            raise InputError(
-                f"--input {pattern} is a folder; give '{pattern}/*' for what is in it."
-            )
+            found = _images_of(pattern)
+        files += map(Path, found)
     return list(dict.fromkeys(files))
+
+
+def _images_of(folder: str) -> list[str]:
+    """The images of a folder; not what annotation tools and systems also leave there."""
+    files = [entry.path for entry in os.scandir(folder) if entry.is_file()]
+    images = sorted(f for f in files if Path(f).suffix.lower() in IMAGE_SUFFIXES)
+    if not images:
+        raise InputError(f"{folder} holds no image; give a folder with images, or their names.")
+    return images
 
 
 def image_targets(files: list[Path], output: Path, save_json: bool) -> dict[Path, Path]:
@@ -88,4 +96,6 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"--output {folder} cannot be made ({error.strerror}).") from error
+        raise InputError(
+            f"--output {folder} cannot be made ({error.strerror}); give a folder."
+        ) from error

@@ -94,10 +94,11 @@ def _classes_never_predicted(run: Run) -> Iterator[str]:
     ]
     if lost:
         names = ", ".join(f"{name} (0 of {count})" for name, count in lost)
-        yield (
-            f"Never predicted: {names}; such a class is probably too rare in DATASETS.TRAIN, or "
-            "its segments are below MODEL.PANOPTIC_FPN.COMBINE.STUFF_AREA_LIMIT."
-        )
+        things = {run.names[i] for i in run.thing_ids}
+        cure = "train longer, or add images with these classes to DATASETS.TRAIN"
+        if not things.issuperset(name for name, _ in lost):
+            cure += ", or lower MODEL.PANOPTIC_FPN.COMBINE.STUFF_AREA_LIMIT, the smallest stuff"
+        yield f"Never predicted: {names}; {cure}."
 
 
 def _overfitting(run: Run) -> Iterator[str]:

@@ -112,7 +112,7 @@ def _evaluated_datasets(folder: Path) -> list[str]:
     if not evaluated:
         raise InputError(
             f"{folder} has no results of an evaluation; give the OUTPUT_DIR of a run, or run "
-            "train_net.py --eval-only with it."
+            "efficientps-d2 evaluate with it."
         )
     return evaluated
 

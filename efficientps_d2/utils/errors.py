@@ -7,8 +7,8 @@ from collections.abc import Callable
 class InputError(ValueError):
     """A wrong config value, file or dataset.
 
-    Its message is one sentence that names the file or key and says what to do; ``train_net.py``
-    prints that sentence instead of a traceback and exits with status 1.
+    Its message is one sentence that names the file or key and says what to do; commands
+    print that sentence instead of a traceback and exit with status 1.
     """
 
 
@@ -29,7 +29,9 @@ def exit_status(command: Callable[[], int]) -> int:
     except InputError as error:
         message, status = f"Error: {error}", 1
     except OSError as error:  # a full disk, for instance
-        message, status = f"Error: {error.filename or 'A file'}: {one_line(error)}.", 1
+        file, reason = error.filename or "A file", error.strerror or one_line(error)
+        message = f"Error: {file} cannot be used ({reason}); check path, rights and disk space."
+        status = 1
     except KeyboardInterrupt:
         message, status = "Stopped.", 130
     # Only now, when the frames of the error are gone, have progress bars ended their line.

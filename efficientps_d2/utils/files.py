@@ -17,6 +17,8 @@ def replacing_file(path: str | Path) -> Iterator[Path]:
         InputError: at once, before what may be minutes of work, if it cannot be written.
     """
     path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give the name of a file.")
     partial = path.with_name(f"{path.name}.partial")
     try:
         partial.touch()

@@ -49,7 +49,7 @@ def test_scores_are_those_of_panopticapi(files, tmp_path, capsys, processes):
             assert written[metric + suffix] == pytest.approx(value)
             assert f"{value:.2f}" in row
     assert "PC-car" in written and "| person " in out
-    assert "3 image(s) scored" in out
+    assert "Scored images: 3." in out
 
 
 def test_scores_are_valid_json(files, tmp_path):
@@ -78,7 +78,7 @@ def test_only_images_with_a_prediction(files, tmp_path, capsys):
     assert "--only-predicted leaves out images" in capsys.readouterr().err
     scores = tmp_path / "scores.json"
     assert run(files, "--only-predicted", "--output", scores, "--processes", 1) == 0
-    assert "2 image(s) scored" in capsys.readouterr().out
+    assert "Scored images: 2." in capsys.readouterr().out
     for key in ("images", "annotations"):
         edit(files[0], lambda c, key=key: c[key].pop(1))
     gt, gt_dir, predicted, predicted_dir = files

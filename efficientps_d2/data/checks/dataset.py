@@ -96,7 +96,7 @@ def _few_bits(source: Source, reports: Sequence[ImageReport]) -> list[Problem]:
         return []
     factor = 2 ** (16 - bits[0])
     text = (
-        f"the largest value of the {len(peaks)} image(s) of 16 bits is below {2 ** bits[0]}: they "
+        f"the largest value of the images of 16 bits ({len(peaks)}) is below {2 ** bits[0]}: they "
         f"seem to hold {bits[0]} bits, of which reading keeps the upper {bits[0] - 8}; multiply "
         f"their values by {factor}, for instance: magick mogrify -evaluate multiply {factor} FILES"
     )

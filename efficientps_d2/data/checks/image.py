@@ -145,7 +145,7 @@ def _check_segments(
     if unlisted:
         pixels = sum(int(found.areas[index[id_]]) for id_ in unlisted)
         few = ", ".join(map(str, unlisted[:5])) + (", ..." if len(unlisted) > 5 else "")
-        text = f"{len(unlisted)} id(s) with {pixels} pixels are not in the JSON: {few}"
+        text = f"ids with {pixels} pixels are not in the JSON: {few}"
         problems.append(Problem("unlisted id", file, text))
     if not report.classes:
         problems.append(Problem("nothing labelled", file, "has no pixel of a known class"))

@@ -1,6 +1,5 @@
 """Where the images of a dataset are, read from its JSON without trusting it."""
 
-import difflib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -74,14 +73,7 @@ def find_dataset(name: str) -> Location:
     if splits := sorted(str(file.parent) for file in folder.glob("*/panoptic.json")):
         raise InputError(f"{name} holds several splits; give one: {', '.join(splits)}.")
     if name not in DatasetCatalog.list():
-        close = difflib.get_close_matches(name, DatasetCatalog.list(), 1, cutoff=0.85)
-        if close:
-            raise InputError(f'"{name}" is no dataset; there is one called "{close[0]}".')
-        raise InputError(
-            f'"{name}" is neither a registered dataset nor a panoptic folder; give one with '
-            "images/, panoptic/ and panoptic.json, or set DETECTRON2_DATASETS to the folder that "
-            "holds NAME/SPLIT for a dataset NAME_SPLIT."
-        )
+        raise InputError(register.unknown_dataset(name))
     metadata = MetadataCatalog.get(name)
     if metadata.get("panoptic_json") is None:
         raise InputError(f'"{name}" has no panoptic annotations; name a panoptic dataset.')

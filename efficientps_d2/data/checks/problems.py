@@ -35,7 +35,7 @@ KINDS = {
     "duplicate category name": Kind(False, Repair.BY_HAND),
     "category that differs": Kind(True, Repair.BY_HAND),
     "class list": Kind(True, Repair.BY_HAND),
-    "nothing to learn": Kind(False, Repair.BY_HAND),
+    "nothing to learn": Kind(True, Repair.BY_HAND),
     "class without segments": Kind(False, Repair.BY_HAND),
     "values of fewer bits": Kind(False, Repair.BY_HAND),
     "damaged image entry": Kind(True, Repair.LEFT_OUT),

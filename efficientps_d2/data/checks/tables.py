@@ -100,7 +100,7 @@ def suggestion_text(suggestions: list[Suggestion]) -> str:
     if not suggestions:
         return "There is nothing to suggest without images."
     overrides = " \\\n".join(f'    {s.key} "{s.value}"' for s in suggestions)
-    return f"{suggestion_table(suggestions)}\n\nAs overrides for train_net.py:\n\n{overrides}"
+    return f"{suggestion_table(suggestions)}\n\nAs config overrides:\n\n{overrides}"
 
 
 def draw_images(source: Source, result: CheckResult, count: int, folder: str) -> int:

@@ -1,5 +1,6 @@
 """Registration of panoptic datasets: built in, in folders, and anywhere else."""
 
+import difflib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -21,17 +22,26 @@ def dataset_metadata(name: str) -> Metadata:
     if name not in DatasetCatalog.list():
         register_dataset_folders()
     if name not in DatasetCatalog.list():
-        raise InputError(
-            f'DATASETS names "{name}", which is not registered; make the folder '
-            f"{datasets_root()}/NAME/SPLIT with images/, panoptic/ and panoptic.json for a data "
-            "set NAME_SPLIT, or call register_panoptic_dataset."
-        )
+        raise InputError(unknown_dataset(name))
     metadata = MetadataCatalog.get(name)
     if metadata.get("class_loader"):
         metadata.class_loader()
     if metadata.get("panoptic_json") is None or metadata.get("stuff_classes") is None:
-        raise InputError(f'DATASETS names "{name}", which has no panoptic annotations.')
+        raise InputError(f'"{name}" has no panoptic annotations; name a panoptic dataset.')
     return metadata
+
+
+def unknown_dataset(name: str) -> str:
+    """What to say about a name that no dataset has."""
+    known = DatasetCatalog.list()
+    splits = [other for other in known if other.rpartition("_")[0] == name]
+    if close := splits or difflib.get_close_matches(name, known, 1, cutoff=0.85):
+        return f'There is no dataset "{name}"; give {" or ".join(close)}.'
+    return (
+        f'There is no dataset "{name}"; make the folder {os.path.abspath(datasets_root())}/'
+        "NAME/SPLIT with images/, panoptic/ and panoptic.json for a dataset NAME_SPLIT, set "
+        "DETECTRON2_DATASETS to another folder of datasets, or call register_panoptic_dataset."
+    )
 
 
 def check_dataset_files(name: str) -> None:

@@ -20,6 +20,8 @@ def check_destination(source: Path, dest: Path, overwrite: bool) -> None:
     inner, outer = (Path(os.path.realpath(folder)) for folder in (dest, source))
     if inner.is_relative_to(outer) or outer.is_relative_to(inner):
         raise InputError(f"{dest} and {source} are in each other's way; give another folder.")
+    if dest.exists() and not dest.is_dir():
+        raise InputError(f"{dest} is a file; give a folder.")
     if dest.exists():
         if not overwrite:
             raise InputError(f"{dest} exists already; give another folder or --overwrite.")

@@ -246,6 +246,10 @@ def _warn_of_classes(
         if not crowds[name]:
             close = difflib.get_close_matches(name, labels, 1)
             hint = f"{name}: did you mean {close[0]}?" if close else name
-            source.warn("classes in --things or --stuff occur nowhere", hint)
+            source.warn(
+                "no shape has these labels of --things or --stuff; if they are misspelt, correct "
+                "them and import again with --overwrite",
+                hint,
+            )
         elif crowds[name] == {1}:
             source.warn("things occur only as crowds, so no object can be learned of them", name)

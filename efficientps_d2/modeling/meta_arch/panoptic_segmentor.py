@@ -50,7 +50,7 @@ class PanopticSegmentor(PanopticFPN):
     def from_config(cls, cfg: CfgNode):
         if cfg.AUTO:
             raise InputError(
-                f'{cfg.AUTO[0]} is "auto", which train_net.py replaces by a value for its data; '
+                f'{cfg.AUTO[0]} is "auto", which a training replaces by a value for its data; '
                 "load the config.yaml that it left, or give a value."
             )
         if not cfg.MODEL.EFFICIENTPS.THING_CLASS_IDS:  # saved configs need no dataset

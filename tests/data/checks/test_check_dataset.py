@@ -52,7 +52,7 @@ def test_every_kind_has_a_case():
 def test_sound_data_have_no_problems_and_the_copy_is_the_same(tmp_path, capsys):
     folder = write_dataset(tmp_path / "data")
     assert run(folder, "--fix", tmp_path / "fixed" / "train") == 0
-    assert "0 error(s), 0 warning(s)" in capsys.readouterr().out
+    assert "Errors: 0, warnings: 0." in capsys.readouterr().out
     assert files(folder) == files(tmp_path / "fixed" / "train")
 
 
@@ -155,4 +155,4 @@ def test_cityscapes_without_label_files(tmp_path, capsys, monkeypatch):
         monkeypatch.setitem(vars(metadata), key, str(tmp_path / "data.v1" / inside))
     assert run("cityscapes_fine_panoptic_val") == 1
     out = capsys.readouterr().out
-    assert "Cityscapes layout: 1 " in out and "contains a dot" in out and "1 error(s)" in out
+    assert "Cityscapes layout: 1 " in out and "contains a dot" in out and "Errors: 1," in out

@@ -80,7 +80,7 @@ def test_cityscapes(tmp_path, monkeypatch, one_step, capsys):
     prepare("Cityscapes")
 
     train, val = "cityscapes_fine_panoptic_train", "cityscapes_fine_panoptic_val"
-    assert run_verb("check", val) == 0 and "0 error(s)" in capsys.readouterr().out
+    assert run_verb("check", val) == 0 and "Errors: 0," in capsys.readouterr().out
     cfg = one_step(train, val)
     train_one_step(cfg)
     pq, ap, sem_seg = perfect_pq_and_ap(cfg, val)
@@ -132,7 +132,7 @@ def test_coco(tmp_path, monkeypatch, one_step, instance_json, capsys):
 
     assert (root / "annotations" / "instances_val2017.json").is_file() == instance_json
     run_verb("check", val)
-    assert "0 error(s)" in capsys.readouterr().out
+    assert "Errors: 0," in capsys.readouterr().out
     cfg = one_step(train, val)
     train_one_step(cfg)
     pq, ap, sem_seg = perfect_pq_and_ap(cfg, val)

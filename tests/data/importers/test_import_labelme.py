@@ -139,7 +139,7 @@ def test_unlisted_labels_are_counted(tmp_path, capsys):
     assert ((gt.classes == "road") == (box(0, 8, 16, 12) & ~box(0, 8, 3, 9))).all()
     out = capsys.readouterr().out
     assert "do not list: tree (3), (no label) (1)." in out
-    assert "occur nowhere: 3 (car, cat, sky)" in out
+    assert "--overwrite: 3 (car, cat, sky)" in out
 
 
 def test_a_misspelt_class_is_pointed_out(tmp_path, capsys):
