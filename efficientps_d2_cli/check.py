@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from efficientps_d2.config.loading import get_config, load_config
     from efficientps_d2.data.checks.dataset import check_dataset
-    from efficientps_d2.data.checks.listing import find_dataset, read_source
+    from efficientps_d2.data.checks.listing import find_dataset, read_listing
     from efficientps_d2.data.checks.repair import require_new_folder
     from efficientps_d2.utils.errors import InputError
 
@@ -53,11 +53,11 @@ def run(args: argparse.Namespace) -> int:
         if args.fix is not None:
             require_new_folder(args.fix, location)
         status = 1  # from here on, what fails is the dataset
-        source = read_source(location)
-        result = check_dataset(source, args.processes)
-        errors = _print_report(args, source, result, cfg)
+        listing = read_listing(location)
+        result = check_dataset(listing, args.processes)
+        errors = _print_report(args, listing, result, cfg)
         status = 2
-        _write(args, source, result)
+        _write(args, listing, result)
         return 1 if errors else 0
     except InputError as error:
         message = f"Error: {error}"
@@ -69,13 +69,13 @@ def run(args: argparse.Namespace) -> int:
     return status
 
 
-def _print_report(args: argparse.Namespace, source, result, cfg) -> int:
+def _print_report(args: argparse.Namespace, listing, result, cfg) -> int:
     """Print everything that was found; returns the number of errors."""
     from efficientps_d2.data.checks.problems import KINDS
     from efficientps_d2.data.checks.suggest import suggest_classes, suggest_config
     from efficientps_d2.data.checks.tables import (
-        class_table,
         problem_list,
+        segments_of_classes,
         size_tables,
         suggestion_text,
     )
@@ -87,33 +87,34 @@ def _print_report(args: argparse.Namespace, source, result, cfg) -> int:
     if use_suggestions(cfg, suggestions):
         config += ', with "auto" values for these images (training takes those of DATASETS.TRAIN)'
     segments = sum(count for _, count, _ in statistics.classes.values())
-    print(f"{source.location.name}: {len(statistics.images)} images, {segments} segments\n")
-    print(class_table(source, statistics), end="\n\n")
+    print(f"{listing.location.name}: {len(statistics.images)} images, {segments} segments\n")
+    print(segments_of_classes(listing, statistics), end="\n\n")
     print(size_tables(statistics, cfg, config), end="\n\n")
     if result.problems:
         print(problem_list(result.problems, _limit(args)), end="\n\n")
     errors = sum(KINDS[problem.kind].is_error for problem in result.problems)
     print(f"Errors: {errors}, warnings: {len(result.problems) - errors}.")
     if args.suggest:
-        suggestions += suggest_classes(source.categories)
+        suggestions += suggest_classes(listing.categories)
         print(f"\n{suggestion_text(suggestions)}")
     return errors
 
 
-def _write(args: argparse.Namespace, source, result) -> None:
+def _write(args: argparse.Namespace, listing, result) -> None:
     """The repaired copy and the drawings that were asked for."""
+    from efficientps_d2.data.checks.drawing import draw_images
     from efficientps_d2.data.checks.repair import write_repaired
-    from efficientps_d2.data.checks.tables import draw_images, problem_list
+    from efficientps_d2.data.checks.tables import problem_list
 
     if args.fix is not None:
-        repairs = write_repaired(source, result, args.fix, args.processes)
+        repairs = write_repaired(listing, result, args.fix, args.processes)
         print(f"\nWrote {args.fix}: {repairs.images} images, {repairs.repaired} of them repaired.")
         for title, problems in (("Left out", repairs.left_out), ("Not repaired", repairs.by_hand)):
             if problems:
                 print(f"{title} because of:\n{problem_list(problems, _limit(args))}")
     if args.draw:
-        folder = os.path.join("output", "check", source.location.name)
-        count = draw_images(source, result, args.draw, folder)
+        folder = os.path.join("output", "check", listing.location.name)
+        count = draw_images(listing, result, args.draw, folder)
         print(f"\nDrew {count} of the images into {folder}.")
 
 

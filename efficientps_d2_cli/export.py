@@ -35,8 +35,7 @@ def run(args: argparse.Namespace) -> int:
     from efficientps_d2.deploy.export import export_model
 
     if args.model:
-        cfg, _, weights = read_saved_model(args.model, args.opts)
-        cfg.MODEL.WEIGHTS = str(weights)
+        cfg, _ = read_saved_model(args.model, args.opts)
     else:
         cfg = load_config(args.config_file, args.opts)
         require_weights(cfg, args.config_file)

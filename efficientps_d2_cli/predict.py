@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model = parser.add_mutually_exclusive_group()
     model.add_argument("--config-file", metavar="FILE", help="of a run; weights by --opts")
     model.add_argument("--model", type=Path, metavar="DIR", help="a saved model")
-    parser.add_argument("images", nargs="*", metavar="IMAGE", help="files, or patterns of them")
+    parser.add_argument("images", nargs="*", metavar="IMAGE", help="files, folders or patterns")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--input", nargs="+", default=[], metavar="IMAGE", help="the same")
     source.add_argument("--video-input", metavar="FILE")
@@ -81,6 +81,5 @@ def _predictor(args: argparse.Namespace):
     elif "MODEL.WEIGHTS" in keys:
         raise InputError("--opts MODEL.WEIGHTS needs --config-file; a saved model has its own.")
     else:
-        cfg, metadata, weights = read_saved_model(args.model, overrides)
-        cfg.MODEL.WEIGHTS = str(weights)
+        cfg, metadata = read_saved_model(args.model, overrides)
     return Predictor(cfg, metadata, cfg.MODEL.DEVICE if "MODEL.DEVICE" in keys else "")

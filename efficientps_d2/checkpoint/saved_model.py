@@ -20,11 +20,10 @@ DEMO_MODEL = Path("output/streets/model")  # which `make demo` leaves
 
 
 class SavedModel(NamedTuple):
-    """The content of a folder; the weights are still in their file."""
+    """Config and metadata of a folder; ``cfg.MODEL.WEIGHTS`` is its file of weights."""
 
     cfg: CfgNode
     metadata: Metadata
-    weights: Path
 
 
 def save_model(folder: str | Path, model: nn.Module, cfg: CfgNode, metadata: Metadata) -> Path:
@@ -86,7 +85,8 @@ def read_saved_model(folder: str | Path | None, overrides: list[str] | None = No
             f"{folder / METADATA} and {folder / CONFIG} list different classes; copy all files of "
             "the model again."
         )
-    return SavedModel(cfg, metadata, folder / WEIGHTS)
+    cfg.MODEL.WEIGHTS = str(folder / WEIGHTS)
+    return SavedModel(cfg, metadata)
 
 
 def metadata_of(cfg: CfgNode) -> Metadata:

@@ -8,7 +8,7 @@ from detectron2.utils import comm
 
 from efficientps_d2.config.loading import flat_items, load_config, value_of
 from efficientps_d2.data.checks.dataset import Statistics, check_dataset
-from efficientps_d2.data.checks.listing import find_dataset, read_source
+from efficientps_d2.data.checks.listing import find_dataset, read_listing
 from efficientps_d2.data.checks.problems import KINDS
 from efficientps_d2.data.checks.suggest import Suggestion, suggest_config
 from efficientps_d2.data.datasets.register import check_dataset_files
@@ -77,7 +77,7 @@ def use_suggestions(cfg: CfgNode, suggestions: list[Suggestion]) -> list[Suggest
 
 def _statistics(name: str) -> Statistics:
     check_dataset_files(name)
-    result = check_dataset(read_source(find_dataset(name)), os.cpu_count())
+    result = check_dataset(read_listing(find_dataset(name)), os.cpu_count())
     errors = sum(KINDS[problem.kind].is_error for problem in result.problems)
     if errors:
         logger.warning(

@@ -9,9 +9,10 @@ from detectron2.evaluation import DatasetEvaluator
 
 from efficientps_d2.data.coco_panoptic import true_segment_ids
 from efficientps_d2.data.images import read_rgb
-from efficientps_d2.utils.visualizer import draw_panoptic, side_by_side
+from efficientps_d2.utils.instance_colors import shades_of_both
+from efficientps_d2.utils.visualizer import draw_panoptic, side_by_side, thing_segments
 
-CAPTIONS = ("input", "ground truth", "prediction")
+CAPTIONS = ("image", "ground truth", "prediction")
 
 
 class ImageWriter(DatasetEvaluator):
@@ -39,12 +40,22 @@ class ImageWriter(DatasetEvaluator):
             if record is None:
                 continue
             image = read_rgb(record["file_name"])
-            gt = true_segment_ids(item)
-            panels = [
-                image,
-                draw_panoptic(image, gt, record["segments_info"], self.metadata),
-                draw_panoptic(image, *output["panoptic_seg"], self.metadata),
+            pan_seg, segments = output["panoptic_seg"]
+            maps = [
+                (true_segment_ids(item), record["segments_info"]),
+                (pan_seg.cpu().numpy(), segments),
             ]
+            panels = [image]
+            for (ids, segments), colors in zip(maps, self._colors(maps), strict=True):
+                panels.append(draw_panoptic(image, ids, segments, self.metadata, colors))
             name = os.path.splitext(os.path.basename(record["file_name"]))[0]
             sample = side_by_side(panels, CAPTIONS)
             cv2.imwrite(os.path.join(self.folder, f"{name}.png"), sample[:, :, ::-1])
+
+    def _colors(self, maps: list[tuple[np.ndarray, list[dict]]]) -> tuple[list, list]:
+        """Colours of the things of ground truth and prediction: an object has one in both."""
+        of_both = []
+        for ids, segments in maps:
+            things = thing_segments(segments, self.metadata)
+            of_both += [[ids == s["id"] for s in things], [s["category_id"] for s in things]]
+        return shades_of_both(self.metadata.stuff_colors, *of_both)

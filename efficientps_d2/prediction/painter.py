@@ -9,11 +9,11 @@ from efficientps_d2.utils.visualizer import (
     POLYGON_WIDTH,
     FrameVisualizer,
     make_visualizer,
+    overlay_panoptic,
     side_by_side,
 )
 
 TASKS = ("panoptic", "instance", "semantic")
-EDGE = (1.0, 1.0, 240 / 255)  # of stuff, as Detectron2 draws it
 
 
 class PredictionPainter:
@@ -65,23 +65,13 @@ class PredictionPainter:
         return visualizer.output.get_image()
 
     def _draw_panoptic(self, visualizer: Visualizer, prediction: Prediction, colors) -> None:
-        pan_seg, alpha = prediction.panoptic_seg, 0.5 if self.video else 0.7
-        stuff = [segment for segment in prediction.segments if not segment.isthing]
-        for segment in sorted(stuff, key=lambda segment: -segment.area):
-            visualizer.draw_binary_mask(
-                pan_seg == segment.id,
-                color=[x / 255 for x in self.metadata.stuff_colors[segment.category_id]],
-                edge_color=EDGE,
-                text=segment.name,
-                alpha=alpha,
-                area_threshold=1,
-            )
-        things = things_of(prediction)
-        visualizer.overlay_instances(
-            masks=[pan_seg == thing.id for thing in things],
-            labels=[self._label(thing.name, thing.score) for thing in things],
-            assigned_colors=colors,
-            alpha=alpha,
+        pan_seg, things = prediction.panoptic_seg, things_of(prediction)
+        overlay_panoptic(
+            visualizer,
+            [(pan_seg == s.id, s.category_id) for s in prediction.segments if not s.isthing],
+            [(pan_seg == s.id, self._label(s.name, s.score)) for s in things],
+            colors,
+            alpha=0.5 if self.video else 0.7,
         )
 
     def _draw_instances(self, visualizer: Visualizer, prediction: Prediction, colors) -> None:

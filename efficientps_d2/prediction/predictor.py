@@ -57,9 +57,7 @@ def load_predictor(folder: str | Path | None = None, device: str = "") -> "Predi
     Raises:
         InputError: if a file is missing or damaged.
     """
-    cfg, metadata, weights = read_saved_model(folder)
-    cfg.MODEL.WEIGHTS = str(weights)
-    return Predictor(cfg, metadata, device)
+    return Predictor(*read_saved_model(folder), device)
 
 
 class Predictor:

@@ -1,4 +1,4 @@
-"""Images of a report: input, ground truth, prediction and what is wrong with it."""
+"""Images of a report: image, ground truth, prediction and what is wrong with it."""
 
 import base64
 import random
@@ -29,7 +29,7 @@ from efficientps_d2.utils.errors import InputError
 from efficientps_d2.utils.parallel import map_images
 
 LONG_SIDE = 640  # of an image in the page
-COLORS = {  # of Okabe and Ito, which the colour-blind can tell apart; correct shows the input
+COLORS = {  # of Okabe and Ito, which the colour-blind can tell apart; correct shows the image
     BOUNDARY: (240, 228, 66),
     WRONG_CLASS: (204, 121, 167),
     MISSED: (213, 94, 0),
@@ -91,8 +91,8 @@ def make_card(chosen: tuple[str, dict], saved: SavedPredictions) -> Card:
     things = [i for i, category in enumerate(saved.categories) if category["isthing"]]
     kind = error_kinds(sample["segments_info"], predicted_segments, matches, things)
     panels = {
-        "input": image,
-        "truth": paint_segments(image, gt, sample["segments_info"], colors),
+        "image": image,
+        "ground truth": paint_segments(image, gt, sample["segments_info"], colors),
         "prediction": paint_segments(image, prediction, predicted_segments, colors),
         "errors": paint_errors(image, error_map(gt, prediction, kind)),
     }

@@ -234,7 +234,7 @@ def evaluation_command(run: Run) -> str:
     options += ["TEST.STOCK_PANOPTIC_EVALUATOR", "False"]
     if tuple(run.cfg.DATASETS.TEST) != (run.dataset,):
         options += ["DATASETS.TEST", f"('{run.dataset}',)"]
-    start = ["python", "train_net.py", "--config-file", str(run.folder / config), "--eval-only"]
+    start = ["efficientps-d2", "evaluate", "--config-file", str(run.folder / config)]
     return shlex.join([*start, *weights, *options])
 
 

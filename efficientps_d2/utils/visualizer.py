@@ -2,11 +2,14 @@
 
 import cv2
 import numpy as np
+from detectron2.data.catalog import Metadata
 from detectron2.utils.visualizer import ColorMode, Visualizer
-from torch import as_tensor
+
+from efficientps_d2.utils.instance_colors import shades
 
 # Pixels of the long side: small images are enlarged, so that labels take less of them.
 SCALE_TO = 1024
+EDGE = (1.0, 1.0, 240 / 255)  # of stuff, as Detectron2 draws it
 POLYGON_WIDTH = 2  # Detectron2 takes masks of this width for polygons and fails
 MANY_THINGS = 30  # whose labels would cover the image
 MAX_COVERED = 0.25  # of an object, by a label of a frame
@@ -51,27 +54,79 @@ class FrameVisualizer(UnclutteredVisualizer):
         )
 
 
-def draw_panoptic(image: np.ndarray, pan_seg, segments_info: list[dict], metadata) -> np.ndarray:
-    """Overlay a panoptic result.
+def draw_panoptic(
+    image: np.ndarray,
+    pan_seg: np.ndarray,
+    segments_info: list[dict],
+    metadata: Metadata,
+    colors: list | None = None,
+) -> np.ndarray:
+    """Overlay a panoptic map.
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        pan_seg: (H, W) segment ids, array or tensor.
-        segments_info: ``id``, ``category_id`` (contiguous) and ``isthing`` of each segment.
+        pan_seg: (H, W) segment ids.
+        segments_info: ``id`` and ``category_id`` (contiguous) of each segment.
         metadata: of the dataset.
+        colors: RGB, from 0 to 1, of each of the :func:`thing_segments`; by default shades of
+            their classes.
 
     Returns:
-        (H, W, 3) uint8 RGB.
+        uint8 RGB; small images are enlarged. One of two pixels' width comes back as it is.
     """
-    things = set(metadata.thing_dataset_id_to_contiguous_id.values())
-    segments = [{**s, "isthing": s["category_id"] in things} for s in segments_info]
-    if not segments or image.shape[1] == POLYGON_WIDTH:
+    if not segments_info or image.shape[1] == POLYGON_WIDTH:
         return image.copy()
-    pan_seg = as_tensor(
-        np.asarray(pan_seg.cpu() if hasattr(pan_seg, "cpu") else pan_seg).astype(int)
-    )
+    things, names = thing_segments(segments_info, metadata), metadata.stuff_classes
+    if colors is None:
+        colors = shades(metadata.stuff_colors, [s["category_id"] for s in things])
     visualizer = make_visualizer(image, metadata)
-    return visualizer.draw_panoptic_seg(pan_seg, segments, area_threshold=1).get_image()
+    overlay_panoptic(
+        visualizer,
+        [(pan_seg == s["id"], s["category_id"]) for s in segments_info if s not in things],
+        [(pan_seg == s["id"], names[s["category_id"]]) for s in things],
+        colors,
+    )
+    return visualizer.output.get_image()
+
+
+def thing_segments(segments_info: list[dict], metadata: Metadata) -> list[dict]:
+    """The segments whose class is a thing."""
+    things = set(metadata.thing_dataset_id_to_contiguous_id.values())
+    return [segment for segment in segments_info if segment["category_id"] in things]
+
+
+def overlay_panoptic(
+    visualizer: Visualizer,
+    stuff: list[tuple[np.ndarray, int]],
+    things: list[tuple[np.ndarray, str]],
+    colors: list,
+    alpha: float = 0.7,
+) -> None:
+    """Draw stuff, large segments first, and things over it, as Detectron2 does.
+
+    Args:
+        visualizer: of the image.
+        stuff: (H, W) bool mask and class of each segment.
+        things: mask and label of each segment.
+        colors: RGB, from 0 to 1, of each thing.
+        alpha: opacity, from 0 to 1.
+    """
+    metadata = visualizer.metadata
+    for mask, class_id in sorted(stuff, key=lambda segment: -segment[0].sum()):
+        visualizer.draw_binary_mask(
+            mask,
+            color=[x / 255 for x in metadata.stuff_colors[class_id]],
+            edge_color=EDGE,
+            text=metadata.stuff_classes[class_id],
+            alpha=alpha,
+            area_threshold=1,
+        )
+    visualizer.overlay_instances(
+        masks=[mask for mask, _ in things],
+        labels=[label for _, label in things],
+        assigned_colors=colors,
+        alpha=alpha,
+    )
 
 
 def make_visualizer(image: np.ndarray, metadata) -> UnclutteredVisualizer:

@@ -19,8 +19,8 @@ from scenes import CLASS_ORDERS, write_dataset
 from efficientps_d2 import InputError, register_cityscapes_layout
 from efficientps_d2.data.streets.dataset import make_streets
 from efficientps_d2.engine.trainer import Trainer
-from efficientps_d2.evaluation.build import write_instance_json
 from efficientps_d2.evaluation.cityscapes_evaluation import NumPyWithIn1d
+from efficientps_d2.evaluation.instance_evaluation import write_instance_json
 from efficientps_d2.evaluation.results import results_table
 
 

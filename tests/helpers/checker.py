@@ -9,7 +9,7 @@ from PIL import Image
 from project import run_verb
 
 from efficientps_d2.data.checks.dataset import check_dataset
-from efficientps_d2.data.checks.listing import find_dataset, read_source
+from efficientps_d2.data.checks.listing import find_dataset, read_listing
 
 IMAGE, GROUND_TRUTH, JSON = "images/sub/picture.0.jpg", "panoptic/truth_0.png", "panoptic.json"
 
@@ -21,8 +21,8 @@ def run(*arguments) -> int:
 
 def check(folder):
     """Source and result of a folder."""
-    source = read_source(find_dataset(str(folder)))
-    return source, check_dataset(source)
+    listing = read_listing(find_dataset(str(folder)))
+    return listing, check_dataset(listing)
 
 
 def files(folder) -> dict:

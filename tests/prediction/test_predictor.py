@@ -203,8 +203,7 @@ def test_narrow_strips_are_resized_to_something(predictor, shape):
 
 
 def test_the_resizing_of_the_config_counts(model_folder):
-    cfg, metadata, weights = read_saved_model(model_folder, ["INPUT.MIN_SIZE_TEST", "128"])
-    cfg.MODEL.WEIGHTS = str(weights)
+    cfg, metadata = read_saved_model(model_folder, ["INPUT.MIN_SIZE_TEST", "128"])
     small = Predictor(cfg, metadata, "cpu")
     assert small._input(IMAGE)["image"].shape == (3, 128, 185)
     cfg.INPUT.FORMAT = "BGR"
@@ -220,7 +219,8 @@ def test_devices_that_there_are_not(model_folder, device):
 
 
 def test_no_weights_no_prediction(model_folder):
-    cfg, metadata, _ = read_saved_model(model_folder)
+    cfg, metadata = read_saved_model(model_folder)
+    cfg.MODEL.WEIGHTS = ""
     with pytest.raises(InputError, match="MODEL.WEIGHTS is empty"):
         Predictor(cfg, metadata, "cpu")
     torch.save([1], model_folder / "model.pth")

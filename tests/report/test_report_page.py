@@ -92,7 +92,7 @@ def test_augmented_results_have_a_column(run_folder):
 def test_without_predictions_it_says_how_to_keep_them(tmp_path, toy, tiny_config):
     folder = write_run(tiny_config(toy, "MODEL.WEIGHTS", "w.pth"), tmp_path / "a run", save=False)
     page = html.unescape(write_report(folder).read_text())
-    command = f"python train_net.py --config-file '{folder}/config.yaml' --eval-only"
+    command = f"efficientps-d2 evaluate --config-file '{folder}/config.yaml'"
     options = f"OUTPUT_DIR '{folder}' TEST.SAVE_PANOPTIC True TEST.STOCK_PANOPTIC_EVALUATOR False"
     assert f"{command} MODEL.WEIGHTS w.pth {options}" in page and 'class="card"' not in page
     assert 'id="sizes"' in page and 'id="classes"' in page

@@ -5,6 +5,7 @@ import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils.visualizer import Visualizer
 
+from efficientps_d2.utils.instance_colors import shades_of_both
 from efficientps_d2.utils.visualizer import draw_panoptic
 
 
@@ -24,3 +25,15 @@ def test_a_crowd_of_things_has_no_labels(toy, monkeypatch, count, labelled):
     drawn = draw_panoptic(image, pan_seg, segments, MetadataCatalog.get(toy))
     assert len(texts) == labelled
     assert drawn.shape[2] == 3 and drawn.std() > 0
+
+
+def test_an_object_has_one_colour_in_both_maps():
+    masks = np.zeros((4, 8, 8), dtype=bool)
+    masks[0, :4, :4] = masks[1, 4:, 4:] = masks[2, 4:, :2] = True
+    masks[3, :4, :3] = True  # most of the first
+    first, second = shades_of_both([(90, 0, 0)], masks[:2], [0, 0], masks[[3, 2]], [0, 0])
+    assert second[0] == first[0] and len({*first, *second}) == 3
+    assert all(0 <= x <= 1 for color in (*first, *second) for x in color)
+    other_class = shades_of_both([(90, 0, 0)] * 2, masks[:1], [0], masks[3:], [1])
+    assert other_class[0] != other_class[1]
+    assert shades_of_both([(90, 0, 0)], [], [], [], []) == ([], [])

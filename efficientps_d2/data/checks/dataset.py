@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from efficientps_d2.data.checks.image import ImageReport, check_image
-from efficientps_d2.data.checks.listing import Source
+from efficientps_d2.data.checks.listing import Listing
 from efficientps_d2.data.checks.problems import Problem, shown
 from efficientps_d2.utils.parallel import map_images
 
@@ -44,36 +44,36 @@ class Statistics(NamedTuple):
 
 
 class CheckResult(NamedTuple):
-    """All problems, the kinds of problems of each of ``source.images``, and the statistics."""
+    """All problems, the kinds of problems of each of ``listing.images``, and the statistics."""
 
     problems: list[Problem]
     kinds: list[frozenset[str]]
     statistics: Statistics
 
 
-def check_dataset(source: Source, processes: int = 1) -> CheckResult:
+def check_dataset(listing: Listing, processes: int = 1) -> CheckResult:
     """Read every image once, with a progress bar.
 
     Raises:
         InputError: if a process dies, mostly for lack of memory.
     """
-    check = partial(check_image, categories=source.categories)
-    problems, kinds, reports = list(source.problems), [], []
-    found = map_images(check, source.images, processes, "checking")
-    for image, report in zip(source.images, found, strict=True):
+    check = partial(check_image, categories=listing.categories)
+    problems, kinds, reports = list(listing.problems), [], []
+    found = map_images(check, listing.images, processes, "checking")
+    for image, report in zip(listing.images, found, strict=True):
         problems += report.problems
         kinds.append(image.kinds | {problem.kind for problem in report.problems})
         reports.append(report)
     statistics = merge_statistics(reports)
-    problems += _unused_classes(source, statistics) + _few_bits(source, reports)
+    problems += _unused_classes(listing, statistics) + _few_bits(listing, reports)
     return CheckResult(problems, kinds, statistics)
 
 
-def _unused_classes(source: Source, statistics: Statistics) -> list[Problem]:
+def _unused_classes(listing: Listing, statistics: Statistics) -> list[Problem]:
     """Classes without a segment, unless no image could be used at all."""
-    problems, file = [], source.location.panoptic_json
+    problems, file = [], listing.location.panoptic_json
     for isthing, kind in ((True, "thing"), (False, "stuff")):
-        names = {id_: c.name for id_, c in source.categories.items() if c.isthing == isthing}
+        names = {id_: c.name for id_, c in listing.categories.items() if c.isthing == isthing}
         absent = [name for id_, name in names.items() if id_ not in statistics.classes]
         if not absent or not statistics.classes:
             continue
@@ -87,9 +87,9 @@ def _unused_classes(source: Source, statistics: Statistics) -> list[Problem]:
     return problems
 
 
-def _few_bits(source: Source, reports: Sequence[ImageReport]) -> list[Problem]:
+def _few_bits(listing: Listing, reports: Sequence[ImageReport]) -> list[Problem]:
     """A warning if no image of 16 bits uses its upper bits: reading makes them almost black."""
-    pairs = zip(source.images, reports, strict=True)
+    pairs = zip(listing.images, reports, strict=True)
     peaks = {p.image_file: r.peak_of_16_bits for p, r in pairs if r.peak_of_16_bits is not None}
     bits = [bits for bits in CAMERA_BITS if peaks and max(peaks.values()) < 2 ** (bits - 8)]
     if not bits:

@@ -6,7 +6,7 @@ import numpy as np
 from panopticapi.utils import rgb2id
 
 from efficientps_d2.data.checks.categories import is_id
-from efficientps_d2.data.checks.listing import AnnotatedImage
+from efficientps_d2.data.checks.listing import ListedImage
 from efficientps_d2.data.checks.problems import Problem, shown
 from efficientps_d2.data.checks.reading import read_annotated, read_ground_truth
 from efficientps_d2.data.images import TURNS, Decoded
@@ -34,7 +34,7 @@ class ImageReport(NamedTuple):
     peak_of_16_bits: int | None = None  # largest value of the upper 8 bits; None of 8-bit images
 
 
-def check_image(sample: AnnotatedImage, categories: dict) -> ImageReport:
+def check_image(sample: ListedImage, categories: dict) -> ImageReport:
     """Read both files of an image and compare them with the JSON.
 
     Args:
@@ -76,9 +76,7 @@ def measure_segments(pan_seg: np.ndarray) -> Segments:
     return Segments(ids.astype(np.int64), areas, np.concatenate([low, high - low], axis=1))
 
 
-def _check_json_size(
-    sample: AnnotatedImage, size: tuple[int, int], problems: list[Problem]
-) -> None:
+def _check_json_size(sample: ListedImage, size: tuple[int, int], problems: list[Problem]) -> None:
     stated = sample.image.get("height"), sample.image.get("width")
     if stated == (None, None):
         problems.append(
@@ -91,7 +89,7 @@ def _check_json_size(
 
 
 def _check_sizes(
-    sample: AnnotatedImage, image: Decoded, size: tuple[int, int], problems: list[Problem]
+    sample: ListedImage, image: Decoded, size: tuple[int, int], problems: list[Problem]
 ) -> None:
     """Compare the size of an image with that of its ground truth, also before it was turned."""
     (height, width), (h, w) = size, image.pixels.shape[:2]
@@ -110,7 +108,7 @@ def _check_sizes(
 
 
 def _check_segments(
-    sample: AnnotatedImage, found: Segments, categories: dict, problems: list[Problem]
+    sample: ListedImage, found: Segments, categories: dict, problems: list[Problem]
 ) -> ImageReport:
     """Compare the segments of the JSON with those of the PNG, and count them."""
     file = shown(sample.panoptic_file)

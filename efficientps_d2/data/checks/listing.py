@@ -15,7 +15,7 @@ from efficientps_d2.data.datasets import register
 from efficientps_d2.utils.errors import InputError
 
 
-class AnnotatedImage(NamedTuple):
+class ListedImage(NamedTuple):
     """One annotated image; ``image`` and ``annotation`` are its entries in the JSON.
 
     ``kinds`` are the kinds of problems that concern it in the JSON as a whole.
@@ -28,7 +28,7 @@ class AnnotatedImage(NamedTuple):
     kinds: frozenset[str]
 
 
-class ListedImage(NamedTuple):
+class ImageEntry(NamedTuple):
     """An image of the JSON: its entry, its path below the images, and kinds of its problems."""
 
     entry: dict
@@ -47,13 +47,13 @@ class Location(NamedTuple):
     categories: dict | None
 
 
-class Source(NamedTuple):
+class Listing(NamedTuple):
     """What the JSON says: categories by dataset id, images with usable paths, and problems."""
 
     location: Location
     content: dict
     categories: dict
-    images: list[AnnotatedImage]
+    images: list[ListedImage]
     problems: list[Problem]
 
 
@@ -88,7 +88,7 @@ def find_dataset(name: str) -> Location:
     )
 
 
-def read_source(location: Location) -> Source:
+def read_listing(location: Location) -> Listing:
     """Read the JSON and find everything that is wrong in it without opening images.
 
     Raises:
@@ -109,7 +109,7 @@ def read_source(location: Location) -> Source:
     images = _images(content, location, report)
     annotations = _annotations(content, images, report)
     samples = _annotated_images(annotations, images, location, report)
-    return Source(location, content, categories, samples, problems)
+    return Listing(location, content, categories, samples, problems)
 
 
 def _registered_categories(metadata) -> dict | None:
@@ -123,7 +123,7 @@ def _registered_categories(metadata) -> dict | None:
     }
 
 
-def _images(content: dict, location: Location, report: Callable) -> dict[object, ListedImage]:
+def _images(content: dict, location: Location, report: Callable) -> dict[object, ImageEntry]:
     images, stems = {}, {}
     for image in content["images"]:
         usable = isinstance(image, dict) and is_id(image.get("id")) and image.get("file_name")
@@ -135,7 +135,7 @@ def _images(content: dict, location: Location, report: Callable) -> dict[object,
             images[image["id"]].kinds.add("duplicate image id")
             continue
         file = location.image_file(image)
-        images[image["id"]] = ListedImage(image, file, set())
+        images[image["id"]] = ImageEntry(image, file, set())
         stem = Path(file).stem
         if stem in stems:
             files = f"{shown(stems[stem])} and {shown(file)}"
@@ -145,7 +145,7 @@ def _images(content: dict, location: Location, report: Callable) -> dict[object,
     return images
 
 
-def _annotations(content: dict, images: dict[object, ListedImage], report: Callable) -> list[dict]:
+def _annotations(content: dict, images: dict[object, ImageEntry], report: Callable) -> list[dict]:
     """The usable annotations of listed images."""
     annotations, seen = [], set()
     for annotation in content["annotations"]:
@@ -174,10 +174,10 @@ def _annotations(content: dict, images: dict[object, ListedImage], report: Calla
 
 def _annotated_images(
     annotations: list[dict],
-    images: dict[object, ListedImage],
+    images: dict[object, ImageEntry],
     location: Location,
     report: Callable,
-) -> list[AnnotatedImage]:
+) -> list[ListedImage]:
     samples = []
     image_files, panoptic_files = Files(location.image_root), Files(location.panoptic_root)
     for annotation in annotations:
@@ -190,9 +190,7 @@ def _annotated_images(
             report("path outside the dataset", text, shown(file))
         if not outside:
             kinds = frozenset(image.kinds)
-            samples.append(
-                AnnotatedImage(image_file, panoptic_file, image.entry, annotation, kinds)
-            )
+            samples.append(ListedImage(image_file, panoptic_file, image.entry, annotation, kinds))
     return samples
 
 

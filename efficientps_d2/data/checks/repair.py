@@ -12,7 +12,7 @@ from panopticapi.utils import rgb2id
 
 from efficientps_d2.data.checks.dataset import CheckResult
 from efficientps_d2.data.checks.image import measure_segments
-from efficientps_d2.data.checks.listing import AnnotatedImage, Location, Source
+from efficientps_d2.data.checks.listing import ListedImage, Listing, Location
 from efficientps_d2.data.checks.problems import KINDS, Problem, Repair
 from efficientps_d2.data.checks.reading import read_ground_truth
 from efficientps_d2.data.coco_panoptic import write_segment_ids
@@ -24,7 +24,7 @@ from efficientps_d2.utils.parallel import map_images
 class Job(NamedTuple):
     """An image, and the names of its files in the copy, below images/ and panoptic/."""
 
-    sample: AnnotatedImage
+    sample: ListedImage
     image_name: str
     panoptic_name: str
     repair: bool
@@ -39,7 +39,9 @@ class Repairs(NamedTuple):
     by_hand: list[Problem]
 
 
-def write_repaired(source: Source, result: CheckResult, dest: Path, processes: int = 1) -> Repairs:
+def write_repaired(
+    listing: Listing, result: CheckResult, dest: Path, processes: int = 1
+) -> Repairs:
     """Write a folder with images/, panoptic/ and panoptic.json; the source stays untouched.
 
     Images without usable files are left out. Images with problems that need a decision, such as
@@ -48,15 +50,15 @@ def write_repaired(source: Source, result: CheckResult, dest: Path, processes: i
     Raises:
         InputError: if ``dest`` exists or lies in the dataset.
     """
-    require_new_folder(dest, source.location)
-    jobs = _jobs(source, result)
+    require_new_folder(dest, listing.location)
+    jobs = _jobs(listing, result)
     with replacing_folder(dest) as temporary:
         for part in ("images", "panoptic"):
             (temporary / part).mkdir(parents=True)
-        write = partial(_write_image, categories=source.categories, folder=temporary)
+        write = partial(_write_image, categories=listing.categories, folder=temporary)
         written = list(map_images(write, jobs, processes, "repairing"))
         content = {
-            **source.content,
+            **listing.content,
             "images": [image for image, _ in written],
             "annotations": [annotation for _, annotation in written],
         }
@@ -76,10 +78,10 @@ def require_new_folder(dest: Path, location: Location) -> None:
             raise InputError(f"--fix: {dest} lies in the dataset itself; give a folder outside.")
 
 
-def _jobs(source: Source, result: CheckResult) -> list[Job]:
-    location, jobs = source.location, []
+def _jobs(listing: Listing, result: CheckResult) -> list[Job]:
+    location, jobs = listing.location, []
     images, gts = set(), set()  # names in use
-    for sample, kinds in zip(source.images, result.kinds, strict=True):
+    for sample, kinds in zip(listing.images, result.kinds, strict=True):
         repairs = {KINDS[kind].repair for kind in kinds} - {Repair.COPIED}
         if Repair.LEFT_OUT in repairs:
             continue

@@ -1,37 +1,26 @@
-"""Tables, texts and images about a checked dataset."""
+"""Tables and texts about a checked dataset."""
 
-import os
 from collections import defaultdict
-from pathlib import Path
 
 import numpy as np
 from detectron2.config import CfgNode
-from detectron2.data.catalog import Metadata
-from panopticapi.utils import rgb2id
-from PIL import Image
 from tabulate import tabulate
 
-from efficientps_d2.data.checks.dataset import CheckResult, Statistics
-from efficientps_d2.data.checks.image import unusable
-from efficientps_d2.data.checks.listing import Source
-from efficientps_d2.data.checks.problems import KINDS, Problem, Repair
-from efficientps_d2.data.checks.reading import read_ground_truth
+from efficientps_d2.data.checks.dataset import Statistics
+from efficientps_d2.data.checks.listing import Listing
+from efficientps_d2.data.checks.problems import KINDS, Problem
 from efficientps_d2.data.checks.suggest import Suggestion, resized_things
-from efficientps_d2.data.coco_panoptic import set_classes
-from efficientps_d2.data.images import read_rgb
-from efficientps_d2.utils.files import replacing_file
-from efficientps_d2.utils.visualizer import draw_panoptic, side_by_side
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1)
 
 
-def class_table(source: Source, statistics: Statistics) -> str:
+def segments_of_classes(listing: Listing, statistics: Statistics) -> str:
     """Kind, images, segments, pixels and share of pixels of each class, and of void.
 
     Classes without a segment are only named below the table.
     """
     rows, absent = [], []
-    for id_, category in source.categories.items():
+    for id_, category in listing.categories.items():
         if id_ not in statistics.classes:
             absent.append(category.name)
             continue
@@ -101,44 +90,3 @@ def suggestion_text(suggestions: list[Suggestion]) -> str:
         return "There is nothing to suggest without images."
     overrides = " \\\n".join(f'    {s.key} "{s.value}"' for s in suggestions)
     return f"{suggestion_table(suggestions)}\n\nAs config overrides:\n\n{overrides}"
-
-
-def draw_images(source: Source, result: CheckResult, count: int, folder: str) -> int:
-    """Draw images beside their ground truth, evenly spread over the dataset.
-
-    Args:
-        source: of the dataset.
-        result: of its check; images without usable files are not drawn.
-        count: number of images.
-        folder: made if needed; images of the same name are replaced.
-
-    Returns:
-        The number of images written.
-
-    Raises:
-        InputError: if there are no categories or too many.
-    """
-    categories = [{"id": id_, **c._asdict()} for id_, c in source.categories.items()]
-    metadata = Metadata(name=source.location.name)
-    set_classes(metadata, categories, source.location.panoptic_json)
-    table = metadata.stuff_dataset_id_to_contiguous_id
-    usable = [
-        sample
-        for sample, kinds in zip(source.images, result.kinds, strict=True)
-        if Repair.LEFT_OUT not in {KINDS[kind].repair for kind in kinds}
-    ]
-    chosen = np.linspace(0, len(usable) - 1, min(count, len(usable))).round().astype(int)
-    os.makedirs(folder, exist_ok=True)
-    for sample in (usable[i] for i in chosen):
-        image = read_rgb(sample.image_file)
-        gt = rgb2id(read_ground_truth(sample.panoptic_file, []))
-        segments = [
-            {**segment, "category_id": table[segment["category_id"]]}
-            for segment in sample.annotation["segments_info"]
-            if unusable(segment, set(), source.categories) is None
-        ]
-        panels = [image, draw_panoptic(image, gt, segments, metadata)]
-        drawn = side_by_side(panels, ("input", "ground truth"))
-        with replacing_file(Path(folder, f"{Path(sample.image_file).stem}.png")) as partial:
-            Image.fromarray(drawn).save(partial, format="PNG")
-    return len(chosen)

@@ -1,1 +1,1 @@
-"""Datasets that can be registered, one module each."""
+"""Registration of datasets: built in, in folders, and anywhere else."""

@@ -1,12 +1,9 @@
 """From images with regions to a dataset folder in COCO's panoptic format."""
 
-import difflib
 import json
 import random
 import shutil
-from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 
@@ -18,37 +15,17 @@ from efficientps_d2.data.checks.problems import shown
 from efficientps_d2.data.coco_panoptic import write_segment_ids
 from efficientps_d2.data.images import load_upright, save_upright
 from efficientps_d2.data.importers.destination import check_destination
-from efficientps_d2.data.importers.other_formats import ONLY_BOXES
 from efficientps_d2.data.importers.painting import Classes, paint
 from efficientps_d2.data.importers.regions import AnnotatedImage
 from efficientps_d2.data.importers.source import Source
+from efficientps_d2.data.importers.summary import (
+    ImportSummary,
+    check_boxes,
+    count_segments,
+    warn_of_classes,
+)
 from efficientps_d2.utils.errors import InputError, one_line
 from efficientps_d2.utils.files import replacing_folder
-
-
-@dataclass
-class ImportSummary:
-    """What an import wrote.
-
-    Attributes:
-        images: number of images of each split.
-        segments: number of segments of each (split, class).
-        shapes: number of regions of each (label, whether it is a box).
-        warnings: for each message the places that it is about.
-    """
-
-    images: Counter = field(default_factory=Counter)
-    segments: Counter = field(default_factory=Counter)
-    shapes: Counter = field(default_factory=Counter)
-    warnings: dict[str, list[str]] = field(default_factory=dict)
-
-    def unlisted(self, classes: Classes) -> Counter:
-        """Number of regions of each label that is not a class."""
-        counts = Counter()
-        for (label, _), count in self.shapes.items():
-            if classes.find(label)[0] is None:
-                counts[label or "(no label)"] += count
-        return counts
 
 
 def import_annotations(
@@ -83,11 +60,11 @@ def import_annotations(
         summary = ImportSummary(warnings=folder.warnings)
         with replacing_folder(Path(dest)) as new:
             entries = _write_images(read(folder, classes), new / "all", classes, folder, summary)
-            _check_boxes(summary.shapes, classes, folder)
+            check_boxes(summary.shapes, classes, folder)
             for name, chosen in _choose_split(entries, split, seed).items():
                 _write_split(new, name, chosen, classes)
-                _count(summary, name, chosen, classes)
-            _warn_of_classes(entries, classes, folder, summary)
+                count_segments(summary, name, chosen, classes)
+            warn_of_classes(entries, classes, folder, summary)
             if split < 1 and len(entries) == 1:
                 folder.warn(
                     "no image is held out for val, since there is only one", entries[0][0]["id"]
@@ -188,19 +165,6 @@ def _check_ground_truth(file: Path, segments: list[dict]) -> None:
         raise InputError(f"{file} does not hold what was written to it; check the disk.")
 
 
-def _check_boxes(shapes: Counter, classes: Classes, source: Source) -> None:
-    """Refuse a source of boxes, which say nothing about pixels; warn of classes of boxes."""
-    kinds = defaultdict(set)
-    for label, is_box in shapes:
-        kinds[classes.find(label)[0]].add(is_box)
-    drawn = [name for name in classes.names if name in kinds]
-    only_boxes = [name for name in drawn if kinds[name] == {True}]
-    if only_boxes == drawn:
-        raise InputError(f"{source.root} holds only boxes of these classes, {ONLY_BOXES}.")
-    for name in only_boxes:
-        source.warn("classes are only drawn as boxes, all of whose pixels they get", name)
-
-
 def _choose_split(entries: list, split: float, seed: int) -> dict[str, list]:
     """Shuffle and cut; both parts get an image if there are two."""
     order = list(range(len(entries)))
@@ -224,32 +188,3 @@ def _write_split(partial: Path, name: str, entries: list, classes: Classes) -> N
         "categories": classes.categories(),
     }
     (partial / name / "panoptic.json").write_text(json.dumps(content), encoding="utf-8")
-
-
-def _count(summary: ImportSummary, split: str, entries: list, classes: Classes) -> None:
-    summary.images[split] = len(entries)
-    for _, entry in entries:
-        for segment in entry["segments_info"]:
-            summary.segments[split, classes.names[segment["category_id"] - 1]] += 1
-
-
-def _warn_of_classes(
-    entries: list, classes: Classes, source: Source, summary: ImportSummary
-) -> None:
-    """Warn of classes that never occur, and of things that only occur as crowds."""
-    labels = summary.unlisted(classes)
-    crowds = defaultdict(set)
-    for _, entry in entries:
-        for segment in entry["segments_info"]:
-            crowds[classes.names[segment["category_id"] - 1]].add(segment["iscrowd"])
-    for name in classes.names:
-        if not crowds[name]:
-            close = difflib.get_close_matches(name, labels, 1)
-            hint = f"{name}: did you mean {close[0]}?" if close else name
-            source.warn(
-                "no shape has these labels of --things or --stuff; if they are misspelt, correct "
-                "them and import again with --overwrite",
-                hint,
-            )
-        elif crowds[name] == {1}:
-            source.warn("things occur only as crowds, so no object can be learned of them", name)

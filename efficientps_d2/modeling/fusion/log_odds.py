@@ -9,7 +9,7 @@ from detectron2.structures import Instances
 from torch import Tensor
 
 from efficientps_d2.modeling.fusion.build import FUSION_REGISTRY, Fusion, thresholds
-from efficientps_d2.modeling.fusion.parts import (
+from efficientps_d2.modeling.fusion.shared import (
     Window,
     assemble,
     candidates,

@@ -16,7 +16,7 @@ from efficientps_d2.config.loading import load_config
 from efficientps_d2.data.checks.image import measure_segments
 from efficientps_d2.data.checks.listing import Category
 from efficientps_d2.data.checks.repair import repair_segments
-from efficientps_d2.data.checks.tables import class_table, size_tables
+from efficientps_d2.data.checks.tables import segments_of_classes, size_tables
 
 
 def test_statistics_agree_with_a_slow_count(tmp_path):
@@ -42,14 +42,14 @@ def test_statistics_agree_with_a_slow_count(tmp_path):
         most = max(most, things)
         for id_ in {s["category_id"] for s in annotation["segments_info"]}:
             counts[id_][0] += 1
-    source, (*_, statistics) = check(folder)
+    listing, (*_, statistics) = check(folder)
     assert statistics.classes == {id_: count for id_, count in counts.items() if any(count)}
     assert (statistics.void, statistics.pixels) == (void, 3 * 96 * 160)
     assert sorted(statistics.things[:, 0]) == pytest.approx(sorted(sizes))
     assert (statistics.things[:, 1:] == (96, 160)).all()
     assert sorted(statistics.stuff) == sorted(stuff)
     assert statistics.images[:, 2].max() == most
-    table = class_table(source, statistics)
+    table = segments_of_classes(listing, statistics)
     rows = {line.split()[0]: line.split() for line in table.splitlines() if line}
     names = {c["name"]: c["id"] for c in content["categories"]}
     assert f"Classes without a segment: {', '.join(n for n in names if n not in rows)}." in table

@@ -20,7 +20,7 @@ from scenes import draw_scene
 
 from efficientps_d2.data.streets.dataset import make_streets
 from efficientps_d2.engine.trainer import Trainer
-from efficientps_d2.evaluation.build import write_instance_json
+from efficientps_d2.evaluation.instance_evaluation import write_instance_json
 
 PAGE = ROOT / "docs" / "DATASETS.md"
 

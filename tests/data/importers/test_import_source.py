@@ -109,7 +109,7 @@ def test_classes_of_boxes_only_are_told(tmp_path, capsys):
     ]
     write_labelme(tmp_path / "source", shapes)
     import_all("labelme", tmp_path / "source")
-    assert "only drawn as boxes, all of whose pixels they get: 1 (person)" in (
+    assert "drawn only as boxes; every pixel of a box gets its class: 1 (person)" in (
         capsys.readouterr().out
     )
 

@@ -1,0 +1,60 @@
+"""Images of a checked dataset, drawn beside their ground truth."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from detectron2.data.catalog import Metadata
+from panopticapi.utils import rgb2id
+from PIL import Image
+
+from efficientps_d2.data.checks.dataset import CheckResult
+from efficientps_d2.data.checks.image import unusable
+from efficientps_d2.data.checks.listing import Listing
+from efficientps_d2.data.checks.problems import KINDS, Repair
+from efficientps_d2.data.checks.reading import read_ground_truth
+from efficientps_d2.data.coco_panoptic import set_classes
+from efficientps_d2.data.images import read_rgb
+from efficientps_d2.utils.files import replacing_file
+from efficientps_d2.utils.visualizer import draw_panoptic, side_by_side
+
+
+def draw_images(listing: Listing, result: CheckResult, count: int, folder: str) -> int:
+    """Draw images beside their ground truth, evenly spread over the dataset.
+
+    Args:
+        listing: of the dataset.
+        result: of its check; images without usable files are not drawn.
+        count: number of images.
+        folder: made if needed; images of the same name are replaced.
+
+    Returns:
+        The number of images written.
+
+    Raises:
+        InputError: if there are no categories or too many.
+    """
+    categories = [{"id": id_, **c._asdict()} for id_, c in listing.categories.items()]
+    metadata = Metadata(name=listing.location.name)
+    set_classes(metadata, categories, listing.location.panoptic_json)
+    table = metadata.stuff_dataset_id_to_contiguous_id
+    usable = [
+        sample
+        for sample, kinds in zip(listing.images, result.kinds, strict=True)
+        if Repair.LEFT_OUT not in {KINDS[kind].repair for kind in kinds}
+    ]
+    chosen = np.linspace(0, len(usable) - 1, min(count, len(usable))).round().astype(int)
+    os.makedirs(folder, exist_ok=True)
+    for sample in (usable[i] for i in chosen):
+        image = read_rgb(sample.image_file)
+        gt = rgb2id(read_ground_truth(sample.panoptic_file, []))
+        segments = [
+            {**segment, "category_id": table[segment["category_id"]]}
+            for segment in sample.annotation["segments_info"]
+            if unusable(segment, set(), listing.categories) is None
+        ]
+        panels = [image, draw_panoptic(image, gt, segments, metadata)]
+        drawn = side_by_side(panels, ("image", "ground truth"))
+        with replacing_file(Path(folder, f"{Path(sample.image_file).stem}.png")) as partial:
+            Image.fromarray(drawn).save(partial, format="PNG")
+    return len(chosen)
