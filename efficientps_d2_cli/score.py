@@ -53,8 +53,8 @@ def _score(args: argparse.Namespace):
     if scores.mismatches:
         cure = ", or add --only-predicted" if scores.unpredicted else ""
         raise InputError(
-            f"There are no scores, because of {len(scores.mismatches)} mismatches, the first of "
-            f"them above; correct these files{cure}."
+            f"There are no scores (mismatches: {len(scores.mismatches)}, the first of them above); "
+            f"correct these files{cure}."
         )
     return scores
 

@@ -84,7 +84,7 @@ def test_damaged_files_are_one_sentence_and_run_nothing(converted, tmp_path, mon
 
 def test_output_that_cannot_be_written(converted, tmp_path):
     (tmp_path / "folder").mkdir()
-    with pytest.raises(Refused, match="folder cannot be written"):
+    with pytest.raises(Refused, match="folder is a folder"):
         converted.convert(converted.checkpoint, tmp_path / "folder")
     assert [p.name for p in tmp_path.iterdir()] == ["folder"]
 

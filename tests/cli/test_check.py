@@ -42,10 +42,10 @@ def test_wrong_usage_is_status_2(tmp_path, capsys, monkeypatch):
         file.write(folder / "panoptic.json", "panoptic.json")
     exists = "exists already"
     for arguments, message in (
-        (["nothing_train"], '"nothing_train" is neither'),
-        (["streets_trian"], 'there is one called "streets_train"'),
-        ([archive], "There is no dataset"),
-        ([folder / "images"], "is neither"),
+        (["nothing_train"], 'There is no dataset "nothing_train"; make the folder'),
+        (["streets_trian"], 'There is no dataset "streets_trian"; give streets_train.'),
+        ([archive], "has no panoptic.json"),
+        ([folder / "images"], "has no panoptic.json"),
         ([tmp_path], f"holds several splits; give one: {folder}"),
         (["coco_2017_train"], "has no panoptic annotations"),
         ([folder, "--config-file", "none.yaml"], "none.yaml"),

@@ -48,6 +48,17 @@ def test_bad_images_are_named_and_the_rest_goes_on(
     assert run_verb("predict", *arguments, str(pictures / "a.jpg"), str(pictures / "b.*")) == 0
 
 
+def test_a_folder_gives_its_images(model_folder, pictures, tmp_path, capsys):
+    (pictures / "folder.png").rmdir()
+    (pictures / "notes.txt").touch()
+    output = ["--model", model_folder, "--output", tmp_path / "out"]
+    assert run_verb("predict", pictures, *output) == 1  # for two damaged ones
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {"a.jpg", "b.png"}
+    (tmp_path / "empty").mkdir()
+    assert run_verb("predict", tmp_path / "empty", *output) == 1
+    assert "empty holds no image; give" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("task", ["panoptic", "instance", "semantic", "all"])
 def test_tasks(model_folder, pictures, tmp_path, task):
     output = tmp_path / "result.png"
@@ -192,7 +203,7 @@ def test_options(model_folder, pictures, tmp_path, capsys, options, message):
     ("arguments", "message"),
     [
         (["--input", "a.jpg"], "There is no display for a window; give --output"),
-        (["--input", "none*.jpg", "--output", "x"], "--input none*.jpg: there is no such file"),
+        (["--input", "none*.jpg", "--output", "x"], "No file is called none*.jpg or fits it"),
         (
             ["--input", "a.jpg", "sub/a.jpg", "--output", "x"],
             "Several inputs are called a.jpg, such as a.jpg and sub/a.jpg",

@@ -5,6 +5,7 @@ from pathlib import Path
 import detectron2
 import pytest
 from project import CONFIGS, Refused, call_verb
+from scenes import write_dataset
 
 DETECTRON2_CONFIGS = Path(detectron2.__file__).parent / "model_zoo" / "configs"
 
@@ -46,6 +47,17 @@ def test_panoptic_fpn_of_detectron2(capsys):
     config = DETECTRON2_CONFIGS / "COCO-PanopticSegmentation" / "panoptic_fpn_R_50_1x.yaml"
     parts = analyze(capsys, config, "--size", "64", "64")
     assert 45_000_000 < parts["total"][0] < 47_000_000
+
+
+def test_values_that_are_auto_follow_the_dataset(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    write_dataset(tmp_path / "sized" / "train")
+    config = CONFIGS / "efficientps_custom.yaml"
+    assert "backbone" in analyze(
+        capsys, config, "--size", "64", "64", "DATASETS.TRAIN", "('sized_train',)"
+    )
+    with pytest.raises(Refused, match="DATASETS.TRAIN is empty; name the training data"):
+        call_verb("size", "--config-file", config)
 
 
 def test_unknown_config_is_one_sentence():

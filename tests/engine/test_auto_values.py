@@ -103,5 +103,5 @@ def test_what_cannot_be_chosen_is_one_sentence(tmp_path, small, register):
 
 
 def test_no_model_is_built_with_values_still_auto(small):
-    with pytest.raises(InputError, match='is "auto", which train_net.py replaces'):
+    with pytest.raises(InputError, match='is "auto", which a training replaces'):
         build_model(custom(small[0], "MODEL.EFFICIENTNET.WEIGHTS", ""))

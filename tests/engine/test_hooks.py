@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from efficientps_d2.engine.hooks import FreezeBatchNorm, StopOnSignal, WeightAverage
+from efficientps_d2.engine.hooks import FreezeBatchNorm, StopOnSignal, WeightAverage, resume_command
 
 
 def test_batch_statistics_stay_from_the_named_iteration_on():
@@ -98,3 +98,18 @@ def test_forked_processes_die_of_signals():
             assert pool.map(handlers, [None]) == [[signal.SIG_DFL, signal.SIG_DFL]]
     finally:
         hook.after_train()
+
+
+@pytest.mark.parametrize(
+    ("began", "goes_on"),
+    [
+        (["train_net.py"], "python train_net.py --resume"),
+        (["/env/bin/efficientps-d2", "train"], "efficientps-d2 train --resume"),
+        (["/src/efficientps_d2/__main__.py", "train"], "python -m efficientps_d2 train --resume"),
+    ],
+)
+def test_the_command_that_goes_on(began, goes_on):
+    arguments = ["--config-file", "a b.yaml", "OUTPUT_DIR", "train"]
+    expected = f"{goes_on} --config-file 'a b.yaml' OUTPUT_DIR train"
+    assert resume_command([*began, *arguments]) == expected
+    assert resume_command([*began, "--resume", *arguments]) == expected

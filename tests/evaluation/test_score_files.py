@@ -75,7 +75,7 @@ def test_only_images_with_a_prediction(files, tmp_path, capsys):
     """The others count nothing, as if they were not in the ground truth."""
     edit(files[2], lambda c: c["annotations"].pop(1))
     assert run(files, "--processes", 1) == 1
-    assert "--only-predicted leaves out images" in capsys.readouterr().err
+    assert "or add --only-predicted" in capsys.readouterr().err
     scores = tmp_path / "scores.json"
     assert run(files, "--only-predicted", "--output", scores, "--processes", 1) == 0
     assert "Scored images: 2." in capsys.readouterr().out

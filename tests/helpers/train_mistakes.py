@@ -24,6 +24,11 @@ def mistakes(trained_output: Path, tmp_path: Path) -> dict[str, tuple[list, str]
         "unknown device": (["MODEL.DEVICE", "cudaa"], 'MODEL.DEVICE "cudaa" is no device'),
         "unknown fusion": (["MODEL.PANOPTIC_FPN.COMBINE.METHOD", "best"], "METHOD is 'best'"),
         "unknown dataset": (["DATASETS.TRAIN", "('none_train',)"], '"none_train"'),
+        "split left out": (["DATASETS.TRAIN", "('toy',)"], "give toy_train"),
+        "file for OUTPUT_DIR": (
+            ["OUTPUT_DIR", truncated],
+            "truncated.pth cannot be made (File exists)",
+        ),
         "missing dataset": (
             ["DATASETS.TRAIN", "('coco_2017_train_panoptic',)"],
             "coco/train2017; put the data there",

@@ -73,6 +73,11 @@ def find_dataset(name: str) -> Location:
     if splits := sorted(str(file.parent) for file in folder.glob("*/panoptic.json")):
         raise InputError(f"{name} holds several splits; give one: {', '.join(splits)}.")
     if name not in DatasetCatalog.list():
+        if folder.exists():
+            raise InputError(
+                f"{name} has no panoptic.json; give a folder with images/, panoptic/ and "
+                "panoptic.json, or the name of a dataset."
+            )
         raise InputError(register.unknown_dataset(name))
     metadata = MetadataCatalog.get(name)
     if metadata.get("panoptic_json") is None:

@@ -13,6 +13,7 @@ from efficientps_d2.modeling.fusion.shared import (
     Window,
     assemble,
     candidates,
+    occupy,
     paste_mask,
     semantic_channels,
     stuff_classes,
@@ -135,12 +136,8 @@ def _paste_instances(
         window = inside if confine_to_box else _mask_support(box, mask_logits.shape[-1], image)
         logit_a = paste_mask(mask_logits, box, window)
 
-        mask = logit_a > 0
-        free = mask & ~occupied[window.slices]
-        area, free_area = torch.stack([mask.sum(), free.sum()]).tolist()
-        if area == 0 or area - free_area > overlap_threshold * area:
+        if not occupy(logit_a > 0, occupied[window.slices], overlap_threshold):
             continue
-        occupied[window.slices] |= mask
 
         logit_b = torch.zeros_like(logit_a)
         logit_b[inside.within(window)] = sem_seg_logits[channels[rank]][inside.slices]

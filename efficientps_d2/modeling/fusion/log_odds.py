@@ -13,6 +13,7 @@ from efficientps_d2.modeling.fusion.shared import (
     Window,
     assemble,
     candidates,
+    occupy,
     paste_mask,
     semantic_channels,
     stuff_classes,
@@ -120,12 +121,8 @@ def _compete(
         semantic = class_logit[window.slices] - stuff_logit[window.slices]
         log_odds += semantic_weight * semantic.clamp_(-SEMANTIC_LIMIT, SEMANTIC_LIMIT)
 
-        mask = log_odds > 0
-        free = mask & ~occupied[window.slices]
-        area, free_area = torch.stack([mask.sum(), free.sum()]).tolist()
-        if area == 0 or area - free_area > overlap_threshold * area:
+        if not occupy(log_odds > 0, occupied[window.slices], overlap_threshold):
             continue
-        occupied[window.slices] |= mask
         winner[window.slices].masked_fill_(log_odds > best[window.slices], rank)
         torch.maximum(best[window.slices], log_odds, out=best[window.slices])
     return winner

@@ -84,6 +84,15 @@ def interpolation_matrix(start, end, box_start, box_end, size, fade, device) -> 
     return (1 - (position[:, None] - cells).abs()).clamp_(min=0)
 
 
+def occupy(mask: Tensor, occupied: Tensor, overlap_threshold: float) -> bool:
+    """Mark a bool mask in ``occupied``, unless too much of it is marked already, or it is empty."""
+    area, free_area = torch.stack([mask.sum(), (mask & ~occupied).sum()]).tolist()
+    if area == 0 or area - free_area > overlap_threshold * area:
+        return False
+    occupied |= mask
+    return True
+
+
 def assemble(
     winner: Tensor,
     order: Tensor,
