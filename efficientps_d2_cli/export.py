@@ -49,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
     print(difference_table(differences))
     if empty := require_same(differences, args.format, path):
         print(f"\nNo instance was found in these images: {', '.join(empty)} were not compared.")
+    print("\nThe file gives what the network gives.")
     return 0
 
 

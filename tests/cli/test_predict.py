@@ -9,26 +9,12 @@ import pytest
 from detectron2.data import DatasetCatalog
 from PIL import Image
 from project import ROOT, run_verb
-from test_predict_video import write_video
 
 from efficientps_d2 import InputError, load_predictor
 from efficientps_d2.checkpoint.saved_model import metadata_of
 from efficientps_d2.prediction.panoptic_writer import image_id
 from efficientps_d2_cli.main import make_parser
 from efficientps_d2_cli.predict import _predictor
-
-
-@pytest.fixture
-def pictures(tmp_path) -> Path:
-    """Two good ones and three bad ones."""
-    folder = tmp_path / "pictures"
-    (folder / "folder.png").mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    for name, size in (("a.jpg", (70, 100)), ("b.webp", (40, 60))):
-        Image.fromarray(rng.integers(0, 255, (*size, 3)).astype(np.uint8)).save(folder / name)
-    (folder / "empty.png").write_bytes(b"")
-    (folder / "cut.jpg").write_bytes((folder / "a.jpg").read_bytes()[:900])
-    return folder
 
 
 def test_bad_images_are_named_and_the_rest_goes_on(
@@ -115,66 +101,6 @@ def test_ids_of_images():
     assert image_id(Path("val2017/000000000139.jpg")) == 139
     assert image_id(Path("bonn_000001_000019_leftImg8bit.png")) == "bonn_000001_000019"
     assert image_id(Path("photo.1.jpg")) == "photo.1" and image_id(Path("0042.png")) == "0042"
-
-
-def test_nothing_of_the_users_is_replaced(model_folder, pictures, capsys):
-    before = (pictures / "a.jpg").read_bytes()
-    arguments = ["--model", str(model_folder), "--output", str(pictures)]
-    assert run_verb("predict", *arguments, "--input", str(pictures / "a.jpg")) == 1
-    write_video(pictures / "v.mp4", 2)
-    video = (pictures / "v.mp4").read_bytes()
-    assert run_verb("predict", *arguments, "--video-input", str(pictures / "v.mp4")) == 1
-    assert capsys.readouterr().err.count("The result would replace") == 2
-    assert (pictures / "a.jpg").read_bytes() == before and (
-        pictures / "v.mp4"
-    ).read_bytes() == video
-
-
-def test_a_ground_truth_is_not_replaced_by_predictions(model_folder, toy, tmp_path, capsys):
-    """A dataset has the same names, panoptic/ and panoptic.json; one's own results go."""
-    demo_arguments = ["--model", str(model_folder), "--save-json"]
-    data = tmp_path / "toy"
-    before = {file: file.read_bytes() for file in data.rglob("*") if file.is_file()}
-    images = ["--input", str(data / "images" / "sub" / "*")]
-    assert run_verb("predict", *demo_arguments, *images, "--output", str(data)) == 1
-    assert "that --save-json has not written; give another --output" in capsys.readouterr().err
-    assert {file: file.read_bytes() for file in data.rglob("*") if file.is_file()} == before
-    output = ["--output", str(tmp_path / "out")]
-    assert run_verb("predict", *demo_arguments, *images, *output) == 0
-    assert run_verb("predict", *demo_arguments, *images, *output) == 0
-    mine = ["--input", str(tmp_path / "out" / "panoptic" / "*.png")]
-    assert run_verb("predict", *demo_arguments, *mine, *output) == 1
-    assert "The result would replace" in capsys.readouterr().err
-
-
-def test_strips(model_folder, tmp_path):
-    """Detectron2 cannot draw masks two pixels wide; the rest of a batch goes on."""
-    for name, size in (("a.png", (300, 2)), ("b.png", (2, 300)), ("c.png", (1, 1))):
-        Image.fromarray(np.zeros((*size, 3), np.uint8)).save(tmp_path / name)
-    arguments = ["--model", str(model_folder), "--confidence-threshold", "0", "--task", "all"]
-    arguments += ["--input", str(tmp_path / "*.png"), "--output", str(tmp_path / "out")]
-    assert run_verb("predict", *arguments) == 0
-    assert len(list((tmp_path / "out").iterdir())) == 3
-
-
-def test_what_cannot_be_written_is_said(model_folder, pictures, tmp_path, capsys):
-    (tmp_path / "out" / "a.jpg").mkdir(parents=True)
-    arguments = ["--model", str(model_folder), "--output", str(tmp_path / "out")]
-    assert run_verb("predict", *arguments, "--input", str(pictures / "a.jpg")) == 1
-    write_video(tmp_path / "v.mp4", 1)
-    (tmp_path / "out" / "v.mp4").mkdir()
-    assert run_verb("predict", *arguments, "--video-input", str(tmp_path / "v.mp4")) == 1
-    text = capsys.readouterr()
-    assert "a.jpg cannot be written; give another --output" in text.err
-    assert "v.mp4 cannot be written (Is a directory); give another --output" in text.err
-    assert "Wrote" not in text.out
-
-
-def test_names_with_brackets(model_folder, pictures, tmp_path):
-    (pictures / "a.jpg").rename(pictures / "a[1].jpg")
-    arguments = ["--model", str(model_folder), "--output", str(tmp_path / "out")]
-    assert run_verb("predict", *[*arguments, "--input", str(pictures / "a[1].jpg")]) == 0
-    assert (tmp_path / "out" / "a[1].jpg").is_file()
 
 
 def test_the_config_of_a_saved_model(model_folder, pictures, tmp_path):

@@ -6,7 +6,7 @@ from torch import nn
 
 from efficientps_d2 import InputError
 from efficientps_d2.config.loading import get_config
-from efficientps_d2.engine.optimizer import build_optimizer
+from efficientps_d2.engine.optimizer import build_optimizer, scaled_to_workers
 
 
 class Network(nn.Module):
@@ -93,3 +93,10 @@ def test_what_cannot_be_had_is_named():
         build_optimizer(config("SOLVER.CLIP_GRADIENTS.CLIP_TYPE", "all"), Network())
     with pytest.raises(InputError, match="FACTOR is 0.5, but this model has no network below an F"):
         build_optimizer(config("SOLVER.BACKBONE_LR_FACTOR", "0.5"), nn.Linear(1, 1))
+
+
+def test_the_schedule_of_other_numbers_of_workers(tiny_config):
+    keys = ("SOLVER.REFERENCE_WORLD_SIZE", 2, "SOLVER.FREEZE_BN_ITER", 100, "SOLVER.MAX_ITER", 400)
+    solver = scaled_to_workers(tiny_config("toy", *keys), 8).SOLVER
+    assert (solver.MAX_ITER, solver.FREEZE_BN_ITER) == (100, 25)
+    assert scaled_to_workers(tiny_config("toy", *keys), 2).SOLVER.FREEZE_BN_ITER == 100

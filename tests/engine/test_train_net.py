@@ -1,7 +1,6 @@
 """train_net.py as a user runs it: train, stop, resume, evaluate, and make mistakes."""
 
 import json
-import logging
 import os
 import shlex
 import signal
@@ -20,7 +19,6 @@ from train_mistakes import mistakes
 
 from efficientps_d2.checkpoint.checkpointer import FittingCheckpointer
 from efficientps_d2.config.loading import load_config
-from efficientps_d2.report.diagnosis import warn_of_bad_learning
 from efficientps_d2.utils.errors import InputError, one_sentence
 
 TINY = [
@@ -229,16 +227,6 @@ def test_without_validation_the_last_weights_are_evaluated(trained, datasets, mo
         )
         with pytest.raises(StopIteration, match=name):
             train_net.main(argv)
-
-
-def test_a_run_whose_files_cannot_be_read_does_not_fail(tmp_path, caplog, monkeypatch):
-    cfg = load_config(str(ROOT / "configs" / "efficientps_streets.yaml"))
-    cfg.OUTPUT_DIR = str(tmp_path)
-    # The set-up of a run ends it.
-    monkeypatch.setattr(logging.getLogger("efficientps_d2"), "propagate", True)
-    with caplog.at_level("WARNING", logger="efficientps_d2"):
-        warn_of_bad_learning(cfg)
-    assert "was not looked at" in caplog.text and "no results of an evaluation" in caplog.text
 
 
 def test_errors_of_loader_processes_are_one_sentence(tmp_path):

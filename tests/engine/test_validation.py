@@ -12,7 +12,6 @@ from scenes import write_dataset
 
 from efficientps_d2 import InputError
 from efficientps_d2.data.classes import with_class_counts
-from efficientps_d2.engine.optimizer import scaled_to_workers
 from efficientps_d2.engine.trainer import Trainer
 
 
@@ -243,10 +242,3 @@ def test_a_signal_waits_for_a_checkpoint_to_be_whole(make_trainer, monkeypatch):
 def test_precise_statistics_do_not_go_with_an_average(make_trainer):
     with pytest.raises(InputError, match="set it False, or SOLVER.EMA_DECAY 0."):
         make_trainer([], "TEST.PRECISE_BN.ENABLED", True, "SOLVER.EMA_DECAY", 0.9)
-
-
-def test_the_schedule_of_other_numbers_of_workers(tiny_config):
-    keys = ("SOLVER.REFERENCE_WORLD_SIZE", 2, "SOLVER.FREEZE_BN_ITER", 100, "SOLVER.MAX_ITER", 400)
-    solver = scaled_to_workers(tiny_config("toy", *keys), 8).SOLVER
-    assert (solver.MAX_ITER, solver.FREEZE_BN_ITER) == (100, 25)
-    assert scaled_to_workers(tiny_config("toy", *keys), 2).SOLVER.FREEZE_BN_ITER == 100

@@ -1,10 +1,14 @@
 """A run that learned badly says so, with the cause; one that learned well says nothing."""
 
+import logging
+
 import pytest
 from detectron2.config import CfgNode
+from project import ROOT
 from reported_run import training_lines
 
-from efficientps_d2.report.diagnosis import diagnose
+from efficientps_d2.config.loading import load_config
+from efficientps_d2.report.diagnosis import diagnose, warn_of_bad_learning
 from efficientps_d2.report.run import Run
 
 
@@ -80,3 +84,13 @@ def test_statistics_of_other_images(run):
     run.validation[2]["norm_shift"] = 1.7
     (sentence,) = diagnose(run)
     assert "1.7 standard deviations" in sentence and "FREEZE_BN_ITER" in sentence
+
+
+def test_a_run_whose_files_cannot_be_read_does_not_fail(tmp_path, caplog, monkeypatch):
+    cfg = load_config(str(ROOT / "configs" / "efficientps_streets.yaml"))
+    cfg.OUTPUT_DIR = str(tmp_path)
+    # The set-up of a run ends it.
+    monkeypatch.setattr(logging.getLogger("efficientps_d2"), "propagate", True)
+    with caplog.at_level("WARNING", logger="efficientps_d2"):
+        warn_of_bad_learning(cfg)
+    assert "was not looked at" in caplog.text and "no results of an evaluation" in caplog.text
