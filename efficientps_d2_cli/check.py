@@ -30,6 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--fix", type=Path, metavar="DEST", help="write a repaired copy to this new folder"
     )
     parser.add_argument(
+        "--stored-pixels",
+        action="store_true",
+        help="the ground truth was drawn without the EXIF orientation of the images",
+    )
+    parser.add_argument(
         "--draw", type=int, default=0, metavar="N", help="draw N images into output/check/"
     )
     parser.add_argument("--suggest", action="store_true", help="print fitting config overrides")
@@ -53,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         if args.fix is not None:
             require_new_folder(args.fix, location)
         status = 1  # from here on, what fails is the dataset
-        listing = read_listing(location)
+        listing = read_listing(location, args.stored_pixels)
         result = check_dataset(listing, args.processes)
         errors = _print_report(args, listing, result, cfg)
         status = 2

@@ -30,6 +30,7 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+BACK = {6: 8, 8: 6}  # the orientations that are not their own inverse
 # What Pillow raises for damaged files.
 DAMAGED = (
     OSError,
@@ -49,16 +50,11 @@ DAMAGED = (
 class Decoded(NamedTuple):
     """An image of a file, and what the file says of it."""
 
-    pixels: np.ndarray  # (H, W, 3) uint8 RGB, upright
+    pixels: np.ndarray  # (H, W, 3) uint8 RGB, upright unless asked otherwise
+    stored_size: tuple[int, int]  # height and width before the image was turned upright
     mode: str  # Pillow's
     orientation: int  # of EXIF
     has_16_bits: bool  # of each channel
-
-    @property
-    def stored_size(self) -> tuple[int, int]:
-        """Height and width before the image was turned upright."""
-        height, width = self.pixels.shape[:2]
-        return (width, height) if self.orientation in range(5, 9) else (height, width)
 
 
 def damage(error: Exception) -> str:
@@ -106,8 +102,13 @@ def read_image(file: str | Path, image_format: str) -> np.ndarray:
     return utils.convert_PIL_to_numpy(Image.fromarray(pixels), image_format)
 
 
-def decode(file: str | Path, name: str) -> Decoded:
+def decode(file: str | Path, name: str, upright: bool = True) -> Decoded:
     """The image in a file by the rule of this module.
+
+    Args:
+        file: what is read.
+        name: names it in errors.
+        upright: if not, the pixels are as stored, whatever the EXIF orientation.
 
     Raises:
         InputError: if it has 32 bits per pixel, whose range nobody knows.
@@ -117,12 +118,16 @@ def decode(file: str | Path, name: str) -> Decoded:
     mode = image.mode
     if mode == "F" or (mode == "I" and image.format not in ("PNG", "PPM")):
         raise InputError(f"{name} has 32 bits per pixel; convert it to 8-bit RGB.")
-    if image.format != "TIFF" and orientation in TURNS:
-        image = image.transpose(TURNS[orientation])
+    if orientation in TURNS and (image.format != "TIFF") == upright:
+        image = image.transpose(
+            TURNS[orientation if upright else BACK.get(orientation, orientation)]
+        )
     if mode[0] == "I":  # one channel of 16 bits
         image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype("u1"))
     pixels = np.array(image.convert("RGB"))  # a copy, because others may write to it
-    return Decoded(pixels, mode, orientation, has_16_bits)
+    height, width = pixels.shape[:2]
+    stored = (width, height) if upright and orientation in range(5, 9) else (height, width)
+    return Decoded(pixels, stored, mode, orientation, has_16_bits)
 
 
 def load_upright(file: Path | BytesIO, name: str | Path) -> tuple[Image.Image, bool]:
@@ -148,6 +153,15 @@ def save_upright(image: Image.Image, file: Path) -> None:
     # A TIFF would keep its compression, which may be one that "quality" does not fit.
     options = {"compression": "tiff_lzw"} if image.format == "TIFF" else {"quality": 95}
     image.save(file, format=image.format, **options)
+
+
+def save_stored(source: str | Path, file: Path) -> None:
+    """Save the stored pixels of an image, as 8-bit RGB without EXIF data, in its format."""
+    with Image.open(source, formats=IMAGE_FORMATS) as image:
+        format_ = image.format
+    stored = Image.fromarray(decode(source, str(source), upright=False).pixels)
+    stored.format = format_
+    save_upright(stored, file)
 
 
 def _load(

@@ -14,7 +14,7 @@ from efficientps_d2.data.checks.listing import Listing
 from efficientps_d2.data.checks.problems import KINDS, Repair
 from efficientps_d2.data.checks.reading import read_ground_truth
 from efficientps_d2.data.coco_panoptic import set_classes
-from efficientps_d2.data.images import read_rgb
+from efficientps_d2.data.images import decode
 from efficientps_d2.utils.files import replacing_file
 from efficientps_d2.utils.visualizer import draw_panoptic, side_by_side
 
@@ -46,7 +46,7 @@ def draw_images(listing: Listing, result: CheckResult, count: int, folder: str) 
     chosen = np.linspace(0, len(usable) - 1, min(count, len(usable))).round().astype(int)
     os.makedirs(folder, exist_ok=True)
     for sample in (usable[i] for i in chosen):
-        image = read_rgb(sample.image_file)
+        image = decode(sample.image_file, sample.image_file, not sample.stored_pixels).pixels
         gt = rgb2id(read_ground_truth(sample.panoptic_file, []))
         segments = [
             {**segment, "category_id": table[segment["category_id"]]}

@@ -12,7 +12,7 @@ from efficientps_d2.data.checks.reading import read_annotated, read_ground_truth
 from efficientps_d2.data.images import TURNS, Decoded
 
 MAX_SEGMENT_ID = 256**3 - 1
-REMOVE_TAG = "remove the tag (exiftool -Orientation= FILE)"
+REMOVE_TAG = "add --stored-pixels, and --fix for a copy without the tag"
 
 
 class Segments(NamedTuple):
@@ -42,7 +42,7 @@ def check_image(sample: ListedImage, categories: dict) -> ImageReport:
         categories: :class:`Category` by dataset id.
     """
     problems: list[Problem] = []
-    image = read_annotated(sample.image_file, problems)
+    image = read_annotated(sample.image_file, problems, not sample.stored_pixels)
     pan_seg = read_ground_truth(sample.panoptic_file, problems)
     report = ImageReport(problems)
     if image is not None:
@@ -99,6 +99,10 @@ def _check_sizes(
     if image.orientation not in TURNS or size != image.stored_size:
         return
     text = f"has the EXIF orientation {image.orientation}, by which it is turned"
+    if sample.stored_pixels:
+        text += " in training, though its ground truth is not"
+        problems.append(Problem("orientation to ignore", shown(sample.image_file), text))
+        return
     if size != (h, w):
         text += f", but its ground truth has the size of the stored pixels: {REMOVE_TAG}"
     else:

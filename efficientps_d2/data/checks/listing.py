@@ -26,6 +26,7 @@ class ListedImage(NamedTuple):
     image: dict
     annotation: dict
     kinds: frozenset[str]
+    stored_pixels: bool  # whether its EXIF orientation is ignored
 
 
 class ImageEntry(NamedTuple):
@@ -93,8 +94,13 @@ def find_dataset(name: str) -> Location:
     )
 
 
-def read_listing(location: Location) -> Listing:
+def read_listing(location: Location, stored_pixels: bool = False) -> Listing:
     """Read the JSON and find everything that is wrong in it without opening images.
+
+    Args:
+        location: the files of the dataset.
+        stored_pixels: whether the ground truth was drawn on the images without their EXIF
+            orientation.
 
     Raises:
         InputError: if the JSON cannot be read at all.
@@ -113,7 +119,7 @@ def read_listing(location: Location) -> Listing:
     categories = read_categories(content["categories"], location.categories, location.name, report)
     images = _images(content, location, report)
     annotations = _annotations(content, images, report)
-    samples = _annotated_images(annotations, images, location, report)
+    samples = _annotated_images(annotations, images, location, stored_pixels, report)
     return Listing(location, content, categories, samples, problems)
 
 
@@ -181,6 +187,7 @@ def _annotated_images(
     annotations: list[dict],
     images: dict[object, ImageEntry],
     location: Location,
+    stored_pixels: bool,
     report: Callable,
 ) -> list[ListedImage]:
     samples = []
@@ -195,7 +202,8 @@ def _annotated_images(
             report("path outside the dataset", text, shown(file))
         if not outside:
             kinds = frozenset(image.kinds)
-            samples.append(ListedImage(image_file, panoptic_file, image.entry, annotation, kinds))
+            files = image_file, panoptic_file
+            samples.append(ListedImage(*files, image.entry, annotation, kinds, stored_pixels))
     return samples
 
 

@@ -18,6 +18,7 @@ class Repair(Enum):
     AREA = "computes the area"
     BOX = "computes the box"
     CROWD = "writes iscrowd 0"
+    STORED = "keeps the stored pixels and drops the tag"
 
 
 class Kind(NamedTuple):
@@ -54,6 +55,7 @@ KINDS = {
     "image mode that loses values": Kind(True, Repair.LEFT_OUT),
     "image of 16 bits": Kind(False, Repair.COPIED),
     "EXIF orientation": Kind(False, Repair.COPIED),
+    "orientation to ignore": Kind(True, Repair.STORED),
     "PNG of another mode": Kind(True, Repair.LEFT_OUT),
     "size mismatch": Kind(True, Repair.LEFT_OUT),
     "wrong size in the JSON": Kind(True, Repair.SIZE),

@@ -25,13 +25,13 @@ CONVERTED_MODES = {
 }
 
 
-def read_annotated(file: str, problems: list[Problem]) -> Decoded | None:
-    """An image as training reads it; None and a problem if that is of no use."""
+def read_annotated(file: str, problems: list[Problem], upright: bool = True) -> Decoded | None:
+    """An image as training reads it, or as stored; None and a problem if that is of no use."""
 
     def report(kind: str, text: str) -> None:
         problems.append(Problem(kind, shown(file), text))
 
-    image = _read(file, lambda: decode(file, file), problems)
+    image = _read(file, lambda: decode(file, file, upright), problems)
     if image is None:
         return None
     if image.mode in CONVERTED_MODES:

@@ -16,6 +16,7 @@ from efficientps_d2.data.checks.listing import ListedImage, Listing, Location
 from efficientps_d2.data.checks.problems import KINDS, Problem, Repair
 from efficientps_d2.data.checks.reading import read_ground_truth
 from efficientps_d2.data.coco_panoptic import write_segment_ids
+from efficientps_d2.data.images import save_stored
 from efficientps_d2.utils.errors import InputError
 from efficientps_d2.utils.files import replacing_folder
 from efficientps_d2.utils.parallel import map_images
@@ -28,6 +29,7 @@ class Job(NamedTuple):
     image_name: str
     panoptic_name: str
     repair: bool
+    drop_orientation: bool
 
 
 class Repairs(NamedTuple):
@@ -88,7 +90,7 @@ def _jobs(listing: Listing, result: CheckResult) -> list[Job]:
         image_name = _free_name(sample.image_file, location.image_root, images)
         panoptic_name = _free_name(sample.panoptic_file, location.panoptic_root, gts)
         repair = bool(repairs) and Repair.BY_HAND not in repairs
-        jobs.append(Job(sample, image_name, panoptic_name, repair))
+        jobs.append(Job(sample, image_name, panoptic_name, repair, Repair.STORED in repairs))
     return jobs
 
 
@@ -112,7 +114,10 @@ def _write_image(job: Job, categories: dict, folder: Path) -> tuple[dict, dict]:
     panoptic_file = folder / "panoptic" / job.panoptic_name
     for file in (image_file, panoptic_file):
         file.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(job.sample.image_file, image_file)
+    if job.drop_orientation:
+        save_stored(job.sample.image_file, image_file)
+    else:
+        shutil.copyfile(job.sample.image_file, image_file)
     image = {**job.sample.image, "file_name": job.image_name}
     annotation = {**job.sample.annotation, "file_name": job.panoptic_name}
     if not job.repair:

@@ -3,9 +3,11 @@
 import cv2
 import numpy as np
 import pytest
-from checker import IMAGE, check, turn
+from checker import IMAGE, check, edit_json, run, turn
 from PIL import Image
 from scenes import write_dataset
+
+from efficientps_d2.data.images import read_rgb
 
 SQUARE = (64, 64)
 
@@ -20,7 +22,7 @@ def found(folder, kind):
         (1, (96, 160), None),
         (2, (96, 160), "if its ground truth was drawn"),
         (3, (96, 160), "if its ground truth was drawn"),
-        (6, (96, 160), "has the size of the stored pixels: remove the tag"),
+        (6, (96, 160), "has the size of the stored pixels: add --stored-pixels"),
         (6, SQUARE, "if its ground truth was drawn"),
         (9, (96, 160), None),
     ],
@@ -30,9 +32,29 @@ def test_orientation_of_which_the_ground_truth_does_not_know(tmp_path, orientati
     turn(orientation)(folder)
     problems = found(folder, "EXIF orientation")
     assert len(problems) == (says is not None)
-    assert all(says in p.text and "exiftool -Orientation= FILE" in p.text for p in problems)
+    assert all(says in p.text and "--fix for a copy without the tag" in p.text for p in problems)
     assert all(p.file.endswith(IMAGE) for p in problems)
     assert len(found(folder, "size mismatch")) == int(orientation == 6 and size != SQUARE)
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_images_of_which_the_stored_pixels_are_meant(tmp_path, capsys, orientation, suffix):
+    folder = write_dataset(tmp_path / "data")
+    pixels = np.asarray(Image.open(folder / IMAGE))
+    image = (folder / IMAGE).with_suffix(f".{suffix}")
+    (folder / IMAGE).unlink()
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels).save(image, exif=exif)
+    edit_json(
+        folder, lambda c: c["images"][0].update(file_name=str(image.relative_to(folder / "images")))
+    )
+    arguments = ["--stored-pixels", "--fix", tmp_path / "fixed"]
+    assert run(folder, *arguments) == 1 and "orientation to ignore" in capsys.readouterr().out
+    fixed = next((tmp_path / "fixed").rglob(image.name))
+    assert (read_rgb(fixed) == pixels).all()
+    assert not check(tmp_path / "fixed")[1].problems
 
 
 def test_a_ground_truth_of_the_upright_image_is_sound(tmp_path):
