@@ -33,6 +33,7 @@ def run(args: argparse.Namespace) -> int:
     from efficientps_d2.config.loading import load_config, without_cuda
     from efficientps_d2.deploy.compare import check_file, difference_table, require_same
     from efficientps_d2.deploy.export import export_model
+    from efficientps_d2.utils.files import replacing_file
 
     if args.model:
         cfg, _ = read_saved_model(args.model, args.opts)
@@ -43,13 +44,17 @@ def run(args: argparse.Namespace) -> int:
     cfg.MODEL.EFFICIENTNET.WEIGHTS = ""
     path = _output_file(args.output, args.format, cfg.MODEL.WEIGHTS)
     model = load_trained_model(cfg)
-    export_model(model, args.format, path)
-    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, for pixels in {cfg.INPUT.FORMAT}\n")
-    differences = check_file(model, args.format, path, input_format=cfg.INPUT.FORMAT)
-    print(difference_table(differences))
-    if empty := require_same(differences, args.format, path):
-        print(f"\nNo instance was found in these images: {', '.join(empty)} were not compared.")
-    print("\nThe file gives what the network gives.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing_file(path, keep_suffix=True) as partial:
+        export_model(model, args.format, partial)
+        differences = check_file(model, args.format, partial, input_format=cfg.INPUT.FORMAT)
+        print(difference_table(differences))
+        empty = require_same(differences, args.format)
+    print(f"\nWrote {path}: {path.stat().st_size / 1e6:.1f} MB, for pixels in {cfg.INPUT.FORMAT}.")
+    if empty:
+        print(f"No instance was found in these images: {', '.join(empty)} were not compared.")
+    else:
+        print("It gives what the network gives.")
     return 0
 
 

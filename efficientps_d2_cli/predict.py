@@ -35,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--task", choices=(*TASKS, "all"), default="panoptic")
     parser.add_argument(
-        "--confidence-threshold", type=float, default=0.5, help="of instances; default 0.5"
+        "--confidence-threshold",
+        type=float,
+        help="of instances; default: that of the model's fusion",
     )
     parser.add_argument(
         "--save-json",
@@ -51,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         args.parser.error("give either images, --video-input or --webcam")
     if args.save_json and not (files and args.output):
         args.parser.error("--save-json needs images and --output")
-    if not 0 <= args.confidence_threshold <= 1:
+    if not 0 <= (args.confidence_threshold or 0) <= 1:
         args.parser.error("--confidence-threshold must be from 0 to 1")
     if args.webcam and args.output:
         args.parser.error("--webcam shows a window and writes nothing; leave --output out")
@@ -72,14 +74,15 @@ def _predictor(args: argparse.Namespace):
 
     if len(args.opts) % 2:
         raise InputError(f"--opts {' '.join(args.opts)}: give pairs KEY VALUE.")
-    thresholds = [x for key in THRESHOLDS for x in (key, str(args.confidence_threshold))]
-    overrides, keys = [*thresholds, *args.opts], args.opts[::2]
+    overrides, keys = args.opts, args.opts[::2]
     if args.config_file:
         cfg = load_config(args.config_file, overrides)
         require_weights(cfg, args.config_file)
         metadata = metadata_of(cfg)
-    elif "MODEL.WEIGHTS" in keys:
-        raise InputError("--opts MODEL.WEIGHTS needs --config-file; a saved model has its own.")
     else:
         cfg, metadata = read_saved_model(args.model, overrides)
+    threshold = args.confidence_threshold
+    if threshold is None:
+        threshold = cfg.MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH
+    cfg.merge_from_list([x for k in THRESHOLDS if k not in keys for x in (k, float(threshold))])
     return Predictor(cfg, metadata, cfg.MODEL.DEVICE if "MODEL.DEVICE" in keys else "")

@@ -151,6 +151,12 @@ def require_weights(cfg: CfgNode, config_file: str = "") -> None:
         raise InputError(f"MODEL.WEIGHTS is empty; add --opts MODEL.WEIGHTS {weights}.")
 
 
+def require_file(weights: str) -> None:
+    """Fail if ``MODEL.WEIGHTS`` is no file; addresses and ``?matching_heuristics`` are allowed."""
+    if "://" not in weights and not os.path.isfile(weights.partition("?")[0]):
+        raise InputError(f"MODEL.WEIGHTS {weights} does not exist; give a checkpoint file.")
+
+
 def load_trained_model(cfg: CfgNode) -> nn.Module:
     """The model of a config in evaluation mode, with the weights of ``MODEL.WEIGHTS``.
 
@@ -160,8 +166,7 @@ def load_trained_model(cfg: CfgNode) -> nn.Module:
     """
     require_weights(cfg)
     weights = cfg.MODEL.WEIGHTS
-    if "://" not in weights and not os.path.isfile(weights):
-        raise InputError(f"MODEL.WEIGHTS {weights} does not exist; give a checkpoint file.")
+    require_file(weights)
     with naming_bad_keys(cfg):
         model = build_model(cfg).eval()
     checkpointer = FittingCheckpointer(model)

@@ -65,6 +65,8 @@ def read_saved_model(folder: str | Path | None, overrides: list[str] | None = No
     Raises:
         InputError: if a file is missing or damaged.
     """
+    if "MODEL.WEIGHTS" in (overrides or [])[::2]:
+        raise InputError("--opts MODEL.WEIGHTS needs --config-file; a saved model has its own.")
     if folder is None and not DEMO_MODEL.is_dir():
         raise InputError(f"{DEMO_MODEL} does not exist; run make demo, or give --model DIR.")
     folder = Path(folder or DEMO_MODEL)

@@ -12,7 +12,7 @@ import torch
 from efficientps_d2.utils.errors import InputError
 
 
-def read_weights(path: str | Path):
+def read_weights(path: str | Path) -> dict:
     """The content of a checkpoint.
 
     Args:
@@ -20,15 +20,16 @@ def read_weights(path: str | Path):
             those of Detectron2's model zoo.
 
     Raises:
-        InputError: if the file is damaged, or holds objects besides tensors and arrays, which could
-            run code.
+        InputError: if the file is damaged, no dict, or holds objects besides tensors and arrays,
+            which could run code.
     """
     try:
         # Some name files of torch.save so, too.
         if str(path).endswith(".pkl") and not zipfile.is_zipfile(path):
             with open(path, "rb") as file:
-                return ArrayUnpickler(file, encoding="latin1").load()
-        return torch.load(path, map_location="cpu", weights_only=True)
+                content = ArrayUnpickler(file, encoding="latin1").load()
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise
     except pickle.UnpicklingError as error:
@@ -40,6 +41,9 @@ def read_weights(path: str | Path):
         raise InputError(
             f"{path} cannot be read as a checkpoint; it may be truncated or of another kind."
         ) from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds no state dict of tensors; give a checkpoint.")
+    return content
 
 
 class ArrayUnpickler(pickle.Unpickler):

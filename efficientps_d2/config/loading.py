@@ -74,8 +74,9 @@ def load_config(config_file: str, overrides: list[str] | None = None) -> CN:
     add_efficientps_config(cfg)
     try:
         content = CN(_content(config_file))
-        cfg.AUTO += _pop_auto(content)
+        auto = list(_pop_auto(content))
         cfg.merge_from_other_cfg(content)
+        cfg.AUTO = [*cfg.AUTO, *auto]  # a saved config has an AUTO of its own
         for key in cfg.AUTO:
             value_of(cfg, key)
     except BAD_VALUE as error:
@@ -165,7 +166,8 @@ def without_cuda(cfg: CN) -> CN:
     cfg.MODEL.DEVICE = "cpu"
     model = cfg.MODEL
     for node in (model.EFFICIENTNET, model.FPN, model.SEM_SEG_HEAD, model.ROI_MASK_HEAD):
-        node.NORM = node.NORM.replace("SyncBN", "BN")
+        if "SyncBN" in node.NORM:
+            node.NORM = "BN"
     return cfg
 
 
@@ -185,7 +187,9 @@ def naming_bad_keys(cfg: CN) -> Iterator[None]:
     except (KeyError, ValueError, RuntimeError, AssertionError, AttributeError) as error:
         # Registries say which name they do not know, but not where it stands.
         keys = [k for k, v in flat_items(cfg) if f"'{v}'" in str(error)]
+        if not keys:  # a mistake in the code of a part, or no memory
+            raise
         raise InputError(
             f"The model cannot be built from this config: {one_line(error)}; correct "
-            f"{' or '.join(keys) or 'the key below MODEL that says so'}."
+            f"{' or '.join(keys)}."
         ) from error

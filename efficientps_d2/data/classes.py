@@ -52,10 +52,17 @@ def with_class_counts(cfg: CfgNode) -> CfgNode:
     """A copy of ``cfg`` with the class counts and thing ids of its datasets.
 
     Raises:
-        InputError: if a count that is not -1 contradicts the datasets, or if these lack things or
-            stuff.
+        InputError: if a count that is not -1 or the names of the classes contradict the datasets,
+            or if these lack things or stuff.
     """
     table = dataset_classes(cfg)
+    names = list(cfg.MODEL.EFFICIENTPS.CLASS_NAMES)
+    if names not in ([], table.names):
+        raise InputError(
+            f"The config is for the classes {', '.join(names)}, but the datasets have "
+            f"{', '.join(table.names)}; give datasets with the same classes in the same order, or "
+            'MODEL.EFFICIENTPS.CLASS_NAMES "[]" to learn these.'
+        )
     if not 0 < len(table.thing_ids) < len(table.names):
         raise InputError(
             f"The datasets have {len(table.thing_ids)} thing classes among {len(table.names)}; "

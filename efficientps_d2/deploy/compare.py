@@ -79,7 +79,7 @@ def _by(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape))
 
 
-def require_same(differences: list[Difference], form: str, path: Path) -> list[str]:
+def require_same(differences: list[Difference], form: str) -> list[str]:
     """The outputs that could not be compared, because no instance was found.
 
     Raises:
@@ -89,8 +89,8 @@ def require_same(differences: list[Difference], form: str, path: Path) -> list[s
     if wrong:
         worst = max(wrong, key=lambda d: d.largest)
         raise InputError(
-            f"{path} differs from the model by {worst.largest:.1e} in {worst.output}, more than "
-            f"{TOLERANCE:g} + {TOLERANCE:g} * the value; do not use it."
+            f"The {form} file differs from the model by {worst.largest:.1e} in {worst.output}, "
+            f"more than {TOLERANCE:g} + {TOLERANCE:g} * the value; it was not kept."
         )
     compared = {d.output for d in differences if 0 not in d.shape}
     return [name for name in WHOLE_OUTPUTS if form == "torchscript" and name not in compared]

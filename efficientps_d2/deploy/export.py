@@ -111,7 +111,6 @@ def export_model(model: PanopticFPN, form: str, path: Path) -> None:
         raise InputError(f'--format onnx needs {missing[0]}; run: pip install -e ".[export]"')
     divisor = model.backbone.size_divisibility
     model = with_static_padding(model)
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the check of the file finds what they are about

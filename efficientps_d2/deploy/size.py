@@ -7,6 +7,7 @@ from detectron2.utils.analysis import FlopCountAnalysis
 from tabulate import tabulate
 from torch import nn
 
+from efficientps_d2.config.loading import naming_bad_keys
 from efficientps_d2.data.classes import with_class_counts
 
 MULTIPLY_ADD = ("conv", "linear", "addmm", "matmul")  # fvcore's names; no norms, no resizing
@@ -18,10 +19,12 @@ def size_table(cfg: CfgNode, height: int, width: int) -> str:
     Args:
         cfg: also of Detectron2's own Panoptic FPN; for the CPU.
     """
+    cfg = cfg.clone()
     cfg.MODEL.EFFICIENTNET.WEIGHTS = ""
     if -1 in (cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES, cfg.MODEL.ROI_HEADS.NUM_CLASSES):
         cfg = with_class_counts(cfg)
-    model = build_model(cfg).eval()
+    with naming_bad_keys(cfg):
+        model = build_model(cfg).eval()
     parts = analyze(model, cfg, height, width)
     parts.append(("total", *(sum(part[i] for part in parts) for i in (1, 2))))
     rows = [(name, f"{parameters:,}", f"{adds / 1e9:.2f}") for name, parameters, adds in parts]

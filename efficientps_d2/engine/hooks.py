@@ -120,8 +120,10 @@ class StopOnSignal(HookBase):
         elif comm.is_main_process():
             print("\nStopping after this iteration; once more stops at once.", file=sys.stderr)
 
-    def stop_if_signalled(self):
-        """To be called after each iteration, once its checkpoint is saved."""
+    def step_is_complete(self):
+        """To be called after each iteration, once all hooks that train and save are done."""
+        self.completed = self.trainer.iter
+        self.in_step = False
         if comm.get_world_size() > 1:  # all processes must leave after the same iteration
             self.signal = max(comm.all_gather(self.signal or 0)) or None
         if self.signal is not None:

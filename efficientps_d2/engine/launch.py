@@ -42,8 +42,15 @@ def launch(main: Callable[[Namespace], object], args: Namespace) -> int:
             raise
         print(f"Error: {one_sentence(error)}", file=sys.stderr)
         return 1
-    except ProcessExitedException as error:  # that process has said why
-        return error.exit_code
+    except ProcessExitedException as error:
+        if error.signal_name is None:  # that process has said why
+            return error.exit_code
+        print(
+            f"Error: a training process was killed ({error.signal_name}), probably for lack of "
+            "memory; lower SOLVER.IMS_PER_BATCH or DATALOADER.NUM_WORKERS.",
+            file=sys.stderr,
+        )
+        return 1
     except KeyboardInterrupt:
         return 130
     return 0

@@ -7,6 +7,7 @@ from argparse import Namespace
 import torch
 from detectron2.config import CfgNode
 
+from efficientps_d2.checkpoint.checkpointer import require_file
 from efficientps_d2.config.loading import load_config, without_cuda
 from efficientps_d2.data.checks.tables import suggestion_table
 from efficientps_d2.data.classes import with_class_counts
@@ -44,6 +45,10 @@ def setup(args: Namespace) -> CfgNode:
     chosen = fill_auto(cfg, run_folder)
     if args.eval_only:
         cfg.DATASETS.TRAIN = ()
+    if len(set(cfg.DATASETS.TEST)) < len(cfg.DATASETS.TEST):
+        raise InputError(
+            f"DATASETS.TEST {cfg.DATASETS.TEST} names a dataset twice; once is enough."
+        )
     for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
         check_dataset_files(name)
     cfg = with_class_counts(cfg)
@@ -97,5 +102,5 @@ def _check_weights(weights: str, args: Namespace, output_dir: str) -> None:
         if args.resume:
             raise InputError(f"{output_dir} has no checkpoint to resume; give MODEL.WEIGHTS FILE.")
         raise InputError("--eval-only needs a checkpoint: give MODEL.WEIGHTS FILE, or --resume.")
-    if weights and "://" not in weights and not os.path.isfile(weights):
-        raise InputError(f"MODEL.WEIGHTS {weights} does not exist; give a checkpoint file.")
+    if weights:
+        require_file(weights)

@@ -165,10 +165,11 @@ class Trainer(DefaultTrainer):
         self.validation = self._build_validation()
         evaluations = [self.validation]
         if cfg.TEST.AUG.ENABLED:
+            PanopticTTA.of_config(cfg, model)  # mistakes show now, not after the training
             evaluations.append(EvalHook(0, self._evaluate_with_tta))
         stop = self.stop_on_signal = StopOnSignal()
         # Before an evaluation, which may take long, and which --resume makes up for.
-        after_saving = CallbackHook(after_step=lambda _: stop.stop_if_signalled())
+        after_saving = CallbackHook(after_step=lambda _: stop.step_is_complete())
         return [*hooks, *savers, after_saving, *evaluations, *writers, stop]
 
     def _build_validation(self) -> Validation:
@@ -203,21 +204,20 @@ class Trainer(DefaultTrainer):
     def train(self):
         """As in :class:`DefaultTrainer`; leaves a saved model in ``OUTPUT_DIR/model``.
 
-        A table and the best weights of an earlier run are removed first.
+        What an earlier run left that could be taken for this one's is removed first.
         """
         if comm.is_main_process():
             Path(self.cfg.OUTPUT_DIR, RESULTS).unlink(missing_ok=True)
-            if self.start_iter == 0:
-                Path(self.cfg.OUTPUT_DIR, f"{BEST}.pth").unlink(missing_ok=True)
-        results = None
+            for name in (f"{BEST}.pth", "last_checkpoint") if self.start_iter == 0 else ():
+                Path(self.cfg.OUTPUT_DIR, name).unlink(missing_ok=True)
         with contextlib.suppress(EarlyStop):
-            results = super().train()
+            super().train()
         if comm.is_main_process():
             metadata = dataset_metadata(self.cfg.DATASETS.TRAIN[0])
             model = self.checkpointer.model  # the best, if there were evaluations
             folder = save_model(Path(self.cfg.OUTPUT_DIR, "model"), model, self.cfg, metadata)
             logger.info("The folder %s is all that predicting elsewhere needs.", folder)
-        return results
+        return self.validation.results
 
     def run_step(self):
         self.stop_on_signal.in_step = True
@@ -227,8 +227,6 @@ class Trainer(DefaultTrainer):
             raise SystemExit(f"Error: {one_sentence(error)}") from error
         except FloatingPointError as error:  # Detectron2's RPN looks before there is any loss
             self._stop_diverged(f"the RPN's output ({error})")
-        self.stop_on_signal.completed = self.iter
-        self.stop_on_signal.in_step = False
 
     def _check_losses(self, model, inputs, losses):
         """Stop before a loss that is not finite reaches the weights, and name its term."""

@@ -17,6 +17,9 @@ from efficientps_d2.utils.errors import InputError
 logger = logging.getLogger(__name__)
 
 
+STATE = ("metric", "best", "best_iteration", "validated", "since_best")
+
+
 class EarlyStop(BaseException):  # no Exception, which Detectron2 would log as a failure
     """The end of a training whose metric no longer improves."""
 
@@ -59,11 +62,11 @@ class Validation(HookBase):
         self.best, self.best_iteration = -math.inf, -1
         self.validated = -1  # the last iteration that was
         self.since_best = 0  # evaluations
+        self.results: dict = {}  # of the last evaluation, at the end
 
     def state_dict(self) -> dict:
         """The best value so far, and how long ago it was."""
-        names = ("metric", "best", "best_iteration", "validated", "since_best")
-        return {name: getattr(self, name) for name in names} if self.period else {}
+        return {name: getattr(self, name) for name in STATE} if self.period else {}
 
     def load_state_dict(self, state: dict) -> None:
         """Go on from what :meth:`state_dict` gave; without a period nothing of it matters."""
@@ -75,7 +78,8 @@ class Validation(HookBase):
                 "Until here %s was maximised: %s starts without a best value.", metric, self.metric
             )
             state = {"validated": state["validated"]}
-        vars(self).update(state)
+        for name in STATE:
+            setattr(self, name, state.get(name, getattr(self, name)))
 
     def before_train(self):
         """Make up for an evaluation that was interrupted after its iteration was saved."""
@@ -94,13 +98,14 @@ class Validation(HookBase):
         last = self.trainer.max_iter - 1
         if self.period and self.validated != last:
             self._put(self._losses(), VALIDATION)
-        if self.validated != last or self.best_iteration == last:
+        if self.validated != last or self.best_iteration in (-1, last):
             results = self._evaluate(True)
             self._note(results, last)
         if self.period and 0 <= self.best_iteration != last:
             self._load_best()
             results = self._evaluate(True)
         self._put(results)
+        self.results = results
 
     def _is_due(self, iteration: int) -> bool:
         done = iteration + 1

@@ -30,10 +30,10 @@ def validation_losses(cfg: CfgNode, model: nn.Module) -> dict[str, float]:
         without images.
     """
     records = [record for name in cfg.DATASETS.TEST for record in DatasetCatalog.get(name)]
-    count = min(len(records), cfg.TEST.LOSS_IMAGES)
-    if not count:
+    wanted = min(len(records), cfg.TEST.LOSS_IMAGES)
+    if not wanted:
         return {}
-    chosen = np.linspace(0, len(records) - 1, count).round().astype(int)
+    chosen = np.linspace(0, len(records) - 1, wanted).round().astype(int)
     loader = build_detection_test_loader(
         [records[i] for i in chosen], mapper=PanopticDatasetMapper.for_validation(cfg)
     )
@@ -54,11 +54,12 @@ def validation_losses(cfg: CfgNode, model: nn.Module) -> dict[str, float]:
             count += len(samples)
     for module, mode in modes.items():
         module.training = mode
-    parts = comm.all_gather((sums, count))
-    total = sum(part_count for _, part_count in parts)
-    names = dict.fromkeys(name for part, _ in parts for name in part)
-    means = {name: sum(part.get(name, 0.0) for part, _ in parts) / total for name in names}
-    return {**means, "total_loss": sum(means.values()), "norm_shift": shift.largest()}
+    parts = comm.all_gather((sums, count, shift.largest()))
+    total = sum(count for _, count, _ in parts)
+    names = dict.fromkeys(name for sums, _, _ in parts for name in sums)
+    means = {name: sum(sums.get(name, 0.0) for sums, _, _ in parts) / total for name in names}
+    norm_shift = max(shift for _, _, shift in parts)
+    return {**means, "total_loss": sum(means.values()), "norm_shift": norm_shift}
 
 
 class NormShift:

@@ -53,6 +53,8 @@ def segments_by_id(
         MismatchError: as :meth:`PanopticSums.add_image` does; ``what`` names the map.
     """
     by_id = {segment["id"]: segment for segment in segments}
+    if VOID in by_id:
+        raise MismatchError(what, f"has a segment with the id {VOID}, which is void")
     different = (by_id.keys() ^ areas.keys()) - {VOID}
     if different or len(by_id) < len(segments):
         raise MismatchError(

@@ -99,14 +99,17 @@ class PanopticEvaluator(DatasetEvaluator):
         Returns:
             ``{"panoptic_seg": {...}}`` in the main process, None in the others.
         """
-        comm.synchronize()
-        parts = comm.gather(self.sums)
+        own = self._part(comm.get_rank())
+        # Another machine may have no disk in common with this one.
+        lines = "" if comm.is_main_process() else own.read_text(encoding="utf-8")
+        parts = comm.gather((self.sums, lines))
         if not comm.is_main_process():
+            own.unlink()
             return None
         sums = PanopticSums(len(self.names))
-        for part in parts:
+        for part, _ in parts:
             sums += part
-        self._join_parts(len(parts))
+        self._join_lines(own, [lines for _, lines in parts])
         return OrderedDict(panoptic_seg=self._results(sums))
 
     def _results(self, sums: PanopticSums) -> dict[str, float]:
@@ -127,19 +130,14 @@ class PanopticEvaluator(DatasetEvaluator):
     def _part(self, rank: int) -> Path:
         return self.folder / f"{self.name}_images.{rank}.jsonl"
 
-    def _join_parts(self, count: int) -> None:
-        """One file of the lines that the processes wrote, and COCO's JSON if asked for."""
-        joined = self.folder / f"{self.name}{IMAGES}"
-        annotations = []
-        with open(joined, "w", encoding="utf-8") as out:
-            for part in map(self._part, range(count)):
-                with open(part, encoding="utf-8") as lines:
-                    for line in lines:
-                        out.write(line)
-                        if self.save_predictions:
-                            annotations.append(json.loads(line)["prediction"])
-                part.unlink()
+    def _join_lines(self, own: Path, lines_of_others: list[str]) -> None:
+        """One file of the lines of all processes, and COCO's JSON if asked for."""
+        joined = own.rename(self.folder / f"{self.name}{IMAGES}")
+        with open(joined, "a", encoding="utf-8") as file:
+            file.writelines(lines_of_others)
         if self.save_predictions:
+            with open(joined, encoding="utf-8") as lines:
+                annotations = [json.loads(line)["prediction"] for line in lines]
             content = {"annotations": annotations, "categories": self.categories}
             file = self.folder / f"{self.name}{PREDICTIONS}"
             file.write_text(json.dumps(content), encoding="utf-8")

@@ -67,7 +67,7 @@ class PanopticSums:
         """Add an image.
 
         Args:
-            ground truth: (H, W) segment ids, 0 is void.
+            gt: (H, W) segment ids, 0 is void.
             gt_segments: ``id``, ``category_id`` 0..K-1 and, optionally, ``iscrowd`` of each.
             prediction: (H, W) segment ids, 0 is void.
             predicted_segments: ``id`` and ``category_id`` of each.

@@ -70,4 +70,4 @@ def write_tables(cfg: CfgNode, results: dict, file: str) -> None:
         f"Results on {name}\n\n{results_table(metrics)}\n" for name, metrics in results.items()
     )
     logger.info("\n%s", text)
-    Path(cfg.OUTPUT_DIR, file).write_text(text)
+    Path(cfg.OUTPUT_DIR, file).write_text(text, encoding="utf-8")

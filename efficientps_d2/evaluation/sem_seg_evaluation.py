@@ -16,17 +16,19 @@ class PanopticSemSegEvaluator(SemSegEvaluator):
         metadata = dataset_metadata(name)
         # SemSegEvaluator looks for its ground truth under a key that panoptic records lack.
         derived = f"{name}_sem_seg"
-        if derived not in DatasetCatalog.list():
-            DatasetCatalog.register(
-                derived,
-                lambda: [
-                    {"file_name": r["file_name"], "sem_seg_file_name": r["pan_seg_file_name"]}
-                    for r in records
-                ],
-            )
-            MetadataCatalog.get(derived).set(
-                stuff_classes=metadata.stuff_classes, ignore_label=metadata.ignore_label
-            )
+        if derived in DatasetCatalog.list():  # of an earlier evaluation, perhaps of other files
+            DatasetCatalog.remove(derived)
+            MetadataCatalog.remove(derived)
+        DatasetCatalog.register(
+            derived,
+            lambda: [
+                {"file_name": r["file_name"], "sem_seg_file_name": r["pan_seg_file_name"]}
+                for r in records
+            ],
+        )
+        MetadataCatalog.get(derived).set(
+            stuff_classes=metadata.stuff_classes, ignore_label=metadata.ignore_label
+        )
         super().__init__(
             derived, output_dir=output_folder, sem_seg_loading_fn=self._load_ground_truth
         )

@@ -55,6 +55,11 @@ class PanopticTTA(nn.Module):
             raise InputError(
                 "TEST.AUG.ENABLED needs MODEL.META_ARCHITECTURE EfficientPS or PanopticSegmentor."
             )
+        if not getattr(model.roi_heads.mask_head, "keeps_logits", False):
+            raise InputError(
+                "TEST.AUG.ENABLED needs a mask head that keeps its logits; set "
+                "MODEL.ROI_MASK_HEAD.NAME SeparableConvMaskHead, or leave augmentation out."
+            )
         if not scales or min(scales) <= 0:
             raise InputError(f"TEST.AUG.SCALES is {scales}; give factors above 0.")
         return cls(model, scales, cfg.TEST.AUG.FLIP, cfg)
@@ -112,11 +117,6 @@ class PanopticTTA(nn.Module):
             )
             features = self.model.backbone(images.tensor)
             (given,) = self.model.roi_heads.forward_with_given_boxes(features, [given])
-            if not given.has("pred_mask_logits"):
-                raise InputError(
-                    "TEST.AUG.ENABLED needs a mask head that keeps logits; set "
-                    "MODEL.ROI_MASK_HEAD.NAME SeparableConvMaskHead, or leave augmentation out."
-                )
             own = given.pred_mask_logits
             logits += own.flip(-1) if view.flip else own
         instances.pred_mask_logits = logits / len(views)
@@ -126,11 +126,11 @@ class PanopticTTA(nn.Module):
     def _without_masks(self) -> Iterator[None]:
         """Masks are only wanted of the boxes that remain."""
         heads = self.model.roi_heads
-        heads.mask_on = False
+        before, heads.mask_on = heads.mask_on, False
         try:
             yield
         finally:
-            heads.mask_on = True
+            heads.mask_on = before
 
 
 def look(image: Tensor, view: View) -> Tensor:

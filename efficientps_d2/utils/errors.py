@@ -1,7 +1,11 @@
 """The one exception for mistakes that a user can cure, and what commands make of it."""
 
+import errno
+import os
 import sys
 from collections.abc import Callable
+
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # full or broken
 
 
 class InputError(ValueError):
@@ -28,7 +32,12 @@ def exit_status(command: Callable[[], int]) -> int:
         return command()
     except InputError as error:
         message, status = f"Error: {error}", 1
-    except OSError as error:  # a full disk, for instance
+    except BrokenPipeError:  # of "| head", which has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if not error.filename and error.errno not in DISK:  # a network, for instance
+            raise
         file, reason = error.filename or "A file", error.strerror or one_line(error)
         message = f"Error: {file} cannot be used ({reason}); check path, rights and disk space."
         status = 1

@@ -10,8 +10,12 @@ from efficientps_d2.utils.errors import InputError
 
 
 @contextlib.contextmanager
-def replacing_file(path: str | Path) -> Iterator[Path]:
+def replacing_file(path: str | Path, keep_suffix: bool = False) -> Iterator[Path]:
     """A file beside ``path`` that takes its place when the block ends without an exception.
+
+    Args:
+        path: what is written.
+        keep_suffix: whether the file beside it has the same suffix, for writers that look at it.
 
     Raises:
         InputError: at once, before what may be minutes of work, if it cannot be written.
@@ -19,7 +23,8 @@ def replacing_file(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder; give the name of a file.")
-    partial = path.with_name(f"{path.name}.partial")
+    name = f"{path.stem}.partial{path.suffix}" if keep_suffix else f"{path.name}.partial"
+    partial = path.with_name(name)
     try:
         partial.touch()
     except OSError as error:

@@ -65,6 +65,10 @@ def test_batch_norms_are_not_taken_for_group_norms(toy, tmp_path, tiny_config):
         load_trained_model(cfg)
 
 
+def raise_interrupt(_):
+    raise KeyboardInterrupt
+
+
 def test_a_run_over_another_one_is_told(toy, tiny_config, caplog, monkeypatch):
     """And no table of the other is left, which could be taken for its own."""
     cfg = tiny_config(toy, "SOLVER.MAX_ITER", 1, "SOLVER.STEPS", ())
@@ -72,11 +76,15 @@ def test_a_run_over_another_one_is_told(toy, tiny_config, caplog, monkeypatch):
     output.mkdir()
     for name in ("last_checkpoint", "results.md", "model_best.pth"):
         (output / name).write_text("of an earlier run")
-    trainer = Trainer(cfg)
+    interrupted, trainer = Trainer(cfg), Trainer(cfg)
     monkeypatch.setattr(Trainer, "test", lambda *_: {})
     with caplog.at_level(logging.WARNING, logger="efficientps_d2"):
-        trainer.resume_or_load(resume=False)
+        interrupted.resume_or_load(resume=False)
     assert "that --resume would continue" in caplog.text
+    with pytest.raises(KeyboardInterrupt), monkeypatch.context() as context:
+        context.setattr(Trainer, "run_step", raise_interrupt)
+        interrupted.train()
+    assert not (output / "last_checkpoint").exists(), "which --resume would take for its own"
     trainer.train()
     assert (output / "model_final.pth").is_file() and not (output / "results.md").exists()
     assert not (output / "model_best.pth").exists()

@@ -135,6 +135,12 @@ def test_the_model_zoo_loads(protocol):
         assert (tensor.numpy() == expected[name]).all(), name
 
 
+def test_a_tensor_alone_is_no_checkpoint(tmp_path):
+    torch.save(torch.zeros(3), tmp_path / "tensor.pth")
+    with pytest.raises(InputError, match="tensor.pth holds no state dict of tensors"):
+        read_weights(tmp_path / "tensor.pth")
+
+
 def test_a_pickle_of_python_2():
     """Its bytes are text; an array 1.5, -2 and a number 7."""
     array = (

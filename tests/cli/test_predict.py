@@ -66,6 +66,10 @@ def test_confidence_threshold(model_folder):
     model = _predictor(parsed([*arguments, "0.75"])).model
     assert model.fusion.keywords["score_threshold"] == 0.75
     assert model.roi_heads.box_predictor.test_score_thresh == 0.75
+    of_model = ["--opts", "MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH", "0.3"]
+    model = _predictor(parsed([*arguments[:-1], *of_model])).model
+    assert model.fusion.keywords["score_threshold"] == 0.3, "without the flag"
+    assert model.roi_heads.box_predictor.test_score_thresh == 0.3, "no weaker ones are drawn"
     own = ["--opts", "MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.1"]
     model = _predictor(parsed([*arguments, "0.75", *own])).model
     assert model.fusion.keywords["score_threshold"] == 0.75

@@ -6,7 +6,7 @@ from detectron2.modeling import build_model
 from project import CONFIGS
 
 from efficientps_d2 import EfficientPS, InputError, PanopticSegmentor, add_efficientps_config
-from efficientps_d2.config.loading import load_config
+from efficientps_d2.config.loading import load_config, naming_bad_keys, without_cuda
 from efficientps_d2.engine.auto_values import fill_auto
 
 # Base-Panoptic-FPN.yaml is no config of its own, but an addition to others.
@@ -80,3 +80,28 @@ def test_config_can_be_added_twice():
     once = cfg.dump()
     add_efficientps_config(cfg)
     assert cfg.dump() == once
+
+
+def test_auto_over_a_saved_config(tmp_path):
+    """Which has an AUTO of its own."""
+    saved = load_config(str(CONFIGS / "efficientps_streets.yaml"))
+    (tmp_path / "saved.yaml").write_text(saved.dump())
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("_BASE_: saved.yaml\nINPUT:\n  MIN_SIZE_TEST: auto\n")
+    cfg = load_config(str(mine))
+    assert cfg.AUTO == ["INPUT.MIN_SIZE_TEST"]
+    assert cfg.MODEL.FPN.OUT_CHANNELS == saved.MODEL.FPN.OUT_CHANNELS
+
+
+@pytest.mark.parametrize("norm", ["SyncBN", "nnSyncBN", "naiveSyncBN"])
+def test_the_cpu_has_no_synchronised_norms(norm):
+    cfg = load_config(str(CONFIGS / "efficientps_streets.yaml"), ["MODEL.FPN.NORM", norm])
+    assert without_cuda(cfg).MODEL.FPN.NORM == "BN"
+
+
+def test_errors_that_no_key_explains_keep_their_traceback():
+    cfg = load_config(str(CONFIGS / "efficientps_streets.yaml"))
+    with pytest.raises(RuntimeError, match="out of memory"), naming_bad_keys(cfg):
+        raise RuntimeError("CUDA out of memory")
+    with pytest.raises(InputError, match="correct MODEL.META_ARCHITECTURE"), naming_bad_keys(cfg):
+        raise KeyError("No object named 'EfficientPS' found")

@@ -195,3 +195,14 @@ def test_cityscapes_path_with_a_dot(tmp_path, monkeypatch):
         monkeypatch.setitem(vars(metadata), key, str(root / key))
     with pytest.raises(InputError, match="contains a dot"):
         check_dataset_files("cityscapes_fine_panoptic_val")
+
+
+def test_a_network_is_not_used_with_other_classes(tmp_path, register, tiny_config):
+    name = register("mine", write_dataset(tmp_path / "mine"))
+    cfg = with_class_counts(tiny_config(name))
+    assert with_class_counts(cfg).MODEL.EFFICIENTPS == cfg.MODEL.EFFICIENTPS
+    cfg.MODEL.EFFICIENTPS.CLASS_NAMES = cfg.MODEL.EFFICIENTPS.CLASS_NAMES[::-1]
+    with pytest.raises(InputError, match="is for the classes person, car.* have road, sky"):
+        with_class_counts(cfg)
+    cfg.MODEL.EFFICIENTPS.CLASS_NAMES = []
+    assert with_class_counts(cfg).MODEL.EFFICIENTPS.CLASS_NAMES[0] == "road"

@@ -102,13 +102,19 @@ def test_tool_writes_and_checks(run, capsys, monkeypatch):
     assert export(run) == 0
     assert (run / "model.ts").is_file()
     text = capsys.readouterr().out
-    assert "for pixels in RGB" in text and text.count("pred_mask_logits") == 3
+    assert (
+        "for pixels in RGB" in text
+        and "It gives what the network gives." in text
+        and text.count("pred_mask_logits") == 3
+    )
 
     difference = Difference((3, 9, 9), "sem_seg", (4, 9, 9), 0.5, 1.0, False)
     monkeypatch.setattr("efficientps_d2.deploy.compare.check_file", lambda *_, **__: [difference])
     monkeypatch.setattr("efficientps_d2.deploy.export.export_model", lambda *_: None)
+    before = (run / "model.ts").read_bytes()
     assert export(run) == 1
-    assert "model.ts differs from the model by 5.0e-01 in sem_seg" in capsys.readouterr().err
+    assert "torchscript file differs from the model by 5.0e-01 in sem" in capsys.readouterr().err
+    assert (run / "model.ts").read_bytes() == before and not list(run.glob("*partial*"))
 
 
 def test_what_was_not_compared_is_said(run, capsys):

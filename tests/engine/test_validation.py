@@ -12,6 +12,7 @@ from scenes import write_dataset
 
 from efficientps_d2 import InputError
 from efficientps_d2.data.classes import with_class_counts
+from efficientps_d2.engine.hooks import WeightAverage
 from efficientps_d2.engine.trainer import Trainer
 
 
@@ -53,6 +54,12 @@ def weights(model) -> torch.Tensor:
 
 def saved(folder: str, name: str) -> dict:
     return torch.load(Path(folder, name), weights_only=True)
+
+
+def find_dicts(state: dict, key: str) -> list[dict]:
+    """The dicts below ``state`` that have a key."""
+    found = [state] if key in state else []
+    return found + [d for v in state.values() if isinstance(v, dict) for d in find_dicts(v, key)]
 
 
 def test_the_best_weights_are_kept_and_saved_as_the_model(make_trainer):
@@ -242,3 +249,21 @@ def test_a_signal_waits_for_a_checkpoint_to_be_whole(make_trainer, monkeypatch):
 def test_precise_statistics_do_not_go_with_an_average(make_trainer):
     with pytest.raises(InputError, match="set it False, or SOLVER.EMA_DECAY 0."):
         make_trainer([], "TEST.PRECISE_BN.ENABLED", True, "SOLVER.EMA_DECAY", 0.9)
+
+
+def test_a_signal_between_step_and_hooks_waits_for_them(make_trainer, monkeypatch):
+    """Or the average of the weights would lag behind the checkpoint."""
+    average = WeightAverage.after_step
+
+    def interrupted(hook):
+        if hook.trainer.iter == 2:
+            signal.raise_signal(signal.SIGINT)
+        average(hook)
+
+    monkeypatch.setattr(WeightAverage, "after_step", interrupted)
+    trainer = make_trainer([10.0, 20.0, 30.0], "SOLVER.EMA_DECAY", 0.9)
+    with pytest.raises(SystemExit):
+        trainer.train()
+    content = saved(trainer.cfg.OUTPUT_DIR, "model_0000002.pth")
+    updates = [s["updates"] for s in find_dicts(content["trainer"], "updates")]
+    assert content["iteration"] == 2 and updates == [3]

@@ -67,14 +67,18 @@ def test_processes_count_together(tmp_path, toy, monkeypatch):
     both = []
     for rank in (1, 0):
         monkeypatch.setattr(comm, "get_rank", lambda rank=rank: rank)
-        evaluator = PanopticEvaluator(toy, str(tmp_path / "both"))
+        # Two machines have no disk in common.
+        evaluator = PanopticEvaluator(toy, str(tmp_path / f"machine{rank}"))
         feed(evaluator, records[rank::2], outputs[rank::2])
-        both.append(evaluator)
-    monkeypatch.setattr(comm, "gather", lambda sums: [sums, both[0].sums])
-    results = both[1].evaluate()["panoptic_seg"]
+        monkeypatch.setattr(comm, "is_main_process", lambda rank=rank: rank == 0)
+        if rank:
+            monkeypatch.setattr(comm, "gather", both.append)
+            assert evaluator.evaluate() is None
+    monkeypatch.setattr(comm, "gather", lambda part: [part, *both])
+    results = evaluator.evaluate()["panoptic_seg"]
     assert results == pytest.approx(expected, nan_ok=True)
-    (file,) = (tmp_path / "both").iterdir()
-    assert len(file.read_text().splitlines()) == 3
+    (file,) = (tmp_path / "machine0").iterdir()
+    assert len(file.read_text().splitlines()) == 3 and not list((tmp_path / "machine1").iterdir())
 
 
 def test_memory_does_not_grow_with_the_images(tmp_path, toy):

@@ -1,6 +1,5 @@
 """EfficientNet without squeeze-excite, and EfficientNet-Lite."""
 
-import logging
 import re
 
 import timm
@@ -9,8 +8,6 @@ from timm.layers import freeze_batch_norm_2d
 from torch import nn
 
 from efficientps_d2.utils.errors import InputError
-
-logger = logging.getLogger(__name__)
 
 FEATURES = ("res2", "res3", "res4", "res5")
 STRIDES = (4, 8, 16, 32)

@@ -37,7 +37,7 @@ def heuristic_panoptic_fusion(
             for :func:`adaptive_panoptic_fusion`.
 
     Returns:
-        As :func:`adaptive_panoptic_fusion`.
+        As :func:`adaptive_panoptic_fusion`, but things have no ``area``.
     """
     num_classes, device = len(sem_seg_logits), sem_seg_logits.device
     stuff_ids = stuff_classes(num_classes, thing_class_ids)

@@ -22,6 +22,8 @@ class SeparableConvMaskHead(BaseMaskRCNNHead, nn.Sequential):
     precision cannot be turned back into them.
     """
 
+    keeps_logits = True  # as ``pred_mask_logits``, which test-time augmentation needs
+
     @configurable
     def __init__(
         self,
