@@ -9,8 +9,9 @@ training and evaluation would work, 1 if the data has errors, 2 for wrong usage.
 """
 
 import argparse
+import contextlib
 import os
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from efficientps_d2_cli.options import add_processes
@@ -46,32 +47,34 @@ def run(args: argparse.Namespace) -> int:
     from efficientps_d2.data.checks.dataset import check_dataset
     from efficientps_d2.data.checks.listing import find_dataset, read_listing
     from efficientps_d2.data.checks.repair import require_new_folder
-    from efficientps_d2.utils.errors import InputError
 
     if args.draw < 0:
         args.parser.error("--draw must be at least 0")
-    status = 2
-    try:
+    with _status_2():
         file = args.config_file
         cfg = load_config(file) if file else get_config("efficientps_custom")
         location = find_dataset(args.dataset)
         if args.fix is not None:
             require_new_folder(args.fix, location)
-        status = 1  # from here on, what fails is the dataset
-        listing = read_listing(location, args.stored_pixels)
-        result = check_dataset(listing, args.processes)
-        errors = _print_report(args, listing, result, cfg)
-        status = 2
+    listing = read_listing(location, args.stored_pixels)
+    result = check_dataset(listing, args.processes)
+    errors = _print_report(args, listing, result, cfg)
+    with _status_2():
         _write(args, listing, result)
-        return 1 if errors else 0
-    except InputError as error:
-        message = f"Error: {error}"
-    except OSError as error:
-        message = f"Error: {error}; check rights, paths and free space."
-    except KeyboardInterrupt:
-        message, status = "Stopped; nothing half-written is left.", 130
-    print(message, file=sys.stderr)  # after the progress bars, as in exit_status
-    return status
+    return 1 if errors else 0
+
+
+@contextlib.contextmanager
+def _status_2() -> Iterator[None]:
+    """What fails here are the arguments, not the dataset."""
+    from efficientps_d2.utils.errors import InputError, sentence_of
+
+    try:
+        yield
+    except (InputError, OSError) as error:
+        told = error if isinstance(error, InputError) else InputError(sentence_of(error))
+        told.status = 2
+        raise told from error
 
 
 def _print_report(args: argparse.Namespace, listing, result, cfg) -> int:

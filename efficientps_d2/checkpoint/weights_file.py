@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from efficientps_d2.utils.errors import InputError
 
@@ -44,6 +45,31 @@ def read_weights(path: str | Path) -> dict:
     if not isinstance(content, dict):
         raise InputError(f"{path} holds no state dict of tensors; give a checkpoint.")
     return content
+
+
+def read_state_dict(path: str | Path) -> tuple[dict[str, Tensor], list[str]]:
+    """The tensors of a checkpoint, without executing anything that was pickled into it.
+
+    Takes bare state dicts and those below ``state_dict`` or ``model``; ``module.`` prefixes go.
+
+    Returns:
+        The tensors by name, and the names of what else the file holds.
+
+    Raises:
+        InputError: if the file is missing, damaged, or holds no tensors.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"{path} is no file; give a checkpoint file.")
+    content = read_weights(path)
+    key = next((key for key in ("state_dict", "model") if key in content), None)
+    try:
+        state = content[key] if key else content
+        state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    except (AttributeError, TypeError):
+        state = {}
+    if not state or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise InputError(f"{path} holds no state dict of tensors; give a PyTorch checkpoint.")
+    return state, [name for name in content if name != key] if key else []
 
 
 class ArrayUnpickler(pickle.Unpickler):

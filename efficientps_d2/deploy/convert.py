@@ -9,9 +9,9 @@ from detectron2.modeling import build_model
 from torch import nn
 
 from efficientps_d2.checkpoint.official import Change, from_official, official_name, to_official
+from efficientps_d2.checkpoint.weights_file import read_state_dict
 from efficientps_d2.config.loading import naming_bad_keys, without_cuda
 from efficientps_d2.modeling.backbone.efficientnet import is_paper_efficientnet
-from efficientps_d2.modeling.backbone.pretrained import read_checkpoint
 from efficientps_d2.utils.errors import InputError
 from efficientps_d2.utils.files import replacing_file
 
@@ -42,7 +42,7 @@ def convert_checkpoint(
     Raises:
         InputError: if the checkpoint is not of that code, or ``output`` cannot be written.
     """
-    state, dropped = read_checkpoint(source)
+    state, dropped = read_state_dict(source)
     model = _matching_model(cfg, state, reverse)
     converted, changes = (to_official if reverse else from_official)(state, model)
     content = {"meta": {}, "state_dict": converted} if reverse else {"model": converted}

@@ -16,6 +16,8 @@ from efficientps_d2.data.coco_panoptic import read_segment_ids
 from efficientps_d2.data.datasets.register import dataset_metadata
 from efficientps_d2.utils.files import replacing_file
 
+_written: dict[str, float] = {}  # by this process: when the ground truth of a JSON was changed
+
 
 class ThingsCOCOEvaluator(COCOEvaluator):
     """COCO AP of the things; COCOEvaluator itself needs metadata of things only.
@@ -31,7 +33,7 @@ class ThingsCOCOEvaluator(COCOEvaluator):
             json_file = os.path.join(output_folder, f"{name}_instances.json")
             if comm.is_main_process():
                 os.makedirs(output_folder, exist_ok=True)
-                write_instance_json(name, json_file)
+                _write_once(name, json_file, os.path.getmtime(metadata.panoptic_json))
             comm.synchronize()
         names, thing_ids = class_table(metadata)
         self.to_things = {id_: i for i, id_ in enumerate(thing_ids)}
@@ -61,6 +63,13 @@ class ThingsCOCOEvaluator(COCOEvaluator):
             )
             reindexed.append({"instances": instances})
         super().process(inputs, reindexed)
+
+
+def _write_once(name: str, json_file: str, modified: float) -> None:
+    """Not before each validation of a training: reading all ground truth can take minutes."""
+    if _written.get(json_file) != modified or not os.path.isfile(json_file):
+        write_instance_json(name, json_file)
+        _written[json_file] = modified
 
 
 def write_instance_json(name: str, json_file: str) -> None:

@@ -12,8 +12,10 @@ class InputError(ValueError):
     """A wrong config value, file or dataset.
 
     Its message is one sentence that names the file or key and says what to do; commands
-    print that sentence instead of a traceback and exit with status 1.
+    print that sentence instead of a traceback and exit with its status.
     """
+
+    status = 1
 
 
 def one_line(error: Exception) -> str:
@@ -26,21 +28,25 @@ def one_sentence(error: Exception) -> str:
     return str(error).strip().splitlines()[-1].removeprefix(f"{__name__}.InputError: ")
 
 
+def sentence_of(error: OSError) -> str:
+    """What to say of a file that cannot be read or written."""
+    file, reason = error.filename or "A file", error.strerror or one_line(error)
+    return f"{file} cannot be used ({reason}); check path, rights and disk space."
+
+
 def exit_status(command: Callable[[], int]) -> int:
     """Run a command; mistakes of users, files and Ctrl-C end it with a sentence and 1 or 130."""
     try:
         return command()
     except InputError as error:
-        message, status = f"Error: {error}", 1
+        message, status = f"Error: {error}", error.status
     except BrokenPipeError:  # of "| head", which has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
         if not error.filename and error.errno not in DISK:  # a network, for instance
             raise
-        file, reason = error.filename or "A file", error.strerror or one_line(error)
-        message = f"Error: {file} cannot be used ({reason}); check path, rights and disk space."
-        status = 1
+        message, status = f"Error: {sentence_of(error)}", 1
     except KeyboardInterrupt:
         message, status = "Stopped.", 130
     # Only now, when the frames of the error are gone, have progress bars ended their line.

