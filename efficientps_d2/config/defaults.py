@@ -12,7 +12,11 @@ def add_efficientps_config(cfg: CN) -> None:
     # Keys that are "auto" in the config file or on the command line: a training chooses their
     # values from the training data.
     cfg.AUTO = []
+    _add_model_keys(cfg)
+    _add_training_keys(cfg)
 
+
+def _add_model_keys(cfg: CN) -> None:
     # Backbone: a timm name. "tf_efficientnet_b0".."b7" give the paper's variant (no squeeze-excite,
     # LeakyReLU), "tf_efficientnet_lite0".."lite4" EfficientNet-Lite, others timm's own features.
     cfg.MODEL.EFFICIENTNET = CN()
@@ -50,6 +54,8 @@ def add_efficientps_config(cfg: CN) -> None:
     # False restores the published behaviour, where an instance can win pixels far from its box.
     cfg.MODEL.PANOPTIC_FPN.COMBINE.CONFINE_TO_BOX = True
 
+
+def _add_training_keys(cfg: CN) -> None:
     # Scale factors drawn uniformly and applied on top of the MIN_SIZE_TRAIN resize.
     cfg.INPUT.SCALE_JITTER = (1.0, 1.0)
     cfg.INPUT.COLOR_JITTER = False  # SSD-style brightness, contrast, saturation and hue

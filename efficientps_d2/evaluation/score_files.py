@@ -59,10 +59,7 @@ def score_files(
         if not folder.is_dir():
             raise InputError(f"{folder} is not a folder; give the one that holds the PNGs.")
     content = read_json(gt_json)
-    require_keys(content["categories"], ("id", "name", "isthing"), "category", gt_json)
-    classes = {category["id"]: i for i, category in enumerate(content["categories"])}
-    if len(classes) < len(content["categories"]):
-        raise InputError(f"{gt_json} lists a category id twice; give each an id of its own.")
+    classes = _classes(content["categories"], gt_json)
     mismatches: list[str] = []
     gts = _sides(content, gt_dir, gt_json, classes, mismatches)
     predicted = read_json(predicted_json, ("annotations",))["annotations"]
@@ -83,12 +80,19 @@ def score_files(
             sums += result
     # Last, since there may be many of them.
     for image_id in sorted(gts.keys() ^ predictions.keys(), key=str):
-        file, other = predicted_json, gt_json
-        if image_id in predictions:
-            file, other = other, file
-        mismatches.append(f"{file}: has no image {image_id!r}, which {other} has")
+        files = (predicted_json, gt_json) if image_id in gts else (gt_json, predicted_json)
+        mismatches.append(f"{files[0]}: has no image {image_id!r}, which {files[1]} has")
     unpredicted = len(gts.keys() - predictions.keys())
     return Scores(sums, content["categories"], mismatches, len(pairs), unpredicted)
+
+
+def _classes(categories: list[dict], gt_json: Path) -> dict:
+    """The contiguous id of each dataset id."""
+    require_keys(categories, ("id", "name", "isthing"), "category", gt_json)
+    classes = {category["id"]: i for i, category in enumerate(categories)}
+    if len(classes) < len(categories):
+        raise InputError(f"{gt_json} lists a category id twice; give each an id of its own.")
+    return classes
 
 
 def _sides(

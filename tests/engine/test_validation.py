@@ -12,54 +12,11 @@ from scenes import write_dataset
 
 from efficientps_d2 import InputError
 from efficientps_d2.data.classes import with_class_counts
-from efficientps_d2.engine.hooks import WeightAverage
 from efficientps_d2.engine.trainer import Trainer
-
-
-@pytest.fixture
-def make_trainer(toy, tiny_config, monkeypatch):
-    """A function that makes a trainer whose evaluations give the PQ values of a script, in turn."""
-
-    def make_trainer(values, *overrides, resume=False):
-        cfg = with_class_counts(
-            tiny_config(
-                toy,
-                *("SOLVER.MAX_ITER", 4, "SOLVER.STEPS", (), "SOLVER.CHECKPOINT_PERIOD", 1),
-                *("TEST.EVAL_PERIOD", 1, "TEST.LOSS_IMAGES", 1, "SOLVER.BASE_LR", 0.001),
-                *overrides,
-            )
-        )
-        script = iter(values)
-        calls = []
-
-        def evaluate(trainer, last):
-            calls.append((trainer.iter, last, weights(trainer.checkpointer.model)))
-            value = next(script)
-            if isinstance(value, signal.Signals):
-                signal.raise_signal(value)
-            return {"panoptic_seg": {"PQ": value}}
-
-        monkeypatch.setattr(Trainer, "_evaluate", evaluate)
-        trainer = Trainer(cfg)
-        trainer.calls = calls
-        trainer.resume_or_load(resume=resume)
-        return trainer
-
-    return make_trainer
-
-
-def weights(model) -> torch.Tensor:
-    return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
 def saved(folder: str, name: str) -> dict:
     return torch.load(Path(folder, name), weights_only=True)
-
-
-def find_dicts(state: dict, key: str) -> list[dict]:
-    """The dicts below ``state`` that have a key."""
-    found = [state] if key in state else []
-    return found + [d for v in state.values() if isinstance(v, dict) for d in find_dicts(v, key)]
 
 
 def test_the_best_weights_are_kept_and_saved_as_the_model(make_trainer):
@@ -196,74 +153,6 @@ def test_a_run_writes_the_curve_of_its_validation(toy, tiny_config):
     assert "panoptic_seg/PQ" in json.loads(lines[-1]), "of the end"
 
 
-def test_a_signal_in_the_last_iteration_ends_the_run_at_once(make_trainer, monkeypatch):
-    augmented = []
-    monkeypatch.setattr(Trainer, "test_with_TTA", lambda *_: augmented.append(1))
-    trainer = make_trainer([10.0, 20.0, 30.0], "TEST.AUG.ENABLED", True)
-    run_step = trainer._trainer.run_step
-
-    def interrupted_step():
-        run_step()
-        if trainer.iter == 3:
-            signal.raise_signal(signal.SIGINT)
-
-    trainer._trainer.run_step = interrupted_step
-    with pytest.raises(SystemExit):
-        trainer.train()
-    assert len(trainer.calls) == 3 and not augmented, "no last evaluation"
-    resumed = make_trainer([25.0, 30.0], "TEST.AUG.ENABLED", True, resume=True)
-    resumed.train()
-    assert [last for _, last, _ in resumed.calls] == [True, True] and augmented
-
-
-def test_a_signal_in_the_last_evaluation_leaves_the_last_weights(make_trainer):
-    """Though those in the model are the best by then."""
-    trainer = make_trainer([10.0, 30.0, 20.0, 25.0, signal.SIGINT])
-    with pytest.raises(SystemExit):
-        trainer.train()
-    folder = trainer.cfg.OUTPUT_DIR
-    assert Path(folder, "last_checkpoint").read_text() == "model_final.pth"
-    last = trainer.calls[-2][2]
-    assert not torch.equal(weights(trainer.checkpointer.model), last)
-    resumed = make_trainer([25.0, 30.0], resume=True)
-    assert torch.equal(weights(resumed.checkpointer.model), last)
-
-
-def test_a_signal_waits_for_a_checkpoint_to_be_whole(make_trainer, monkeypatch):
-    trainer = make_trainer([10.0, 20.0, 30.0, 40.0])
-    save = torch.save
-
-    def interrupted_save(content, file):
-        if trainer.iter == 2:
-            signal.raise_signal(signal.SIGINT)
-        save(content, file)
-
-    monkeypatch.setattr(torch, "save", interrupted_save)
-    with pytest.raises(SystemExit):
-        trainer.train()
-    assert trainer.iter == 2
-    resumed = make_trainer([40.0, 50.0], resume=True)
-    assert resumed.start_iter == 3 and resumed.validation.validated == 1
-
-
 def test_precise_statistics_do_not_go_with_an_average(make_trainer):
     with pytest.raises(InputError, match="set it False, or SOLVER.EMA_DECAY 0."):
         make_trainer([], "TEST.PRECISE_BN.ENABLED", True, "SOLVER.EMA_DECAY", 0.9)
-
-
-def test_a_signal_between_step_and_hooks_waits_for_them(make_trainer, monkeypatch):
-    """Or the average of the weights would lag behind the checkpoint."""
-    average = WeightAverage.after_step
-
-    def interrupted(hook):
-        if hook.trainer.iter == 2:
-            signal.raise_signal(signal.SIGINT)
-        average(hook)
-
-    monkeypatch.setattr(WeightAverage, "after_step", interrupted)
-    trainer = make_trainer([10.0, 20.0, 30.0], "SOLVER.EMA_DECAY", 0.9)
-    with pytest.raises(SystemExit):
-        trainer.train()
-    content = saved(trainer.cfg.OUTPUT_DIR, "model_0000002.pth")
-    updates = [s["updates"] for s in find_dicts(content["trainer"], "updates")]
-    assert content["iteration"] == 2 and updates == [3]

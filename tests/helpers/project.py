@@ -5,6 +5,8 @@ import importlib.util
 import io
 from pathlib import Path
 
+import torch
+
 from efficientps_d2_cli.main import main
 
 ROOT = Path(__file__).parents[2]
@@ -40,3 +42,8 @@ def load_tool(name: str):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def flat_weights(model) -> torch.Tensor:
+    """A copy of all parameters, as one vector."""
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
