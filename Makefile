@@ -19,10 +19,10 @@ $(VENV)/installed: pyproject.toml tools/install_detectron2.py
 	$(PY) tools/install_detectron2.py
 	@touch $@
 
-# A second run finds the data set and the trained model and only shows the results again.
+# A second run finds the dataset and the trained model and only shows the results again.
 demo: $(OUTPUT)/report.html
 	@echo; cat $(OUTPUT)/results.md
-	@echo; echo "Checkpoint: $(OUTPUT)/model_final.pth   Pictures: $(OUTPUT)/pictures/"
+	@echo; echo "Checkpoint: $(OUTPUT)/model_final.pth   Images: $(OUTPUT)/pictures/"
 	@echo "Report, for a browser: $(OUTPUT)/report.html"
 
 $(OUTPUT)/report.html: $(OUTPUT)/inference/streets_val_metrics.json

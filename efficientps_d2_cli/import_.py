@@ -25,7 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     commas = """labels of objects, with commas between: 'car,"bus, big"' are two"""
     parser.add_argument("--things", required=True, help=commas)
     parser.add_argument("--stuff", required=True, help="labels of other regions")
-    parser.add_argument("--split", type=float, default=0.8, help="part of the images to train on")
+    parser.add_argument(
+        "--split",
+        type=float,
+        default=0.8,
+        help="part of the images to train on, 0 to 1; default 0.8",
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the choice of these")
     parser.add_argument("--overwrite", action="store_true", help="replace a dataset at DEST")
 

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--model", type=Path, metavar="DIR", help="a saved model")
     parser.add_argument("images", nargs="*", metavar="IMAGE", help="files, folders or patterns")
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--input", nargs="+", default=[], metavar="IMAGE", help="the same")
+    source.add_argument("--input", nargs="+", default=[], metavar="IMAGE", help="same as IMAGE")
     source.add_argument("--video-input", metavar="FILE")
     source.add_argument("--webcam", action="store_true", help="the first camera; q ends it")
     parser.add_argument(

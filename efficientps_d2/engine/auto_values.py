@@ -49,7 +49,7 @@ def fill_auto(cfg: CfgNode, run_folder: str | None = None) -> list[Suggestion]:
     used = use_suggestions(cfg, comm.all_gather(suggestions)[0])
     if cfg.AUTO:
         raise InputError(
-            f'{cfg.AUTO[0]} is "auto", but {", ".join(cfg.DATASETS.TRAIN)} does not tell a value '
+            f'{cfg.AUTO[0]} is "auto", but {", ".join(cfg.DATASETS.TRAIN)} gives no value '
             "for it; give one."
         )
     return used

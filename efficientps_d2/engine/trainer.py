@@ -188,11 +188,13 @@ class Trainer(DefaultTrainer):
 
     def resume_or_load(self, resume: bool = True):
         if resume and not self.checkpointer.has_checkpoint():
-            logger.info("%s has no checkpoint to resume: starting anew.", self.cfg.OUTPUT_DIR)
+            logger.info(
+                "%s has no checkpoint to resume: starting from the beginning.", self.cfg.OUTPUT_DIR
+            )
         if not resume and self.checkpointer.has_checkpoint():
             logger.warning(
-                "%s holds a run that --resume would continue; this one starts anew and replaces "
-                "its files.",
+                "%s holds a run that --resume would continue; this one starts from the "
+                "beginning and replaces its files.",
                 self.cfg.OUTPUT_DIR,
             )
         self.checkpointer.strict = resume and self.checkpointer.has_checkpoint()

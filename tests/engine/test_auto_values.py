@@ -87,7 +87,7 @@ def test_a_run_keeps_its_values_when_the_data_grow(tmp_path, small):
 def test_what_cannot_be_chosen_is_one_sentence(tmp_path, small, register):
     with pytest.raises(InputError, match="is empty; name the training data"):
         fill_auto(load_config(CUSTOM))
-    with pytest.raises(InputError, match=r'SOLVER.MAX_ITER is "auto", but small does not tell'):
+    with pytest.raises(InputError, match=r'SOLVER.MAX_ITER is "auto", but small gives no value'):
         fill_auto(custom(small[0], "SOLVER.MAX_ITER", "auto"))
     with pytest.raises(InputError, match="SOLVER.MAX_ITR"):
         custom(small[0], "SOLVER.MAX_ITR", "auto")

@@ -40,7 +40,7 @@ REFUSED = {
         leave_out("a.jpg")("labelme"),
         "a.jpg, which is not in .*put it",
     ),
-    "wrong size": ("labelme", labelme(imageWidth=17), "16 x 12 pixels, but a.json tells 17 x 12"),
+    "wrong size": ("labelme", labelme(imageWidth=17), "16 x 12 pixels, but a.json says 17 x 12"),
     "absurd size": ("labelme", labelme(imageWidth="x", imageHeight=-3), "has the size 'x' x -3"),
     "image is a number": ("labelme", labelme(imagePath=5), 'has no "imagePath"'),
     "absolute path": ("labelme", labelme(imagePath="/etc/passwd"), "'/etc/passwd', which is not"),

@@ -155,7 +155,7 @@ REFUSED = {
     "ids of another size": (
         "cityscapes",
         replace_image("cityscapes", "*Ids.png", Image.new("L", (3, 3), 7)),
-        "16 x 12 pixels, but .* tells 3 x 3",
+        "16 x 12 pixels, but .* says 3 x 3",
     ),
     "empty folder, city": ("cityscapes", files(), "holds no .*_gtFine_instanceIds.png"),
     "only boxes, datumaro": (

@@ -133,7 +133,7 @@ def _load_image(sample: AnnotatedImage) -> tuple[Image.Image, bool]:
     size = image.height, image.width
     if sample.size not in (None, size):
         raise InputError(
-            f"{sample.image} is {size[1]} x {size[0]} pixels, but {sample.origin} tells "
+            f"{sample.image} is {size[1]} x {size[0]} pixels, but {sample.origin} says "
             f"{sample.size[1]} x {sample.size[0]}; put the image there that was annotated."
         )
     return image, turned
