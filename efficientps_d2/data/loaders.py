@@ -2,27 +2,33 @@
 
 import logging
 import os
-from collections.abc import Iterable
 
+import torch
 from detectron2.config import CfgNode
-from detectron2.data import (
-    build_detection_test_loader,
-    build_detection_train_loader,
-    get_detection_dataset_dicts,
-)
+from detectron2.data import build_detection_test_loader, get_detection_dataset_dicts
 from detectron2.data.build import worker_init_reset_seed
-from detectron2.data.samplers import RepeatFactorTrainingSampler
-from torch.utils.data import DataLoader
+from detectron2.data.samplers import (
+    RandomSubsetTrainingSampler,
+    RepeatFactorTrainingSampler,
+    TrainingSampler,
+)
+from torch.utils.data import DataLoader, Sampler
 
 from efficientps_d2.data.dataset_mapper import EvaluationMapper, PanopticDatasetMapper
 from efficientps_d2.data.datasets.register import dataset_metadata
+from efficientps_d2.data.samples import TrainingBatches, TrainingSamples
 from efficientps_d2.utils.errors import InputError
 
 logger = logging.getLogger(__name__)
 
 
-def build_train_loader(cfg: CfgNode) -> Iterable[list[dict]]:
+def build_train_loader(cfg: CfgNode) -> DataLoader:
     """Endless batches of ``SOLVER.IMS_PER_BATCH`` samples of :class:`PanopticDatasetMapper`.
+
+    The same ``SEED``, which must not be negative, gives the same batches, from any iteration
+    on: see :class:`TrainingBatches`, whose ``start_iteration`` is the first. With
+    ``DATALOADER.ASPECT_RATIO_GROUPING`` a batch of all processes holds images that are all wider
+    than high, or none.
 
     With ``DATALOADER.SAMPLER_TRAIN "RepeatFactorTrainingSampler"``, images with a class that is in
     less than ``DATALOADER.REPEAT_THRESHOLD`` of all images are drawn more often, as in LVIS: by the
@@ -35,28 +41,47 @@ def build_train_loader(cfg: CfgNode) -> Iterable[list[dict]]:
     )
     logger.info("Training on %d images of %s.", len(records), ", ".join(cfg.DATASETS.TRAIN))
     mapper = PanopticDatasetMapper(cfg)
-    # Detectron2 cannot draw another image when there is none left.
+    # No other image can be drawn when there is none left.
     mapper.damaged_image_limit = min(mapper.damaged_image_limit, len(records) - 1)
-    sampler = None
-    if cfg.DATALOADER.SAMPLER_TRAIN == "RepeatFactorTrainingSampler":
-        if not cfg.DATALOADER.REPEAT_THRESHOLD > 0:
-            raise InputError(
-                "DATALOADER.SAMPLER_TRAIN RepeatFactorTrainingSampler changes nothing while "
-                "REPEAT_THRESHOLD is 0; set it, for instance to 0.1."
-            )
-        # Detectron2 counts the classes of records of instances.
-        of_images = [{"annotations": record["segments_info"]} for record in records]
-        sampler = RepeatFactorTrainingSampler(
-            RepeatFactorTrainingSampler.repeat_factors_from_category_frequency(
-                of_images, cfg.DATALOADER.REPEAT_THRESHOLD, sqrt=cfg.DATALOADER.REPEAT_SQRT
-            ),
-            seed=cfg.SEED if cfg.SEED >= 0 else None,
+    sampler = _training_sampler(cfg, records)
+    groups = None
+    if cfg.DATALOADER.ASPECT_RATIO_GROUPING:
+        groups = [record["width"] > record["height"] for record in records]
+    return DataLoader(
+        TrainingSamples(records, mapper, cfg.SEED),
+        batch_sampler=TrainingBatches(sampler, cfg.SOLVER.IMS_PER_BATCH, groups),
+        num_workers=cfg.DATALOADER.NUM_WORKERS,
+        collate_fn=list,
+        worker_init_fn=leave_process_group,
+        generator=torch.Generator(),  # or each start would draw from the numbers of the model
+    )
+
+
+def _training_sampler(cfg: CfgNode, records: list[dict]) -> Sampler[int]:
+    """Detectron2's sampler of that name, seeded by ``SEED``."""
+    data, name = cfg.DATALOADER, cfg.DATALOADER.SAMPLER_TRAIN
+    if name == "TrainingSampler":
+        return TrainingSampler(len(records), seed=cfg.SEED)
+    if name == "RandomSubsetTrainingSampler":
+        return RandomSubsetTrainingSampler(
+            len(records), data.RANDOM_SUBSET_RATIO, seed_shuffle=cfg.SEED, seed_subset=cfg.SEED
         )
-    loader = build_detection_train_loader(cfg, dataset=records, mapper=mapper, sampler=sampler)
-    # With aspect ratio grouping the loader of the processes is wrapped.
-    inner = loader if isinstance(loader, DataLoader) else loader.dataset
-    inner.worker_init_fn = leave_process_group
-    return loader
+    if name != "RepeatFactorTrainingSampler":
+        raise InputError(
+            f"DATALOADER.SAMPLER_TRAIN is {name!r}; give TrainingSampler, "
+            "RepeatFactorTrainingSampler or RandomSubsetTrainingSampler."
+        )
+    if not data.REPEAT_THRESHOLD > 0:
+        raise InputError(
+            "DATALOADER.SAMPLER_TRAIN RepeatFactorTrainingSampler changes nothing while "
+            "REPEAT_THRESHOLD is 0; set it, for instance to 0.1."
+        )
+    # Detectron2 counts the classes of records of instances.
+    of_images = [{"annotations": record["segments_info"]} for record in records]
+    factors = RepeatFactorTrainingSampler.repeat_factors_from_category_frequency(
+        of_images, data.REPEAT_THRESHOLD, sqrt=data.REPEAT_SQRT
+    )
+    return RepeatFactorTrainingSampler(factors, seed=cfg.SEED)
 
 
 def build_test_loader(cfg: CfgNode, dataset_name: str) -> DataLoader:

@@ -6,6 +6,7 @@ from argparse import Namespace
 
 import torch
 from detectron2.config import CfgNode
+from detectron2.utils import comm
 
 from efficientps_d2.checkpoint.checkpointer import require_file
 from efficientps_d2.config.loading import load_config, without_cuda
@@ -52,6 +53,10 @@ def setup(args: Namespace) -> CfgNode:
     for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
         check_dataset_files(name)
     cfg = with_class_counts(cfg)
+    if cfg.SEED < 0 and not args.eval_only:
+        cfg.SEED = _seed_of_run(cfg.OUTPUT_DIR) if resumes else -1
+        if cfg.SEED < 0:
+            cfg.SEED = comm.shared_random_seed()
     cfg.freeze()
     start_logs(cfg, args)
     if not (args.eval_only or cfg.DATASETS.TEST):
@@ -84,6 +89,12 @@ def _on_device(cfg: CfgNode) -> CfgNode:
     if cfg.SOLVER.AMP.ENABLED:
         raise InputError("SOLVER.AMP.ENABLED is True, but AMP training needs CUDA; set it False.")
     return without_cuda(cfg)
+
+
+def _seed_of_run(folder: str) -> int:
+    """What a training with SEED -1 has drawn, which its config.yaml holds."""
+    file = os.path.join(folder, "config.yaml")
+    return load_config(file).SEED if os.path.isfile(file) else -1
 
 
 def _make_output_dir(folder: str) -> None:

@@ -18,6 +18,7 @@ from efficientps_d2.checkpoint.saved_model import save_model
 from efficientps_d2.config.loading import naming_bad_keys
 from efficientps_d2.data.datasets.register import dataset_metadata
 from efficientps_d2.data.loaders import build_test_loader, build_train_loader
+from efficientps_d2.data.samples import seed_all
 from efficientps_d2.engine.hooks import FreezeBatchNorm, StopOnSignal, WeightAverage
 from efficientps_d2.engine.optimizer import build_optimizer, scaled_to_workers
 from efficientps_d2.engine.validation import EarlyStop, Validation
@@ -199,6 +200,7 @@ class Trainer(DefaultTrainer):
             )
         self.checkpointer.strict = resume and self.checkpointer.has_checkpoint()
         super().resume_or_load(resume)
+        self._trainer.data_loader.batch_sampler.start_iteration = self.start_iter
         if self.validation.patience_is_over:
             logger.info("This run has stopped early; a larger TEST.PATIENCE lets it go on.")
             self.max_iter = self.start_iter
@@ -223,6 +225,8 @@ class Trainer(DefaultTrainer):
 
     def run_step(self):
         self.stop_on_signal.in_step = True
+        # What the model draws, such as boxes to learn from: the same after a resume.
+        seed_all(self.cfg.SEED, self.iter, comm.get_rank())
         try:
             super().run_step()
         except InputError as error:  # of a loader process: the message holds its whole traceback
