@@ -72,7 +72,7 @@ class TrainingSamples(Dataset):
 
 @contextlib.contextmanager
 def seeded(*numbers: int) -> Iterator[None]:
-    """Let random numbers on the CPU follow from ``numbers``, and go on as before after the block."""
+    """Let random numbers on the CPU follow from ``numbers``, only within the block."""
     # Detectron2's augmentations draw from NumPy's global state.
     before = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
     seed_all(*numbers)
