@@ -11,13 +11,18 @@ from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 from torch import Tensor, nn
 
+from efficientps_d2.checkpoint.checkpoint_files import (
+    FINAL,
+    LAST,
+    checkpoint_files,
+    newest_checkpoint,
+)
 from efficientps_d2.checkpoint.weights_file import read_weights
 from efficientps_d2.config.loading import naming_bad_keys
 from efficientps_d2.utils.errors import InputError
 from efficientps_d2.utils.files import replacing_file
 
 BEST = "model_best"  # the weights that were best in validation, of which --resume knows nothing
-FINAL = "model_final"
 STATISTICS = ("running_mean", "running_var")
 
 
@@ -33,19 +38,39 @@ class FittingCheckpointer(DetectionCheckpointer):
     saved_iteration: int | None = None  # of the last checkpoint that was saved
 
     def save(self, name: str, **kwargs):
-        """As in the base class; diverged weights never replace good ones as the last checkpoint."""
+        """As in the base class; a checkpoint is whole or absent, and never of diverged weights."""
         self._refuse_diverged(name)
-        with self._saving():
-            super().save(name, **kwargs)
+        if self.save_dir and self.save_to_disk:
+            states = {key: value.state_dict() for key, value in self.checkpointables.items()}
+            file = Path(self.save_dir, f"{name}.pth")
+            self._write(file, {"model": self.model.state_dict(), **states, **kwargs})
+            with self._saving():
+                self.tag_last_checkpoint(file.name)
+            self.logger.info("Saved %s.", file)
         self.saved_iteration = kwargs.get("iteration")
 
     def save_weights(self, name: str, **content) -> None:
         """Save the weights alone, which ``--resume`` does not look at, and ``content``."""
         self._refuse_diverged(name)
-        if not self.save_to_disk:
-            return
-        with self._saving(), replacing_file(Path(self.save_dir, f"{name}.pth")) as partial:
-            torch.save({"model": self.model.state_dict(), **content}, partial)
+        if self.save_to_disk:
+            file = Path(self.save_dir, f"{name}.pth")
+            self._write(file, {"model": self.model.state_dict(), **content})
+
+    def tag_last_checkpoint(self, last_filename_basename: str) -> None:
+        """As in the base class, but the file is whole at any moment."""
+        with replacing_file(Path(self.save_dir, LAST)) as partial:
+            partial.write_text(last_filename_basename, encoding="utf-8")
+
+    def _write(self, file: Path, content: dict) -> None:
+        try:
+            with self._saving(), replacing_file(file) as partial, open(partial, "wb") as opened:
+                torch.save(content, opened)
+        except (OSError, RuntimeError) as error:  # PyTorch's, whose text says nothing of disks
+            reason = getattr(error, "strerror", None) or "the disk is full or was lost"
+            raise SystemExit(
+                f"Error: {file} could not be saved ({reason}); earlier checkpoints are as they "
+                "were: make room and continue with --resume."
+            ) from error
 
     @contextmanager
     def _saving(self):
@@ -70,20 +95,13 @@ class FittingCheckpointer(DetectionCheckpointer):
         finally:
             self._parsed_url_during_load = None
 
+    def has_checkpoint(self) -> bool:
+        """Whether there is a file to go on from, whole or not."""
+        return Path(self.save_dir, LAST).is_file() or bool(checkpoint_files(self.save_dir))
+
     def get_checkpoint_file(self) -> str:
-        """As in the base class; only a file in the folder of the run itself can be the last."""
-        tag = Path(self.save_dir, "last_checkpoint")
-        try:
-            name = tag.read_text(encoding="utf-8", errors="replace").strip()
-        except OSError:
-            return ""
-        file = os.path.join(self.save_dir, name)
-        if Path(name).name != name or not os.path.isfile(file):
-            raise InputError(
-                f"{tag} names {name[:80]!a}, which is no file beside it; write the name of a "
-                "checkpoint there, or leave --resume out."
-            )
-        return file
+        """See :func:`newest_checkpoint`; "" if there is none."""
+        return str(newest_checkpoint(self.save_dir) or "")
 
     def _load_file(self, filename: str) -> dict:
         """Reads what the base class does, but nothing that is pickled into it is executed."""

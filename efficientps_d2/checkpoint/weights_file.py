@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from efficientps_d2.checkpoint.checkpoint_files import is_whole
 from efficientps_d2.utils.errors import InputError
 
 
@@ -24,6 +25,8 @@ def read_weights(path: str | Path) -> dict:
         InputError: if the file is damaged, no dict, or holds objects besides tensors and arrays,
             which could run code.
     """
+    if zipfile.is_zipfile(path) and not is_whole(path):
+        raise InputError(f"{path} is damaged: its checksums do not fit; get it anew.")
     try:
         # Some name files of torch.save so, too.
         if str(path).endswith(".pkl") and not zipfile.is_zipfile(path):

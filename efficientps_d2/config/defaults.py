@@ -67,6 +67,9 @@ def _add_training_keys(cfg: CN) -> None:
     # From this iteration on, batch norms keep their statistics, as in the last stage of the paper's
     # training; 0 for never.
     cfg.SOLVER.FREEZE_BN_ITER = 0
+    # Of those of SOLVER.CHECKPOINT_PERIOD, the newest that are kept beside the best and the last;
+    # 0 for all.
+    cfg.SOLVER.CHECKPOINTS_KEPT = 0
     # Unreadable training images that are skipped before training stops, for each loader process.
     cfg.DATALOADER.DAMAGED_IMAGE_LIMIT = 10
     # What TEST.EVAL_PERIOD maximises: its best weights are kept in model_best.pth and saved as the

@@ -13,6 +13,7 @@ from detectron2.engine import DefaultTrainer
 from detectron2.engine.hooks import CallbackHook, EvalHook, PeriodicCheckpointer, PeriodicWriter
 from detectron2.utils import comm
 
+from efficientps_d2.checkpoint.checkpoint_files import set_aside
 from efficientps_d2.checkpoint.checkpointer import BEST, FittingCheckpointer
 from efficientps_d2.checkpoint.saved_model import save_model
 from efficientps_d2.config.loading import naming_bad_keys
@@ -157,6 +158,8 @@ class Trainer(DefaultTrainer):
         hooks = [hook for hook in super().build_hooks() if hook is not None]
         # An evaluation that fails must not cost the iterations before it: the checkpoint is first.
         savers = [h for h in hooks if isinstance(h, PeriodicCheckpointer)]
+        for saver in savers:
+            saver.max_to_keep = cfg.SOLVER.CHECKPOINTS_KEPT or None
         writers = [h for h in hooks if isinstance(h, PeriodicWriter)]
         hooks = [h for h in hooks if not isinstance(h, EvalHook) and h not in savers + writers]
         if average is not None:
@@ -194,8 +197,7 @@ class Trainer(DefaultTrainer):
             )
         if not resume and self.checkpointer.has_checkpoint():
             logger.warning(
-                "%s holds a run that --resume would continue; this one starts from the "
-                "beginning and replaces its files.",
+                "%s holds a run that --resume would continue; this one starts from the beginning.",
                 self.cfg.OUTPUT_DIR,
             )
         self.checkpointer.strict = resume and self.checkpointer.has_checkpoint()
@@ -212,8 +214,8 @@ class Trainer(DefaultTrainer):
         """
         if comm.is_main_process():
             Path(self.cfg.OUTPUT_DIR, RESULTS).unlink(missing_ok=True)
-            for name in (f"{BEST}.pth", "last_checkpoint") if self.start_iter == 0 else ():
-                Path(self.cfg.OUTPUT_DIR, name).unlink(missing_ok=True)
+            if self.start_iter == 0:
+                set_aside(self.cfg.OUTPUT_DIR, f"{BEST}.pth")
         with contextlib.suppress(EarlyStop):
             super().train()
         if comm.is_main_process():

@@ -32,9 +32,22 @@ def replacing_file(path: str | Path, keep_suffix: bool = False) -> Iterator[Path
         raise InputError(f"{path} cannot be written ({reason}); give another path.") from error
     try:
         yield partial
+        _to_disk(partial)  # or a power failure could leave an empty file under the new name
         partial.replace(path)
+        _to_disk(path.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until a file or the entries of a folder are on the disk."""
+    if path.is_dir() and os.name == "nt":  # cannot open folders
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
