@@ -4,7 +4,7 @@ efficientps-d2 train --config-file configs/efficientps_streets.yaml
 efficientps-d2 train --config-file configs/efficientps_custom.yaml --resume \\
     DATASETS.TRAIN "('mine_train',)" DATASETS.TEST "('mine_val',)" OUTPUT_DIR output/mine
 
-The flags are those of Detectron2's train_net.py.
+The flags are those of Detectron2's train_net.py, and --force.
 """
 
 import argparse
@@ -17,6 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--resume",
         action="store_true",
         help="go on from the last checkpoint in OUTPUT_DIR, or begin there",
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="resume with other values than the run began with"
     )
     parser.add_argument("--eval-only", action="store_true", help="evaluate, do not train")
     add_launch_arguments(parser)

@@ -1,7 +1,6 @@
 """Runs: setting them up, training, evaluation, several processes."""
 
-from detectron2.engine import default_argument_parser
-
+from efficientps_d2.engine.arguments import default_argument_parser
 from efficientps_d2.engine.evaluate import evaluate
 from efficientps_d2.engine.launch import launch
 from efficientps_d2.engine.setup import setup

@@ -16,6 +16,7 @@ from efficientps_d2.data.classes import with_class_counts
 from efficientps_d2.data.datasets.register import check_dataset_files
 from efficientps_d2.engine.auto_values import fill_auto
 from efficientps_d2.engine.logs import start_logs
+from efficientps_d2.engine.run_folder import check_resumed_config, config_of_run, lock_run
 from efficientps_d2.utils.env import quiet_known_warnings
 from efficientps_d2.utils.errors import InputError, one_line
 
@@ -54,10 +55,8 @@ def setup(args: Namespace) -> CfgNode:
     for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
         check_dataset_files(name)
     cfg = with_class_counts(cfg)
-    if cfg.SEED < 0 and not args.eval_only:
-        cfg.SEED = _seed_of_run(cfg.OUTPUT_DIR) if resumes else -1
-        if cfg.SEED < 0:
-            cfg.SEED = comm.shared_random_seed()
+    if not args.eval_only:
+        _prepare_training(cfg, config_of_run(cfg.OUTPUT_DIR) if resumes else None, args.force)
     cfg.freeze()
     start_logs(cfg, args)
     if not (args.eval_only or cfg.DATASETS.TEST):
@@ -92,10 +91,17 @@ def _on_device(cfg: CfgNode) -> CfgNode:
     return without_cuda(cfg)
 
 
-def _seed_of_run(folder: str) -> int:
-    """What a training with SEED -1 has drawn, which its config.yaml holds."""
-    file = os.path.join(folder, "config.yaml")
-    return load_config(file).SEED if os.path.isfile(file) else -1
+def _prepare_training(cfg: CfgNode, run: CfgNode | None, force: bool) -> None:
+    """Lock the folder, choose a seed, and compare with the ``run`` that is resumed, if any."""
+    lock_run(cfg.OUTPUT_DIR)
+    if cfg.SEED < 0 and run is not None:
+        cfg.SEED = run.SEED
+    if cfg.SEED < 0:
+        cfg.SEED = comm.shared_random_seed()
+    if run is not None:
+        if run.SEED < 0:  # earlier versions did not keep it
+            run.SEED = cfg.SEED
+        check_resumed_config(cfg, run, force)
 
 
 def _make_output_dir(folder: str) -> None:

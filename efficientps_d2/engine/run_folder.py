@@ -1,0 +1,104 @@
+"""The folder of a run: one training at a time, and what a resumed one must have in common."""
+
+import logging
+import os
+from io import TextIOWrapper
+from pathlib import Path
+
+from detectron2.config import CfgNode
+from detectron2.utils import comm
+
+from efficientps_d2.config.loading import flat_items, load_config
+from efficientps_d2.utils.errors import InputError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+logger = logging.getLogger("efficientps_d2")
+
+# A change of these makes another run of it; keys that end so change nothing that is learned.
+DECISIVE = ("DATASETS.TRAIN", "DATALOADER.", "INPUT.", "MODEL.", "SEED", "SOLVER.")
+HARMLESS = (
+    *("_TEST", ".WEIGHTS", "MODEL.DEVICE", "NUM_WORKERS", "DAMAGED_IMAGE_LIMIT"),
+    *("SOLVER.CHECKPOINT_PERIOD", "SOLVER.CHECKPOINTS_KEPT"),
+)
+FUSION = "MODEL.PANOPTIC_FPN.COMBINE."
+
+_locks: dict[str, TextIOWrapper] = {}  # a lock lives as long as its file is open
+
+
+def lock_run(folder: str) -> None:
+    """Refuse a second training in a folder; the lock ends with the process, however it dies.
+
+    Raises:
+        InputError: if another process trains there.
+    """
+    path = os.path.realpath(os.path.join(folder, ".lock"))
+    if fcntl is None or path in _locks or not comm.is_main_process():
+        return
+    file = open(path, "a+", encoding="utf-8")  # noqa: SIM115  open until the process ends
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError) as error:
+        file.seek(0)
+        raise InputError(
+            f"OUTPUT_DIR {folder} belongs to a training that is running, process "
+            f"{file.read().strip()}; wait for its end, or give another OUTPUT_DIR."
+        ) from error
+    except OSError as error:
+        logger.warning("%s cannot be locked (%s): start no second training there.", folder, error)
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+    _locks[path] = file
+
+
+def config_of_run(folder: str) -> CfgNode | None:
+    """The config that a training has left in its folder."""
+    file = Path(folder, "config.yaml")
+    return load_config(str(file)) if file.is_file() else None
+
+
+def check_resumed_config(cfg: CfgNode, run: CfgNode, force: bool) -> None:
+    """Log what differs from the config that a run began with.
+
+    Args:
+        cfg: of the resumed training, complete.
+        run: of the run.
+        force: whether to go on where weights, data or schedule would no longer be those of the run.
+
+    Raises:
+        InputError: if they would, without ``force``.
+    """
+    before = dict(flat_items(run))
+    changed = {
+        key: (before[key], value)
+        for key, value in flat_items(cfg)
+        if key in before and _plain(before[key]) != _plain(value)
+    }
+    decisive = [key for key in changed if _is_decisive(key)]
+    if decisive and not force:
+        raise InputError(
+            f"This run began with other values: {_listed(changed, decisive)}; give these again, "
+            "another OUTPUT_DIR for a new run, or --force to go on with the new values."
+        )
+    told = [key for key in changed if key not in ("OUTPUT_DIR", "MODEL.WEIGHTS", "VERSION", "AUTO")]
+    if told:
+        logger.info("Other values than at the start of this run: %s.", _listed(changed, told))
+
+
+def _plain(value: object) -> object:
+    """Lists and tuples are the same, and so are norms of one process and of several."""
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return "BN" if value == "SyncBN" else value
+
+
+def _is_decisive(key: str) -> bool:
+    return key.startswith(DECISIVE) and not (key.endswith(HARMLESS) or key.startswith(FUSION))
+
+
+def _listed(changed: dict[str, tuple], keys: list[str]) -> str:
+    return ", ".join(f"{key} {changed[key][0]} (now {changed[key][1]})" for key in keys)
