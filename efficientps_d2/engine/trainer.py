@@ -29,7 +29,7 @@ from efficientps_d2.evaluation.results import (
     FOLDER,
     FOLDER_TTA,
     FOLDER_VALIDATION,
-    clear_results,
+    replacing_results,
     write_results,
     write_tables,
 )
@@ -108,13 +108,12 @@ class Trainer(DefaultTrainer):
         """Evaluate, and write the table and what a report needs; nothing without a dataset."""
         if not cfg.DATASETS.TEST:
             return OrderedDict()
-        folder = os.path.join(cfg.OUTPUT_DIR, folder)
-        if comm.is_main_process():
-            for name in cfg.DATASETS.TEST:
-                clear_results(folder, name)
-        results = super().test(cfg, model, evaluators)
-        if comm.is_main_process():
-            of_datasets = results if len(cfg.DATASETS.TEST) > 1 else {cfg.DATASETS.TEST[0]: results}
+        folder, names = os.path.join(cfg.OUTPUT_DIR, folder), cfg.DATASETS.TEST
+        if not comm.is_main_process():
+            return super().test(cfg, model, evaluators)
+        with replacing_results(folder, names):
+            results = super().test(cfg, model, evaluators)
+            of_datasets = results if len(names) > 1 else {names[0]: results}
             write_tables(cfg, of_datasets, file)
             for name, metrics in of_datasets.items():
                 write_results(folder, name, metrics)

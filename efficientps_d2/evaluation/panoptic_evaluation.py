@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shutil
 from collections import OrderedDict
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from efficientps_d2.evaluation.overlaps import MismatchError
 from efficientps_d2.evaluation.panoptic_metrics import PanopticSums, class_metrics, named_metrics
 from efficientps_d2.evaluation.results import IMAGES, PREDICTIONS
 from efficientps_d2.utils.errors import InputError
+from efficientps_d2.utils.files import replacing_file
 
 logger = logging.getLogger(__name__)
 
@@ -43,13 +45,18 @@ class PanopticEvaluator(DatasetEvaluator):
         self.name, self.folder = name, Path(output_folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.save_predictions = save_predictions
+        # Those of an earlier evaluation stay until all are there.
+        self.new_pngs = self.folder / f"{name}_panoptic.partial"
 
     def reset(self):
         """Forget all images."""
         self.sums = PanopticSums(len(self.names))
+        if comm.is_main_process():  # what an evaluation that was killed has left
+            shutil.rmtree(self.new_pngs, ignore_errors=True)
+        comm.synchronize()
         self._part(comm.get_rank()).write_text("")
         if self.save_predictions:
-            (self.folder / f"{self.name}_panoptic").mkdir(exist_ok=True)
+            self.new_pngs.mkdir(exist_ok=True)
 
     def process(self, inputs, outputs):
         """Score images.
@@ -85,9 +92,7 @@ class PanopticEvaluator(DatasetEvaluator):
                 "matches": [match._asdict() for match in matches],
             }
             if self.save_predictions:
-                file = (
-                    self.folder / f"{self.name}_panoptic" / f"{Path(record['file_name']).stem}.png"
-                )
+                file = self.new_pngs / f"{Path(record['file_name']).stem}.png"
                 line["prediction"] = save_panoptic(
                     file, record["image_id"], pan_seg, segments, self.categories
                 )
@@ -136,8 +141,12 @@ class PanopticEvaluator(DatasetEvaluator):
         with open(joined, "a", encoding="utf-8") as file:
             file.writelines(lines_of_others)
         if self.save_predictions:
+            pngs = self.folder / f"{self.name}_panoptic"
+            shutil.rmtree(pngs, ignore_errors=True)
+            self.new_pngs.rename(pngs)
             with open(joined, encoding="utf-8") as lines:
                 annotations = [json.loads(line)["prediction"] for line in lines]
             content = {"annotations": annotations, "categories": self.categories}
             file = self.folder / f"{self.name}{PREDICTIONS}"
-            file.write_text(json.dumps(content), encoding="utf-8")
+            with replacing_file(file) as partial:
+                partial.write_text(json.dumps(content), encoding="utf-8")

@@ -1,7 +1,9 @@
 """What an evaluation leaves: tables for people, and files for the report of a run."""
 
+import contextlib
 import json
 import logging
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from detectron2.config import CfgNode
@@ -10,6 +12,7 @@ from tabulate import tabulate
 
 from efficientps_d2.data.classes import class_table
 from efficientps_d2.data.datasets.register import dataset_metadata
+from efficientps_d2.utils.files import replacing_file
 
 logger = logging.getLogger(__name__)
 
@@ -20,10 +23,18 @@ HEADLINE = "panoptic_seg/PQ"
 VALIDATION = "validation"  # in metrics.json, before what a training says of validation images
 
 
-def clear_results(folder: str | Path, name: str) -> None:
-    """Remove what an earlier evaluation on a dataset left, lest it be taken for the new one's."""
-    for suffix in FILES:
-        Path(folder, f"{name}{suffix}").unlink(missing_ok=True)
+@contextlib.contextmanager
+def replacing_results(folder: str | Path, names: Iterable[str]) -> Iterator[None]:
+    """Remove at the end what earlier evaluations on datasets left and the block did not write anew.
+
+    Until then the earlier results are there, and stay if the block fails.
+    """
+    files = [Path(folder, f"{name}{suffix}") for name in names for suffix in FILES]
+    before = {file: file.stat().st_mtime_ns for file in files if file.exists()}
+    yield
+    for file, time in before.items():
+        if file.stat().st_mtime_ns == time:
+            file.unlink()
 
 
 def write_results(folder: str | Path, name: str, results: dict) -> None:
@@ -32,7 +43,8 @@ def write_results(folder: str | Path, name: str, results: dict) -> None:
     metrics = flatten_results_dict(results)
     content = {"classes": names, "thing_ids": thing_ids, "results": metrics}
     Path(folder).mkdir(parents=True, exist_ok=True)
-    Path(folder, f"{name}{RESULTS}").write_text(json.dumps(content), encoding="utf-8")
+    with replacing_file(Path(folder, f"{name}{RESULTS}")) as partial:
+        partial.write_text(json.dumps(content), encoding="utf-8")
 
 
 def results_table(results: dict) -> str:
@@ -70,4 +82,5 @@ def write_tables(cfg: CfgNode, results: dict, file: str) -> None:
         f"Results on {name}\n\n{results_table(metrics)}\n" for name, metrics in results.items()
     )
     logger.info("\n%s", text)
-    Path(cfg.OUTPUT_DIR, file).write_text(text, encoding="utf-8")
+    with replacing_file(Path(cfg.OUTPUT_DIR, file)) as partial:
+        partial.write_text(text, encoding="utf-8")

@@ -1,6 +1,9 @@
 """Work on many images in several processes, with a progress bar."""
 
+import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -21,7 +24,7 @@ def map_images(function: Callable, items: list, processes: int, title: str) -> I
     if processes == 1:
         yield from bar(map(function, items))
         return
-    pool = ProcessPoolExecutor(processes, initializer=_ignore_interrupts)
+    pool = ProcessPoolExecutor(processes, initializer=_obey_the_parent)
     try:
         yield from bar(pool.map(function, items, chunksize=4))
     except BrokenProcessPool as error:
@@ -32,5 +35,12 @@ def map_images(function: Callable, items: list, processes: int, title: str) -> I
         pool.shutdown(cancel_futures=True)
 
 
-def _ignore_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops its children
+def _obey_the_parent() -> None:
+    """Let the parent alone answer to Ctrl-C, and end with it, even if it is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+
+
+def _end_with_the_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)

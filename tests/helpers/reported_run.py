@@ -9,7 +9,7 @@ from predictions import feed, imperfect_outputs
 
 from efficientps_d2.data.classes import with_class_counts
 from efficientps_d2.evaluation.panoptic_evaluation import PanopticEvaluator
-from efficientps_d2.evaluation.results import write_results
+from efficientps_d2.evaluation.results import FILES, write_results
 
 
 def training_lines(iterations, loss: float = 2.0) -> list[dict]:
@@ -37,3 +37,9 @@ def write_run(cfg, folder: Path, save: bool = True, seed: int = 0) -> Path:
     last = {"iteration": 60, **flatten_results_dict(results)}
     write_lines(folder, [*training_lines((19, 39, 59)), last])
     return folder
+
+
+def without_results(folder: Path, name: str) -> None:
+    """Remove what an evaluation on a dataset left."""
+    for suffix in FILES:
+        (folder / f"{name}{suffix}").unlink(missing_ok=True)

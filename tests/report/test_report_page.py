@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 from project import run_verb
-from reported_run import training_lines, write_lines, write_run
+from reported_run import training_lines, without_results, write_lines, write_run
 from scenes import write_dataset
 
 import efficientps_d2.report.charts as report_charts
 from efficientps_d2 import InputError
 from efficientps_d2.evaluation.panoptic_metrics import Match
-from efficientps_d2.evaluation.results import clear_results, write_results
+from efficientps_d2.evaluation.results import write_results
 from efficientps_d2.report.charts import size_chart, training_chart
 from efficientps_d2.report.page import (
     class_rows,
@@ -115,7 +115,7 @@ def test_images_without_segments(tmp_path, toy, tiny_config):
 
 
 def test_with_detectron2s_evaluator_it_has_what_there_is(run_folder):
-    clear_results(run_folder / "inference", "toy")
+    without_results(run_folder / "inference", "toy")
     metrics = {"panoptic_seg": {"PQ": 50.0, "PQ_th": float("nan")}}
     write_results(run_folder / "inference", "toy", metrics)
     (run_folder / "metrics.json").unlink()

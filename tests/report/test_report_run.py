@@ -3,10 +3,10 @@
 import shutil
 
 import pytest
-from reported_run import training_lines, write_lines, write_run
+from reported_run import training_lines, without_results, write_lines, write_run
 
 from efficientps_d2 import InputError
-from efficientps_d2.evaluation.results import clear_results, write_results
+from efficientps_d2.evaluation.results import write_results
 from efficientps_d2.report.run import read_run
 
 
@@ -65,7 +65,7 @@ def test_results_with_augmentation(run_folder, toy):
 
 
 def test_an_evaluation_that_did_not_end_leaves_no_results(run_folder, toy):
-    clear_results(run_folder / "inference", toy)
+    without_results(run_folder / "inference", toy)
     with pytest.raises(InputError, match="no results of an evaluation"):
         read_run(run_folder)
 

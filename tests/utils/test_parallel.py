@@ -1,5 +1,6 @@
 """Work in several processes: results in order, and an end when it must end."""
 
+import multiprocessing
 import os
 import signal
 import time
@@ -48,3 +49,24 @@ def test_what_is_not_begun_when_it_stops_is_never_done(tmp_path):
     next(results)
     results.close()
     assert len(list(tmp_path.iterdir())) < 100
+
+
+def slow_traces(folder_and_number):
+    folder, number = folder_and_number
+    (folder / str(number)).touch()
+    time.sleep(0.2)
+
+
+def test_children_end_with_a_parent_that_is_killed(tmp_path):
+    parent = multiprocessing.get_context("fork").Process(
+        target=lambda: list(map_images(slow_traces, [(tmp_path, i) for i in range(400)], 2, "x"))
+    )
+    parent.start()
+    while not list(tmp_path.iterdir()):
+        time.sleep(0.05)
+    parent.kill()
+    parent.join()
+    time.sleep(2)
+    count = len(list(tmp_path.iterdir()))
+    time.sleep(1)
+    assert len(list(tmp_path.iterdir())) == count < 100
