@@ -56,7 +56,8 @@ def setup(args: Namespace) -> CfgNode:
         check_dataset_files(name)
     cfg = with_class_counts(cfg)
     if not args.eval_only:
-        _prepare_training(cfg, config_of_run(cfg.OUTPUT_DIR) if resumes else None, args.force)
+        run = config_of_run(cfg.OUTPUT_DIR) if resumes else None
+        _prepare_training(cfg, run, getattr(args, "force", False))
     cfg.freeze()
     start_logs(cfg, args)
     if not (args.eval_only or cfg.DATASETS.TEST):

@@ -207,13 +207,10 @@ class Trainer(DefaultTrainer):
             self.max_iter = self.start_iter
 
     def train(self):
-        """As in :class:`DefaultTrainer`; leaves a saved model in ``OUTPUT_DIR/model``.
-
-        What an earlier run left that could be taken for this one's is removed first.
-        """
+        """As in :class:`DefaultTrainer`; leaves a saved model in ``OUTPUT_DIR/model``."""
         if comm.is_main_process():
             Path(self.cfg.OUTPUT_DIR, RESULTS).unlink(missing_ok=True)
-            if self.start_iter == 0:
+            if self.start_iter == 0:  # or --resume would take them for this run's
                 set_aside(self.cfg.OUTPUT_DIR, f"{BEST}.pth")
         with contextlib.suppress(EarlyStop):
             super().train()
