@@ -155,6 +155,7 @@ def test_signal_saves_a_checkpoint_and_resume_goes_on(datasets, tmp_path, number
     last = stopped + 3
     printed = text.split("continue with: ")[1].splitlines()[0]
     resume = shlex.split(printed.replace("python", sys.executable, 1))
+    resume.insert(resume.index("--resume"), "--force")  # for an earlier end
     resume += ["SOLVER.MAX_ITER", str(last), "TEST.PICTURES", "0"]
     resumed = subprocess.run(resume, cwd=ROOT, env=env, capture_output=True, text=True)
     assert resumed.returncode == 0, resumed.stderr[-3000:]
