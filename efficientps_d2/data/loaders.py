@@ -46,7 +46,8 @@ def build_train_loader(cfg: CfgNode) -> DataLoader:
     sampler = _training_sampler(cfg, records)
     groups = None
     if cfg.DATALOADER.ASPECT_RATIO_GROUPING:
-        groups = [record["width"] > record["height"] for record in records]
+        # Those of Cityscapes and COCO lack the size and are one group.
+        groups = [record.get("width", 0) > record.get("height", 0) for record in records]
     return DataLoader(
         TrainingSamples(records, mapper, cfg.SEED),
         batch_sampler=TrainingBatches(sampler, cfg.SOLVER.IMS_PER_BATCH, groups),
