@@ -22,6 +22,11 @@ def checkpoint_files(folder: str | Path) -> list[Path]:
     return sorted(files, key=lambda file: (file.stat().st_mtime_ns, file.name), reverse=True)
 
 
+def has_checkpoint(folder: str | Path) -> bool:
+    """Whether there is a file to go on from, whole or not."""
+    return Path(folder, LAST).is_file() or bool(checkpoint_files(folder))
+
+
 def newest_checkpoint(folder: str | Path) -> Path | None:
     """The file that ``last_checkpoint`` names, or the newest whole one if that cannot be used.
 
@@ -35,9 +40,9 @@ def newest_checkpoint(folder: str | Path) -> Path | None:
     tag = Path(folder, LAST)
     if tag.is_file():
         name = tag.read_text(encoding="utf-8", errors="replace").strip()
-        file = Path(folder, name) if name and "\0" not in name else tag
+        file = Path(folder, name)
         # Only a file in the folder of the run itself; nothing else may be loaded as its last.
-        if file != tag and Path(name).name == name and file.is_file():
+        if Path(name).name == name and file.is_file():
             files = [file, *(other for other in files if other != file)]
         else:
             damaged.append(f"{tag} names {name[:80]!a}, which is no file beside it")

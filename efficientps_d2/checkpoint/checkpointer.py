@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from efficientps_d2.checkpoint.checkpoint_files import (
     FINAL,
     LAST,
-    checkpoint_files,
+    has_checkpoint,
     newest_checkpoint,
 )
 from efficientps_d2.checkpoint.weights_file import read_weights
@@ -96,8 +96,8 @@ class FittingCheckpointer(DetectionCheckpointer):
             self._parsed_url_during_load = None
 
     def has_checkpoint(self) -> bool:
-        """Whether there is a file to go on from, whole or not."""
-        return Path(self.save_dir, LAST).is_file() or bool(checkpoint_files(self.save_dir))
+        """See :func:`has_checkpoint`."""
+        return has_checkpoint(self.save_dir)
 
     def get_checkpoint_file(self) -> str:
         """See :func:`newest_checkpoint`; "" if there is none."""

@@ -25,11 +25,12 @@ def read_weights(path: str | Path) -> dict:
         InputError: if the file is damaged, no dict, or holds objects besides tensors and arrays,
             which could run code.
     """
-    if zipfile.is_zipfile(path) and not is_whole(path):
+    is_zip = zipfile.is_zipfile(path)
+    if is_zip and not is_whole(path):
         raise InputError(f"{path} is damaged: its checksums do not fit; get it anew.")
     try:
         # Some name files of torch.save so, too.
-        if str(path).endswith(".pkl") and not zipfile.is_zipfile(path):
+        if str(path).endswith(".pkl") and not is_zip:
             with open(path, "rb") as file:
                 content = ArrayUnpickler(file, encoding="latin1").load()
         else:

@@ -57,7 +57,7 @@ class TrainingSamples(Dataset):
             mapper: gives None for an image that cannot be read: another one is drawn.
             seed: of the training.
         """
-        self.records, self.mapper, self.seed = DatasetFromList(records), mapper, seed
+        self.records, self.mapper, self.seed = DatasetFromList(records, copy=False), mapper, seed
 
     def __len__(self) -> int:
         return len(self.records)

@@ -6,12 +6,13 @@ import os
 from detectron2.config import CfgNode
 from detectron2.utils import comm
 
-from efficientps_d2.config.loading import flat_items, load_config, value_of
+from efficientps_d2.config.loading import flat_items, value_of
 from efficientps_d2.data.checks.dataset import Statistics, check_dataset
 from efficientps_d2.data.checks.listing import find_dataset, read_listing
 from efficientps_d2.data.checks.problems import KINDS
 from efficientps_d2.data.checks.suggest import Suggestion, suggest_config
 from efficientps_d2.data.datasets.register import check_dataset_files
+from efficientps_d2.engine.run_folder import config_of_run
 from efficientps_d2.utils.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -56,13 +57,12 @@ def fill_auto(cfg: CfgNode, run_folder: str | None = None) -> list[Suggestion]:
 
 
 def _values_of_run(keys: list[str], folder: str) -> list[Suggestion]:
-    file = os.path.join(folder, "config.yaml")
-    if not os.path.isfile(file):
+    file, run = os.path.join(folder, "config.yaml"), config_of_run(folder)
+    if run is None:
         raise InputError(
             f'{keys[0]} is "auto", and {file}, which would tell the value of the weights there, '
             "does not exist; put the config.yaml of their training there, or give a value."
         )
-    run = load_config(file)
     return [Suggestion(key, value_of(run, key), f"as in {file}") for key in keys]
 
 

@@ -23,8 +23,6 @@ DUMPS = {
     ("detectron2", "default_setup"),  # environment, arguments, config
     ("detectron2.engine.defaults", "build_model"),  # every layer
     ("detectron2.data.common", "__init__"),  # how records are held in memory
-    ("detectron2.data.build", "_train_loader_from_config"),  # the usual sampler
-    ("detectron2.data.build", "build_batch_data_loader"),
     ("detectron2.evaluation.testing", "print_csv_format"),  # as results.md has it
     ("detectron2.evaluation.sem_seg_evaluation", "evaluate"),
 }

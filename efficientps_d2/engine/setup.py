@@ -8,7 +8,7 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.utils import comm
 
-from efficientps_d2.checkpoint.checkpoint_files import newest_checkpoint
+from efficientps_d2.checkpoint.checkpoint_files import has_checkpoint
 from efficientps_d2.checkpoint.checkpointer import require_file
 from efficientps_d2.config.loading import load_config, without_cuda
 from efficientps_d2.data.checks.tables import suggestion_table
@@ -38,7 +38,7 @@ def setup(args: Namespace) -> CfgNode:
     quiet_known_warnings()
     cfg = _on_device(load_config(args.config_file, args.opts))
     _make_output_dir(cfg.OUTPUT_DIR)
-    resumes = args.resume and newest_checkpoint(cfg.OUTPUT_DIR) is not None
+    resumes = args.resume and has_checkpoint(cfg.OUTPUT_DIR)
     weights = cfg.MODEL.WEIGHTS
     if not resumes:
         _check_weights(weights, args, cfg.OUTPUT_DIR)

@@ -77,12 +77,14 @@ def draw_panoptic(
     if not segments_info or image.shape[1] == POLYGON_WIDTH:
         return image.copy()
     things, names = thing_segments(segments_info, metadata), metadata.stuff_classes
+    ids = {s["id"] for s in things}
+    stuff = [s for s in segments_info if s["id"] not in ids]
     if colors is None:
         colors = shades(metadata.stuff_colors, [s["category_id"] for s in things])
     visualizer = make_visualizer(image, metadata)
     overlay_panoptic(
         visualizer,
-        [(pan_seg == s["id"], s["category_id"]) for s in segments_info if s not in things],
+        [(pan_seg == s["id"], s["category_id"]) for s in stuff],
         [(pan_seg == s["id"], names[s["category_id"]]) for s in things],
         colors,
     )
