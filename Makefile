@@ -33,7 +33,7 @@ $(OUTPUT)/inference/streets_val_metrics.json: | $(VENV)/installed
 	$(PY) train_net.py --config-file configs/efficientps_streets.yaml --resume
 
 test: $(VENV)/installed
-	$(PY) -m pytest
+	$(PY) -m pytest -n auto
 
 lint: $(VENV)/installed
 	$(PY) -m ruff check .

@@ -15,7 +15,6 @@ from pathlib import Path
 
 TOOLS = ("labelme", "cvat", "datumaro", "voc-mask", "cityscapes")  # READERS, as a test compares
 SHOWN_PLACES = 3
-LONG = 100_000  # letters; a sentence without its end names no cure
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from efficientps_d2.data.importers import READERS
     from efficientps_d2.data.importers.painting import Classes, read_labels
     from efficientps_d2.data.importers.run import import_annotations
+    from efficientps_d2.data.importers.source import LONG
     from efficientps_d2.utils.errors import InputError
 
     if hasattr(sys.stdout, "reconfigure"):
@@ -57,7 +57,8 @@ def run(args: argparse.Namespace) -> int:
             overwrite=args.overwrite,
         )
     except InputError as error:
-        raise InputError(shown(str(error), LONG)) from error
+        lines = str(error).split("\n")  # several faults have a line each
+        raise InputError("\n".join(shown(line, LONG) for line in lines)) from error
     except KeyboardInterrupt:
         summary = None
     if summary is None:
@@ -72,6 +73,7 @@ def _print_summary(summary, classes) -> None:
     from tabulate import tabulate
 
     from efficientps_d2.data.checks.problems import shown
+    from efficientps_d2.data.importers.source import LONG
 
     splits = list(summary.images)
     rows = [["images", "", *summary.images.values()]]

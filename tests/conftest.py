@@ -25,6 +25,11 @@ from efficientps_d2.config.loading import load_config  # noqa: E402
 from efficientps_d2.data.classes import with_class_counts  # noqa: E402
 
 
+def pytest_collection_modifyitems(items):
+    """Those that take minutes come first, so that no process waits for another at the end."""
+    items.sort(key=lambda item: item.path.name not in ("test_tutorial.py", "test_notebook.py"))
+
+
 @pytest.fixture(autouse=True)
 def signals_as_before():
     """A handler that stays is inherited by the forked pools of later tests, which then hang."""

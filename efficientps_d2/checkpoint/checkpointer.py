@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
-from detectron2.modeling import build_model
 from torch import Tensor, nn
 
 from efficientps_d2.checkpoint.checkpoint_files import (
@@ -18,7 +17,7 @@ from efficientps_d2.checkpoint.checkpoint_files import (
     newest_checkpoint,
 )
 from efficientps_d2.checkpoint.weights_file import read_weights
-from efficientps_d2.config.loading import naming_bad_keys
+from efficientps_d2.config.building import build_network, check_network
 from efficientps_d2.utils.errors import InputError
 from efficientps_d2.utils.files import replacing_file
 
@@ -185,8 +184,8 @@ def load_trained_model(cfg: CfgNode) -> nn.Module:
     require_weights(cfg)
     weights = cfg.MODEL.WEIGHTS
     require_file(weights)
-    with naming_bad_keys(cfg):
-        model = build_model(cfg).eval()
+    check_network(cfg)
+    model = build_network(cfg).eval()
     checkpointer = FittingCheckpointer(model)
     checkpointer.strict = True
     checkpointer.load(weights)

@@ -1,6 +1,5 @@
 """Loading of configs, with errors that name the key and the cure."""
 
-import contextlib
 import difflib
 import os
 from collections.abc import Iterator
@@ -10,8 +9,10 @@ from detectron2.config import CfgNode as CN
 from detectron2.config import get_cfg
 from yaml import YAMLError
 
+from efficientps_d2.config.check import check_values
 from efficientps_d2.config.defaults import add_efficientps_config
-from efficientps_d2.utils.errors import InputError, one_line
+from efficientps_d2.config.keys import flat_items, value_of
+from efficientps_d2.utils.errors import InputError
 
 # What Detectron2's config raises for wrong keys, values and files.
 BAD_VALUE = (KeyError, ValueError, TypeError, AttributeError, AssertionError, SyntaxError)
@@ -82,6 +83,7 @@ def load_config(config_file: str, overrides: list[str] | None = None) -> CN:
     except BAD_VALUE as error:
         raise InputError(f"{config_file}: {_sentence(error)}; correct that key.") from error
     _override(cfg, overrides or [])
+    check_values(cfg)
     return cfg
 
 
@@ -127,22 +129,6 @@ def _cure(cfg: CN, pairs: dict) -> str:
     return "give a value of the right type, for a list of one \"('name',)\""
 
 
-def flat_items(node: CN, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Full names, such as "INPUT.CROP.SIZE", and values of all keys."""
-    for name, value in node.items():
-        if isinstance(value, CN):
-            yield from flat_items(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
-
-
-def value_of(cfg: CN, key: str):
-    """The value of a key such as "INPUT.CROP.SIZE"."""
-    for name in key.split("."):
-        cfg = cfg[name]
-    return cfg
-
-
 def _pop_auto(node: CN, prefix: str = "") -> Iterator[str]:
     """Remove the keys whose value is "auto", and give their full names."""
     for name, value in list(node.items()):
@@ -175,21 +161,3 @@ def _sentence(error: Exception) -> str:
     # The text of a KeyError is in quotes.
     text = str(error.args[0]) if isinstance(error, KeyError) else str(error)
     return " ".join(text.split()).rstrip(".")
-
-
-@contextlib.contextmanager
-def naming_bad_keys(cfg: CN) -> Iterator[None]:
-    """Turn errors of building a model into an InputError that names the key to correct."""
-    try:
-        yield
-    except InputError:
-        raise
-    except (KeyError, ValueError, RuntimeError, AssertionError, AttributeError) as error:
-        # Registries say which name they do not know, but not where it stands.
-        keys = [k for k, v in flat_items(cfg) if f"'{v}'" in str(error)]
-        if not keys:  # a mistake in the code of a part, or no memory
-            raise
-        raise InputError(
-            f"The model cannot be built from this config: {one_line(error)}; correct "
-            f"{' or '.join(keys)}."
-        ) from error

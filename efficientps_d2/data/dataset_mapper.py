@@ -30,8 +30,6 @@ class ResizeWithJitter(T.ResizeShortestEdge):
 
     def __init__(self, *args, jitter: tuple[float, float], **kwargs):
         super().__init__(*args, **kwargs)
-        if len(jitter) != 2 or not 0 < jitter[0] <= jitter[1]:
-            raise InputError(f"INPUT.SCALE_JITTER is {jitter}; give (smallest, largest) factor.")
         self.jitter = jitter
 
     def get_transform(self, image):

@@ -17,7 +17,6 @@ from torch.utils.data import DataLoader, Sampler
 from efficientps_d2.data.dataset_mapper import EvaluationMapper, PanopticDatasetMapper
 from efficientps_d2.data.datasets.register import dataset_metadata
 from efficientps_d2.data.samples import TrainingBatches, TrainingSamples
-from efficientps_d2.utils.errors import InputError
 
 logger = logging.getLogger(__name__)
 
@@ -66,16 +65,6 @@ def _training_sampler(cfg: CfgNode, records: list[dict]) -> Sampler[int]:
     if name == "RandomSubsetTrainingSampler":
         return RandomSubsetTrainingSampler(
             len(records), data.RANDOM_SUBSET_RATIO, seed_shuffle=cfg.SEED, seed_subset=cfg.SEED
-        )
-    if name != "RepeatFactorTrainingSampler":
-        raise InputError(
-            f"DATALOADER.SAMPLER_TRAIN is {name!r}; give TrainingSampler, "
-            "RepeatFactorTrainingSampler or RandomSubsetTrainingSampler."
-        )
-    if not data.REPEAT_THRESHOLD > 0:
-        raise InputError(
-            "DATALOADER.SAMPLER_TRAIN RepeatFactorTrainingSampler changes nothing while "
-            "REPEAT_THRESHOLD is 0; set it, for instance to 0.1."
         )
     # Detectron2 counts the classes of records of instances.
     of_images = [{"annotations": record["segments_info"]} for record in records]

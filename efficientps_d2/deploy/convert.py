@@ -5,12 +5,12 @@ from typing import NamedTuple
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.modeling import build_model
 from torch import nn
 
 from efficientps_d2.checkpoint.official import Change, from_official, official_name, to_official
 from efficientps_d2.checkpoint.weights_file import read_state_dict
-from efficientps_d2.config.loading import naming_bad_keys, without_cuda
+from efficientps_d2.config.building import build_network
+from efficientps_d2.config.loading import without_cuda
 from efficientps_d2.modeling.backbone.efficientnet import is_paper_efficientnet
 from efficientps_d2.utils.errors import InputError
 from efficientps_d2.utils.files import replacing_file
@@ -82,5 +82,4 @@ def _matching_model(cfg: CfgNode, state: dict, reverse: bool) -> nn.Module:
         )
     cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES, cfg.MODEL.ROI_HEADS.NUM_CLASSES = classes, things
     cfg.MODEL.EFFICIENTPS.THING_CLASS_IDS = list(range(classes - things, classes))
-    with naming_bad_keys(cfg):
-        return build_model(cfg)
+    return build_network(cfg)

@@ -2,12 +2,11 @@
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.modeling import build_model
 from detectron2.utils.analysis import FlopCountAnalysis
 from tabulate import tabulate
 from torch import nn
 
-from efficientps_d2.config.loading import naming_bad_keys
+from efficientps_d2.config.building import build_network, check_network
 from efficientps_d2.data.classes import with_class_counts
 
 MULTIPLY_ADD = ("conv", "linear", "addmm", "matmul")  # fvcore's names; no norms, no resizing
@@ -23,8 +22,8 @@ def size_table(cfg: CfgNode, height: int, width: int) -> str:
     cfg.MODEL.EFFICIENTNET.WEIGHTS = ""
     if -1 in (cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES, cfg.MODEL.ROI_HEADS.NUM_CLASSES):
         cfg = with_class_counts(cfg)
-    with naming_bad_keys(cfg):
-        model = build_model(cfg).eval()
+    check_network(cfg)
+    model = build_network(cfg).eval()
     parts = analyze(model, cfg, height, width)
     parts.append(("total", *(sum(part[i] for part in parts) for i in (1, 2))))
     rows = [(name, f"{parameters:,}", f"{adds / 1e9:.2f}") for name, parameters, adds in parts]

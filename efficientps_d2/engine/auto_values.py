@@ -6,12 +6,11 @@ import os
 from detectron2.config import CfgNode
 from detectron2.utils import comm
 
-from efficientps_d2.config.loading import flat_items, value_of
+from efficientps_d2.config.keys import flat_items, value_of
 from efficientps_d2.data.checks.dataset import Statistics, check_dataset
 from efficientps_d2.data.checks.listing import find_dataset, read_listing
 from efficientps_d2.data.checks.problems import KINDS
 from efficientps_d2.data.checks.suggest import Suggestion, suggest_config
-from efficientps_d2.data.datasets.register import check_dataset_files
 from efficientps_d2.engine.run_folder import config_of_run
 from efficientps_d2.utils.errors import InputError
 
@@ -31,7 +30,7 @@ def fill_auto(cfg: CfgNode, run_folder: str | None = None) -> list[Suggestion]:
         What was chosen, for the log.
 
     Raises:
-        InputError: if the data do not tell a value, or the config or data are not there.
+        InputError: if the data do not tell a value, or the config is not there.
     """
     if not cfg.AUTO:
         return []
@@ -76,7 +75,6 @@ def use_suggestions(cfg: CfgNode, suggestions: list[Suggestion]) -> list[Suggest
 
 
 def _statistics(name: str) -> Statistics:
-    check_dataset_files(name)
     result = check_dataset(read_listing(find_dataset(name)), os.cpu_count())
     errors = sum(KINDS[problem.kind].is_error for problem in result.problems)
     if errors:

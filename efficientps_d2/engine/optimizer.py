@@ -10,7 +10,6 @@ from torch import nn
 from efficientps_d2.utils.errors import InputError
 
 WHOLE_MODEL = "full_model"
-CLIP_TYPES = ("value", "norm", WHOLE_MODEL)  # the first two, of each parameter, are Detectron2's
 PRETRAINED = "backbone.bottom_up."  # names of parameters below the FPN begin so
 
 
@@ -21,11 +20,15 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     ``CLIP_GRADIENTS.CLIP_TYPE "full_model"`` clips the norm of all gradients together.
 
     Raises:
-        InputError: if ``SOLVER.OPTIMIZER`` or ``CLIP_TYPE`` is unknown, or the factor is for a
-            backbone that has no network below an FPN.
+        InputError: if the factor is for a backbone that has no network below an FPN.
     """
     solver, clip = cfg.SOLVER, cfg.SOLVER.CLIP_GRADIENTS
-    _check(solver, model)
+    names = [name for name, _ in model.named_parameters()]
+    if solver.BACKBONE_LR_FACTOR != 1 and not any(name.startswith(PRETRAINED) for name in names):
+        raise InputError(
+            f"SOLVER.BACKBONE_LR_FACTOR is {solver.BACKBONE_LR_FACTOR}, but this model has no "
+            "network below an FPN; set it to 1.0."
+        )
 
     def rate_factor(name: str) -> float:
         of_backbone = solver.BACKBONE_LR_FACTOR if name.startswith(PRETRAINED) else 1.0
@@ -43,10 +46,8 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         optimizer = torch.optim.SGD(
             groups, momentum=solver.MOMENTUM, nesterov=solver.NESTEROV, **options
         )
-    elif solver.OPTIMIZER == "AdamW":
-        optimizer = torch.optim.AdamW(groups, **options)
     else:
-        raise InputError(f'SOLVER.OPTIMIZER is {solver.OPTIMIZER!r}; use "SGD" or "AdamW".')
+        optimizer = torch.optim.AdamW(groups, **options)
     if clip.ENABLED and clip.CLIP_TYPE == WHOLE_MODEL:
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
 
@@ -56,22 +57,6 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         optimizer.register_step_pre_hook(clip_all)
         return optimizer
     return maybe_add_gradient_clipping(cfg, optimizer)
-
-
-def _check(solver: CfgNode, model: nn.Module) -> None:
-    """Refuse what would end in an error of Detectron2, or do nothing."""
-    clip = solver.CLIP_GRADIENTS
-    if clip.ENABLED and clip.CLIP_TYPE not in CLIP_TYPES:
-        known = '", "'.join(CLIP_TYPES)
-        raise InputError(
-            f'SOLVER.CLIP_GRADIENTS.CLIP_TYPE is {clip.CLIP_TYPE!r}; use one of "{known}".'
-        )
-    names = [name for name, _ in model.named_parameters()]
-    if solver.BACKBONE_LR_FACTOR != 1 and not any(name.startswith(PRETRAINED) for name in names):
-        raise InputError(
-            f"SOLVER.BACKBONE_LR_FACTOR is {solver.BACKBONE_LR_FACTOR}, but this model has no "
-            "network below an FPN; set it to 1.0."
-        )
 
 
 def scaled_to_workers(cfg: CfgNode, workers: int) -> CfgNode:

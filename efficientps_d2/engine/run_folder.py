@@ -8,7 +8,8 @@ from pathlib import Path
 from detectron2.config import CfgNode
 from detectron2.utils import comm
 
-from efficientps_d2.config.loading import flat_items, load_config
+from efficientps_d2.config.keys import differences, flat_items
+from efficientps_d2.config.loading import load_config
 from efficientps_d2.utils.errors import InputError
 
 try:
@@ -25,6 +26,7 @@ HARMLESS = (
     *("SOLVER.CHECKPOINT_PERIOD", "SOLVER.CHECKPOINTS_KEPT"),
 )
 FUSION = "MODEL.PANOPTIC_FPN.COMBINE."
+SAME_NORM = {"BN", "SyncBN"}  # of one process and of several
 
 _locks: dict[str, TextIOWrapper] = {}  # a lock lives as long as its file is open
 
@@ -73,10 +75,10 @@ def check_resumed_config(cfg: CfgNode, run: CfgNode, force: bool) -> None:
         InputError: if they would, without ``force``.
     """
     before = dict(flat_items(run))
-    changed = {
-        key: (before[key], value)
-        for key, value in flat_items(cfg)
-        if key in before and _plain(before[key]) != _plain(value)
+    changed = {  # keys that a run of an earlier version lacks are no change
+        key: values
+        for key, values in differences(run, cfg).items()
+        if key in before and set(map(str, values)) != SAME_NORM
     }
     decisive = [key for key in changed if _is_decisive(key)]
     if decisive and not force:
@@ -87,13 +89,6 @@ def check_resumed_config(cfg: CfgNode, run: CfgNode, force: bool) -> None:
     told = [key for key in changed if key not in ("OUTPUT_DIR", "MODEL.WEIGHTS", "VERSION", "AUTO")]
     if told:
         logger.info("Other values than at the start of this run: %s.", _listed(changed, told))
-
-
-def _plain(value: object) -> object:
-    """Lists and tuples are the same, and so are norms of one process and of several."""
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    return "BN" if value == "SyncBN" else value
 
 
 def _is_decisive(key: str) -> bool:

@@ -10,6 +10,8 @@ from detectron2.utils import comm
 
 from efficientps_d2.checkpoint.checkpoint_files import has_checkpoint
 from efficientps_d2.checkpoint.checkpointer import require_file
+from efficientps_d2.config.building import check_network
+from efficientps_d2.config.check import check_schedule
 from efficientps_d2.config.loading import load_config, without_cuda
 from efficientps_d2.data.checks.tables import suggestion_table
 from efficientps_d2.data.classes import with_class_counts
@@ -45,9 +47,10 @@ def setup(args: Namespace) -> CfgNode:
     else:
         cfg.MODEL.EFFICIENTNET.WEIGHTS = ""
     run_folder = cfg.OUTPUT_DIR if resumes else os.path.dirname(weights) if args.eval_only else None
-    chosen = fill_auto(cfg, run_folder)
     if args.eval_only:
         cfg.DATASETS.TRAIN = ()
+    else:
+        check_schedule(cfg)
     if len(set(cfg.DATASETS.TEST)) < len(cfg.DATASETS.TEST):
         raise InputError(
             f"DATASETS.TEST {cfg.DATASETS.TEST} names a dataset twice; once is enough."
@@ -55,6 +58,8 @@ def setup(args: Namespace) -> CfgNode:
     for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
         check_dataset_files(name)
     cfg = with_class_counts(cfg)
+    check_network(cfg)
+    chosen = fill_auto(cfg, run_folder)
     if not args.eval_only:
         run = config_of_run(cfg.OUTPUT_DIR) if resumes else None
         _prepare_training(cfg, run, getattr(args, "force", False))

@@ -51,11 +51,6 @@ class Validation(HookBase):
             metric: the name of the metric to maximise.
             patience: evaluations without a better value after which training stops; 0 for never.
         """
-        if patience and not period:
-            raise InputError(
-                f"TEST.PATIENCE is {patience}, but TEST.EVAL_PERIOD is 0, so that nothing is "
-                "evaluated during training; set a period."
-            )
         self.period, self.patience, self.metric = period, patience, metric
         self.checkpointer = checkpointer
         self._evaluate, self._losses = evaluate, losses

@@ -60,8 +60,6 @@ class PanopticTTA(nn.Module):
                 "TEST.AUG.ENABLED needs a mask head that keeps its logits; set "
                 "MODEL.ROI_MASK_HEAD.NAME SeparableConvMaskHead, or leave augmentation out."
             )
-        if not scales or min(scales) <= 0:
-            raise InputError(f"TEST.AUG.SCALES is {scales}; give factors above 0.")
         return cls(model, scales, cfg.TEST.AUG.FLIP, cfg)
 
     def forward(self, batched_inputs: list[dict]) -> list[dict]:

@@ -61,23 +61,64 @@ def choose_images(samples: list[dict], count: int, seed: int = 0) -> list[tuple[
     return [(group, sample) for group, members in groups.items() for sample in members]
 
 
-def count_all_errors(samples: list[dict], saved: SavedPredictions, processes: int) -> ImageErrors:
-    """Errors of all images together, with a progress bar."""
+def analyse(
+    samples: list[dict], saved: SavedPredictions, images: int, processes: int
+) -> tuple[ImageErrors, list[Card]]:
+    """Errors of all images together and the cards of the gallery, with a progress bar.
+
+    Args:
+        samples: lines of NAME_images.jsonl.
+        saved: the predictions.
+        images: of the best, the worst and of random ones in the gallery, each.
+        processes: how many.
+    """
     pixels = dict.fromkeys(KINDS, 0)
     num_classes = len(saved.categories)
     confusion = np.zeros((num_classes, num_classes + 1), dtype=np.int64)
-    count = partial(count_image, saved=saved)
-    for errors in map_images(count, samples, processes, "counting errors"):
+    groups = {sample["file_name"]: group for group, sample in choose_images(samples, images)}
+    cards = {}
+    tasks = [(sample, groups.get(sample["file_name"])) for sample in samples]
+    for errors, card in map_images(
+        partial(_analyse, saved=saved), tasks, processes, "analysing images"
+    ):
         pixels = {kind: pixels[kind] + errors.pixels[kind] for kind in KINDS}
         confusion += errors.confusion
-    return ImageErrors(pixels, confusion)
+        if card:
+            cards[card.file_name] = card
+    return ImageErrors(pixels, confusion), [cards[name] for name in groups]
 
 
-def make_card(chosen: tuple[str, dict], saved: SavedPredictions) -> Card:
-    """Draw an image of the gallery."""
-    group, sample = chosen
+def _analyse(
+    task: tuple[dict, str | None], saved: SavedPredictions
+) -> tuple[ImageErrors, Card | None]:
+    """Errors of an image at its full size, and its card if it is in a group of the gallery."""
+    sample, group = task
+    gt, prediction, segments = _read_maps(sample, saved)
+    prediction_file = saved.folder / sample["prediction"]["file_name"]
+    for file, ids in ((sample["pan_seg_file_name"], gt), (prediction_file, prediction)):
+        if list(ids.shape) != sample["size"]:
+            raise InputError(f"{file} has another size than in the evaluation; evaluate again.")
+    matches, is_thing = matches_of(sample), [c["isthing"] for c in saved.categories]
+    try:
+        errors = count_errors(gt, sample["segments_info"], prediction, segments, matches, is_thing)
+    except ValueError as error:
+        raise InputError(
+            f"{prediction_file} or its ground truth has changed since the evaluation ({error}); "
+            "evaluate again."
+        ) from error
+    card = _draw_card(group, sample, gt, prediction, segments, saved.categories) if group else None
+    return errors, card
+
+
+def _draw_card(
+    group: str,
+    sample: dict,
+    gt: np.ndarray,
+    prediction: np.ndarray,
+    predicted_segments: list[dict],
+    categories: list[dict],
+) -> Card:
     matches = matches_of(sample)
-    gt, prediction, predicted_segments = _read_maps(sample, saved)
     image = read_rgb(sample["file_name"])
     height, width = gt.shape
     scale = min(1.0, LONG_SIDE / max(height, width))
@@ -87,8 +128,8 @@ def make_card(chosen: tuple[str, dict], saved: SavedPredictions) -> Card:
         cv2.resize(ids.astype(np.int32), size, interpolation=cv2.INTER_NEAREST)
         for ids in (gt, prediction)
     )
-    colors = [category["color"] for category in saved.categories]
-    things = [i for i, category in enumerate(saved.categories) if category["isthing"]]
+    colors = [category["color"] for category in categories]
+    things = [i for i, category in enumerate(categories) if category["isthing"]]
     kind = error_kinds(sample["segments_info"], predicted_segments, matches, things)
     panels = {
         "image": image,
@@ -133,23 +174,6 @@ def _outlines(ids: np.ndarray) -> np.ndarray:
     outlines[:, 1:] |= ids[:, 1:] != ids[:, :-1]
     outlines[1:] |= ids[1:] != ids[:-1]
     return outlines
-
-
-def count_image(sample: dict, saved: SavedPredictions) -> ImageErrors:
-    """Errors of an image, a line of NAME_images.jsonl, at its full size."""
-    gt, prediction, segments = _read_maps(sample, saved)
-    prediction_file = saved.folder / sample["prediction"]["file_name"]
-    for file, ids in ((sample["pan_seg_file_name"], gt), (prediction_file, prediction)):
-        if list(ids.shape) != sample["size"]:
-            raise InputError(f"{file} has another size than in the evaluation; evaluate again.")
-    matches, is_thing = matches_of(sample), [c["isthing"] for c in saved.categories]
-    try:
-        return count_errors(gt, sample["segments_info"], prediction, segments, matches, is_thing)
-    except ValueError as error:
-        raise InputError(
-            f"{prediction_file} or its ground truth has changed since the evaluation ({error}); "
-            "evaluate again."
-        ) from error
 
 
 def _read_maps(sample: dict, saved: SavedPredictions) -> tuple[np.ndarray, np.ndarray, list[dict]]:

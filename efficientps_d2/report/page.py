@@ -4,21 +4,19 @@ import math
 import shlex
 from collections import Counter
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 
 import jinja2
 import numpy as np
 
-from efficientps_d2.config.loading import flat_items
+from efficientps_d2.config.keys import differences
 from efficientps_d2.report.charts import size_chart, training_chart
 from efficientps_d2.report.diagnosis import diagnose
 from efficientps_d2.report.error_analysis import CORRECT, KINDS, MEANING, UNLABELED
-from efficientps_d2.report.gallery import COLORS, choose_images, count_all_errors, make_card
+from efficientps_d2.report.gallery import COLORS, analyse
 from efficientps_d2.report.run import CONFIGS, Run, matches_of, read_run
 from efficientps_d2.utils.errors import InputError
 from efficientps_d2.utils.files import replacing_file
-from efficientps_d2.utils.parallel import map_images
 
 SUMMARY = {
     "PQ": ("panoptic_seg/PQ",),
@@ -83,10 +81,7 @@ def make_page(run: Run, earlier: Run | None, images: int, processes: int) -> str
     classes = class_rows(run, earlier, matches)
     errors, cards, legend = None, [], []
     if run.saved:
-        errors = count_all_errors(run.images, run.saved, processes)
-        chosen = choose_images(run.images, images)
-        make = partial(make_card, saved=run.saved)
-        cards = list(map_images(make, chosen, processes, "drawing images"))
+        errors, cards = analyse(run.images, run.saved, images, processes)
         shown = set().union(*(card.class_ids for card in cards))
         legend = [run.saved.categories[i] for i in sorted(shown)]
     environment = jinja2.Environment(
@@ -117,7 +112,7 @@ def make_page(run: Run, earlier: Run | None, images: int, processes: int) -> str
         colors=COLORS,
         meaning=MEANING,
         command=evaluation_command(run),
-        differences=config_differences(run, earlier) if earlier else [],
+        differences=changed_keys(run, earlier) if earlier else [],
     )
 
 
@@ -210,14 +205,10 @@ def confusion_rows(confusion: np.ndarray, names: list[str]) -> list[dict]:
     return rows
 
 
-def config_differences(run: Run, earlier: Run) -> list[tuple[str, object, object]]:
-    """Keys of the two configs with different values, with the value of each."""
-    now, before = dict(flat_items(run.cfg)), dict(flat_items(earlier.cfg))
-    return [
-        (key, now.get(key), before.get(key))
-        for key in sorted(now.keys() | before.keys())
-        if now.get(key) != before.get(key) and key not in OWN_KEYS
-    ]
+def changed_keys(run: Run, earlier: Run) -> list[tuple[str, object, object]]:
+    """Config keys with other values than those of the earlier run, with the value of each."""
+    changed = differences(run.cfg, earlier.cfg)
+    return [(key, *values) for key, values in changed.items() if key not in OWN_KEYS]
 
 
 def evaluation_command(run: Run) -> str:

@@ -8,7 +8,8 @@ from project import CONFIGS
 from scenes import write_dataset
 
 from efficientps_d2 import InputError
-from efficientps_d2.config.loading import load_config, value_of
+from efficientps_d2.config.keys import value_of
+from efficientps_d2.config.loading import load_config
 from efficientps_d2.data.checks.suggest import suggest_config
 from efficientps_d2.engine.auto_values import fill_auto
 

@@ -91,11 +91,6 @@ def test_patience_may_be_over_in_an_evaluation_that_is_made_up_for(make_trainer)
     assert values[-1]["iteration"] == 2, "not that of the start"
 
 
-def test_patience_needs_evaluations(make_trainer):
-    with pytest.raises(InputError, match="TEST.EVAL_PERIOD is 0"):
-        make_trainer([], "TEST.PATIENCE", 2, "TEST.EVAL_PERIOD", 0)
-
-
 def test_another_metric_has_no_best_value_yet(make_trainer, caplog):
     trainer = make_trainer([30.0, 20.0, 30.0], "SOLVER.MAX_ITER", 2)
     trainer.train()

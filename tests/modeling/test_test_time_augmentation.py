@@ -139,12 +139,6 @@ def test_results_end_in_tta(keen_model, toy, tiny_config):
         assert augmented[f"{task}_TTA"] == pytest.approx(values, nan_ok=True)
 
 
-@pytest.mark.parametrize("scales", [(), (0.0, 1.0)])
-def test_impossible_scales(keen_model, toy, tiny_config, scales):
-    with pytest.raises(InputError, match="TEST.AUG.SCALES"):
-        PanopticTTA.of_config(tiny_config(toy, "TEST.AUG.SCALES", scales), keen_model)
-
-
 def test_heads_without_mask_logits_are_named(stock_config):
     """At once, since a training would find it only after its last iteration."""
     model = build_model(stock_config)

@@ -36,14 +36,21 @@ def read_cityscapes(source: Source, classes: Classes) -> Iterator[AnnotatedImage
         if above not in labels:
             labels[above] = _read_labels(source, above)
         folders = [above / images / below for images in ("leftImg8bit", "imgsFine/leftImg8bit")]
-        stem = file.name.removesuffix(GROUND_TRUTH) + "_leftImg8bit"
-        image = source.find_image(stem, *folders, file.parent)
-        if not image:
-            raise InputError(
-                f"{file} has no image {stem}.png in {source.root / folders[0]}; put it there."
-            )
-        ids = _read_ids(source.find(file))
-        yield AnnotatedImage(image, ids.shape, _regions(ids, labels[above], file), file)
+        with source.noting_faults():
+            yield _image(source, file, folders, labels[above])
+
+
+def _image(
+    source: Source, file: Path, folders: list[Path], labels: dict[int, str]
+) -> AnnotatedImage:
+    stem = file.name.removesuffix(GROUND_TRUTH) + "_leftImg8bit"
+    image = source.find_image(stem, *folders, file.parent)
+    if not image:
+        raise InputError(
+            f"{file} has no image {stem}.png in {source.root / folders[0]}; put it there."
+        )
+    ids = _read_ids(source.find(file))
+    return AnnotatedImage(image, ids.shape, _regions(ids, labels, file), file)
 
 
 def _read_labels(source: Source, folder: Path) -> dict[int, str]:

@@ -38,7 +38,8 @@ def read_cvat(source: Source, classes: Classes) -> Iterator[AnnotatedImage]:
         if root.find("track") is not None:
             raise InputError(f'{file} is of a video; export it as "CVAT for images 1.1".')
         for image in source.progress(root.findall("image")):
-            yield _image(image, source, file)
+            with source.noting_faults():
+                yield _image(image, source, file)
     if not found:
         raise source.nothing_found("annotations.xml of CVAT for images")
 

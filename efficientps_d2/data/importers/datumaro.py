@@ -41,12 +41,13 @@ def read_datumaro(source: Source, classes: Classes) -> Iterator[AnnotatedImage]:
         ids = set()
         for number, item in enumerate(source.progress(content["items"])):
             place = f"{file}, item {number + 1},"
-            if not isinstance(item, dict) or not isinstance(item.get("id"), str):
-                raise InputError(f'{place} has no "id"; export it again.')
-            if item["id"] in ids:
-                raise InputError(f'{place} has the id "{item["id"]}" of another; remove one.')
-            ids.add(item["id"])
-            yield _image(item, labels, source, file, place)
+            with source.noting_faults():
+                if not isinstance(item, dict) or not isinstance(item.get("id"), str):
+                    raise InputError(f'{place} has no "id"; export it again.')
+                if item["id"] in ids:
+                    raise InputError(f'{place} has the id "{item["id"]}" of another; remove one.')
+                ids.add(item["id"])
+                yield _image(item, labels, source, file, place)
     if not found:
         raise source.nothing_found("annotations/*.json of Datumaro")
 

@@ -39,18 +39,24 @@ def read_labelme(source: Source, classes: Classes) -> Iterator[AnnotatedImage]:
     """
     found = False
     for file in source.progress(source.with_suffix(".json")):
-        content = load_json(source.find(file))
-        if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
-            source.warn('JSON files without a list "shapes" were left out', file)
-            continue
-        found = True
-        check_count(content["shapes"], str(file))
-        height, width = content.get("imageHeight"), content.get("imageWidth")
-        size = None if height is None or width is None else read_size(height, width, str(file))
-        image, data = _find_image(source, file, content)
-        yield AnnotatedImage(image, size, _regions(content["shapes"], source, file), file, data)
+        with source.noting_faults():
+            content = load_json(source.find(file))
+            if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
+                source.warn('JSON files without a list "shapes" were left out', file)
+                continue
+            found = True
+            yield _image(content, source, file)
     if not found:
+        source.raise_faults()
         raise source.nothing_found("labelme JSON files")
+
+
+def _image(content: dict, source: Source, file: Path) -> AnnotatedImage:
+    check_count(content["shapes"], str(file))
+    height, width = content.get("imageHeight"), content.get("imageWidth")
+    size = None if height is None or width is None else read_size(height, width, str(file))
+    image, data = _find_image(source, file, content)
+    return AnnotatedImage(image, size, _regions(content["shapes"], source, file), file, data)
 
 
 def _find_image(source: Source, file: Path, content: dict) -> tuple[Path, bytes | None]:

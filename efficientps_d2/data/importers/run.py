@@ -50,7 +50,8 @@ def import_annotations(
         overwrite: replace a dataset that ``dest`` holds.
 
     Raises:
-        InputError: for anything that is wrong in the annotations or arguments.
+        InputError: for anything that is wrong in the annotations or arguments; what is wrong with
+            single images has a line each.
     """
     if not 0 < split <= 1:
         raise InputError(f"--split is {split}; give a part of the images, above 0 and up to 1.")
@@ -91,39 +92,52 @@ def _write_images(
         (folder / name).mkdir(parents=True)
     entries, stems, origins = [], set(), {}
     for sample in samples:
-        if sample.image in origins:
-            raise InputError(
-                f"{sample.image} is annotated twice, in {origins[sample.image]} and in "
-                f"{sample.origin}; remove one."
-            )
-        origins[sample.image] = sample.origin
-        image, turned = _load_image(sample)
-        size = image.height, image.width
-        ids, segments = paint(sample, size, classes, source, summary.shapes)
-        if not segments:
-            source.warn("images without any region of a class were left out", sample.origin)
-            continue
-        stem = _free_stem(sample.image.relative_to(source.root), stems)
-        file = folder / "images" / f"{stem}{sample.image.suffix}"
-        if turned:
-            save_upright(image, file)
-        else:
-            _copy_image(sample, file)
-        gt = folder / "panoptic" / f"{stem}.png"
-        write_segment_ids(gt, ids)
-        _check_ground_truth(gt, segments)
-        entries.append(
-            (
-                {"id": stem, "file_name": file.name, "height": size[0], "width": size[1]},
-                {"image_id": stem, "file_name": gt.name, "segments_info": segments},
-            )
-        )
+        with source.noting_faults():
+            if sample.image in origins:
+                raise InputError(
+                    f"{sample.image} is annotated twice, in {origins[sample.image]} and in "
+                    f"{sample.origin}; remove one."
+                )
+            origins[sample.image] = sample.origin
+            if entry := _write_image(sample, folder, stems, classes, source, summary):
+                entries.append(entry)
+    source.raise_faults()
     if not entries:
         raise InputError(
             f"{source.root} has no image with a region of a class in --things or --stuff; its "
             f"labels are {', '.join(sorted(summary.unlisted(classes))) or 'none'}."
         )
     return entries
+
+
+def _write_image(
+    sample: AnnotatedImage,
+    folder: Path,
+    stems: set[str],
+    classes: Classes,
+    source: Source,
+    summary: ImportSummary,
+) -> tuple[dict, dict] | None:
+    """The two entries of an image, None if no region of it has a class."""
+    image, turned = _load_image(sample)
+    size = image.height, image.width
+    ids, segments = paint(sample, size, classes, source, summary.shapes)
+    if not segments:
+        source.warn("images without any region of a class were left out", sample.origin)
+        return None
+    stem = _free_stem(sample.image.relative_to(source.root), stems)
+    file = folder / "images" / f"{stem}{sample.image.suffix}"
+    if turned:
+        save_upright(image, file)
+    else:
+        _copy_image(sample, file)
+    gt = folder / "panoptic" / f"{stem}.png"
+    write_segment_ids(gt, ids)
+    _check_ground_truth(gt, segments)
+    return (
+        {"id": stem, "file_name": file.name, "height": size[0], "width": size[1]},
+        {"image_id": stem, "file_name": gt.name, "segments_info": segments},
+    )
 
 
 def _load_image(sample: AnnotatedImage) -> tuple[Image.Image, bool]:

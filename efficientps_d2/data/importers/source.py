@@ -5,7 +5,7 @@ import os
 import unicodedata
 import zipfile
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PureWindowsPath
 
 from tqdm import tqdm
@@ -15,6 +15,9 @@ from efficientps_d2.data.images import IMAGE_SUFFIXES
 from efficientps_d2.data.importers.other_formats import describe
 from efficientps_d2.utils.errors import InputError
 
+SHOWN_FAULTS = 20
+LONG = 100_000  # letters; a sentence without its end names no cure
+
 
 class Source:
     """A folder of annotations, with what had to be repaired or left out.
@@ -23,6 +26,7 @@ class Source:
         root: the folder.
         files: all files in it that are not hidden, relative to ``root``, sorted.
         warnings: for each message the places, relative to ``root``, that it is about.
+        faults: what makes single images impossible to import.
 
     Raises:
         InputError: if the folder does not exist, or is a file.
@@ -43,6 +47,7 @@ class Source:
             self._by_path.setdefault(_normal(file), file)
             self._by_name[_normal(file.name)].append(file)
         self.warnings: dict[str, list[str]] = defaultdict(list)
+        self.faults: list[InputError] = []
 
     def _list(self) -> Iterable[Path]:
         """The files below ``root`` but for those that systems and editors put there."""
@@ -54,6 +59,25 @@ class Source:
 
     def warn(self, message: str, place: str | Path) -> None:
         self.warnings[message].append(str(place))
+
+    @contextlib.contextmanager
+    def noting_faults(self) -> Iterator[None]:
+        """Note what is wrong with one image and go on, so that a user sees all at once."""
+        try:
+            yield
+        except InputError as error:
+            self.faults.append(error)
+
+    def raise_faults(self) -> None:
+        """Fail if anything was noted; several faults have a line each."""
+        faults = {str(fault): fault for fault in self.faults}
+        if len(faults) == 1:
+            raise self.faults[0]
+        if faults:
+            lines = [shown(line, LONG) for line in list(faults)[:SHOWN_FAULTS]]
+            if more := len(faults) - len(lines):
+                lines.append(f"and {more} more.")
+            raise InputError("\n".join([f"{len(faults)} things must be corrected:", *lines]))
 
     def namesakes(self, name: str) -> list[Path]:
         """The files of that name in any folder, relative to ``root``."""

@@ -38,22 +38,29 @@ def read_voc(source: Source, classes: Classes) -> Iterator[AnnotatedImage]:
         root, name = Path(*file.parts[:depth]), Path(*file.parts[depth + 1 :])
         if root not in labels:
             labels[root] = _read_labels(source, root, classes)
-        objects = source.find(name, root / "SegmentationObject")
-        if not objects:
-            raise InputError(
-                f"{file} has no counterpart in SegmentationObject, which tells the objects apart; "
-                'export "Segmentation mask 1.1" again.'
-            )
-        image = source.find_image(name.with_suffix(""), root / "JPEGImages")
-        if not image:
-            raise InputError(
-                f"{file} has no image in {source.root / root / 'JPEGImages'}; put it there."
-            )
-        class_map, object_map = _read_colors(source.find(file)), _read_colors(objects)
-        if class_map.shape != object_map.shape:
-            raise InputError(f"{file} and {objects} differ in size; export them again.")
-        regions = _regions(class_map, object_map, labels[root], classes, source, file)
-        yield AnnotatedImage(image, class_map.shape, regions, file)
+        with source.noting_faults():
+            yield _image(source, file, root, name, labels[root], classes)
+
+
+def _image(
+    source: Source, file: Path, root: Path, name: Path, labels: dict[int, str], classes: Classes
+) -> AnnotatedImage:
+    objects = source.find(name, root / "SegmentationObject")
+    if not objects:
+        raise InputError(
+            f"{file} has no counterpart in SegmentationObject, which tells the objects apart; "
+            'export "Segmentation mask 1.1" again.'
+        )
+    image = source.find_image(name.with_suffix(""), root / "JPEGImages")
+    if not image:
+        raise InputError(
+            f"{file} has no image in {source.root / root / 'JPEGImages'}; put it there."
+        )
+    class_map, object_map = _read_colors(source.find(file)), _read_colors(objects)
+    if class_map.shape != object_map.shape:
+        raise InputError(f"{file} and {objects} differ in size; export them again.")
+    regions = _regions(class_map, object_map, labels, classes, source, file)
+    return AnnotatedImage(image, class_map.shape, regions, file)
 
 
 def _read_labels(source: Source, root: Path, classes: Classes) -> dict[int, str]:

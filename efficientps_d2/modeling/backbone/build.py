@@ -37,9 +37,7 @@ def set_norm(backbone: Backbone, norm: str) -> Backbone:
         return backbone
     if norm == "SyncBN":
         return convert_sync_batchnorm(backbone)
-    if norm == "FrozenBN":
-        return freeze_batch_norm_2d(backbone)
-    raise InputError(f'MODEL.EFFICIENTNET.NORM is {norm!r}; use "BN", "SyncBN" or "FrozenBN".')
+    return freeze_batch_norm_2d(backbone)
 
 
 @BACKBONE_REGISTRY.register()

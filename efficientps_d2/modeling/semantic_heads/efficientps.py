@@ -94,11 +94,6 @@ class EfficientPSSemSegHead(nn.Module):
                 f"MODEL.SEM_SEG_HEAD.IN_FEATURES gives {[name for name, _ in shapes]}; this head "
                 "needs the four features at strides 4, 8, 16 and 32."
             )
-        if hard_pixels_per not in ("image", "batch"):
-            raise InputError(
-                f"MODEL.SEM_SEG_HEAD.HARD_PIXELS_PER is {hard_pixels_per!r}; "
-                'use "image" or "batch".'
-            )
         self.in_features = [name for name, _ in shapes]
         self.ignore_value = ignore_value
         self.loss_weight = loss_weight

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from project import CONFIGS
 
-from efficientps_d2.config.loading import load_config, value_of
+from efficientps_d2.config.keys import value_of
+from efficientps_d2.config.loading import load_config
 from efficientps_d2.data.checks.dataset import Statistics
 from efficientps_d2.data.checks.suggest import LEVELS, anchor_sizes, resize_factors, suggest_config
 from efficientps_d2.data.checks.tables import suggestion_text

@@ -10,8 +10,8 @@ import damaged_labelme
 import damaged_masks
 import pytest
 from damaged_sources import MAKE
-from import_sources import labelme_shape, read_split, run, write_labelme
-from project import Refused
+from import_sources import labelme_shape, read_split, rectangle, run, write_labelme
+from project import Refused, run_verb
 
 TABLES = (damaged_labelme, damaged_cvat, damaged_masks)
 REFUSED = {key: case for table in TABLES for key, case in table.REFUSED.items()}
@@ -36,6 +36,24 @@ def test_damage_is_one_sentence(tmp_path, case):
         run(tool, tmp_path / "source", tmp_path / "mine")
     sentence = str(error.value)
     assert sentence.startswith("Error: ") and sentence.endswith(".") and "\n" not in sentence
+    assert snapshot(tmp_path) == before and not (tmp_path / "mine").exists()
+
+
+def test_all_damaged_files_are_named_at_once(tmp_path, capsys):
+    for name in ("a", "b", "c", "d"):
+        road = labelme_shape("road", rectangle(0, 6, 16, 12))
+        write_labelme(tmp_path / "source", [road], f"{name}.jpg")
+    (tmp_path / "source" / "b.json").write_text("{")
+    (tmp_path / "source" / "c.jpg").write_bytes(b"no image")
+    (tmp_path / "source" / "d.jpg").unlink()
+    before = snapshot(tmp_path)
+    labels = ("--things", "car", "--stuff", "road")
+    assert run_verb("import", "labelme", tmp_path / "source", tmp_path / "mine", *labels) == 1
+    errors = capsys.readouterr().err
+    head, *lines = errors[errors.index("Error:") :].splitlines()
+    assert head == "Error: 3 things must be corrected:"
+    assert all(n in line for n, line in zip(("b.json", "c.jpg", "d.json"), lines, strict=True))
+    assert all(line.endswith(".") for line in lines)
     assert snapshot(tmp_path) == before and not (tmp_path / "mine").exists()
 
 

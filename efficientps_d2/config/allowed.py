@@ -1,0 +1,133 @@
+"""What values a config key may have, in words and as a test."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Allowed(Protocol):
+    """A kind of values."""
+
+    @property
+    def words(self) -> str:
+        """What is allowed, such as "a number above 0", for messages and docs."""
+
+    def holds(self, value: object) -> bool:
+        """Whether a value is allowed."""
+
+
+@dataclass(frozen=True)
+class Number:
+    """A finite number between two limits, both included unless ``above`` excludes the lower one."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    above: bool = False
+    whole: bool = False
+    also: float | None = None  # a value outside the limits with a meaning of its own
+
+    @property
+    def words(self) -> str:
+        text = "a whole number" if self.whole else "a number"
+        if self.low > -math.inf:
+            text += f" {'above' if self.above else 'from'} {_plain(self.low)}"
+        if self.high < math.inf:
+            text += f" {'up ' if self.above else ''}to {_plain(self.high)}"
+        return text if self.also is None else f"{text}, or {_plain(self.also)}"
+
+    def holds(self, value):
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return False
+        if value == self.also:
+            return True
+        inside = self.low < value <= self.high if self.above else self.low <= value <= self.high
+        return inside and math.isfinite(value) and not (self.whole and value != int(value))
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """One of several words."""
+
+    values: tuple
+
+    @property
+    def words(self) -> str:
+        quoted = [f'"{value}"' for value in self.values]
+        return " or ".join([", ".join(quoted[:-1]), quoted[-1]] if quoted[1:] else quoted)
+
+    def holds(self, value):
+        return value in self.values
+
+
+@dataclass(frozen=True)
+class Flag:
+    """True or False."""
+
+    words = "True or False"
+
+    def holds(self, value):
+        return isinstance(value, bool)
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text of one line, such as a name or a path."""
+
+    what: str = "a text"
+    empty: bool = True
+
+    @property
+    def words(self) -> str:
+        return f'{self.what}, or ""' if self.empty else self.what
+
+    def holds(self, value):
+        return isinstance(value, str) and (self.empty or bool(value)) and value.isprintable()
+
+
+@dataclass(frozen=True)
+class ListOf:
+    """A list or tuple of values of one kind; ``what`` replaces the words."""
+
+    item: Allowed
+    shortest: int = 0
+    longest: int | None = None
+    what: str = ""
+
+    @property
+    def words(self) -> str:
+        if self.what:
+            return self.what
+        kind = self.item.words.removeprefix("a ")
+        if self.shortest == self.longest:
+            return f"{self.shortest} times {self.item.words}"
+        return (
+            f"a list of at least {self.shortest}, each a {kind}"
+            if self.shortest
+            else (f"a list, each a {kind}")
+        )
+
+    def holds(self, value):
+        if not isinstance(value, Sequence) or isinstance(value, str):
+            return False
+        longest = len(value) if self.longest is None else self.longest
+        return self.shortest <= len(value) <= longest and all(map(self.item.holds, value))
+
+
+@dataclass(frozen=True)
+class Either:
+    """A value of one of two kinds."""
+
+    first: Allowed
+    second: Allowed
+
+    @property
+    def words(self) -> str:
+        return f"{self.first.words}, or {self.second.words}"
+
+    def holds(self, value):
+        return self.first.holds(value) or self.second.holds(value)
+
+
+def _plain(number: float) -> str:
+    return str(int(number)) if number == int(number) else str(number)

@@ -1,0 +1,73 @@
+"""Build the network that a config describes, or refuse it in one sentence."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.modeling import META_ARCH_REGISTRY, build_model
+from torch import nn
+
+from efficientps_d2.config.keys import flat_items
+from efficientps_d2.utils.errors import InputError, one_line
+
+
+def build_network(cfg: CfgNode) -> nn.Module:
+    """Detectron2's ``build_model``.
+
+    Raises:
+        InputError: if a value names something that does not exist, or values do not fit together;
+            it names the key.
+    """
+    with _naming_bad_keys(cfg):
+        return build_model(cfg)
+
+
+def check_network(cfg: CfgNode) -> None:
+    """Refuse a config whose network cannot be built or is too large for the memory.
+
+    Builds it without memory for its weights, so that this takes a second and any size is harmless.
+
+    Raises:
+        InputError: as :func:`build_network`, or if the weights alone fill the memory.
+    """
+    cfg = cfg.clone()
+    cfg.MODEL.EFFICIENTNET.WEIGHTS, cfg.MODEL.DEVICE = "", "cpu"
+    cfg.AUTO = []  # their defaults will do here
+    with _naming_bad_keys(cfg), torch.device("meta"):
+        try:
+            model = META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE)(cfg)
+        except (NotImplementedError, RuntimeError) as error:
+            if "meta tensor" not in str(error):
+                raise
+            return  # a network that computes while it is built; only its size is not known
+    sizes = {name: p.numel() * p.element_size() for name, p in model.named_parameters()}
+    total, memory = sum(sizes.values()), _memory()
+    if total > memory:
+        raise InputError(
+            f"The weights of this network have {total / 1e9:.0f} GB, of {memory / 1e9:.0f} GB of "
+            f"memory; the largest are {max(sizes, key=sizes.get)}: lower their channels."
+        )
+
+
+def _memory() -> int:
+    """Bytes of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+@contextlib.contextmanager
+def _naming_bad_keys(cfg: CfgNode) -> Iterator[None]:
+    try:
+        yield
+    except InputError:
+        raise
+    except (KeyError, ValueError, RuntimeError, AssertionError, AttributeError) as error:
+        # Registries say which name they do not know, but not where it stands.
+        keys = [k for k, v in flat_items(cfg) if f"'{v}'" in str(error)]
+        if not keys:  # a mistake in the code of a part, or no memory
+            raise
+        raise InputError(
+            f"The model cannot be built from this config: {one_line(error)}; correct "
+            f"{' or '.join(keys)}."
+        ) from error

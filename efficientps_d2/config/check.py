@@ -1,0 +1,78 @@
+"""Refuse config values that cannot work, before anything reads data or builds a model."""
+
+from detectron2.config import CfgNode
+
+from efficientps_d2.config.keys import value_of
+from efficientps_d2.config.rules import MODEL_RULES
+from efficientps_d2.config.training_rules import DATA_RULES, SOLVER_RULES, TEST_RULES
+from efficientps_d2.utils.errors import InputError
+
+RULES = (*MODEL_RULES, *DATA_RULES, *SOLVER_RULES, *TEST_RULES)
+
+
+def check_values(cfg: CfgNode) -> None:
+    """Check each value by itself.
+
+    Raises:
+        InputError: names the key, its value and what is allowed.
+    """
+    for rule in RULES:
+        value = value_of(cfg, rule.key)
+        if not rule.allowed.holds(value):
+            raise InputError(f"{rule.key} is {value!r}; give {rule.allowed.words}.")
+
+
+def check_schedule(cfg: CfgNode) -> None:
+    """Check what the keys of a training say together.
+
+    Raises:
+        InputError: names the keys and the cure.
+    """
+    solver, data = cfg.SOLVER, cfg.DATALOADER
+    steps = list(solver.STEPS)
+    if solver.LR_SCHEDULER_NAME == "WarmupMultiStepLR" and steps:
+        if steps != sorted(set(steps)):
+            raise InputError(f"SOLVER.STEPS is {solver.STEPS}; give rising numbers.")
+        if steps[-1] >= solver.MAX_ITER:
+            scaled = tuple(max(1, round(s * 0.9 * solver.MAX_ITER / steps[-1])) for s in steps)
+            raise InputError(
+                f"SOLVER.STEPS {solver.STEPS} must lie below SOLVER.MAX_ITER {solver.MAX_ITER}; "
+                f'give, for instance, SOLVER.STEPS "{tuple(sorted(set(scaled)))}".'
+            )
+    smallest, largest = cfg.INPUT.SCALE_JITTER
+    if smallest > largest:
+        raise InputError(
+            f"INPUT.SCALE_JITTER is {cfg.INPUT.SCALE_JITTER}; the smaller comes first."
+        )
+    if data.SAMPLER_TRAIN == "RepeatFactorTrainingSampler" and data.REPEAT_THRESHOLD == 0:
+        raise InputError(
+            "DATALOADER.SAMPLER_TRAIN RepeatFactorTrainingSampler changes nothing while "
+            "DATALOADER.REPEAT_THRESHOLD is 0; set it, for instance to 0.1."
+        )
+    if cfg.TEST.PATIENCE and not cfg.TEST.EVAL_PERIOD:
+        raise InputError(
+            f"TEST.PATIENCE is {cfg.TEST.PATIENCE}, but TEST.EVAL_PERIOD is 0, so that nothing is "
+            "evaluated during the training; set it, for instance to 1000."
+        )
+    _check_crops(cfg)
+
+
+def _check_crops(cfg: CfgNode) -> None:
+    """Crops must suit their unit, and batch norms need two values of each channel."""
+    crop = cfg.INPUT.CROP
+    if not crop.ENABLED or "INPUT.CROP.SIZE" in cfg.AUTO:
+        return
+    relative = crop.TYPE.startswith("relative")
+    if relative and max(crop.SIZE) > 1:
+        raise InputError(
+            f'INPUT.CROP.SIZE is {crop.SIZE}; give shares up to 1, or TYPE "absolute".'
+        )
+    if not relative and any(side != int(side) for side in crop.SIZE):
+        raise InputError(f"INPUT.CROP.SIZE is {crop.SIZE}; give whole numbers of pixels.")
+    height, width = crop.SIZE
+    one_value = cfg.SOLVER.IMS_PER_BATCH == 1 and not relative and max(height, width) <= 32
+    if one_value and "BN" in (cfg.MODEL.EFFICIENTNET.NORM, cfg.MODEL.SEM_SEG_HEAD.NORM):
+        raise InputError(
+            f"INPUT.CROP.SIZE {crop.SIZE} gives batch norms one value of each channel; give "
+            "larger crops, or SOLVER.IMS_PER_BATCH 2."
+        )

@@ -1,0 +1,181 @@
+"""What the config keys of this project, and those of Detectron2 that it uses, mean and may be.
+
+docs/CONFIG.md is made from these tables. Keys that are in none of them are Detectron2's own, whose
+documentation describes them.
+"""
+
+from typing import NamedTuple
+
+from efficientps_d2.config.allowed import Allowed, Flag, ListOf, Number, OneOf, Text
+
+FLAG = Flag()
+COUNT = Number(0, whole=True)
+POSITIVE_COUNT = Number(1, whole=True)
+SIZE = Number(1, 100_000, whole=True)  # of images, in pixels
+CHANNELS = Number(1, 65_536, whole=True)
+SHARE = Number(0, 1)
+POSITIVE = Number(0, above=True)
+NOT_NEGATIVE = Number(0)
+NAME = Text("a name", empty=False)
+NAMES = ListOf(NAME, what="a list of names")
+NORM = Text("a norm of Detectron2, such as GN, BN or SyncBN")
+LEVELS = ListOf(NAME, shortest=1, what="a list of feature names")
+COLOR = ListOf(Number(), 3, 3, what="three numbers")
+POOLER = OneOf(("ROIAlign", "ROIAlignV2", "ROIPool"))
+
+
+class Rule(NamedTuple):
+    """A config key."""
+
+    key: str
+    meaning: str
+    allowed: Allowed
+
+
+MODEL_RULES = [
+    Rule("MODEL.META_ARCHITECTURE", "network", NAME),
+    Rule("MODEL.DEVICE", "device of PyTorch", NAME),
+    Rule("MODEL.WEIGHTS", "checkpoint to start from or to evaluate", Text("a file or URL")),
+    Rule("MODEL.MASK_ON", "predict masks", FLAG),
+    Rule("MODEL.PIXEL_MEAN", "subtracted from the channels, in the order of INPUT.FORMAT", COLOR),
+    Rule(
+        "MODEL.PIXEL_STD",
+        "the channels are divided by it",
+        ListOf(POSITIVE, 3, 3, what="three numbers above 0"),
+    ),
+    Rule("MODEL.BACKBONE.NAME", "builder of the backbone", NAME),
+    Rule(
+        "MODEL.BACKBONE.FREEZE_AT",
+        "parts of the backbone that are not trained: 1 the stem, 2 also up to res2, 5 all",
+        Number(0, 5, whole=True),
+    ),
+    Rule(
+        "MODEL.EFFICIENTNET.NAME",
+        "timm name: tf_efficientnet_b0 to b7 get the changes of the paper, tf_efficientnet_lite0 "
+        "to lite4 stay as they are, others give timm's own features",
+        NAME,
+    ),
+    Rule(
+        "MODEL.EFFICIENTNET.WEIGHTS",
+        "ImageNet weights: timm (a download), lite (PyPI packages), a file, or none; ignored when "
+        "MODEL.WEIGHTS is set or a run is resumed",
+        Text('"timm", "lite", a file'),
+    ),
+    Rule("MODEL.EFFICIENTNET.NORM", "norms of the backbone", OneOf(("BN", "SyncBN", "FrozenBN"))),
+    Rule("MODEL.EFFICIENTNET.DROP_PATH", "rate of stochastic depth", Number(0, 0.99)),
+    Rule(
+        "MODEL.EFFICIENTNET.ACTIVATE_STAGE0_PROJECTION",
+        "also activate the projections of stage 0, as the authors' code does (B0 to B7)",
+        FLAG,
+    ),
+    Rule("MODEL.EFFICIENTPS.SEPARABLE_FPN", "depthwise separable outputs of the 2-way FPN", FLAG),
+    Rule("MODEL.EFFICIENTPS.INNER_NORM", "norm and activation inside separable ones, too", FLAG),
+    Rule("MODEL.EFFICIENTPS.CHANNELS_LAST", "memory format of convolutions; same results", FLAG),
+    Rule(
+        "MODEL.EFFICIENTPS.THING_CLASS_IDS",
+        "contiguous ids of the things; set from the datasets and saved",
+        ListOf(COUNT, what="a list of ids"),
+    ),
+    Rule("MODEL.EFFICIENTPS.CLASS_NAMES", "of all classes; set from the datasets, saved", NAMES),
+    Rule("MODEL.FPN.IN_FEATURES", "features that the FPN takes", ListOf(NAME)),
+    Rule("MODEL.FPN.OUT_CHANNELS", "channels of p2 to p5", CHANNELS),
+    Rule("MODEL.FPN.NORM", "norms of the FPN", NORM),
+    Rule("MODEL.SEM_SEG_HEAD.NAME", "semantic head", NAME),
+    Rule("MODEL.SEM_SEG_HEAD.IN_FEATURES", "features that it takes", LEVELS),
+    Rule("MODEL.SEM_SEG_HEAD.CONVS_DIM", "its channels", CHANNELS),
+    Rule("MODEL.SEM_SEG_HEAD.NORM", "its norms", NORM),
+    Rule(
+        "MODEL.SEM_SEG_HEAD.NUM_CLASSES",
+        "number of classes; set from the datasets",
+        Number(1, 10_000, whole=True, also=-1),
+    ),
+    Rule("MODEL.SEM_SEG_HEAD.LOSS_WEIGHT", "weight of its loss", NOT_NEGATIVE),
+    Rule(
+        "MODEL.SEM_SEG_HEAD.HARD_PIXEL_FRACTION",
+        "share of the pixels with the largest loss whose mean is the loss; the paper has 0.25",
+        Number(0, 1, above=True),
+    ),
+    Rule(
+        "MODEL.SEM_SEG_HEAD.HARD_PIXELS_PER",
+        "these are the hardest of each image (paper) or of the whole batch (authors' code)",
+        OneOf(("image", "batch")),
+    ),
+    Rule("MODEL.PROPOSAL_GENERATOR.NAME", "region proposal network", NAME),
+    Rule("MODEL.ANCHOR_GENERATOR.NAME", "builder of the anchors", NAME),
+    Rule(
+        "MODEL.ANCHOR_GENERATOR.SIZES",
+        "side lengths of the anchors in pixels, a list for each level",
+        ListOf(
+            ListOf(Number(0, 100_000, above=True), 1), 1, what="a list of lists of numbers above 0"
+        ),
+    ),
+    Rule(
+        "MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS",
+        "heights over widths of the anchors, a list for each level or one for all",
+        ListOf(ListOf(POSITIVE, 1), 1, what="a list of lists of numbers above 0"),
+    ),
+    Rule("MODEL.ANCHOR_GENERATOR.OFFSET", "of the first anchor, in strides", Number(0, 0.999)),
+    Rule("MODEL.RPN.IN_FEATURES", "features that the RPN takes", LEVELS),
+    Rule("MODEL.RPN.BOUNDARY_THRESH", "pixels an anchor may reach outside", Number(-1)),
+    Rule("MODEL.RPN.BATCH_SIZE_PER_IMAGE", "anchors in its loss", POSITIVE_COUNT),
+    Rule("MODEL.RPN.PRE_NMS_TOPK_TRAIN", "boxes of each level before NMS", POSITIVE_COUNT),
+    Rule("MODEL.RPN.PRE_NMS_TOPK_TEST", "boxes of each level before NMS", POSITIVE_COUNT),
+    Rule("MODEL.RPN.POST_NMS_TOPK_TRAIN", "boxes after NMS", POSITIVE_COUNT),
+    Rule("MODEL.RPN.POST_NMS_TOPK_TEST", "boxes after NMS", POSITIVE_COUNT),
+    Rule("MODEL.RPN.NMS_THRESH", "IoU above which NMS removes a box", SHARE),
+    Rule("MODEL.RPN.SMOOTH_L1_BETA", "where its box loss turns linear; 0 for L1", NOT_NEGATIVE),
+    Rule("MODEL.ROI_HEADS.NAME", "instance heads", NAME),
+    Rule("MODEL.ROI_HEADS.IN_FEATURES", "features that they take", LEVELS),
+    Rule(
+        "MODEL.ROI_HEADS.NUM_CLASSES",
+        "number of things; set from the datasets",
+        Number(1, 10_000, whole=True, also=-1),
+    ),
+    Rule("MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE", "boxes in their losses", POSITIVE_COUNT),
+    Rule("MODEL.ROI_HEADS.POSITIVE_FRACTION", "share of objects in these", SHARE),
+    Rule("MODEL.ROI_HEADS.SCORE_THRESH_TEST", "least score of a detection", SHARE),
+    Rule("MODEL.ROI_HEADS.NMS_THRESH_TEST", "IoU above which NMS removes a box", SHARE),
+    Rule("MODEL.ROI_BOX_HEAD.NAME", "box head", Text("a name")),
+    Rule("MODEL.ROI_BOX_HEAD.NUM_FC", "its layers", Number(0, 100, whole=True)),
+    Rule("MODEL.ROI_BOX_HEAD.FC_DIM", "their width", CHANNELS),
+    Rule("MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION", "cells along a box", Number(1, 1024, whole=True)),
+    Rule("MODEL.ROI_BOX_HEAD.POOLER_SAMPLING_RATIO", "samples along a cell; 0 for all", COUNT),
+    Rule("MODEL.ROI_BOX_HEAD.POOLER_TYPE", "how features of a box are taken", POOLER),
+    Rule("MODEL.ROI_BOX_HEAD.SMOOTH_L1_BETA", "where its box loss turns linear", NOT_NEGATIVE),
+    Rule("MODEL.ROI_MASK_HEAD.NAME", "mask head", NAME),
+    Rule("MODEL.ROI_MASK_HEAD.NUM_CONV", "its convolutions", Number(0, 100, whole=True)),
+    Rule("MODEL.ROI_MASK_HEAD.CONV_DIM", "its channels", CHANNELS),
+    Rule("MODEL.ROI_MASK_HEAD.NORM", "its norms", NORM),
+    Rule(
+        "MODEL.ROI_MASK_HEAD.POOLER_RESOLUTION",
+        "cells along a box; masks have twice as many pixels",
+        Number(1, 1024, whole=True),
+    ),
+    Rule("MODEL.ROI_MASK_HEAD.POOLER_SAMPLING_RATIO", "samples along a cell; 0 for all", COUNT),
+    Rule("MODEL.ROI_MASK_HEAD.POOLER_TYPE", "how features of a box are taken", POOLER),
+    Rule("MODEL.PANOPTIC_FPN.INSTANCE_LOSS_WEIGHT", "weight of the instance losses", NOT_NEGATIVE),
+    Rule(
+        "MODEL.PANOPTIC_FPN.COMBINE.METHOD",
+        "fusion: adaptive (paper), heuristic (Panoptic FPN), or log_odds, which adds mask logits "
+        "and weighted semantic log-odds",
+        NAME,
+    ),
+    Rule("MODEL.PANOPTIC_FPN.COMBINE.SEMANTIC_WEIGHT", "that weight", NOT_NEGATIVE),
+    Rule(
+        "MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH",
+        "least score of an instance in the panoptic result",
+        SHARE,
+    ),
+    Rule(
+        "MODEL.PANOPTIC_FPN.COMBINE.OVERLAP_THRESH",
+        "share of an instance that others may cover",
+        SHARE,
+    ),
+    Rule("MODEL.PANOPTIC_FPN.COMBINE.STUFF_AREA_LIMIT", "least pixels of a stuff segment", COUNT),
+    Rule("MODEL.PANOPTIC_FPN.COMBINE.MASK_LOGIT_SCALE", "factor of mask logits", POSITIVE),
+    Rule(
+        "MODEL.PANOPTIC_FPN.COMBINE.CONFINE_TO_BOX",
+        "an instance gets no pixels outside its box; False as published",
+        FLAG,
+    ),
+]

@@ -1,0 +1,144 @@
+"""The keys of data, training and evaluation; see rules.py for those of the network."""
+
+from efficientps_d2.config.allowed import Either, ListOf, Number, OneOf, Text
+from efficientps_d2.config.rules import (
+    COUNT,
+    FLAG,
+    NAME,
+    NAMES,
+    NOT_NEGATIVE,
+    POSITIVE,
+    POSITIVE_COUNT,
+    SHARE,
+    SIZE,
+    Rule,
+)
+
+SIZE_OR_NATIVE = Number(0, 100_000, whole=True)
+
+DATA_RULES = [
+    Rule("DATASETS.TRAIN", "registered datasets, or folders NAME_SPLIT, to train on", NAMES),
+    Rule("DATASETS.TEST", "those to evaluate on", NAMES),
+    Rule("DATALOADER.NUM_WORKERS", "processes that load images", Number(0, 1024, whole=True)),
+    Rule(
+        "DATALOADER.SAMPLER_TRAIN",
+        "order of the images",
+        OneOf(("TrainingSampler", "RepeatFactorTrainingSampler", "RandomSubsetTrainingSampler")),
+    ),
+    Rule(
+        "DATALOADER.REPEAT_THRESHOLD",
+        "with RepeatFactorTrainingSampler, images with a class that is in a smaller share of all "
+        "images come more often",
+        SHARE,
+    ),
+    Rule("DATALOADER.ASPECT_RATIO_GROUPING", "batches of wide images, or of high ones", FLAG),
+    Rule("DATALOADER.FILTER_EMPTY_ANNOTATIONS", "leave out images without segments", FLAG),
+    Rule(
+        "DATALOADER.DAMAGED_IMAGE_LIMIT",
+        "unreadable training images that each loader process skips before training stops",
+        COUNT,
+    ),
+    Rule("INPUT.FORMAT", "order of the channels", OneOf(("RGB", "BGR"))),
+    Rule("INPUT.MASK_FORMAT", "form of instance masks", OneOf(("bitmask", "polygon"))),
+    Rule(
+        "INPUT.MIN_SIZE_TRAIN",
+        "pixels of the shorter side, drawn from these; 0 for the native size",
+        Either(ListOf(SIZE_OR_NATIVE, 1, what="a list of whole numbers from 0"), SIZE_OR_NATIVE),
+    ),
+    Rule("INPUT.MAX_SIZE_TRAIN", "most pixels of the longer side", SIZE),
+    Rule("INPUT.MIN_SIZE_TRAIN_SAMPLING", "how these are drawn", OneOf(("choice", "range"))),
+    Rule(
+        "INPUT.MIN_SIZE_TEST", "pixels of the shorter side; 0 for the native size", SIZE_OR_NATIVE
+    ),
+    Rule("INPUT.MAX_SIZE_TEST", "most pixels of the longer side", SIZE),
+    Rule(
+        "INPUT.SCALE_JITTER",
+        "smallest and largest random factor of the size in training",
+        ListOf(Number(0, 100, above=True), 2, 2, what="two numbers above 0, the smaller first"),
+    ),
+    Rule("INPUT.COLOR_JITTER", "random brightness, contrast, saturation and hue", FLAG),
+    Rule("INPUT.CROP.ENABLED", "train on crops", FLAG),
+    Rule(
+        "INPUT.CROP.TYPE",
+        "unit of their size",
+        OneOf(("absolute", "absolute_range", "relative", "relative_range")),
+    ),
+    Rule(
+        "INPUT.CROP.SIZE",
+        "height and width of the crops, in pixels or as a share",
+        ListOf(Number(0, 100_000, above=True), 2, 2, what="two numbers above 0"),
+    ),
+    Rule("INPUT.RANDOM_FLIP", "mirror images", OneOf(("none", "horizontal", "vertical"))),
+]
+
+SOLVER_RULES = [
+    Rule(
+        "SEED",
+        "of all random numbers; -1 draws one and saves it",
+        Number(-1, 2**32 - 1, whole=True),
+    ),
+    Rule("OUTPUT_DIR", "folder of the run", Text("a folder", empty=False)),
+    Rule("SOLVER.OPTIMIZER", "optimizer", OneOf(("SGD", "AdamW"))),
+    Rule("SOLVER.IMS_PER_BATCH", "images of a step, in all processes together", POSITIVE_COUNT),
+    Rule(
+        "SOLVER.REFERENCE_WORLD_SIZE", "processes that the schedule is meant for; 0 for any", COUNT
+    ),
+    Rule("SOLVER.MAX_ITER", "steps", POSITIVE_COUNT),
+    Rule("SOLVER.BASE_LR", "learning rate", POSITIVE),
+    Rule("SOLVER.BACKBONE_LR_FACTOR", "of the rate, for the network below the FPN", NOT_NEGATIVE),
+    Rule("SOLVER.BIAS_LR_FACTOR", "of the rate, for biases", NOT_NEGATIVE),
+    Rule("SOLVER.MOMENTUM", "of SGD", Number(0, 0.999999)),
+    Rule("SOLVER.WEIGHT_DECAY", "weight decay", NOT_NEGATIVE),
+    Rule("SOLVER.WEIGHT_DECAY_NORM", "weight decay of norms", NOT_NEGATIVE),
+    Rule(
+        "SOLVER.LR_SCHEDULER_NAME",
+        "how the rate falls",
+        OneOf(("WarmupMultiStepLR", "WarmupCosineLR", "WarmupStepWithFixedGammaLR")),
+    ),
+    Rule(
+        "SOLVER.STEPS",
+        "iterations at which WarmupMultiStepLR lowers the rate",
+        ListOf(POSITIVE_COUNT, what="a list of rising whole numbers"),
+    ),
+    Rule("SOLVER.GAMMA", "factor of the rate there", Number(0, 1, above=True)),
+    Rule("SOLVER.WARMUP_ITERS", "iterations of rising rate", COUNT),
+    Rule("SOLVER.WARMUP_FACTOR", "of the rate at its start", SHARE),
+    Rule("SOLVER.CLIP_GRADIENTS.ENABLED", "clip gradients", FLAG),
+    Rule(
+        "SOLVER.CLIP_GRADIENTS.CLIP_TYPE",
+        "what is clipped: the norm of all gradients, of each, or their values",
+        OneOf(("full_model", "norm", "value")),
+    ),
+    Rule("SOLVER.CLIP_GRADIENTS.CLIP_VALUE", "limit", POSITIVE),
+    Rule("SOLVER.AMP.ENABLED", "mixed precision, on CUDA", FLAG),
+    Rule(
+        "SOLVER.EMA_DECAY",
+        "share that the moving average of the weights keeps in a step; 0 for none",
+        Number(0, 0.999999),
+    ),
+    Rule("SOLVER.FREEZE_BN_ITER", "batch norms keep their statistics from there; 0: never", COUNT),
+    Rule("SOLVER.CHECKPOINT_PERIOD", "iterations between checkpoints", POSITIVE_COUNT),
+    Rule("SOLVER.CHECKPOINTS_KEPT", "newest of these that are kept; 0 for all", COUNT),
+]
+
+TEST_RULES = [
+    Rule("TEST.EVAL_PERIOD", "iterations between evaluations; 0 for only at the end", COUNT),
+    Rule("TEST.BEST_METRIC", "what model_best.pth has the best value of", NAME),
+    Rule("TEST.PATIENCE", "evaluations without a better one until training stops; 0: never", COUNT),
+    Rule("TEST.LOSS_IMAGES", "images of which these evaluations compute losses; 0: none", COUNT),
+    Rule("TEST.DETECTIONS_PER_IMAGE", "most detections of an image", POSITIVE_COUNT),
+    Rule("TEST.PICTURES", "images that an evaluation draws, in OUTPUT_DIR/pictures", COUNT),
+    Rule("TEST.SAVE_PANOPTIC", "write predictions in COCO's format to OUTPUT_DIR/inference", FLAG),
+    Rule(
+        "TEST.STOCK_PANOPTIC_EVALUATOR",
+        "PQ by Detectron2's evaluator, which keeps all predictions until it scores",
+        FLAG,
+    ),
+    Rule("TEST.AUG.ENABLED", "also evaluate with test-time augmentation (results with _TTA)", FLAG),
+    Rule(
+        "TEST.AUG.SCALES",
+        "its factors of the image size",
+        ListOf(Number(0, 16, above=True), 1, what="a list of numbers above 0 up to 16"),
+    ),
+    Rule("TEST.AUG.FLIP", "also mirrored", FLAG),
+]

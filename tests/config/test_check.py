@@ -1,0 +1,115 @@
+"""Wrong config values are refused at once, in one sentence."""
+
+import pytest
+from detectron2.config import get_cfg
+from hypothesis import given
+from hypothesis import strategies as st
+from project import CONFIGS, ROOT, load_tool
+
+from efficientps_d2.config.allowed import ListOf, Number
+from efficientps_d2.config.building import check_network
+from efficientps_d2.config.check import RULES, check_schedule
+from efficientps_d2.config.defaults import add_efficientps_config
+from efficientps_d2.config.keys import flat_items
+from efficientps_d2.config.loading import load_config
+from efficientps_d2.data.classes import with_class_counts
+from efficientps_d2.utils.errors import InputError
+
+VALUES = {
+    "SOLVER.IMS_PER_BATCH": ("0", "is 0; give a whole number from 1."),
+    "SOLVER.MAX_ITER": ("-5", "is -5; give a whole number from 1."),
+    "SOLVER.BASE_LR": ("-1.0", "is -1.0; give a number above 0."),
+    "SOLVER.WEIGHT_DECAY": ("1e999", "is inf; give a number from 0."),
+    "SOLVER.CHECKPOINT_PERIOD": ("0", "is 0; give a whole number from 1."),
+    "SOLVER.LR_SCHEDULER_NAME": ("x", "is 'x'; give \"WarmupMultiStepLR\", "),
+    "SOLVER.WARMUP_ITERS": ("-1", "is -1; give a whole number from 0."),
+    "SOLVER.OPTIMIZER": ("Lion", 'is \'Lion\'; give "SGD" or "AdamW".'),
+    "SOLVER.CLIP_GRADIENTS.CLIP_TYPE": ("all", "is 'all'; give \"full_model\", "),
+    "INPUT.CROP.SIZE": ("(0,0)", "two numbers above 0."),
+    "INPUT.CROP.TYPE": ("nonsense", 'give "absolute", '),
+    "INPUT.RANDOM_FLIP": ("both", 'give "none", "horizontal" or "vertical".'),
+    "INPUT.FORMAT": ("XYZ", 'is \'XYZ\'; give "RGB" or "BGR".'),
+    "INPUT.MIN_SIZE_TEST": ("-5", "is -5; give a whole number from 0 to 100000."),
+    "INPUT.SCALE_JITTER": ("(1.0,)", "two numbers above 0"),
+    "DATALOADER.NUM_WORKERS": ("-1", "is -1; give a whole number from 0 to 1024."),
+    "DATALOADER.SAMPLER_TRAIN": ("Any", "is 'Any'; give \"TrainingSampler\", "),
+    "SEED": ("99999999999999", "from -1 to 4294967295."),
+    "MODEL.PIXEL_STD": ("[1.0, 0.0, 1.0]", "give three numbers above 0."),
+    "MODEL.SEM_SEG_HEAD.HARD_PIXEL_FRACTION": ("7.0", "give a number above 0 up to 1."),
+    "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE": ("0", "give a whole number from 1."),
+    "MODEL.FPN.OUT_CHANNELS": ("6000000000", "give a whole number from 1 to 65536."),
+    "TEST.AUG.SCALES": ("()", "give a list of numbers above 0 up to 16."),
+    "OUTPUT_DIR": ("a\0b", "give a folder."),
+    "DATASETS.TRAIN": ("(3,)", "give a list of names."),
+}
+TOGETHER = [
+    (["SOLVER.STEPS", "(5, 3)"], "SOLVER.STEPS is (5, 3); give rising numbers."),
+    (
+        ["SOLVER.STEPS", "(5, 700)"],
+        'below SOLVER.MAX_ITER 660; give, for instance, SOLVER.STEPS "(4',
+    ),
+    (["INPUT.SCALE_JITTER", "(2.0, 1.0)"], "INPUT.SCALE_JITTER is (2.0, 1.0); the smaller"),
+    (["INPUT.CROP.TYPE", "relative"], "give shares up to 1"),
+    (["INPUT.CROP.SIZE", "(0.5, 0.5)"], "give whole numbers of pixels."),
+    (["DATALOADER.SAMPLER_TRAIN", "RepeatFactorTrainingSampler"], "REPEAT_THRESHOLD is 0"),
+    (["TEST.PATIENCE", "2", "TEST.EVAL_PERIOD", "0"], "TEST.EVAL_PERIOD is 0"),
+    (
+        ["INPUT.CROP.SIZE", "(32, 32)", "SOLVER.IMS_PER_BATCH", "1"],
+        "gives batch norms one value of each channel",
+    ),
+]
+
+
+def config(*overrides):
+    return load_config("panoptic_fpn_streets", list(overrides))
+
+
+@pytest.mark.parametrize("key", VALUES)
+def test_a_wrong_value_is_named_with_what_is_allowed(key):
+    value, message = VALUES[key]
+    with pytest.raises(InputError) as error:
+        config(key, value)
+    assert str(error.value).startswith(f"{key} is ") and message in str(error.value)
+
+
+@pytest.mark.parametrize(("overrides", "message"), TOGETHER, ids=lambda x: str(x)[:40])
+def test_values_that_do_not_fit_together(overrides, message):
+    with pytest.raises(InputError) as error:
+        check_schedule(config(*overrides, "MODEL.EFFICIENTNET.NORM", "BN"))
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("file", sorted(CONFIGS.glob("[a-z]*.yaml")), ids=lambda f: f.stem)
+def test_the_configs_of_this_project_pass(file):
+    check_schedule(load_config(str(file)))
+
+
+def test_each_key_of_this_project_has_a_rule():
+    cfg = get_cfg()
+    stock = {key for key, _ in flat_items(cfg)}
+    add_efficientps_config(cfg)
+    ours = {key for key, _ in flat_items(cfg)} - stock - {"AUTO"}
+    keys = [rule.key for rule in RULES]
+    assert ours <= set(keys) and len(keys) == len(set(keys))
+
+
+def test_the_page_of_the_keys_is_made_of_the_rules():
+    page = load_tool("write_config_docs").config_page()
+    assert page == (ROOT / "docs" / "CONFIG.md").read_text(), "run tools/write_config_docs.py"
+
+
+def test_a_network_larger_than_the_memory_is_refused_before_it_is_built(toy):
+    huge = ("MODEL.ROI_BOX_HEAD.FC_DIM", "65536", "MODEL.FPN.OUT_CHANNELS", "65536")
+    cfg = with_class_counts(config(*huge, "DATASETS.TRAIN", (toy,), "DATASETS.TEST", ()))
+    with pytest.raises(InputError, match="GB of memory; the largest are roi_heads.box_head.fc1.we"):
+        check_network(cfg)
+
+
+@given(st.floats(), st.floats(0, 1), st.floats(1, 2))
+def test_numbers(value, low, high):
+    inside = low <= value <= high
+    assert Number(low, high).holds(value) == inside
+    assert Number(low, high, above=True).holds(value) == (inside and value > low)
+    assert Number(low, high, whole=True).holds(value) == (inside and value == int(value))
+    assert ListOf(Number(low, high), 2, 2).holds([value, low]) == inside
+    assert Number(low, high, also=-1.0).holds(-1) and not Number(low, high).holds(True)
