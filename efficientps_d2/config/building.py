@@ -20,7 +20,7 @@ def build_network(cfg: CfgNode) -> nn.Module:
         InputError: if a value names something that does not exist, or values do not fit together;
             it names the key.
     """
-    with _naming_bad_keys(cfg):
+    with naming_bad_keys(cfg):
         return build_model(cfg)
 
 
@@ -35,7 +35,7 @@ def check_network(cfg: CfgNode) -> None:
     cfg = cfg.clone()
     cfg.MODEL.EFFICIENTNET.WEIGHTS, cfg.MODEL.DEVICE = "", "cpu"
     cfg.AUTO = []  # their defaults will do here
-    with _naming_bad_keys(cfg), torch.device("meta"):
+    with naming_bad_keys(cfg), torch.device("meta"):
         try:
             model = META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE)(cfg)
         except (NotImplementedError, RuntimeError) as error:
@@ -57,7 +57,8 @@ def _memory() -> int:
 
 
 @contextlib.contextmanager
-def _naming_bad_keys(cfg: CfgNode) -> Iterator[None]:
+def naming_bad_keys(cfg: CfgNode) -> Iterator[None]:
+    """Turn errors of building a model into an InputError that names the key to correct."""
     try:
         yield
     except InputError:

@@ -11,6 +11,7 @@ from efficientps_d2.data.checks.dataset import Statistics, check_dataset
 from efficientps_d2.data.checks.listing import find_dataset, read_listing
 from efficientps_d2.data.checks.problems import KINDS
 from efficientps_d2.data.checks.suggest import Suggestion, suggest_config
+from efficientps_d2.data.datasets.register import check_dataset_files
 from efficientps_d2.engine.run_folder import config_of_run
 from efficientps_d2.utils.errors import InputError
 
@@ -75,6 +76,7 @@ def use_suggestions(cfg: CfgNode, suggestions: list[Suggestion]) -> list[Suggest
 
 
 def _statistics(name: str) -> Statistics:
+    check_dataset_files(name)
     result = check_dataset(read_listing(find_dataset(name)), os.cpu_count())
     errors = sum(KINDS[problem.kind].is_error for problem in result.problems)
     if errors:

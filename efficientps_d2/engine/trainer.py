@@ -16,7 +16,7 @@ from detectron2.utils import comm
 from efficientps_d2.checkpoint.checkpoint_files import set_aside
 from efficientps_d2.checkpoint.checkpointer import BEST, FittingCheckpointer
 from efficientps_d2.checkpoint.saved_model import save_model
-from efficientps_d2.config.building import build_network
+from efficientps_d2.config.building import naming_bad_keys
 from efficientps_d2.data.datasets.register import dataset_metadata
 from efficientps_d2.data.loaders import build_test_loader, build_train_loader
 from efficientps_d2.data.samples import seed_all
@@ -56,8 +56,9 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_model(cls, cfg):
-        """See :func:`build_network`."""
-        model = build_network(cfg)
+        """As in :class:`DefaultTrainer`; errors as those of :func:`build_network`."""
+        with naming_bad_keys(cfg):
+            model = super().build_model(cfg)
         parameters = sum(p.numel() for p in model.parameters())
         logger.info("%s with %s parameters.", cfg.MODEL.META_ARCHITECTURE, f"{parameters:,}")
         return model
