@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         args.parser.error("--draw must be at least 0")
     with _status_2():
         file = args.config_file
-        cfg = load_config(file) if file else get_config("efficientps_custom")
+        cfg = load_config(file, only_read=True) if file else get_config("efficientps_custom")
         location = find_dataset(args.dataset)
         if args.fix is not None:
             require_new_folder(args.fix, location)

@@ -78,7 +78,7 @@ def read_saved_model(folder: str | Path | None, overrides: list[str] | None = No
             f"{folder} has no {' and no '.join(missing)}; give the folder of a saved model, for "
             "instance model/ in the OUTPUT_DIR of a training."
         )
-    cfg = load_config(str(folder / CONFIG), overrides)
+    cfg = load_config(str(folder / CONFIG), overrides, inside=str(folder))
     content = read_json(folder / METADATA, ("categories",))
     metadata = Metadata(name=str(folder))
     set_classes(metadata, content["categories"], str(folder / METADATA))

@@ -2,22 +2,23 @@
 
 import difflib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from detectron2.config import CfgNode as CN
 from detectron2.config import get_cfg
-from yaml import YAMLError
 
 from efficientps_d2.config.check import check_values
 from efficientps_d2.config.defaults import add_efficientps_config
 from efficientps_d2.config.keys import flat_items, value_of
+from efficientps_d2.config.yaml_file import read_config
 from efficientps_d2.utils.errors import InputError
 
 # What Detectron2's config raises for wrong keys, values and files.
 BAD_VALUE = (KeyError, ValueError, TypeError, AttributeError, AssertionError, SyntaxError)
-BAD_VALUE += (OSError, YAMLError)
 AUTO = "auto"
+ADDRESS = re.compile(r"[\w+-]{2,}:")  # such as https:, hf-hub:, detectron2:
 
 
 def get_config(name: str, overrides: list[str] | None = None) -> CN:
@@ -52,7 +53,13 @@ def find_config(config_file: str) -> str:
     return config_file
 
 
-def load_config(config_file: str, overrides: list[str] | None = None) -> CN:
+def load_config(
+    config_file: str,
+    overrides: list[str] | None = None,
+    *,
+    inside: str = "",
+    only_read: bool = False,
+) -> CN:
     """Read a config file of this project.
 
     Keys whose value is "auto" keep their default and are listed in ``AUTO``.
@@ -60,21 +67,25 @@ def load_config(config_file: str, overrides: list[str] | None = None) -> CN:
     Args:
         config_file: YAML file, or one that comes with this project, such as
             "efficientps_streets" or "configs/efficientps_streets.yaml" in any folder; ``_BASE_``
-            is relative to it.
+            is relative to it, or one that comes with this project.
         overrides: alternating keys and values, as on the command line.
+        inside: folder that no ``_BASE_`` may leave; "" for any.
+        only_read: nothing is built of the config, so that it may name addresses.
 
     Raises:
-        InputError: if the file is missing or a key or value is wrong; the message names it.
+        InputError: if the file is missing or a key or value is wrong; the message names it. Also
+            if weights or a network would be fetched from an address that only the file names.
     """
     if not config_file:
         raise InputError("--config-file is missing; give one, such as those of configs/.")
     config_file = find_config(config_file)
     if not os.path.isfile(config_file):
         raise InputError(f'--config-file "{config_file}" does not exist; see the folder configs/.')
+    keys = read_config(config_file, find_config, inside)
     cfg = get_cfg()
     add_efficientps_config(cfg)
     try:
-        content = CN(_content(config_file))
+        content = CN(keys)
         auto = list(_pop_auto(content))
         cfg.merge_from_other_cfg(content)
         cfg.AUTO = [*cfg.AUTO, *auto]  # a saved config has an AUTO of its own
@@ -82,22 +93,22 @@ def load_config(config_file: str, overrides: list[str] | None = None) -> CN:
             value_of(cfg, key)
     except BAD_VALUE as error:
         raise InputError(f"{config_file}: {_sentence(error)}; correct that key.") from error
+    if not only_read:
+        _refuse_addresses(cfg, config_file, (overrides or [])[::2])
     _override(cfg, overrides or [])
     check_values(cfg)
     return cfg
 
 
-def _content(config_file: str) -> dict:
-    """The keys of a file and its ``_BASE_``."""
-    try:
-        content = CN.load_yaml_with_base(config_file)
-    except (TypeError, AttributeError, UnicodeDecodeError):  # of an empty file, of an image
-        content = None
-    if not isinstance(content, dict):
-        raise InputError(
-            f"{config_file} or its _BASE_ holds no keys with values; give a config file."
-        )
-    return content
+def _refuse_addresses(cfg: CN, config_file: str, overridden: list[str]) -> None:
+    """A config may come from anyone; what is fetched, its user decides."""
+    for key in ("MODEL.WEIGHTS", "MODEL.EFFICIENTNET.NAME", "MODEL.EFFICIENTNET.WEIGHTS"):
+        value = str(value_of(cfg, key))
+        if ADDRESS.match(value) and key not in overridden:
+            raise InputError(
+                f"{config_file}: {key} is {value!r}, which would be fetched from a network; if you "
+                f"trust it, give {key} on the command line, too."
+            )
 
 
 def _override(cfg: CN, overrides: list[str]) -> None:
@@ -160,4 +171,5 @@ def without_cuda(cfg: CN) -> CN:
 def _sentence(error: Exception) -> str:
     # The text of a KeyError is in quotes.
     text = str(error.args[0]) if isinstance(error, KeyError) else str(error)
-    return " ".join(text.split()).rstrip(".")
+    text = " ".join(text.split()).rstrip(".")
+    return text if len(text) < 400 else f"{text[:200]} ... {text[-200:]}"  # a value may be long

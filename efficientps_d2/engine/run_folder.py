@@ -60,7 +60,7 @@ def lock_run(folder: str) -> None:
 def config_of_run(folder: str) -> CfgNode | None:
     """The config that a training has left in its folder."""
     file = Path(folder, "config.yaml")
-    return load_config(str(file)) if file.is_file() else None
+    return load_config(str(file), only_read=True) if file.is_file() else None
 
 
 def check_resumed_config(cfg: CfgNode, run: CfgNode, force: bool) -> None:

@@ -141,7 +141,7 @@ def _config(folder: Path) -> CfgNode:
     """The config of the training, or of the evaluation where there was no training."""
     for file in CONFIGS:
         if (folder / file).is_file():
-            return load_config(str(folder / file))
+            return load_config(str(folder / file), only_read=True)
     raise InputError(f"{folder} has no config.yaml; give the OUTPUT_DIR of a run.")
 
 
