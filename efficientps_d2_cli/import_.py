@@ -42,8 +42,6 @@ def run(args: argparse.Namespace) -> int:
     from efficientps_d2.data.importers.source import LONG
     from efficientps_d2.utils.errors import InputError
 
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may lack letters of labels
     warnings.filterwarnings("ignore", module="PIL")  # odd files; what is damaged becomes an error
     try:
         classes = Classes(read_labels(args.things), read_labels(args.stuff))

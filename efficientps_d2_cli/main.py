@@ -73,6 +73,8 @@ def execute(args: argparse.Namespace) -> int:
         print("Stopped.", file=sys.stderr)
         return 130
     quiet_known_warnings()
+    if hasattr(sys.stdout, "reconfigure"):  # a terminal may lack letters of names and labels
+        sys.stdout.reconfigure(errors="backslashreplace")
     return exit_status(lambda: args.run(args))
 
 

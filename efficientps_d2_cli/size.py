@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     from efficientps_d2.deploy.size import size_table
     from efficientps_d2.engine.auto_values import fill_auto
 
-    cfg = without_cuda(load_config(args.config_file, args.opts))
+    cfg = without_cuda(load_config(args.config_file, ["MODEL.WEIGHTS", "", *args.opts]))
     fill_auto(cfg)
     print(size_table(cfg, *args.size))
     return 0

@@ -25,7 +25,7 @@ def read_weights(path: str | Path) -> dict:
         InputError: if the file is damaged, no dict, or holds objects besides tensors and arrays,
             which could run code.
     """
-    is_zip = zipfile.is_zipfile(path)
+    is_zip = _is_zip(path)
     if is_zip and not is_whole(path):
         raise InputError(f"{path} is damaged: its checksums do not fit; get it anew.")
     try:
@@ -49,6 +49,13 @@ def read_weights(path: str | Path) -> dict:
     if not isinstance(content, dict):
         raise InputError(f"{path} holds no state dict of tensors; give a checkpoint.")
     return content
+
+
+def _is_zip(path: str | Path) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # one with a damaged end
+        return True
 
 
 def read_state_dict(path: str | Path) -> tuple[dict[str, Tensor], list[str]]:

@@ -47,6 +47,12 @@ def read_colors(colors: list) -> list[list[int] | None]:
     return [three and _bytes(three, fractions) for three in numbers]
 
 
+def is_inside(path: str, image_root: str, panoptic_root: str) -> bool:
+    """Whether a path, links left alone, is in the smallest folder that holds the dataset."""
+    folder = os.path.commonpath([os.path.abspath(image_root), os.path.abspath(panoptic_root)])
+    return os.path.commonpath([folder, os.path.abspath(path)]) == folder
+
+
 class Files:
     """The files below a folder, found also if a JSON names one with too many or too few folders."""
 

@@ -12,8 +12,15 @@ from detectron2.utils.colormap import colormap
 from panopticapi.utils import id2rgb, rgb2id
 from PIL import Image
 
-from efficientps_d2.data.coco_fields import COLOR_CURE, Files, read_colors, understand
+from efficientps_d2.data.coco_fields import (
+    COLOR_CURE,
+    Files,
+    is_inside,
+    read_colors,
+    understand,
+)
 from efficientps_d2.utils.errors import InputError
+from efficientps_d2.utils.files import require_file
 
 IGNORE_LABEL = 255
 ANNOTATION_KEYS = ("image_id", "file_name", "segments_info")
@@ -32,6 +39,7 @@ TYPES = {
 def read_json(path: str | Path, keys=("images", "annotations", "categories")) -> dict:
     """The content of a panoptic JSON that has lists under ``keys``, as :func:`understand` does."""
     try:
+        require_file(path)
         with open(path, encoding="utf-8-sig") as f:  # some editors put a mark before it
             content = json.load(f)
     except FileNotFoundError as error:
@@ -165,6 +173,10 @@ def make_records(
         file_name = image_files.find(image_file(image))
         pan_seg_file_name = panoptic_files.find(annotation["file_name"])
         for file in (file_name, pan_seg_file_name):
+            if not is_inside(file, metadata.image_root, metadata.panoptic_root):
+                raise InputError(
+                    f"{path} names {file}, which is outside the dataset; put it into its folder."
+                )
             if not os.path.isfile(file):
                 raise InputError(f"{path} names {file}, which does not exist; add it.")
         records.append(

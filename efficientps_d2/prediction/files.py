@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
 from efficientps_d2.data.images import read_rgb
@@ -63,8 +64,7 @@ def predict_images(
             prediction = predictor(image, image_format="RGB")
             drawn = painter.draw(image, prediction, task)
             if output:
-                if not cv2.imwrite(str(targets[file]), drawn[:, :, ::-1]):
-                    raise InputError(f"{targets[file]} cannot be written; give another --output.")
+                Image.fromarray(drawn).save(targets[file], quality=95)
             elif not show(drawn, wait=0):
                 break
             if writing:
@@ -86,7 +86,7 @@ def predict_video(
         InputError: if the video cannot be read to its end, or ``output`` cannot be written.
     """
     target = None
-    if source and "://" not in source and not os.path.exists(source):
+    if source and "://" not in source and not os.path.isfile(source):
         raise InputError(f"--video-input {source}: there is no such file; correct it.")
     if output:
         target = video_target(Path(source), output)

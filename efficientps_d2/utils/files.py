@@ -1,12 +1,23 @@
 """Files and folders that are there completely, or as they were before."""
 
 import contextlib
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from efficientps_d2.utils.errors import InputError
+
+
+def require_file(path: object) -> None:
+    """Fail for a pipe, a device or a folder, from which a program could read for ever.
+
+    Raises:
+        OSError: what is not there is left for ``open`` to say.
+    """
+    if isinstance(path, (str, Path)) and os.path.exists(path) and not os.path.isfile(path):
+        raise OSError(errno.EINVAL, "it is no file", str(path))
 
 
 @contextlib.contextmanager

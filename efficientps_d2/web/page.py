@@ -14,7 +14,7 @@ import numpy as np
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from efficientps_d2.data.images import read_rgb
+from efficientps_d2.data.images import DAMAGED, IMAGE_FORMATS, read_rgb
 from efficientps_d2.prediction.layers import Layer, prediction_layers
 from efficientps_d2.prediction.panoptic_writer import PanopticWriter
 from efficientps_d2.prediction.predictor import Prediction, Predictor
@@ -25,9 +25,10 @@ Drop an image, then point at the result: it tells the class, score and area of e
 Images stay on the computer that runs this page."""
 KEEP_UPLOADS = 600  # seconds
 JPEG_LIMIT = 65_500  # pixels of a side
+QUEUE = 20  # images that wait; Gradio shows each visitor its place
 
 
-def make_page(predictor: Predictor) -> gr.Blocks:
+def make_page(predictor: Predictor, pixel_limit: int) -> gr.Blocks:
     """A page that predicts the images dropped on it, and itself asks no other host."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     uploads = Path(get_upload_folder()).resolve()
@@ -38,7 +39,7 @@ def make_page(predictor: Predictor) -> gr.Blocks:
         if not file or not Path(file).resolve().is_relative_to(uploads):
             raise gr.Error("This file was not dropped on the page.", print_exception=False)
         # None empties the place to drop images, so that it takes the next one.
-        return None, describe(Path(file), predictor)
+        return None, describe(Path(file), predictor, pixel_limit)
 
     cache = (KEEP_UPLOADS, KEEP_UPLOADS)
     with gr.Blocks(title="efficientps_d2", delete_cache=cache) as page:
@@ -63,6 +64,7 @@ def make_page(predictor: Predictor) -> gr.Blocks:
         )
     # Gradio takes files that were not uploaded until a page is launched, which mounting is not.
     page.has_launched = True
+    page.queue(max_size=QUEUE)
     return page
 
 
@@ -71,7 +73,7 @@ async def _leave(path: str) -> str:
     return path
 
 
-def describe(file: Path, predictor: Predictor) -> dict:
+def describe(file: Path, predictor: Predictor, pixel_limit: int) -> dict:
     """What page.js draws of an image.
 
     Returns:
@@ -80,9 +82,8 @@ def describe(file: Path, predictor: Predictor) -> dict:
         (base64) and ``json``.
     """
     try:
+        check_size(file, pixel_limit)
         image = read_rgb(file, file.name)
-        if max(image.shape) > JPEG_LIMIT:
-            raise InputError(f"{file.name} has a side of more than {JPEG_LIMIT} pixels; cut it.")
     except InputError as error:
         return {"problem": str(error)}
     prediction = predictor(image, image_format="RGB", logits=True)
@@ -95,6 +96,20 @@ def describe(file: Path, predictor: Predictor) -> dict:
         "layers": {name: _encode(layer) for name, layer in layers.items()},
         **coco_files(file, prediction, predictor),
     }
+
+
+def check_size(file: Path, pixel_limit: int) -> None:
+    """Refuse an image that would hold the queue, or the memory, before it is decoded."""
+    try:
+        with Image.open(file, formats=IMAGE_FORMATS) as image:
+            width, height = image.size
+    except DAMAGED:
+        return  # whoever reads it says what is wrong
+    if max(width, height) > JPEG_LIMIT or width * height > pixel_limit:
+        raise InputError(
+            f"{file.name} has {width} x {height} pixels; this page takes up to "
+            f"{pixel_limit / 1e6:g} megapixels: make it smaller, or use efficientps-d2 predict."
+        )
 
 
 def coco_files(file: Path, prediction: Prediction, predictor: Predictor) -> dict[str, str]:

@@ -4,12 +4,14 @@ A page of another site, open in the same browser, can send requests to this comp
 cannot choose is their ``Origin``, nor, if it has its own name point here (DNS rebinding), ``Host``.
 """
 
+import base64
 import re
+import secrets
 import socket
 from ipaddress import ip_address
 
 from starlette.datastructures import Headers
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 HOST = re.compile(r"(\[(?P<v6>[^\[\]]+)\]|(?P<name>[^\[\]:/@\s]+))(:\d+)?")
@@ -23,11 +25,17 @@ PATHS = re.compile(
 
 
 class OwnRequests:
-    """Middleware that answers all other requests with 403 and a sentence."""
+    """Middleware that answers all other requests with a status from 400 on and a sentence."""
 
-    def __init__(self, app: ASGIApp, host: str) -> None:
-        """``host`` is what the user gave: an address to listen at, or a name of it."""
-        self.app = app
+    def __init__(self, app: ASGIApp, host: str, password: str, upload_limit: int) -> None:
+        """
+        Args:
+            app: what answers the requests of visitors.
+            host: what the user gave: an address to listen at, or a name of it.
+            password: of visitors, with any name; "" for none.
+            upload_limit: bytes of a request.
+        """
+        self.app, self.password, self.upload_limit = app, password, upload_limit
         self.only_loopback = host == "localhost" or is_loopback(host)
         self.names = {"localhost", host.lower()}
         if not self.only_loopback:
@@ -35,13 +43,35 @@ class OwnRequests:
             self.names |= {x.lower() for x in (name, f"{name}.local", socket.getfqdn())}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        reason = ""
+        answer = None
         if scope["type"] in ("http", "websocket"):
-            reason = self.why_not(Headers(scope=scope), scope["path"])
-        if reason:
-            await PlainTextResponse(f"{reason}\n", 403)(scope, receive, send)
-        else:
-            await self.app(scope, receive, send)
+            answer = self.refusal(Headers(scope=scope), scope["path"], scope.get("method"))
+        await (answer or self.app)(scope, receive, send)
+
+    def refusal(self, headers: Headers, path: str, method: str | None) -> Response | None:
+        """The answer to a request that is not let through."""
+        if reason := self.why_not(headers, path):
+            return PlainTextResponse(f"{reason}\n", 403)
+        if self.password and not self.knows_password(headers.get("authorization", "")):
+            login = {"WWW-Authenticate": 'Basic realm="efficientps_d2", charset="UTF-8"'}
+            return PlainTextResponse("Give the password that the command printed.\n", 401, login)
+        length = headers.get("content-length", "")
+        if method == "POST" and not length.isdecimal():
+            return PlainTextResponse("Say how long the request is.\n", 411)
+        if method == "POST" and int(length) > self.upload_limit:
+            limit = f"{self.upload_limit / 2**20:.0f} MB"
+            return PlainTextResponse(f"This page takes up to {limit}; give less.\n", 413)
+        return None
+
+    def knows_password(self, authorization: str) -> bool:
+        """Whether a header holds the password, after any name."""
+        scheme, _, encoded = authorization.partition(" ")
+        try:
+            given = base64.b64decode(encoded, validate=True).partition(b":")[2]
+        except ValueError:
+            given = b""
+        right = secrets.compare_digest(given, self.password.encode())
+        return scheme.lower() == "basic" and right
 
     def why_not(self, headers: Headers, path: str) -> str:
         """A sentence that says why a request is refused, or nothing."""

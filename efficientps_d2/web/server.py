@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -13,6 +14,7 @@ from efficientps_d2.prediction.predictor import Predictor, load_predictor
 from efficientps_d2.utils.errors import InputError, one_line
 
 # Gradio's page has its fonts and scripts with it; with this the browser refuses any other host.
+UPLOAD_LIMIT = 50 * 2**20  # bytes of an image
 ONLY_FROM_HERE = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
 
 
@@ -33,12 +35,14 @@ def listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def make_server(predictor: Predictor, host: str):
+def make_server(predictor: Predictor, host: str, password: str = "", megapixels: float = 16):
     """A ``uvicorn.Server`` of the page; its ``run(sockets=[...])`` answers until Ctrl-C.
 
     Args:
         predictor: of the images dropped on the page.
         host: that of :func:`listen`; requests for other hosts are refused.
+        password: of visitors, with any name; "" for none.
+        megapixels: of the largest image that is taken.
     """
     import uvicorn
     from fastapi import FastAPI
@@ -48,8 +52,12 @@ def make_server(predictor: Predictor, host: str):
     from efficientps_d2.web.requests import OwnRequests
 
     app = FastAPI(openapi_url=None)
-    app.add_middleware(OwnRequests, host=host)
-    mount_gradio_app(app, make_page(predictor), "/", footer_links=[], run_history=False)
+    # The request of an upload has a few lines more than the file.
+    app.add_middleware(
+        OwnRequests, host=host, password=password, upload_limit=UPLOAD_LIMIT + 10_000
+    )
+    page = make_page(predictor, round(megapixels * 1e6))
+    mount_gradio_app(app, page, "/", footer_links=[], run_history=False, max_file_size=UPLOAD_LIMIT)
     config = uvicorn.Config(
         app,
         log_level="error",
@@ -64,7 +72,9 @@ def address(listener: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
-def serve(model: Path | None, host: str, port: int, device: str = "") -> int:
+def serve(
+    model: Path | None, host: str, port: int, device: str = "", megapixels: float = 16
+) -> int:
     """Answer on a port until Ctrl-C; returns the exit status of a command.
 
     Args:
@@ -72,6 +82,7 @@ def serve(model: Path | None, host: str, port: int, device: str = "") -> int:
         host: of this computer, "0.0.0.0" for all its addresses.
         port: 0 for any free one.
         device: "cuda", "cpu" or such; CUDA if there is one by default.
+        megapixels: of the largest image that is taken.
 
     Raises:
         InputError: if Gradio is missing, or the model, the device or the port cannot be used.
@@ -81,17 +92,24 @@ def serve(model: Path | None, host: str, port: int, device: str = "") -> int:
     # So that the uploads are removed then, too.
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        _serve(model, host, port, device)
+        _serve(model, host, port, device, megapixels)
     finally:
         signal.signal(signal.SIGTERM, before)
     return 0
 
 
-def _serve(model: Path | None, host: str, port: int, device: str) -> None:
+def _serve(model: Path | None, host: str, port: int, device: str, megapixels: float) -> None:
+    from efficientps_d2.web.requests import is_loopback
+
     # Not in Gradio's usual folder, which all users of a computer share and which stays.
     with tempfile.TemporaryDirectory() as uploads, contextlib.suppress(KeyboardInterrupt):
         os.environ["GRADIO_TEMP_DIR"] = uploads
         with listen(host, port) as listener:
-            server = make_server(load_predictor(model, device), host)
+            open_to_others = not is_loopback(listener.getsockname()[0])
+            password = secrets.token_urlsafe(9) if open_to_others else ""
+            server = make_server(load_predictor(model, device), host, password, megapixels)
             print(f"{address(listener)} is ready; Ctrl-C ends it.", flush=True)
+            if password:
+                print(f"Other computers can open it, with any name and the password {password}")
+                sys.stdout.flush()
             server.run(sockets=[listener])

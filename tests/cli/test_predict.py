@@ -1,6 +1,8 @@
 """efficientps-d2 predict as a user calls it; demo.py is the same."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import cv2
@@ -32,6 +34,21 @@ def test_bad_images_are_named_and_the_rest_goes_on(
     for name in ("folder.png", "empty.png", "cut.jpg"):
         assert f"{name} cannot be read as an image" in text.err
     assert run_verb("predict", *arguments, str(pictures / "a.jpg"), str(pictures / "b.*")) == 0
+
+
+def test_names_in_any_encoding(model_folder, pictures, tmp_path, capsys):
+    """And nobody waits for a pipe, which may never say anything."""
+    folder = os.fsencode(tmp_path / "in")
+    os.mkdir(folder)
+    shutil.copy(pictures / "b.png", folder + b"/\xff\xfe.png")
+    os.mkfifo(folder + b"/pipe.png")
+    output = ["--output", tmp_path / "out", "--save-json"]
+    files = [os.fsdecode(folder + name) for name in (b"/\xff\xfe.png", b"/pipe.png")]
+    assert run_verb("predict", *files, "--model", model_folder, *output) == 1
+    assert "pipe.png cannot be read as an image (it is no file)" in capsys.readouterr().err
+    assert os.listdir(os.fsencode(tmp_path / "out" / "panoptic")) == [b"\xff\xfe.png"]
+    content = json.loads((tmp_path / "out" / "panoptic.json").read_text())
+    assert content["annotations"][0]["file_name"] == os.fsdecode(b"\xff\xfe.png")
 
 
 def test_a_folder_gives_its_images(model_folder, pictures, tmp_path, capsys):

@@ -66,7 +66,7 @@ def test_official_form_is_the_paper_form_and_its_keys():
 def test_a_file_without_keys_is_named(tmp_path, content):
     (tmp_path / "empty.yaml").touch()
     (tmp_path / "mine.yaml").write_bytes(content)
-    with pytest.raises(InputError, match="(mine|empty).yaml (holds no keys with values|is no YAML)"):
+    with pytest.raises(InputError, match="(mine|empty).yaml (holds no keys|is no YAML)"):
         load_config(str(tmp_path / "mine.yaml"))
 
 

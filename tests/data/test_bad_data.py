@@ -64,6 +64,14 @@ BAD_JSON = {
         lambda c: c["images"][0].update(file_name="sub/none.png"),
         "none.png, which does not exist",
     ),
+    "absolute path": (
+        lambda c: c["images"][0].update(file_name="/etc/passwd"),
+        "names /etc/passwd, which is outside the dataset",
+    ),
+    "path that leads out": (
+        lambda c: c["annotations"][0].update(file_name="../../x.png"),
+        "which is outside the dataset; put it into its folder",
+    ),
     "same name in two folders": (
         lambda c: c["images"][0].update(file_name="other/picture.1.png"),
         "same id or file name",

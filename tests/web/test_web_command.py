@@ -49,3 +49,13 @@ def test_the_command_serves_a_saved_model_until_ctrl_c(model_folder, tmp_path, n
     assert process.returncode == status
     assert output == "" and "Traceback" not in errors
     assert not list(tmp_path.glob("tmp*")), "uploads are removed"
+
+
+def test_other_computers_are_let_in_with_a_password_that_is_printed(model_folder, monkeypatch):
+    lines = []
+    monkeypatch.setattr("builtins.print", lambda text, **_: lines.append(text))
+    monkeypatch.setattr("uvicorn.Server.run", lambda self, sockets: None)
+    for host in ("127.0.0.1", "0.0.0.0"):
+        assert run_verb("web", "--port", 0, "--host", host, "--model", model_folder) == 0
+    assert len(lines) == 3 and "with any name and the password" in lines[2]
+    assert len(lines[2].rpartition(" ")[2]) == 12

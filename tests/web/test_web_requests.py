@@ -1,16 +1,11 @@
 """What the page's server answers, and to whom: no file that was not dropped on the page."""
 
-import http.client
-import io
 import json
-import secrets
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
-import numpy as np
 import pytest
-from PIL import Image
-from served_page import serving
+from served_page import Page, png, serving
 
 EVIL = "evil.example"
 
@@ -37,46 +32,6 @@ def private(tmp_path) -> Path:
     file = tmp_path / "private.png"
     file.write_bytes(png(7))
     return file
-
-
-def png(color: int) -> bytes:
-    content = io.BytesIO()
-    Image.fromarray(np.full((96, 160, 3), color, dtype=np.uint8)).save(content, "PNG")
-    return content.getvalue()
-
-
-class Page:
-    """A visitor without a browser."""
-
-    def __init__(self, address: str):
-        self.port = urlsplit(address).port
-        self.session = secrets.token_hex(6)
-
-    def request(self, path: str, body: bytes | None = None, method: str = "", **headers: str):
-        """The answer, its content read; ``body`` makes it a POST."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        headers = {name.replace("_", "-"): value for name, value in headers.items()}
-        connection.request(method or ("POST" if body else "GET"), path, body, headers)
-        answer = connection.getresponse()
-        answer.content = answer.read()
-        connection.close()
-        return answer
-
-    def upload(self, name: str, content: bytes, **headers: str):
-        head = f'--x\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n'
-        body = head.encode() + content + b"\r\n--x--\r\n"
-        kind = "multipart/form-data; boundary=x"
-        return self.request("/gradio_api/upload", body, Content_Type=kind, **headers)
-
-    def predict(self, path: Path | str, **more) -> dict:
-        """What becomes of a request for the prediction of a file."""
-        file = {"path": str(path), "meta": {"_type": "gradio.FileData"}, **more}
-        body = json.dumps({"data": [file], "fn_index": 0, "session_hash": self.session}).encode()
-        joined = self.request("/gradio_api/queue/join", body, Content_Type="application/json")
-        assert joined.status == 200, joined.content
-        events = self.request(f"/gradio_api/queue/data?session_hash={self.session}").content
-        messages = [json.loads(x[5:]) for x in events.decode().split("\n\n") if x.strip()]
-        return next(m for m in messages if m["msg"] == "process_completed")
 
 
 def test_two_visitors_and_their_images(served, page, uploads):

@@ -1,6 +1,5 @@
 """Where the images of a dataset are, read from its JSON without trusting it."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +8,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from efficientps_d2.data.checks.categories import Category, is_id, read_categories
 from efficientps_d2.data.checks.problems import Problem, shown
-from efficientps_d2.data.coco_fields import Files
+from efficientps_d2.data.coco_fields import Files, is_inside
 from efficientps_d2.data.coco_panoptic import read_json
 from efficientps_d2.data.datasets import register
 from efficientps_d2.utils.errors import InputError
@@ -196,7 +195,8 @@ def _annotated_images(
         image = images[annotation["image_id"]]
         image_file = image_files.find(image.file)
         panoptic_file = panoptic_files.find(annotation["file_name"])
-        outside = [file for file in (image_file, panoptic_file) if not _is_inside(file, location)]
+        roots = (location.image_root, location.panoptic_root)
+        outside = [file for file in (image_file, panoptic_file) if not is_inside(file, *roots)]
         for file in outside:
             text = "leaves the folder of the dataset and is not read: give a path inside"
             report("path outside the dataset", text, shown(file))
@@ -205,10 +205,3 @@ def _annotated_images(
             files = image_file, panoptic_file
             samples.append(ListedImage(*files, image.entry, annotation, kinds, stored_pixels))
     return samples
-
-
-def _is_inside(path: str, location: Location) -> bool:
-    """Whether a path, links left alone, is in the smallest folder that holds the dataset."""
-    roots = [os.path.abspath(root) for root in (location.image_root, location.panoptic_root)]
-    folder = os.path.commonpath(roots)
-    return os.path.commonpath([folder, os.path.abspath(path)]) == folder
