@@ -40,7 +40,7 @@ def test_names_in_any_encoding(model_folder, pictures, tmp_path, capsys):
     """And nobody waits for a pipe, which may never say anything."""
     folder = os.fsencode(tmp_path / "in")
     os.mkdir(folder)
-    shutil.copy(pictures / "b.png", folder + b"/\xff\xfe.png")
+    shutil.copy(pictures / "a.jpg", folder + b"/\xff\xfe.png")
     os.mkfifo(folder + b"/pipe.png")
     output = ["--output", tmp_path / "out", "--save-json"]
     files = [os.fsdecode(folder + name) for name in (b"/\xff\xfe.png", b"/pipe.png")]
