@@ -4,7 +4,7 @@ efficientps-d2 train --config-file configs/efficientps_streets.yaml
 efficientps-d2 train --config-file configs/efficientps_custom.yaml --resume \\
     DATASETS.TRAIN "('mine_train',)" DATASETS.TEST "('mine_val',)" OUTPUT_DIR output/mine
 
-The flags are those of Detectron2's train_net.py, and --force.
+The flags are those of Detectron2's train_net.py, --num-processes and --force.
 """
 
 import argparse
@@ -28,6 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_launch_arguments(parser: argparse.ArgumentParser) -> None:
     """How many processes, and config overrides."""
     parser.add_argument("--num-gpus", type=int, default=1, help="GPUs of each machine")
+    parser.add_argument(
+        "--num-processes", type=int, default=0, help="processes on the CPU, instead of --num-gpus"
+    )
     parser.add_argument("--num-machines", type=int, default=1, help="machines in all")
     parser.add_argument("--machine-rank", type=int, default=0, help="of this machine, from 0")
     parser.add_argument(

@@ -6,29 +6,38 @@ import signal
 import sys
 from argparse import Namespace
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from detectron2.engine import launch as detectron2_launch
+from detectron2.utils import comm
 from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
 from efficientps_d2.utils.errors import InputError, one_sentence
 
 
 def launch(main: Callable[[Namespace], object], args: Namespace) -> int:
-    """Call ``main(args)`` in ``--num-gpus`` processes, or in this one; returns the exit status.
+    """Call ``main(args)`` in one or several processes of this machine; returns the exit status.
+
+    There are ``--num-gpus`` on CUDA, ``--num-processes`` on CPUs. Below torchrun, which has
+    started the processes itself, this is one of them.
 
     Args:
         main: a function of a module, which other processes can import.
-        args: flags of Detectron2's ``default_argument_parser``.
+        args: flags of :func:`default_argument_parser`.
     """
-    gpus = args.num_gpus if torch.cuda.is_available() else 0
-    if gpus > 1:
-        signal.signal(signal.SIGINT, _pass_on)
-        signal.signal(signal.SIGTERM, _pass_on)
     try:
+        if "TORCHELASTIC_RUN_ID" in os.environ:
+            _join_torchrun()
+            main(args)
+            return 0
+        processes = _number_of_processes(args)
+        if processes > 1:
+            signal.signal(signal.SIGINT, _pass_on)
+            signal.signal(signal.SIGTERM, _pass_on)
         detectron2_launch(
-            main,
-            gpus,
+            partial(_main_of_process, main, processes),
+            processes,
             num_machines=args.num_machines,
             machine_rank=args.machine_rank,
             dist_url=args.dist_url,
@@ -56,7 +65,35 @@ def launch(main: Callable[[Namespace], object], args: Namespace) -> int:
     return 0
 
 
+def _number_of_processes(args: Namespace) -> int:
+    gpus, asked = torch.cuda.device_count(), getattr(args, "num_processes", 0)
+    if not gpus:
+        return asked or 1
+    if asked not in (0, args.num_gpus):
+        raise InputError(f"--num-processes {asked} is for CPUs; on CUDA give --num-gpus {asked}.")
+    if args.num_gpus > gpus:
+        raise InputError(f"--num-gpus is {args.num_gpus}, but there are {gpus}; give fewer.")
+    return args.num_gpus
+
+
+def _main_of_process(main: Callable[[Namespace], object], processes: int, args: Namespace) -> None:
+    """Share the cores among the processes of this machine."""
+    if processes > 1 and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
+    main(args)
+
+
+def _join_torchrun() -> None:
+    """Join the processes that torchrun has started."""
+    cuda, local_rank = torch.cuda.is_available(), int(os.environ["LOCAL_RANK"])
+    torch.distributed.init_process_group("nccl" if cuda else "gloo")
+    comm.create_local_process_group(int(os.environ["LOCAL_WORLD_SIZE"]))
+    if cuda:
+        torch.cuda.set_device(local_rank)
+    comm.synchronize()
+
+
 def _pass_on(number, frame):
-    """The children of a launch on several GPUs save a checkpoint; their parent waits for them."""
+    """The processes of a launch save a checkpoint; their parent waits for them."""
     for child in multiprocessing.active_children():
         os.kill(child.pid, number)

@@ -79,7 +79,9 @@ def setup(args: Namespace) -> CfgNode:
             'MODEL.EFFICIENTNET.WEIGHTS or set MODEL.EFFICIENTNET.NORM "BN".'
         )
     if not torch.cuda.is_available():
-        logger.info("CUDA is not available: one process, with BN for SyncBN.")
+        processes = comm.get_world_size()
+        count = "one process" if processes == 1 else f"{processes} processes"
+        logger.info("CUDA is not available: %s on the CPU, with BN for SyncBN.", count)
     return cfg
 
 

@@ -9,7 +9,13 @@ from pathlib import Path
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.engine import DefaultTrainer
+from detectron2.engine import (
+    AMPTrainer,
+    DefaultTrainer,
+    SimpleTrainer,
+    TrainerBase,
+    create_ddp_model,
+)
 from detectron2.engine.hooks import CallbackHook, EvalHook, PeriodicCheckpointer, PeriodicWriter
 from detectron2.utils import comm
 
@@ -51,7 +57,19 @@ class Trainer(DefaultTrainer):
                 f"SOLVER.IMS_PER_BATCH {batch} is no multiple of SOLVER.REFERENCE_WORLD_SIZE "
                 f"{reference}; set SOLVER.REFERENCE_WORLD_SIZE 0 to take the schedule as it is."
             )
-        super().__init__(scaled_to_workers(cfg, comm.get_world_size()))
+        cfg = scaled_to_workers(cfg, comm.get_world_size())
+        # What follows is DefaultTrainer's, which has no way to train in several processes on CPUs.
+        TrainerBase.__init__(self)
+        model = self.build_model(cfg)
+        optimizer = self.build_optimizer(cfg, model)
+        data_loader = self.build_train_loader(cfg)
+        devices = [comm.get_local_rank()] if model.device.type == "cuda" else None
+        model = create_ddp_model(model, broadcast_buffers=False, device_ids=devices)
+        kind = AMPTrainer if cfg.SOLVER.AMP.ENABLED else SimpleTrainer
+        self._trainer = kind(model, data_loader, optimizer)
+        self.scheduler = self.build_lr_scheduler(cfg, optimizer)
+        self.start_iter, self.max_iter, self.cfg = 0, cfg.SOLVER.MAX_ITER, cfg
+        self.register_hooks(self.build_hooks())
         self.model.register_forward_hook(self._check_losses)
 
     @classmethod
@@ -139,7 +157,7 @@ class Trainer(DefaultTrainer):
         The schedule has made its step when a checkpoint is saved, also that of a signal.
         """
         cfg, average = self.cfg, None
-        model = self.checkpointer.model
+        model = getattr(self.model, "module", self.model)  # of several processes
         if cfg.SOLVER.EMA_DECAY:
             if cfg.TEST.PRECISE_BN.ENABLED:
                 raise InputError(
@@ -148,7 +166,6 @@ class Trainer(DefaultTrainer):
                 )
             average = WeightAverage(model, cfg.SOLVER.EMA_DECAY)
             model = average.model
-        # DefaultTrainer has no factory for its checkpointer, and the hooks are about to use it.
         self.checkpointer = FittingCheckpointer(model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self))
         hooks = [hook for hook in super().build_hooks() if hook is not None]
         # An evaluation that fails must not cost the iterations before it: the checkpoint is first.

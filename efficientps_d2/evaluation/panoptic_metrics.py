@@ -1,8 +1,9 @@
 """PQ, PQ-dagger and PC of panoptic maps: one image at a time, in sums of fixed size.
 
-PQ (Kirillov et al. 2019) is that of panopticapi to the last digit, PQ-dagger that of Porzi et al.
-2019, PC (Parsing Covering) that of Yang et al. 2019, each region weighted by its share of its image
-as in their code. All come from one histogram of the pairs of true and predicted ids of an image.
+PQ (Kirillov et al. 2019) is that of panopticapi, PQ-dagger that of Porzi et al. 2019, PC (Parsing
+Covering) that of Yang et al. 2019, each region weighted by its share of its image as in their code.
+All come from one histogram of the pairs of true and predicted ids of an image. Sums are exact, so
+that neither the order of the images nor the number of processes changes a digit.
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,10 @@ import numpy as np
 
 from efficientps_d2.evaluation.overlaps import VOID, Overlaps, count_overlaps, segments_by_id
 
+UNIT = 2**60  # fractions are added as whole numbers of 1 / UNIT
+# Sums of: IoU of matches; IoU of all pairs of one class, for PQ-dagger; for PC, area times best
+# IoU, and area, both over the area of the image.
+FRACTIONS = ("iou", "overlap_iou", "covered", "area")
 GROUND_TRUTH, PREDICTION = "the ground truth", "the prediction"
 
 
@@ -36,25 +41,29 @@ class PanopticSums:
     """What the metrics need of all images seen, (K,) for K classes."""
 
     num_classes: int
-    iou: np.ndarray = field(init=False)  # of matches
     tp: np.ndarray = field(init=False)
     fp: np.ndarray = field(init=False)
     fn: np.ndarray = field(init=False)
-    overlap_iou: np.ndarray = field(init=False)  # of all pairs of one class, PQ-dagger
     segments: np.ndarray = field(init=False)  # true ones
-    covered: np.ndarray = field(init=False)  # PC: area times best IoU, over the image's area
-    area: np.ndarray = field(init=False)
 
     def __post_init__(self):
         for name in ("tp", "fp", "fn", "segments"):
             setattr(self, name, np.zeros(self.num_classes, dtype=np.int64))
-        for name in ("iou", "overlap_iou", "covered", "area"):
-            setattr(self, name, np.zeros(self.num_classes))
+        self._fractions = {name: [0] * self.num_classes for name in FRACTIONS}
+
+    def fractions(self, name: str) -> np.ndarray:
+        """(K,) one of :data:`FRACTIONS`."""
+        return np.array([value / UNIT for value in self._fractions[name]])
+
+    def _add(self, name: str, class_id: int, fraction: float) -> None:
+        self._fractions[name][class_id] += round(fraction * UNIT)
 
     def __iadd__(self, other: "PanopticSums") -> "PanopticSums":
-        for name, value in vars(other).items():
-            if isinstance(value, np.ndarray):
-                setattr(self, name, getattr(self, name) + value)
+        for name in ("tp", "fp", "fn", "segments"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for name, values in self._fractions.items():
+            pairs = zip(values, other._fractions[name], strict=True)
+            self._fractions[name] = [ours + theirs for ours, theirs in pairs]
         return self
 
     def add_image(
@@ -96,9 +105,9 @@ class PanopticSums:
             area = overlaps.gt[i]
             union = area + overlaps.prediction[j] - intersection - pairs.get((VOID, j), 0)
             iou, class_id = intersection / union, true[i]["category_id"]
-            self.overlap_iou[class_id] += iou
+            self._add("overlap_iou", class_id, iou)
             if iou > 0.5:
-                self.iou[class_id] += iou
+                self._add("iou", class_id, iou)
                 self.tp[class_id] += 1
                 matches.append(Match("tp", class_id, area, iou, i, j))
                 matched |= {("true", i), ("predicted", j)}
@@ -135,8 +144,8 @@ class PanopticSums:
         for i, segment in true.items():
             if not segment.get("iscrowd"):
                 share = overlaps.gt[i] / pixels
-                self.area[segment["category_id"]] += share
-                self.covered[segment["category_id"]] += share * best.get(i, 0.0)
+                self._add("area", segment["category_id"], share)
+                self._add("covered", segment["category_id"], share * best.get(i, 0.0))
 
 
 def class_metrics(sums: PanopticSums, thing_ids: Sequence[int]) -> dict[str, np.ndarray]:
@@ -144,15 +153,16 @@ def class_metrics(sums: PanopticSums, thing_ids: Sequence[int]) -> dict[str, np.
 
     PQ_dagger of things is PQ.
     """
+    iou, overlap_iou, covered, area = map(sums.fractions, FRACTIONS)
     with np.errstate(invalid="ignore", divide="ignore"):
         counted = sums.tp + 0.5 * sums.fp + 0.5 * sums.fn
         missed = (sums.tp == 0) & (counted > 0)
         metrics = {
-            "PQ": 100 * (sums.iou / counted),
-            "SQ": 100 * np.where(missed, 0.0, sums.iou / sums.tp),
+            "PQ": 100 * (iou / counted),
+            "SQ": 100 * np.where(missed, 0.0, iou / sums.tp),
             "RQ": 100 * (sums.tp / counted),
-            "PQ_dagger": 100 * (sums.overlap_iou / sums.segments),
-            "PC": 100 * (sums.covered / sums.area),
+            "PQ_dagger": 100 * (overlap_iou / sums.segments),
+            "PC": 100 * (covered / area),
         }
     things = list(thing_ids)
     metrics["PQ_dagger"][things] = metrics["PQ"][things]

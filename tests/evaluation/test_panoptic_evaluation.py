@@ -92,7 +92,7 @@ def test_memory_does_not_grow_with_the_images(tmp_path, toy):
 
     before = held()
     feed(evaluator, records * 20, outputs * 20)
-    assert held() == before
+    assert held() < before + 200, "but for digits of the sums"
 
 
 def test_ground_truth_without_things_has_no_mean_over_things(tmp_path, register, caplog):
