@@ -57,6 +57,8 @@ def start_logs(cfg: CfgNode, args: Namespace) -> None:
 
 
 def _is_no_dump(record: logging.LogRecord) -> bool:
+    if record.exc_info and "closed by peer" in str(record.exc_info[1]):
+        return False  # another process has ended, and launch() says why
     return record.levelno > logging.INFO or (record.name, record.funcName) not in DUMPS
 
 

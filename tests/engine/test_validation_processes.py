@@ -1,44 +1,20 @@
 """Validation in two processes, as on two GPUs or on two machines without a common disk."""
 
-import multiprocessing
-import traceback
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from detectron2.utils.events import EventStorage
+from processes import in_two_processes
 from scenes import write_dataset
-from torch import distributed, nn
+from torch import nn
 
 from efficientps_d2.checkpoint.checkpointer import FittingCheckpointer
 from efficientps_d2.data.classes import with_class_counts
 from efficientps_d2.engine.trainer import Trainer
 from efficientps_d2.engine.validation import EarlyStop, Validation
 from efficientps_d2.engine.validation_losses import validation_losses
-
-
-def in_two_processes(function, folder: Path, *arguments) -> list:
-    """What ``function(rank, *arguments)`` gives in each of two processes that know each other."""
-    context = multiprocessing.get_context("fork")
-    queue = context.SimpleQueue()
-
-    def process(rank: int) -> None:
-        try:
-            torch.set_num_threads(1)
-            address = f"file://{folder}/rendezvous"
-            distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
-            queue.put((rank, function(rank, *arguments)))
-        except BaseException:
-            queue.put((rank, traceback.format_exc()))
-
-    processes = [context.Process(target=process, args=(rank,)) for rank in range(2)]
-    for started in processes:
-        started.start()
-    results = dict(queue.get() for _ in processes)
-    for ended in processes:
-        ended.join()
-    return [results[rank] for rank in range(2)]
 
 
 def train_and_stop(rank: int, folder: Path) -> list:
@@ -80,7 +56,6 @@ def test_losses_are_those_of_all_images(tmp_path, register, tiny_config):
     model = Trainer.build_model(cfg).train()
     first, second = in_two_processes(lambda _: validation_losses(cfg, model), tmp_path)
     assert first == second, first
-    # The random choice of boxes is that of each process, so only this loss is the same.
     alone = validation_losses(cfg, model)
-    assert first["loss_sem_seg"] == pytest.approx(alone["loss_sem_seg"], rel=1e-5)
-    assert set(first) == set(alone)
+    del first["norm_shift"], alone["norm_shift"]  # the largest, of means over other images
+    assert first == pytest.approx(alone, rel=1e-5)
