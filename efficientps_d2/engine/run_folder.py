@@ -35,12 +35,17 @@ def lock_run(folder: str) -> None:
     """Refuse a second training in a folder; the lock ends with the process, however it dies.
 
     Raises:
-        InputError: if another process trains there.
+        InputError: if another process trains there, or the folder cannot be written.
     """
     path = os.path.realpath(os.path.join(folder, ".lock"))
     if fcntl is None or path in _locks or not comm.is_main_process():
         return
-    file = open(path, "a+", encoding="utf-8")  # noqa: SIM115  open until the process ends
+    try:
+        file = open(path, "a+", encoding="utf-8")  # noqa: SIM115  open until the process ends
+    except OSError as error:
+        raise InputError(
+            f"OUTPUT_DIR {folder} cannot be written ({error.strerror}); give another folder."
+        ) from error
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError) as error:
