@@ -11,11 +11,7 @@ from detectron2.utils import comm
 from efficientps_d2.config.keys import differences, flat_items
 from efficientps_d2.config.loading import load_config
 from efficientps_d2.utils.errors import InputError
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
+from efficientps_d2.utils.locks import CAN_LOCK, lock
 
 logger = logging.getLogger("efficientps_d2")
 
@@ -38,28 +34,19 @@ def lock_run(folder: str) -> None:
         InputError: if another process trains there, or the folder cannot be written.
     """
     path = os.path.realpath(os.path.join(folder, ".lock"))
-    if fcntl is None or path in _locks or not comm.is_main_process():
+    if not CAN_LOCK or path in _locks or not comm.is_main_process():
         return
+    if not os.access(folder, os.W_OK) or os.path.isdir(path):
+        raise InputError(f"OUTPUT_DIR {folder} cannot be written; give another folder.")
     try:
-        file = open(path, "a+", encoding="utf-8")  # noqa: SIM115  open until the process ends
-    except OSError as error:
-        raise InputError(
-            f"OUTPUT_DIR {folder} cannot be written ({error.strerror}); give another folder."
-        ) from error
-    try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError) as error:
-        file.seek(0)
+        _locks[path] = lock(path)
+    except BlockingIOError as error:
         raise InputError(
             f"OUTPUT_DIR {folder} belongs to a training that is running, process "
-            f"{file.read().strip()}; wait for its end, or give another OUTPUT_DIR."
+            f"{error.filename}; wait for its end, or give another OUTPUT_DIR."
         ) from error
     except OSError as error:
         logger.warning("%s cannot be locked (%s): start no second training there.", folder, error)
-    file.truncate(0)
-    file.write(str(os.getpid()))
-    file.flush()
-    _locks[path] = file
 
 
 def config_of_run(folder: str) -> CfgNode | None:

@@ -22,6 +22,7 @@ from efficientps_d2.prediction.panoptic_writer import PanopticWriter
 from efficientps_d2.prediction.predictor import Predictor
 from efficientps_d2.prediction.video import VideoWriter, camera_frames, frames_of
 from efficientps_d2.utils.errors import InputError
+from efficientps_d2.utils.files import replacing_file
 
 WINDOW = "efficientps_d2"
 
@@ -64,7 +65,8 @@ def predict_images(
             prediction = predictor(image, image_format="RGB")
             drawn = painter.draw(image, prediction, task)
             if output:
-                Image.fromarray(drawn).save(targets[file], quality=95)
+                with replacing_file(targets[file], keep_suffix=True) as partial:
+                    Image.fromarray(drawn).save(partial, quality=95)
             elif not show(drawn, wait=0):
                 break
             if writing:

@@ -2,12 +2,20 @@
 
 import contextlib
 import errno
+import glob
+import logging
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from efficientps_d2.utils.errors import InputError
+from efficientps_d2.utils.locks import CAN_LOCK, lock
+
+logger = logging.getLogger(__name__)
+
+LOCK = "lock"  # in a temporary folder, held by its process
 
 
 def require_file(path: object) -> None:
@@ -66,13 +74,19 @@ def replacing_folder(dest: Path) -> Iterator[Path]:
     """An empty folder that takes the place of ``dest`` when the block ends without an exception.
 
     It lies beside ``dest``, or beside what ``dest`` links to, under a name that nobody else uses.
+    What killed processes have left there is removed.
     """
     dest = Path(os.path.realpath(dest))
     dest.parent.mkdir(parents=True, exist_ok=True)
-    # Letters are cut off since the name gets longer, and a file system has a limit.
-    with tempfile.TemporaryDirectory(
-        prefix=f".{dest.name[:50]}.", dir=dest.parent, ignore_cleanup_errors=True
-    ) as folder:
+    prefix = f".{dest.name[:50]}."  # cut, since a name gets longer and a file system has a limit
+    _remove_leftovers(dest, prefix)
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(
+            tempfile.TemporaryDirectory(prefix=prefix, dir=dest.parent, ignore_cleanup_errors=True)
+        )
+        if CAN_LOCK:
+            with contextlib.suppress(OSError):  # of file systems without locks
+                stack.enter_context(lock(Path(folder, LOCK)))
         new, old = Path(folder, "new"), Path(folder, "old")
         new.mkdir()
         yield new
@@ -86,3 +100,20 @@ def replacing_folder(dest: Path) -> Iterator[Path]:
             if old.exists():
                 old.rename(dest)
             raise
+
+
+def _remove_leftovers(dest: Path, prefix: str) -> None:
+    """Remove temporary folders whose processes have died, but not a dataset that only they hold."""
+    # mkdtemp adds eight letters; with others it is that of another dest.
+    for folder in dest.parent.glob(f"{glob.escape(prefix)}????????") if CAN_LOCK else ():
+        if "." in folder.name[len(prefix) :] or not (folder / LOCK).is_file():
+            continue  # not ours, or of a file system without locks
+        try:
+            held = lock(folder / LOCK)
+        except OSError:  # in use
+            continue
+        with held:
+            if (folder / "old").exists() and not dest.exists():  # killed between two renames
+                (folder / "old").rename(dest)
+            shutil.rmtree(folder, ignore_errors=True)
+        logger.warning("Removed %s, which a command that was killed had left.", folder)

@@ -1,0 +1,81 @@
+"""Files and folders are replaced whole, and what a killed command left is cleaned up."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from efficientps_d2.utils.files import replacing_file, replacing_folder
+
+BUSY = """
+import sys, time
+from pathlib import Path
+from efficientps_d2.utils.files import replacing_folder
+with replacing_folder(Path(sys.argv[1])) as new:
+    (new / "half").touch()
+    print(new, flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def busy(tmp_path):
+    """A process that is in the middle of replacing a folder, and its new folder."""
+    command = [sys.executable, "-c", BUSY, str(tmp_path / "mine")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        yield process, process.stdout.readline().strip()
+        process.kill()
+
+
+def write(dest) -> None:
+    with replacing_folder(dest) as new:
+        (new / "whole").touch()
+
+
+def test_leftovers_of_a_killed_command_are_removed(tmp_path, busy, caplog):
+    process, folder = busy
+    write(tmp_path / "mine")
+    write(tmp_path / "mine.v2")
+    assert os.path.isdir(folder), "in use"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    write(tmp_path / "mine.v2")
+    assert os.path.isdir(folder), "of another dataset"
+    write(tmp_path / "mine")
+    assert sorted(os.listdir(tmp_path)) == ["mine", "mine.v2"]
+    assert os.listdir(tmp_path / "mine") == ["whole"]
+    assert "which a command that was killed had left" in caplog.text
+
+
+def test_a_folder_that_only_a_killed_command_holds_comes_back(tmp_path, busy):
+    process, folder = busy
+    process.kill()
+    process.wait()
+    old = os.path.join(os.path.dirname(folder), "old")
+    os.mkdir(old)
+    open(os.path.join(old, "precious"), "w").close()
+    with pytest.raises(RuntimeError), replacing_folder(tmp_path / "mine"):
+        raise RuntimeError
+    assert os.listdir(tmp_path / "mine") == ["precious"]
+
+
+def test_other_hidden_folders_stay(tmp_path):
+    for name in (".mine.abcdefgh", ".mine.abc.efgh"):
+        (tmp_path / name).mkdir()
+    write(tmp_path / "mine")
+    assert len(os.listdir(tmp_path)) == 3
+
+
+def test_a_file_is_the_former_one_until_the_new_one_is_whole(tmp_path):
+    file = tmp_path / "a.json"
+    file.write_text("old")
+    with pytest.raises(RuntimeError), replacing_file(file) as partial:
+        partial.write_text("half")
+        assert file.read_text() == "old"
+        raise RuntimeError
+    assert file.read_text() == "old" and os.listdir(tmp_path) == ["a.json"]
+    with replacing_file(file) as partial:
+        partial.write_text("new")
+    assert file.read_text() == "new" and os.listdir(tmp_path) == ["a.json"]
