@@ -49,9 +49,10 @@ def save_model(folder: str | Path, model: nn.Module, cfg: CfgNode, metadata: Met
     model = getattr(model, "module", model)
     with replacing_file(folder / WEIGHTS) as partial:
         torch.save({"model": model.state_dict()}, partial)
-    (folder / CONFIG).write_text(cfg.dump(), encoding="utf-8")
-    content = json.dumps({"categories": categories_of(metadata)}, indent=1)
-    (folder / METADATA).write_text(content, encoding="utf-8")
+    classes = json.dumps({"categories": categories_of(metadata)}, indent=1)
+    for name, content in ((CONFIG, cfg.dump()), (METADATA, classes)):
+        with replacing_file(folder / name) as partial:
+            partial.write_text(content, encoding="utf-8")
     return folder
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import importlib.util
+import io
 import logging
 import sys
 import warnings
@@ -114,12 +115,15 @@ def export_model(model: PanopticFPN, form: str, path: Path) -> None:
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the check of the file finds what they are about
-            if form == "torchscript":
-                torch.jit.save(_trace(model, divisor), path)
-            elif form == "torch_export":
-                torch.export.save(_export_dense(model, divisor), path)
-            else:
+            if form == "onnx":
                 _write_onnx(model, divisor, path)
+                return
+            content = io.BytesIO()  # PyTorch's own writing ends the process if a disk is full
+            if form == "torchscript":
+                torch.jit.save(_trace(model, divisor), content)
+            else:
+                torch.export.save(_export_dense(model, divisor), content)
+            path.write_bytes(content.getbuffer())
     except (OSError, InputError):
         raise
     except Exception as error:  # the exporters raise many kinds

@@ -64,7 +64,13 @@ def setup(args: Namespace) -> CfgNode:
         run = config_of_run(cfg.OUTPUT_DIR) if resumes else None
         _prepare_training(cfg, run, getattr(args, "force", False))
     cfg.freeze()
-    start_logs(cfg, args)
+    try:
+        start_logs(cfg, args)
+    except OSError as error:
+        raise InputError(
+            f"OUTPUT_DIR {cfg.OUTPUT_DIR} cannot be written ({one_line(error)}); make room, or "
+            "give another folder."
+        ) from error
     if not (args.eval_only or cfg.DATASETS.TEST):
         logger.warning(
             "DATASETS.TEST is empty: nothing will be evaluated, and no best weights are kept; add "

@@ -40,7 +40,7 @@ from efficientps_d2.evaluation.results import (
     write_tables,
 )
 from efficientps_d2.modeling.test_time_augmentation import PanopticTTA
-from efficientps_d2.utils.errors import InputError, one_sentence
+from efficientps_d2.utils.errors import DISK, InputError, one_sentence
 
 logger = logging.getLogger(__name__)
 
@@ -244,6 +244,27 @@ class Trainer(DefaultTrainer):
             raise SystemExit(f"Error: {one_sentence(error)}") from error
         except FloatingPointError as error:  # Detectron2's RPN looks before there is any loss
             self._stop_diverged(f"the RPN's output ({error})")
+
+    def after_step(self):
+        with self._naming_full_disks():
+            super().after_step()
+
+    def after_train(self):
+        with self._naming_full_disks():
+            super().after_train()
+
+    @contextlib.contextmanager
+    def _naming_full_disks(self):
+        """Metrics are written outside of what names the errors of checkpoints."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in DISK:
+                raise
+            raise SystemExit(
+                f"Error: {self.cfg.OUTPUT_DIR} cannot be written ({error.strerror}); make room and "
+                "continue with --resume."
+            ) from error
 
     def _check_losses(self, model, inputs, losses):
         """Stop before a loss that is not finite reaches the weights, and name its term."""

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # full or broken
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)  # full or broken
 
 
 class InputError(ValueError):
@@ -30,7 +30,8 @@ def one_sentence(error: Exception) -> str:
 
 def sentence_of(error: OSError) -> str:
     """What to say of a file that cannot be read or written."""
-    file, reason = error.filename or "A file", error.strerror or one_line(error)
+    file = error.filename2 or error.filename or "A file"  # of a copy, the second is written
+    reason = error.strerror or one_line(error)
     return f"{file} cannot be used ({reason}); check path, rights and disk space."
 
 

@@ -4,7 +4,6 @@ import contextlib
 import importlib.util
 import os
 import secrets
-import signal
 import socket
 import sys
 import tempfile
@@ -89,12 +88,7 @@ def serve(
     """
     if importlib.util.find_spec("gradio") is None:
         raise InputError('Gradio is not installed; run: pip install "efficientps-d2[web]"')
-    # So that the uploads are removed then, too.
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    try:
-        _serve(model, host, port, device, megapixels)
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    _serve(model, host, port, device, megapixels)
     return 0
 
 

@@ -1,0 +1,47 @@
+"""A command that cannot write ends in one sentence, and what was there stays whole."""
+
+import resource
+import subprocess
+
+import pytest
+from fault_cases import CASES, TRIES, make_world
+
+LIMIT = 500  # bytes of a file: as a full disk, but anyone can have it
+
+
+def full_disk() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (LIMIT, LIMIT))
+
+
+@pytest.mark.parametrize("name", CASES if TRIES else ("import", "convert"))
+def test_a_full_disk_is_one_sentence(name, tmp_path):
+    case = CASES[name]
+    world = make_world(tmp_path / "full", name)
+    before = case.inputs(world)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    process = case.start(world, preexec_fn=full_disk, **pipes)
+    output, _ = process.communicate(timeout=300)
+    status = process.returncode
+    assert status in (1, 2) and "Traceback" not in output, output[-3000:]
+    assert output.splitlines()[-1].startswith("Error: "), output[-1000:]
+    assert case.inputs(world) == before and not case.leftovers(world)
+    case.whole(world)
+    case.complete(world, again=True)
+
+
+@pytest.mark.parametrize("name", CASES if TRIES else ("fix",))
+def test_a_file_in_the_way_is_one_sentence(name, tmp_path):
+    """As good as a folder that nobody may write, also for root."""
+    case = CASES[name]
+    world = make_world(tmp_path / "blocked", name)
+    if (world / case.outputs[0]).exists():
+        pytest.skip("what this case writes is there")
+    parent = world / "file"
+    parent.touch()
+    for i, argument in enumerate(arguments := list(case.arguments)):
+        if argument in case.outputs:
+            arguments[i] = f"file/{argument}"
+    blocked = type(case)(arguments, ("file",), case.whole)
+    assert blocked.start(world).wait(timeout=300) in (1, 2)
+    output = (world.parent / "output.txt").read_text()
+    assert "Traceback" not in output and "Error: " in output.splitlines()[-1], output[-2000:]
