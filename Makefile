@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c '$(CHECK)' 2>/dev/null && echo $$p && break; done)
 OUTPUT := output/streets
 
-.PHONY: demo test lint venv
+.PHONY: demo test test-faults lint venv
 
 venv: $(VENV)/installed
 
@@ -34,6 +34,11 @@ $(OUTPUT)/inference/streets_val_metrics.json: | $(VENV)/installed
 
 test: $(VENV)/installed
 	$(PY) -m pytest -n auto
+
+# Kills, full disks and damaged files: about half an hour. FAULT_SECONDS is for each reader of files.
+test-faults: $(VENV)/installed
+	FAULT_TRIES=$(or $(FAULT_TRIES),7) FAULT_SECONDS=$(or $(FAULT_SECONDS),60) \
+		$(PY) -m pytest -n auto tests/faults
 
 lint: $(VENV)/installed
 	$(PY) -m ruff check .

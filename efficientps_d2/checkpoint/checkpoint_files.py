@@ -64,8 +64,8 @@ def is_whole(file: str | Path) -> bool:
     try:
         with zipfile.ZipFile(file) as archive:
             return archive.testzip() is None
-    except (OSError, ValueError, zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError):
-        return False
+    except (OSError, ValueError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error):
+        return False  # RuntimeError: its bits say that it is encrypted, or compressed otherwise
 
 
 def set_aside(folder: str | Path, *others: str) -> None:

@@ -66,6 +66,7 @@ def test_a_folder_without_checkpoints(tmp_path):
 @settings(max_examples=60, deadline=None)
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 @example(place=0.98936317027698, bit=0)  # in the end of the archive
+@example(place=0.95339, bit=0)  # one that marks a part as encrypted
 def test_no_flipped_bit_is_loaded(tmp_path_factory, place, bit):
     file = tmp_path_factory.mktemp("flipped") / "a.pth"
     weights = torch.arange(500.0)
