@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
+from detectron2.utils.file_io import PathManager
 from torch import Tensor, nn
 
 from efficientps_d2.checkpoint.checkpoint_files import (
@@ -18,7 +19,7 @@ from efficientps_d2.checkpoint.checkpoint_files import (
 )
 from efficientps_d2.checkpoint.weights_file import read_weights
 from efficientps_d2.config.building import build_network, check_network
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2.utils.errors import InputError, one_line
 from efficientps_d2.utils.files import replacing_file
 
 BEST = "model_best"  # the weights that were best in validation, of which --resume knows nothing
@@ -169,9 +170,25 @@ def require_weights(cfg: CfgNode, config_file: str = "") -> None:
 
 
 def require_file(weights: str) -> None:
-    """Fail if ``MODEL.WEIGHTS`` is no file; addresses and ``?matching_heuristics`` are allowed."""
-    if "://" not in weights and not os.path.isfile(weights.partition("?")[0]):
-        raise InputError(f"MODEL.WEIGHTS {weights} does not exist; give a checkpoint file.")
+    """Fail if ``MODEL.WEIGHTS`` is no file; an address is fetched into Detectron2's cache.
+
+    ``?matching_heuristics`` after the name is allowed.
+    """
+    name = weights.partition("?")[0]
+    if "://" not in name:
+        if not os.path.isfile(name):
+            raise InputError(f"MODEL.WEIGHTS {weights} does not exist; give a checkpoint file.")
+        return
+    try:
+        if os.path.isfile(PathManager.get_local_path(name)):
+            return
+        reason = "no such address"
+    except Exception as error:  # of networks, catalogs and servers: many kinds
+        reason = one_line(error)
+    raise InputError(
+        f"MODEL.WEIGHTS {weights} cannot be fetched ({reason}); check the address and the network, "
+        "or give a file."
+    )
 
 
 def load_trained_model(cfg: CfgNode) -> nn.Module:

@@ -16,7 +16,12 @@ MAX_COVERED = 0.25  # of an object, by a label of a frame
 
 
 class UnclutteredVisualizer(Visualizer):
-    """Detectron2's visualizer, without the labels of a crowd."""
+    """Detectron2's visualizer, without the labels of a crowd, and for names with any letters."""
+
+    def draw_text(self, text, position, **kwargs):
+        """As in :class:`Visualizer`."""
+        # matplotlib reads text between two dollars as a formula.
+        return super().draw_text(text.replace("$", r"\$"), position, **kwargs)
 
     def overlay_instances(self, *, labels=None, **kwargs):
         """As in :class:`Visualizer`."""

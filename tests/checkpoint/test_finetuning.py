@@ -9,7 +9,11 @@ from detectron2.modeling import build_model
 from scenes import write_dataset
 
 from efficientps_d2 import InputError
-from efficientps_d2.checkpoint.checkpointer import FittingCheckpointer, load_trained_model
+from efficientps_d2.checkpoint.checkpointer import (
+    FittingCheckpointer,
+    load_trained_model,
+    require_file,
+)
 from efficientps_d2.data.classes import with_class_counts
 from efficientps_d2.engine.trainer import Trainer
 
@@ -88,3 +92,12 @@ def test_a_run_over_another_one_is_told(toy, tiny_config, caplog, monkeypatch):
     trainer.train()
     assert (output / "model_final.pth").is_file() and not (output / "results.md").exists()
     assert not (output / "model_best.pth").exists()
+
+
+@pytest.mark.parametrize(
+    "address", ["foo://x", "catalog://nothing", "http://127.0.0.1:9/x.pth", "http://[/x"]
+)
+def test_an_address_that_gives_nothing_is_one_sentence(address):
+    with pytest.raises(InputError, match="cannot be fetched .*; check the address") as error:
+        require_file(address)
+    assert "\n" not in str(error.value)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.catalog import Metadata
 from detectron2.utils.visualizer import Visualizer
 
 from efficientps_d2.utils.instance_colors import shades_of_both
@@ -25,6 +26,17 @@ def test_a_crowd_of_things_has_no_labels(toy, monkeypatch, count, labelled):
     drawn = draw_panoptic(image, pan_seg, segments, MetadataCatalog.get(toy))
     assert len(texts) == labelled
     assert drawn.shape[2] == 3 and drawn.std() > 0
+
+
+def test_names_are_no_formulas(toy):
+    DatasetCatalog.get(toy)
+    metadata = MetadataCatalog.get(toy)
+    names = [r"$\frac{$", r"$x$", "a_b^c"] + metadata.stuff_classes[3:]
+    odd = Metadata(**{**metadata.as_dict(), "name": "odd", "stuff_classes": names})
+    pan_seg = np.repeat([1, 2, 3], [32, 32, 32])[:, None] * np.ones((1, 160), dtype=np.int64)
+    segments = [{"id": i + 1, "category_id": i} for i in range(3)]
+    drawn = draw_panoptic(np.zeros((96, 160, 3), np.uint8), pan_seg, segments, odd)
+    assert drawn.std() > 0
 
 
 def test_an_object_has_one_colour_in_both_maps():
