@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from efficientps_d2_cli.options import add_processes
+from efficientps_d2_cli.options import add_processes, natural
 
 FIRST_PROBLEMS = 20
 
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the ground truth was drawn without the EXIF orientation of the images",
     )
     parser.add_argument(
-        "--draw", type=int, default=0, metavar="N", help="draw N images into output/check/"
+        "--draw", type=natural, default=0, metavar="N", help="draw N images into output/check/"
     )
     parser.add_argument("--suggest", action="store_true", help="print fitting config overrides")
     parser.add_argument("--all", action="store_true", help="print all problems, however many")
@@ -48,8 +48,6 @@ def run(args: argparse.Namespace) -> int:
     from efficientps_d2.data.checks.listing import find_dataset, read_listing
     from efficientps_d2.data.checks.repair import require_new_folder
 
-    if args.draw < 0:
-        args.parser.error("--draw must be at least 0")
     with _status_2():
         file = args.config_file
         cfg = load_config(file, only_read=True) if file else get_config("efficientps_custom")

@@ -13,6 +13,8 @@ import sys
 import warnings
 from pathlib import Path
 
+from efficientps_d2_cli.options import natural
+
 TOOLS = ("labelme", "cvat", "datumaro", "voc-mask", "cityscapes")  # READERS, as a test compares
 SHOWN_PLACES = 3
 
@@ -30,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=0.8,
         help="part of the images to train on, 0 to 1; default 0.8",
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the choice of these")
+    parser.add_argument("--seed", type=natural, default=0, help="seed of the choice of these")
     parser.add_argument("--overwrite", action="store_true", help="replace a dataset at DEST")
 
 

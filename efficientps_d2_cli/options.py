@@ -12,7 +12,15 @@ def positive(text: str) -> int:
     return number
 
 
-positive.__name__ = "number"  # argparse names it when the text is no number
+def natural(text: str) -> int:
+    """A whole number from 0."""
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError("must be at least 0")
+    return number
+
+
+positive.__name__ = natural.__name__ = "number"  # argparse names it when the text is no number
 
 
 def add_processes(parser: argparse.ArgumentParser) -> None:

@@ -31,6 +31,7 @@ def launch(main: Callable[[Namespace], object], args: Namespace) -> int:
             _join_torchrun()
             main(args)
             return 0
+        _check_flags(args)
         processes = _number_of_processes(args)
         if processes > 1:
             signal.signal(signal.SIGINT, _pass_on)
@@ -63,6 +64,25 @@ def launch(main: Callable[[Namespace], object], args: Namespace) -> int:
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _check_flags(args: Namespace) -> None:
+    for flag, least in (("num_gpus", 0), ("num_processes", 0), ("num_machines", 1)):
+        value = getattr(args, flag, least)  # callers with Detectron2's own parser lack one
+        if value < least:
+            raise InputError(
+                f"--{flag.replace('_', '-')} is {value}; give a whole number from {least}."
+            )
+    if not 0 <= args.machine_rank < args.num_machines:
+        raise InputError(
+            f"--machine-rank is {args.machine_rank}; of {args.num_machines} machines it is from 0 "
+            f"to {args.num_machines - 1}."
+        )
+    if args.num_machines > 1 and args.dist_url == "auto":
+        raise InputError(
+            "--num-machines needs --dist-url, the same on all of them, such as "
+            "tcp://ADDRESS_OF_MACHINE_0:PORT."
+        )
 
 
 def _number_of_processes(args: Namespace) -> int:

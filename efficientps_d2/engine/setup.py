@@ -108,6 +108,12 @@ def _on_device(cfg: CfgNode) -> CfgNode:
 def _prepare_training(cfg: CfgNode, run: CfgNode | None, force: bool) -> None:
     """Lock the folder, choose a seed, and compare with the ``run`` that is resumed, if any."""
     lock_run(cfg.OUTPUT_DIR)
+    batch, processes = cfg.SOLVER.IMS_PER_BATCH, comm.get_world_size()
+    if batch % processes and not cfg.SOLVER.REFERENCE_WORLD_SIZE:
+        raise InputError(
+            f"SOLVER.IMS_PER_BATCH {batch} cannot be shared by {processes} processes; give a "
+            "multiple of them."
+        )
     if cfg.SEED < 0 and run is not None:
         cfg.SEED = run.SEED
     if cfg.SEED < 0:

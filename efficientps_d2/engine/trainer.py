@@ -7,11 +7,9 @@ import weakref
 from collections import OrderedDict
 from pathlib import Path
 
-import torch
 from detectron2.config import CfgNode
 from detectron2.engine import (
     AMPTrainer,
-    DefaultTrainer,
     SimpleTrainer,
     TrainerBase,
     create_ddp_model,
@@ -25,7 +23,7 @@ from efficientps_d2.checkpoint.saved_model import save_model
 from efficientps_d2.config.building import naming_bad_keys
 from efficientps_d2.data.datasets.register import dataset_metadata
 from efficientps_d2.data.loaders import build_test_loader, build_train_loader
-from efficientps_d2.data.samples import seed_all
+from efficientps_d2.engine.guarded_trainer import GuardedTrainer
 from efficientps_d2.engine.hooks import FreezeBatchNorm, StopOnSignal, WeightAverage
 from efficientps_d2.engine.optimizer import build_optimizer, scaled_to_workers
 from efficientps_d2.engine.validation import EarlyStop, Validation
@@ -40,14 +38,14 @@ from efficientps_d2.evaluation.results import (
     write_tables,
 )
 from efficientps_d2.modeling.test_time_augmentation import PanopticTTA
-from efficientps_d2.utils.errors import DISK, InputError, one_sentence
+from efficientps_d2.utils.errors import InputError
 
 logger = logging.getLogger(__name__)
 
 RESULTS = "results.md"
 
 
-class Trainer(DefaultTrainer):
+class Trainer(GuardedTrainer):
     """Trains and evaluates any model of this project on any panoptic dataset."""
 
     def __init__(self, cfg: CfgNode):
@@ -70,7 +68,7 @@ class Trainer(DefaultTrainer):
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.start_iter, self.max_iter, self.cfg = 0, cfg.SOLVER.MAX_ITER, cfg
         self.register_hooks(self.build_hooks())
-        self.model.register_forward_hook(self._check_losses)
+        self.guard_losses()
 
     @classmethod
     def build_model(cls, cfg):
@@ -233,53 +231,3 @@ class Trainer(DefaultTrainer):
             folder = save_model(Path(self.cfg.OUTPUT_DIR, "model"), model, self.cfg, metadata)
             logger.info("The folder %s is all that predicting elsewhere needs.", folder)
         return self.validation.results
-
-    def run_step(self):
-        self.stop_on_signal.in_step = True
-        # What the model draws, such as boxes to learn from: the same after a resume.
-        seed_all(self.cfg.SEED, self.iter, comm.get_rank())
-        try:
-            super().run_step()
-        except InputError as error:  # of a loader process: the message holds its whole traceback
-            raise SystemExit(f"Error: {one_sentence(error)}") from error
-        except FloatingPointError as error:  # Detectron2's RPN looks before there is any loss
-            self._stop_diverged(f"the RPN's output ({error})")
-
-    def after_step(self):
-        with self._naming_full_disks():
-            super().after_step()
-
-    def after_train(self):
-        with self._naming_full_disks():
-            super().after_train()
-
-    @contextlib.contextmanager
-    def _naming_full_disks(self):
-        """Metrics are written outside of what names the errors of checkpoints."""
-        try:
-            yield
-        except OSError as error:
-            if error.errno not in DISK:
-                raise
-            raise SystemExit(
-                f"Error: {self.cfg.OUTPUT_DIR} cannot be written ({error.strerror}); make room and "
-                "continue with --resume."
-            ) from error
-
-    def _check_losses(self, model, inputs, losses):
-        """Stop before a loss that is not finite reaches the weights, and name its term."""
-        if not self.stop_on_signal.in_step:  # but in a validation
-            return
-        finite = torch.stack([x.detach() for x in losses.values()]).isfinite().tolist()
-        bad = [name for name, ok in zip(losses, finite, strict=True) if not ok]
-        if bad:
-            self._stop_diverged(" and ".join(bad))
-
-    def _stop_diverged(self, what: str):
-        last = "no checkpoint was saved"
-        if self.checkpointer.has_checkpoint():
-            last = f"the last checkpoint is {self.checkpointer.get_checkpoint_file()}"
-        raise SystemExit(
-            f"Error: {what} became NaN or infinite in iteration {self.iter}; training stopped, "
-            f"{last}; lower SOLVER.BASE_LR or lengthen SOLVER.WARMUP_ITERS."
-        )

@@ -39,3 +39,18 @@ def test_a_killed_process_is_named(monkeypatch, capsys):
 def test_status(monkeypatch, capsys, error, status, message):
     assert launched(monkeypatch, error) == status
     assert capsys.readouterr().err.strip() == message
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"num_gpus": -1}, "--num-gpus is -1; give a whole number from 0."),
+        ({"num_processes": -2}, "--num-processes is -2; give a whole number from 0."),
+        ({"num_machines": 0}, "--num-machines is 0; give a whole number from 1."),
+        ({"machine_rank": 5}, "--machine-rank is 5; of 1 machines it is from 0 to 0."),
+        ({"num_machines": 2}, "--num-machines needs --dist-url"),
+    ],
+)
+def test_wrong_flags_are_one_sentence(capsys, flags, message):
+    assert launch(print, Namespace(**{**vars(ONE), **flags})) == 1
+    assert capsys.readouterr().err.startswith(f"Error: {message}")

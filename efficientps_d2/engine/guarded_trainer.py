@@ -1,0 +1,71 @@
+"""Steps of a training that end in one sentence when something goes wrong."""
+
+import contextlib
+
+import torch
+from detectron2.engine import DefaultTrainer
+from detectron2.utils import comm
+
+from efficientps_d2.data.samples import seed_all
+from efficientps_d2.utils.errors import DISK, InputError, one_sentence
+
+
+class GuardedTrainer(DefaultTrainer):
+    """Stops at losses that are not finite, at data that cannot be read, and at full disks.
+
+    A subclass sets ``stop_on_signal`` and calls :meth:`guard_losses` once it has a model.
+    """
+
+    def guard_losses(self) -> None:
+        """Look at the losses of each step."""
+        self.model.register_forward_hook(self._check_losses)
+
+    def run_step(self):
+        self.stop_on_signal.in_step = True
+        # What the model draws, such as boxes to learn from: the same after a resume.
+        seed_all(self.cfg.SEED, self.iter, comm.get_rank())
+        try:
+            super().run_step()
+        except InputError as error:  # of a loader process: the message holds its whole traceback
+            raise SystemExit(f"Error: {one_sentence(error)}") from error
+        except FloatingPointError as error:  # Detectron2's RPN looks before there is any loss
+            self._stop_diverged(f"the RPN's output ({error})")
+
+    def after_step(self):
+        with self._naming_full_disks():
+            super().after_step()
+
+    def after_train(self):
+        with self._naming_full_disks():
+            super().after_train()
+
+    @contextlib.contextmanager
+    def _naming_full_disks(self):
+        """Metrics are written outside of what names the errors of checkpoints."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in DISK:
+                raise
+            raise SystemExit(
+                f"Error: {self.cfg.OUTPUT_DIR} cannot be written ({error.strerror}); make room and "
+                "continue with --resume."
+            ) from error
+
+    def _check_losses(self, model, inputs, losses):
+        """Stop before a loss that is not finite reaches the weights, and name its term."""
+        if not self.stop_on_signal.in_step:  # but in a validation
+            return
+        finite = torch.stack([x.detach() for x in losses.values()]).isfinite().tolist()
+        bad = [name for name, ok in zip(losses, finite, strict=True) if not ok]
+        if bad:
+            self._stop_diverged(" and ".join(bad))
+
+    def _stop_diverged(self, what: str):
+        last = "no checkpoint was saved"
+        if self.checkpointer.has_checkpoint():
+            last = f"the last checkpoint is {self.checkpointer.get_checkpoint_file()}"
+        raise SystemExit(
+            f"Error: {what} became NaN or infinite in iteration {self.iter}; training stopped, "
+            f"{last}; lower SOLVER.BASE_LR or lengthen SOLVER.WARMUP_ITERS."
+        )
