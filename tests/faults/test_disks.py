@@ -26,7 +26,7 @@ def test_a_full_disk_is_one_sentence(name, tmp_path):
     assert output.splitlines()[-1].startswith("Error: "), output[-1000:]
     assert case.inputs(world) == before and not case.leftovers(world)
     case.whole(world)
-    case.complete(world, again=True)
+    case.complete(world)
 
 
 @pytest.mark.parametrize("name", CASES if TRIES else ("fix",))

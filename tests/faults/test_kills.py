@@ -34,5 +34,6 @@ def test_a_killed_command_loses_nothing(name, tmp_path, record_property):
         assert not left, f"children live after {what}"
         assert case.inputs(world) == before, what
         case.whole(world)
-        case.complete(world, again=True)
+        if not (case.keeps and (world / case.outputs[0]).exists()):  # killed at its very end
+            case.complete(world)
         assert case.inputs(world) == before and not case.leftovers(world), what

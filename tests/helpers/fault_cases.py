@@ -36,12 +36,12 @@ class Case:
     arguments: list[str]
     outputs: tuple[str, ...]
     whole: Callable[[Path], None]  # fails if an output is neither absent, nor former, nor whole
-    again: tuple[str, ...] = ()  # flags of a second try
+    keeps: bool = False  # refuses to replace what is there
 
-    def start(self, world: Path, again: bool = False, **options) -> subprocess.Popen:
+    def start(self, world: Path, **options) -> subprocess.Popen:
         """Run it in a session of its own, so that its children can be found."""
         command = [sys.executable, "-m", "efficientps_d2_cli.main", self.arguments[0]]
-        command += [*(self.again if again else ()), *self.arguments[1:]]
+        command += self.arguments[1:]
         env = {**os.environ, "DETECTRON2_DATASETS": str(world), "PYTHONPATH": str(ROOT)}
         with open(world.parent / "output.txt", "w") as output:
             options = {"stdout": output, "stderr": output, **options}
@@ -50,10 +50,10 @@ class Case:
                 command, cwd=world, env=env, start_new_session=True, text=True, **options
             )
 
-    def complete(self, world: Path, again: bool = False) -> float:
+    def complete(self, world: Path) -> float:
         """Run it to its end, which must be good; returns the seconds."""
         start = time.monotonic()
-        status = self.start(world, again).wait(timeout=300)
+        status = self.start(world).wait(timeout=300)
         assert status == 0, (world.parent / "output.txt").read_text()[-2000:]
         self.whole(world)
         for output in self.outputs:
@@ -195,8 +195,11 @@ CASES = {
         ["import", "labelme", "annotated", "mine", *_LABELS],
         ("mine",),
         _dataset("mine/train", "mine/val"),
+        keeps=True,
     ),
-    "fix": Case(["check", "toy/train", "--fix", "fixed"], ("fixed",), _dataset("fixed")),
+    "fix": Case(
+        ["check", "toy/train", "--fix", "fixed"], ("fixed",), _dataset("fixed"), keeps=True
+    ),
     "streets": Case(
         ["streets", "--output", "painted", "--train", "6", "--val", "2"], ("painted",), _streets
     ),
