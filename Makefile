@@ -38,7 +38,7 @@ test: $(VENV)/installed
 # Kills, full disks and damaged files: about half an hour. FAULT_SECONDS is for each reader of files.
 test-faults: $(VENV)/installed
 	FAULT_TRIES=$(or $(FAULT_TRIES),7) FAULT_SECONDS=$(or $(FAULT_SECONDS),60) \
-		$(PY) -m pytest -n auto tests/faults
+		$(PY) -m pytest -n auto -o faulthandler_timeout=3600 tests/faults
 
 lint: $(VENV)/installed
 	$(PY) -m ruff check .

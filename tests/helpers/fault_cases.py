@@ -40,8 +40,7 @@ class Case:
 
     def start(self, world: Path, **options) -> subprocess.Popen:
         """Run it in a session of its own, so that its children can be found."""
-        command = [sys.executable, "-m", "efficientps_d2_cli.main", self.arguments[0]]
-        command += self.arguments[1:]
+        command = [sys.executable, "-m", "efficientps_d2_cli.main", *self.arguments]
         env = {**os.environ, "DETECTRON2_DATASETS": str(world), "PYTHONPATH": str(ROOT)}
         with open(world.parent / "output.txt", "w") as output:
             options = {"stdout": output, "stderr": output, **options}
