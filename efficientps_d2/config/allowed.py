@@ -1,6 +1,7 @@
 """What values a config key may have, in words and as a test."""
 
 import math
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -41,6 +42,8 @@ class Number:
             return False
         if value == self.also:
             return True
+        if isinstance(value, int) and abs(value) > 2**63:
+            return False
         inside = self.low < value <= self.high if self.above else self.low <= value <= self.high
         return inside and math.isfinite(value) and not (self.whole and value != int(value))
 
@@ -82,7 +85,9 @@ class Text:
         return f'{self.what}, or ""' if self.empty else self.what
 
     def holds(self, value):
-        return isinstance(value, str) and (self.empty or bool(value)) and value.isprintable()
+        if not isinstance(value, str) or not (self.empty or value):
+            return False
+        return not any(unicodedata.category(letter) == "Cc" for letter in value)
 
 
 @dataclass(frozen=True)
@@ -115,18 +120,15 @@ class ListOf:
 
 
 @dataclass(frozen=True)
-class Either:
-    """A value of one of two kinds."""
+class Nested:
+    """A list of values of one kind, or of lists of them."""
 
-    first: Allowed
-    second: Allowed
-
-    @property
-    def words(self) -> str:
-        return f"{self.first.words}, or {self.second.words}"
+    item: Allowed
+    words: str
 
     def holds(self, value):
-        return self.first.holds(value) or self.second.holds(value)
+        flat = ListOf(self.item, shortest=1)
+        return flat.holds(value) or ListOf(flat, shortest=1).holds(value)
 
 
 def _plain(number: float) -> str:

@@ -1,8 +1,10 @@
 """Build the network that a config describes, or refuse it in one sentence."""
 
 import contextlib
+import math
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 from detectron2.config import CfgNode
@@ -38,8 +40,8 @@ def check_network(cfg: CfgNode) -> None:
     with naming_bad_keys(cfg), torch.device("meta"):
         try:
             model = META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE)(cfg)
-        except (NotImplementedError, RuntimeError) as error:
-            if "meta tensor" not in str(error):
+        except (NotImplementedError, RuntimeError, TypeError) as error:
+            if "meta" not in str(error) and not isinstance(error, (NotImplementedError, TypeError)):
                 raise
             return  # a network that computes while it is built; only its size is not known
     sizes = {name: p.numel() * p.element_size() for name, p in model.named_parameters()}
@@ -51,9 +53,14 @@ def check_network(cfg: CfgNode) -> None:
         )
 
 
-def _memory() -> int:
-    """Bytes of this machine."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+def _memory() -> float:
+    """Bytes that this process may have, of the machine or of its container."""
+    limits = [math.inf]
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # not on Windows
+        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    with contextlib.suppress(OSError, ValueError):  # no number if there is no limit
+        limits.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return min(limits)
 
 
 @contextlib.contextmanager
@@ -65,7 +72,8 @@ def naming_bad_keys(cfg: CfgNode) -> Iterator[None]:
         raise
     except (KeyError, ValueError, RuntimeError, AssertionError, AttributeError) as error:
         # Registries say which name they do not know, but not where it stands.
-        keys = [k for k, v in flat_items(cfg) if f"'{v}'" in str(error)]
+        named = {k: v if isinstance(v, (list, tuple)) else [v] for k, v in flat_items(cfg)}
+        keys = [k for k, vs in named.items() if any(v and f"'{v}'" in str(error) for v in vs)]
         if not keys:  # a mistake in the code of a part, or no memory
             raise
         raise InputError(

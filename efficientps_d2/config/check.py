@@ -1,6 +1,7 @@
 """Refuse config values that cannot work, before anything reads data or builds a model."""
 
 from detectron2.config import CfgNode
+from detectron2.utils import comm
 
 from efficientps_d2.config.keys import value_of
 from efficientps_d2.config.rules import MODEL_RULES
@@ -19,7 +20,15 @@ def check_values(cfg: CfgNode) -> None:
     for rule in RULES:
         value = value_of(cfg, rule.key)
         if not rule.allowed.holds(value):
-            raise InputError(f"{rule.key} is {value!r}; give {rule.allowed.words}.")
+            raise InputError(f"{rule.key} is {_short(value)}; give {rule.allowed.words}.")
+
+
+def _short(value: object) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # of numbers with thousands of digits
+        return "too large"
+    return text if len(text) < 200 else f"{text[:200]}..."
 
 
 def check_schedule(cfg: CfgNode) -> None:
@@ -34,10 +43,11 @@ def check_schedule(cfg: CfgNode) -> None:
         if steps != sorted(set(steps)):
             raise InputError(f"SOLVER.STEPS is {solver.STEPS}; give rising numbers.")
         if steps[-1] >= solver.MAX_ITER:
-            scaled = tuple(max(1, round(s * 0.9 * solver.MAX_ITER / steps[-1])) for s in steps)
+            scaled = {round(s * 0.9 * solver.MAX_ITER / steps[-1]) for s in steps}
+            fitting = tuple(sorted(x for x in scaled if 0 < x < solver.MAX_ITER))
             raise InputError(
                 f"SOLVER.STEPS {solver.STEPS} must lie below SOLVER.MAX_ITER {solver.MAX_ITER}; "
-                f'give, for instance, SOLVER.STEPS "{tuple(sorted(set(scaled)))}".'
+                f'give, for instance, SOLVER.STEPS "{fitting}".'
             )
     smallest, largest = cfg.INPUT.SCALE_JITTER
     if smallest > largest:
@@ -48,6 +58,12 @@ def check_schedule(cfg: CfgNode) -> None:
         raise InputError(
             "DATALOADER.SAMPLER_TRAIN RepeatFactorTrainingSampler changes nothing while "
             "DATALOADER.REPEAT_THRESHOLD is 0; set it, for instance to 0.1."
+        )
+    sizes = cfg.INPUT.MIN_SIZE_TRAIN
+    if cfg.INPUT.MIN_SIZE_TRAIN_SAMPLING == "range" and (len(sizes) != 2 or sizes[0] > sizes[1]):
+        raise InputError(
+            f"INPUT.MIN_SIZE_TRAIN is {sizes}; for MIN_SIZE_TRAIN_SAMPLING range give two numbers, "
+            "the smaller first."
         )
     if cfg.TEST.PATIENCE and not cfg.TEST.EVAL_PERIOD:
         raise InputError(
@@ -70,7 +86,8 @@ def _check_crops(cfg: CfgNode) -> None:
     if not relative and any(side != int(side) for side in crop.SIZE):
         raise InputError(f"INPUT.CROP.SIZE is {crop.SIZE}; give whole numbers of pixels.")
     height, width = crop.SIZE
-    one_value = cfg.SOLVER.IMS_PER_BATCH == 1 and not relative and max(height, width) <= 32
+    one_image = comm.get_world_size() >= cfg.SOLVER.IMS_PER_BATCH  # in each process
+    one_value = one_image and not relative and max(height, width) <= 32
     if one_value and "BN" in (cfg.MODEL.EFFICIENTNET.NORM, cfg.MODEL.SEM_SEG_HEAD.NORM):
         raise InputError(
             f"INPUT.CROP.SIZE {crop.SIZE} gives batch norms one value of each channel; give "

@@ -17,6 +17,7 @@ from efficientps_d2.utils.errors import InputError
 
 # What Detectron2's config raises for wrong keys, values and files.
 BAD_VALUE = (KeyError, ValueError, TypeError, AttributeError, AssertionError, SyntaxError)
+BAD_VALUE += (RecursionError, MemoryError)  # of texts that would be lists nested too deeply
 AUTO = "auto"
 ADDRESS = re.compile(r"[\w+-]{2,}:")  # such as https:, hf-hub:, detectron2:
 
@@ -103,7 +104,7 @@ def load_config(
 def _refuse_addresses(cfg: CN, config_file: str, overridden: list[str]) -> None:
     """A config may come from anyone; what is fetched, its user decides."""
     for key in ("MODEL.WEIGHTS", "MODEL.EFFICIENTNET.NAME", "MODEL.EFFICIENTNET.WEIGHTS"):
-        value = str(value_of(cfg, key))
+        value = str(value_of(cfg, key)).strip()
         if ADDRESS.match(value) and key not in overridden:
             raise InputError(
                 f"{config_file}: {key} is {value!r}, which would be fetched from a network; if you "

@@ -6,7 +6,7 @@ documentation describes them.
 
 from typing import NamedTuple
 
-from efficientps_d2.config.allowed import Allowed, Flag, ListOf, Number, OneOf, Text
+from efficientps_d2.config.allowed import Allowed, Flag, ListOf, Nested, Number, OneOf, Text
 
 FLAG = Flag()
 COUNT = Number(0, whole=True)
@@ -77,7 +77,7 @@ MODEL_RULES = [
         ListOf(COUNT, what="a list of ids"),
     ),
     Rule("MODEL.EFFICIENTPS.CLASS_NAMES", "of all classes; set from the datasets, saved", NAMES),
-    Rule("MODEL.FPN.IN_FEATURES", "features that the FPN takes", ListOf(NAME)),
+    Rule("MODEL.FPN.IN_FEATURES", "features that the FPN takes", NAMES),
     Rule("MODEL.FPN.OUT_CHANNELS", "channels of p2 to p5", CHANNELS),
     Rule("MODEL.FPN.NORM", "norms of the FPN", NORM),
     Rule("MODEL.SEM_SEG_HEAD.NAME", "semantic head", NAME),
@@ -105,14 +105,12 @@ MODEL_RULES = [
     Rule(
         "MODEL.ANCHOR_GENERATOR.SIZES",
         "side lengths of the anchors in pixels, a list for each level",
-        ListOf(
-            ListOf(Number(0, 100_000, above=True), 1), 1, what="a list of lists of numbers above 0"
-        ),
+        Nested(Number(0, 100_000, above=True), "numbers above 0, or lists of them"),
     ),
     Rule(
         "MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS",
         "heights over widths of the anchors, a list for each level or one for all",
-        ListOf(ListOf(POSITIVE, 1), 1, what="a list of lists of numbers above 0"),
+        Nested(POSITIVE, "numbers above 0, or lists of them"),
     ),
     Rule("MODEL.ANCHOR_GENERATOR.OFFSET", "of the first anchor, in strides", Number(0, 0.999)),
     Rule("MODEL.RPN.IN_FEATURES", "features that the RPN takes", LEVELS),

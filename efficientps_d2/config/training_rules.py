@@ -1,6 +1,6 @@
 """The keys of data, training and evaluation; see rules.py for those of the network."""
 
-from efficientps_d2.config.allowed import Either, ListOf, Number, OneOf, Text
+from efficientps_d2.config.allowed import ListOf, Number, OneOf, Text
 from efficientps_d2.config.rules import (
     COUNT,
     FLAG,
@@ -43,7 +43,7 @@ DATA_RULES = [
     Rule(
         "INPUT.MIN_SIZE_TRAIN",
         "pixels of the shorter side, drawn from these; 0 for the native size",
-        Either(ListOf(SIZE_OR_NATIVE, 1, what="a list of whole numbers from 0"), SIZE_OR_NATIVE),
+        ListOf(SIZE_OR_NATIVE, 1, what="a list of whole numbers from 0"),
     ),
     Rule("INPUT.MAX_SIZE_TRAIN", "most pixels of the longer side", SIZE),
     Rule("INPUT.MIN_SIZE_TRAIN_SAMPLING", "how these are drawn", OneOf(("choice", "range"))),
@@ -126,7 +126,11 @@ TEST_RULES = [
     Rule("TEST.BEST_METRIC", "what model_best.pth has the best value of", NAME),
     Rule("TEST.PATIENCE", "evaluations without a better one until training stops; 0: never", COUNT),
     Rule("TEST.LOSS_IMAGES", "images of which these evaluations compute losses; 0: none", COUNT),
-    Rule("TEST.DETECTIONS_PER_IMAGE", "most detections of an image", POSITIVE_COUNT),
+    Rule(
+        "TEST.DETECTIONS_PER_IMAGE",
+        "most detections of an image; -1 for any number",
+        Number(1, whole=True, also=-1),
+    ),
     Rule("TEST.PICTURES", "images that an evaluation draws, in OUTPUT_DIR/pictures", COUNT),
     Rule("TEST.SAVE_PANOPTIC", "write predictions in COCO's format to OUTPUT_DIR/inference", FLAG),
     Rule(

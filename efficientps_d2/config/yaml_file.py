@@ -9,42 +9,49 @@ import yaml
 from efficientps_d2.utils.errors import InputError, one_line
 
 BASE = "_BASE_"
-LARGEST = 1_000_000  # bytes of a file
-MOST_NODES = 100_000  # with aliases written out
-DEEPEST_CHAIN = 20  # of files that name each other in _BASE_
+LARGEST = 100_000  # bytes of a file
+MOST_NODES = 20_000  # with aliases written out
+MOST_FILES = 30  # that are read for one config, by _BASE_
 
 
-def read_config(
-    file: str, find: Callable[[str], str] = str, inside: str = "", chain: tuple = ()
-) -> dict:
+def read_config(file: str, find: Callable[[str], str] = str, inside: str = "") -> dict:
     """The keys of a file and of the file or files that its ``_BASE_`` names, whose own win.
 
     Args:
         file: YAML.
         find: gives the path of a config from its name where there is no such file.
         inside: the folder that no ``_BASE_`` may leave; "" for any.
-        chain: files that led here.
 
     Raises:
         InputError: if a file is missing, too large, nested too deeply, or holds no keys, or if
-            ``_BASE_`` is an address, leaves the folder, or leads in a circle.
+            ``_BASE_`` is an address, leaves the folder, leads in a circle, or names too many files.
     """
-    content = _read(file)
-    bases = content.pop(BASE, [])
-    chain = (*chain, os.path.realpath(file))
-    merged: dict = {}
-    for base in bases if isinstance(bases, list) else [bases]:
-        path = _base_file(file, base, find, inside)
-        if os.path.realpath(path) in chain or len(chain) > DEEPEST_CHAIN:
-            raise InputError(f"{file}: {BASE} {base} leads back to this file; name another.")
-        _merge(read_config(path, find, inside, chain), merged, file)
-    _merge(content, merged, file)
-    return merged
+    read = []
+
+    def merged(file: str, chain: tuple[str, ...]) -> dict:
+        read.append(file)
+        if len(read) > MOST_FILES:
+            raise InputError(f"{read[0]}: {BASE} leads to over {MOST_FILES} files; name fewer.")
+        content = _read(file)
+        bases = content.pop(BASE, [])
+        chain = (*chain, os.path.realpath(file))
+        keys: dict = {}
+        for base in bases if isinstance(bases, list) else [bases]:
+            path = _base_file(file, base, find, inside)
+            if os.path.realpath(path) in chain:
+                raise InputError(f"{file}: {BASE} {base} leads back to this file; name another.")
+            _merge(merged(path, chain), keys, file)
+        _merge(content, keys, file)
+        return keys
+
+    return merged(file, ())
 
 
 def _base_file(file: str, base: object, find: Callable[[str], str], inside: str) -> str:
     if not isinstance(base, str) or not base or "://" in base or not base.isprintable():
         raise InputError(f"{file}: {BASE} is {base!r}; name a file on this computer.")
+    if len(base) > 1000:
+        raise InputError(f"{file}: {BASE} has more than 1000 letters; name a file.")
     path = os.path.join(os.path.dirname(file), os.path.expanduser(base))
     if inside and not Path(path).resolve().is_relative_to(Path(inside).resolve()):
         raise InputError(f"{file}: {BASE} {base} leads out of {inside}; put that file there.")
@@ -55,17 +62,36 @@ def _base_file(file: str, base: object, find: Callable[[str], str], inside: str)
     return path
 
 
+class _Loader(yaml.SafeLoader):
+    """Without numbers to the base 60, whose reading takes long."""
+
+
+def _whole_number(loader: _Loader, node: yaml.Node) -> int:
+    if ":" in loader.construct_scalar(node) or len(node.value) > 30:
+        raise yaml.YAMLError(f"{node.value[:30]} is no number that is read here")
+    return loader.construct_yaml_int(node)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _whole_number)
+
+
 def _read(file: str) -> dict:
-    if os.path.getsize(file) > LARGEST:
-        raise InputError(f"{file} has more than {LARGEST} bytes; give a config file.")
     try:
+        if os.path.getsize(file) > LARGEST:
+            raise InputError(f"{file} has more than {LARGEST} bytes; give a config file.")
         text = Path(file).read_text(encoding="utf-8")
-        _check_size(file, yaml.compose(text, yaml.SafeLoader))
-        content = yaml.safe_load(text)
+        _check_size(file, yaml.compose(text, _Loader))
+        content = yaml.load(text, _Loader)
+    except InputError:
+        raise
+    except OSError as error:
+        reason = error.strerror or one_line(error)
+        raise InputError(f"{file} cannot be read ({reason}); correct that.") from error
     except RecursionError as error:
         raise InputError(f"{file} is nested too deeply; give a config file.") from error
-    except (yaml.YAMLError, ValueError) as error:
-        raise InputError(f"{file} is no YAML ({one_line(error)}); correct it.") from error
+    # Tags with a wrong value end PyYAML in errors of many kinds.
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError) as error:
+        raise InputError(f"{file} is no YAML ({one_line(error)[:300]}); correct it.") from error
     if not isinstance(content, dict):
         raise InputError(f"{file} holds no keys with values; give a config file.")
     return content

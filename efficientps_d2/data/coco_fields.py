@@ -48,9 +48,15 @@ def read_colors(colors: list) -> list[list[int] | None]:
 
 
 def is_inside(path: str, image_root: str, panoptic_root: str) -> bool:
-    """Whether a path, links left alone, is in the smallest folder that holds the dataset."""
-    folder = os.path.commonpath([os.path.abspath(image_root), os.path.abspath(panoptic_root)])
-    return os.path.commonpath([folder, os.path.abspath(path)]) == folder
+    """Whether a path, links left alone, is in the smallest folder that holds the dataset.
+
+    Where its two folders have only the root of the file system in common, it must be in one of
+    them.
+    """
+    roots = [os.path.abspath(image_root), os.path.abspath(panoptic_root)]
+    common, path = os.path.commonpath(roots), os.path.abspath(path)
+    allowed = roots if os.path.dirname(common) == common else [common]
+    return any(os.path.commonpath([folder, path]) == folder for folder in allowed)
 
 
 class Files:

@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 from argparse import Namespace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
 import torch
@@ -46,15 +47,15 @@ def start_logs(cfg: CfgNode, args: Namespace) -> None:
     names = ("fvcore", "detectron2", "efficientps_d2")
     loggers = [setup_logger(folder, distributed_rank=rank, name=name) for name in names]
     for handler in (handler for each in loggers for handler in each.handlers):
-        handler.handleError = lambda record, handler=handler: _give_up(handler)
+        handler.handleError = partial(_give_up, handler)
         if getattr(handler, "stream", None) is sys.stdout:
             handler.addFilter(_is_no_dump)
             if not sys.stdout.isatty():  # no codes of colours in files
                 handler.setFormatter(PLAIN)
     _log_everything(cfg, args)
     if rank == 0:
-        with replacing_file(os.path.join(folder, "config.yaml")) as partial:
-            partial.write_text(cfg.dump(), encoding="utf-8")
+        with replacing_file(os.path.join(folder, "config.yaml")) as new:
+            new.write_text(cfg.dump(), encoding="utf-8")
     seed_all_rng(None if cfg.SEED < 0 else cfg.SEED + rank)
     if not args.eval_only:
         torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
@@ -70,8 +71,11 @@ def _log_everything(cfg: CfgNode, args: Namespace) -> None:
     logger.info("Running with full config:\n%s", cfg.dump())
 
 
-def _give_up(handler: logging.StreamHandler) -> None:
+def _give_up(handler: logging.StreamHandler, record: logging.LogRecord) -> None:
     """Say once that a log cannot be written, for instance to a full disk, and go on without it."""
+    if not (isinstance(sys.exc_info()[1], OSError) or handler.stream.closed):
+        logging.Handler.handleError(handler, record)  # of this message only
+        return
     handler.setLevel(logging.CRITICAL + 1)
     if handler.stream.closed:  # several loggers share it
         return

@@ -11,7 +11,7 @@ from detectron2.utils import comm
 from efficientps_d2.config.keys import differences, flat_items
 from efficientps_d2.config.loading import load_config
 from efficientps_d2.utils.errors import InputError
-from efficientps_d2.utils.locks import CAN_LOCK, lock
+from efficientps_d2.utils.locks import CAN_LOCK, HeldError, lock
 
 logger = logging.getLogger("efficientps_d2")
 
@@ -40,10 +40,10 @@ def lock_run(folder: str) -> None:
         raise InputError(f"OUTPUT_DIR {folder} cannot be written; give another folder.")
     try:
         _locks[path] = lock(path)
-    except BlockingIOError as error:
+    except HeldError as error:
         raise InputError(
             f"OUTPUT_DIR {folder} belongs to a training that is running, process "
-            f"{error.filename}; wait for its end, or give another OUTPUT_DIR."
+            f"{error.holder}; wait for its end, or give another OUTPUT_DIR."
         ) from error
     except OSError as error:
         logger.warning("%s cannot be locked (%s): start no second training there.", folder, error)

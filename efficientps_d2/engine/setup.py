@@ -49,7 +49,7 @@ def setup(args: Namespace) -> CfgNode:
     run_folder = cfg.OUTPUT_DIR if resumes else os.path.dirname(weights) if args.eval_only else None
     if args.eval_only:
         cfg.DATASETS.TRAIN = ()
-    else:
+    elif not resumes:  # a run of an earlier version goes on as it began
         check_schedule(cfg)
     if len(set(cfg.DATASETS.TEST)) < len(cfg.DATASETS.TEST):
         raise InputError(

@@ -7,6 +7,7 @@ import weakref
 from collections import OrderedDict
 from pathlib import Path
 
+import torch
 from detectron2.config import CfgNode
 from detectron2.engine import (
     AMPTrainer,
@@ -21,6 +22,7 @@ from efficientps_d2.checkpoint.checkpoint_files import set_aside
 from efficientps_d2.checkpoint.checkpointer import BEST, FittingCheckpointer
 from efficientps_d2.checkpoint.saved_model import save_model
 from efficientps_d2.config.building import naming_bad_keys
+from efficientps_d2.config.check import check_values
 from efficientps_d2.data.datasets.register import dataset_metadata
 from efficientps_d2.data.loaders import build_test_loader, build_train_loader
 from efficientps_d2.engine.guarded_trainer import GuardedTrainer
@@ -49,6 +51,7 @@ class Trainer(GuardedTrainer):
     """Trains and evaluates any model of this project on any panoptic dataset."""
 
     def __init__(self, cfg: CfgNode):
+        check_values(cfg)  # a copy of train_net.py may have changed some
         batch, reference = cfg.SOLVER.IMS_PER_BATCH, cfg.SOLVER.REFERENCE_WORLD_SIZE
         if reference and batch % reference:
             raise InputError(
@@ -134,6 +137,9 @@ class Trainer(GuardedTrainer):
     def _evaluate(self, last: bool) -> OrderedDict:
         """The metrics of the evaluated model; the last evaluation also writes a run's files."""
         model = self.checkpointer.model
+        if comm.get_world_size() > 1:  # statistics of norms differ; those of the first are saved
+            for buffer in model.buffers():
+                torch.distributed.broadcast(buffer, 0)
         if last or not self.cfg.DATASETS.TEST:
             self._last_eval_results = self.test(self.cfg, model)  # for TEST.EXPECTED_RESULTS
             return self._last_eval_results

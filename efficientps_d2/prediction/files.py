@@ -89,7 +89,7 @@ def predict_video(
     """
     target = None
     if source and "://" not in source and not os.path.isfile(source):
-        raise InputError(f"--video-input {source}: there is no such file; correct it.")
+        raise InputError(f"--video-input {source} is no file; give a video.")
     if output:
         target = video_target(Path(source), output)
         make_folder(target.parent)

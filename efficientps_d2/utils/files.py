@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from efficientps_d2.utils.errors import InputError
-from efficientps_d2.utils.locks import CAN_LOCK, lock
+from efficientps_d2.utils.locks import CAN_LOCK, HeldError, lock
 
 logger = logging.getLogger(__name__)
 
-LOCK = "lock"  # in a temporary folder, held by its process
+# In a temporary folder: a file that its process holds, and the name of the destination.
+LOCK, NAME = "lock", "name"
 
 
 def require_file(path: object) -> None:
@@ -87,6 +88,7 @@ def replacing_folder(dest: Path) -> Iterator[Path]:
         if CAN_LOCK:
             with contextlib.suppress(OSError):  # of file systems without locks
                 stack.enter_context(lock(Path(folder, LOCK)))
+            Path(folder, NAME).write_text(dest.name, encoding="utf-8", errors="surrogateescape")
         new, old = Path(folder, "new"), Path(folder, "old")
         new.mkdir()
         yield new
@@ -104,16 +106,25 @@ def replacing_folder(dest: Path) -> Iterator[Path]:
 
 def _remove_leftovers(dest: Path, prefix: str) -> None:
     """Remove temporary folders whose processes have died, but not a dataset that only they hold."""
-    # mkdtemp adds eight letters; with others it is that of another dest.
-    for folder in dest.parent.glob(f"{glob.escape(prefix)}????????") if CAN_LOCK else ():
-        if "." in folder.name[len(prefix) :] or not (folder / LOCK).is_file():
-            continue  # not ours, or of a file system without locks
+    for folder in dest.parent.glob(f"{glob.escape(prefix)}*") if CAN_LOCK else ():
+        if not _is_leftover(folder, dest.name):
+            continue
         try:
             held = lock(folder / LOCK)
-        except OSError:  # in use
+        except (OSError, HeldError):  # in use
             continue
         with held:
             if (folder / "old").exists() and not dest.exists():  # killed between two renames
                 (folder / "old").rename(dest)
             shutil.rmtree(folder, ignore_errors=True)
         logger.warning("Removed %s, which a command that was killed had left.", folder)
+
+
+def _is_leftover(folder: Path, name: str) -> bool:
+    """Whether a folder is a temporary one of this user and of a destination of that name."""
+    files = [folder / LOCK, folder / NAME]
+    if folder.is_symlink() or not all(f.is_file() and not f.is_symlink() for f in files):
+        return False
+    if any(path.stat().st_uid != os.geteuid() for path in (folder, *files)):
+        return False
+    return files[1].read_text(encoding="utf-8", errors="surrogateescape") == name

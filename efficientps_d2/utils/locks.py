@@ -12,22 +12,31 @@ except ImportError:  # Windows
 CAN_LOCK = fcntl is not None
 
 
+class HeldError(Exception):
+    """Another process has the lock; ``holder`` is its id, as text."""
+
+    def __init__(self, holder: str):
+        super().__init__(holder)
+        self.holder = holder
+
+
 def lock(path: str | Path) -> TextIOWrapper:
     """Lock a file, made if needed, until what is returned is closed; it holds the process's id.
 
     Raises:
-        BlockingIOError: if another process holds it; its ``filename`` is that process's id.
-        OSError: if the file cannot be written, or lies where nothing can be locked.
+        HeldError: if another process, or another file of this one, holds it.
+        OSError: if the file cannot be written, is a link, or lies where nothing can be locked.
     """
-    file = open(path, "a+", encoding="utf-8")  # noqa: SIM115  open as long as the lock
+    # Not through a link, which could lead to a file of the user.
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    file = open(descriptor, "r+", encoding="utf-8", errors="replace")  # noqa: SIM115
     try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        file.seek(0)
-        holder = file.read().strip()
+        holder = file.read(20).strip()
         file.close()
-        if isinstance(error, (BlockingIOError, PermissionError)):
-            raise BlockingIOError(error.errno, error.strerror, holder) from error
+        if isinstance(error, BlockingIOError):
+            raise HeldError(holder) from error
         raise
     file.truncate(0)
     file.write(str(os.getpid()))

@@ -105,7 +105,9 @@ def check_size(file: Path, pixel_limit: int) -> None:
             width, height = image.size
     except DAMAGED:
         return  # whoever reads it says what is wrong
-    if max(width, height) > JPEG_LIMIT or width * height > pixel_limit:
+    if max(width, height) > JPEG_LIMIT:
+        raise InputError(f"{file.name} has a side of more than {JPEG_LIMIT} pixels; cut it.")
+    if width * height > pixel_limit:
         raise InputError(
             f"{file.name} has {width} x {height} pixels; this page takes up to "
             f"{pixel_limit / 1e6:g} megapixels: make it smaller, or use efficientps-d2 predict."

@@ -56,7 +56,7 @@ class OwnRequests:
             login = {"WWW-Authenticate": 'Basic realm="efficientps_d2", charset="UTF-8"'}
             return PlainTextResponse("Give the password that the command printed.\n", 401, login)
         length = headers.get("content-length", "")
-        if method == "POST" and not length.isdecimal():
+        if method == "POST" and (not length.isdecimal() or "transfer-encoding" in headers):
             return PlainTextResponse("Say how long the request is.\n", 411)
         if method == "POST" and int(length) > self.upload_limit:
             limit = f"{self.upload_limit / 2**20:.0f} MB"

@@ -40,6 +40,7 @@ VALUES = {
     "MODEL.FPN.OUT_CHANNELS": ("6000000000", "give a whole number from 1 to 65536."),
     "TEST.AUG.SCALES": ("()", "give a list of numbers above 0 up to 16."),
     "OUTPUT_DIR": ("a\0b", "give a folder."),
+    "INPUT.MIN_SIZE_TRAIN": ("()", "give a list of whole numbers from 0."),
     "DATASETS.TRAIN": ("(3,)", "give a list of names."),
 }
 TOGETHER = [
@@ -82,6 +83,19 @@ def test_values_that_do_not_fit_together(overrides, message):
 @pytest.mark.parametrize("file", sorted(CONFIGS.glob("[a-z]*.yaml")), ids=lambda f: f.stem)
 def test_the_configs_of_this_project_pass(file):
     check_schedule(load_config(str(file)))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("MODEL.EFFICIENTPS.CLASS_NAMES", "['traffic\u00a0light', '\u0645\u200c\u0645']"),
+        ("OUTPUT_DIR", "output/\u3000"),
+        ("TEST.DETECTIONS_PER_IMAGE", "-1"),
+        ("MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS", "[0.5, 1.0]"),
+    ],
+)
+def test_what_detectron2_and_datasets_allow_is_allowed(key, value):
+    config(key, value)
 
 
 def test_each_key_of_this_project_has_a_rule():

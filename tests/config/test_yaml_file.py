@@ -23,7 +23,16 @@ TRICKS = {
     "alias of itself": ("a: &a [*a]\n", "has too many values"),
     "brackets": (f"a: {'[' * 20_000}\n", "nested too deeply"),
     "brackets of a value": (f"SOLVER: {{BASE_LR: '{'(' * 20_000}'}}\n", "mine.yaml: "),
-    "large": ("#" * 2_000_000, "has more than 1000000 bytes"),
+    "large": ("#" * 2_000_000, "has more than 100000 bytes"),
+    "odd bool": ("SEED: !!bool x\n", "is no YAML"),
+    "odd time": ("SEED: !!timestamp x\n", "is no YAML"),
+    "no number": ('SEED: !!int ""\n', "is no YAML"),
+    "base 60": (f"SEED: 1{':1' * 20_000}\n", "is no number that is read here"),
+    "many digits": (f"SOLVER: {{MAX_ITER: 1{'0' * 400}}}\n", "is no number that is read here"),
+    "many hexadecimal digits": (f"SEED: 0x1{'0' * 5000}\n", "is no number that is read here"),
+    "long sum": (f"SOLVER: {{BASE_LR: '{'1+' * 20_000}1'}}\n", "mine.yaml: "),
+    "long name": (f"_BASE_: {'a' * 5000}\n", "more than 1000 letters"),
+    "hub after a space": ("MODEL: {EFFICIENTNET: {NAME: ' hf-hub:x/y'}}\n", "would be fetched"),
     "tag": ("a: !!python/object/apply:os.system [ls]\n", "is no YAML"),
     "NUL": ('OUTPUT_DIR: "a\\0b"\n', "OUTPUT_DIR is 'a\\x00b'; give a folder"),
     "value for keys": (VALID + "SOLVER: 3\n", "mine.yaml: "),
@@ -43,6 +52,14 @@ def test_tricks_are_one_sentence(tmp_path, trick):
         load_config(str(file))
     assert message in str(error.value) and "\n" not in str(error.value)
     assert len(str(error.value)) < 1000
+
+
+def test_a_bomb_of_bases(tmp_path):
+    for i in range(13):
+        (tmp_path / f"{i}.yaml").write_text(f"_BASE_: [{i + 1}.yaml, {i + 1}.yaml]\n")
+    (tmp_path / "13.yaml").write_text("SEED: 1\n")
+    with pytest.raises(InputError, match="leads to over 30 files"):
+        load_config(str(tmp_path / "0.yaml"))
 
 
 def test_an_address_on_the_command_line_is_what_its_user_wants(tmp_path):
@@ -84,7 +101,8 @@ def test_a_base_of_this_project_is_found_by_its_name(tmp_path, monkeypatch):
     assert cfg.SEED == 9 and cfg.MODEL.META_ARCHITECTURE == "EfficientPS"
 
 
-KEYS = st.dictionaries(st.sampled_from(["A", "B", "C"]), st.integers() | st.lists(st.integers()))
+NUMBERS = st.integers(-(10**20), 10**20)
+KEYS = st.dictionaries(st.sampled_from(["A", "B", "C"]), NUMBERS | st.lists(NUMBERS))
 
 
 @settings(max_examples=50, deadline=None)

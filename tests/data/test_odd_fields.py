@@ -9,7 +9,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from scenes import write_dataset
 
 from efficientps_d2 import InputError
-from efficientps_d2.data.coco_fields import Files, read_colors
+from efficientps_d2.data.coco_fields import Files, is_inside, read_colors
 from efficientps_d2.evaluation.score_files import score_files
 
 
@@ -159,3 +159,9 @@ def test_segments_of_the_json_are_numbers(tmp_path):
     edit_json(folder, texts_as_references)
     content = check(folder)[0].content
     assert all(type(s["id"]) is int and type(s["category_id"]) is int for s in segments_of(content))
+
+
+def test_two_folders_with_only_the_root_in_common():
+    roots = "/data/images", "/home/me/panoptic"
+    assert is_inside("/data/images/a.png", *roots) and not is_inside("/etc/passwd", *roots)
+    assert is_inside("/data/x.png", "/data/images", "/data/panoptic")

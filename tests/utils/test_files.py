@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from efficientps_d2.utils.files import replacing_file, replacing_folder
+from efficientps_d2.utils.locks import lock
 
 BUSY = """
 import sys, time
@@ -59,6 +60,31 @@ def test_a_folder_that_only_a_killed_command_holds_comes_back(tmp_path, busy):
     with pytest.raises(RuntimeError), replacing_folder(tmp_path / "mine"):
         raise RuntimeError
     assert os.listdir(tmp_path / "mine") == ["precious"]
+
+
+def test_a_planted_folder_changes_no_file(tmp_path):
+    folder = tmp_path / ".mine.abcdefgh"
+    folder.mkdir()
+    precious = tmp_path / "precious"
+    precious.write_text("of the user")
+    (folder / "lock").symlink_to(precious)
+    (folder / "name").write_text("mine")
+    write(tmp_path / "mine")
+    assert precious.read_text() == "of the user" and folder.is_dir()
+    with pytest.raises(OSError):
+        lock(folder / "lock")
+
+
+def test_long_names_are_not_mixed_up(tmp_path):
+    first, second = tmp_path / f"{'x' * 50}A", tmp_path / f"{'x' * 50}B"
+    left = tmp_path / f".{'x' * 50}.abcdefgh"
+    (left / "old").mkdir(parents=True)
+    (left / "lock").touch()
+    (left / "name").write_text(first.name)
+    write(second)
+    assert (left / "old").is_dir()
+    with replacing_folder(first):
+        assert first.is_dir() and not left.exists()
 
 
 def test_other_hidden_folders_stay(tmp_path):

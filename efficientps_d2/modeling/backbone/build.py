@@ -37,7 +37,9 @@ def set_norm(backbone: Backbone, norm: str) -> Backbone:
         return backbone
     if norm == "SyncBN":
         return convert_sync_batchnorm(backbone)
-    return freeze_batch_norm_2d(backbone)
+    if norm == "FrozenBN":
+        return freeze_batch_norm_2d(backbone)
+    raise InputError(f'The norm of the backbone is {norm!r}; give "BN", "SyncBN" or "FrozenBN".')
 
 
 @BACKBONE_REGISTRY.register()
