@@ -169,7 +169,7 @@ def test_options(model_folder, pictures, tmp_path, capsys, options, message):
         (["--input", "a.jpg", "--output", "x.txt"], "--output x.txt: .jpg and .png can be"),
         (["--input", "a.jpg", "--output", "x.mp4"], "--output x.mp4: .jpg and .png can be"),
         (["--input", "a.jpg", "--output", "a.jpg/x"], "--output a.jpg/x cannot be made"),
-        (["--video-input", "none.mp4", "--output", "x"], "--video-input none.mp4 is no file; give a video"),
+        (["--video-input", "none.mp4", "--output", "x"], "--video-input none.mp4 is no file"),
         (["--webcam"], "The camera has no frames"),
     ],
 )

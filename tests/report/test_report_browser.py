@@ -75,6 +75,7 @@ def test_bars_and_changes_tell_the_numbers(page):
 
 
 def test_images_are_seen_and_grow(page):
+    page.set_window_size(1280, 900)  # another test makes it narrow
     images = page.find_elements(BY, ".card:first-child img")
     widths = [page.execute_script("return arguments[0].naturalWidth", i) for i in images]
     assert widths == [160] * 4, "images that the browser cannot read have no width"
