@@ -92,31 +92,17 @@ class Text:
 
 @dataclass(frozen=True)
 class ListOf:
-    """A list or tuple of values of one kind; ``what`` replaces the words."""
+    """A list or tuple of values of one kind."""
 
     item: Allowed
+    words: str
     shortest: int = 0
-    longest: int | None = None
-    what: str = ""
-
-    @property
-    def words(self) -> str:
-        if self.what:
-            return self.what
-        kind = self.item.words.removeprefix("a ")
-        if self.shortest == self.longest:
-            return f"{self.shortest} times {self.item.words}"
-        return (
-            f"a list of at least {self.shortest}, each a {kind}"
-            if self.shortest
-            else (f"a list, each a {kind}")
-        )
+    longest: float = math.inf
 
     def holds(self, value):
         if not isinstance(value, Sequence) or isinstance(value, str):
             return False
-        longest = len(value) if self.longest is None else self.longest
-        return self.shortest <= len(value) <= longest and all(map(self.item.holds, value))
+        return self.shortest <= len(value) <= self.longest and all(map(self.item.holds, value))
 
 
 @dataclass(frozen=True)
@@ -127,8 +113,8 @@ class Nested:
     words: str
 
     def holds(self, value):
-        flat = ListOf(self.item, shortest=1)
-        return flat.holds(value) or ListOf(flat, shortest=1).holds(value)
+        flat = ListOf(self.item, self.words, shortest=1)
+        return flat.holds(value) or ListOf(flat, self.words, shortest=1).holds(value)
 
 
 def _plain(number: float) -> str:

@@ -40,10 +40,12 @@ def check_network(cfg: CfgNode) -> None:
     with naming_bad_keys(cfg), torch.device("meta"):
         try:
             model = META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE)(cfg)
-        except (NotImplementedError, RuntimeError, TypeError) as error:
-            if "meta" not in str(error) and not isinstance(error, (NotImplementedError, TypeError)):
-                raise
+        except (NotImplementedError, TypeError):
             return  # a network that computes while it is built; only its size is not known
+        except RuntimeError as error:
+            if "meta" in str(error):
+                return
+            raise
     sizes = {name: p.numel() * p.element_size() for name, p in model.named_parameters()}
     total, memory = sum(sizes.values()), _memory()
     if total > memory:

@@ -17,10 +17,10 @@ SHARE = Number(0, 1)
 POSITIVE = Number(0, above=True)
 NOT_NEGATIVE = Number(0)
 NAME = Text("a name", empty=False)
-NAMES = ListOf(NAME, what="a list of names")
+NAMES = ListOf(NAME, "a list of names")
 NORM = Text("a norm of Detectron2, such as GN, BN or SyncBN")
-LEVELS = ListOf(NAME, shortest=1, what="a list of feature names")
-COLOR = ListOf(Number(), 3, 3, what="three numbers")
+LEVELS = ListOf(NAME, "a list of feature names", 1)
+COLOR = ListOf(Number(), "three numbers", 3, 3)
 POOLER = OneOf(("ROIAlign", "ROIAlignV2", "ROIPool"))
 
 
@@ -41,7 +41,7 @@ MODEL_RULES = [
     Rule(
         "MODEL.PIXEL_STD",
         "the channels are divided by it",
-        ListOf(POSITIVE, 3, 3, what="three numbers above 0"),
+        ListOf(POSITIVE, "three numbers above 0", 3, 3),
     ),
     Rule("MODEL.BACKBONE.NAME", "builder of the backbone", NAME),
     Rule(
@@ -74,7 +74,7 @@ MODEL_RULES = [
     Rule(
         "MODEL.EFFICIENTPS.THING_CLASS_IDS",
         "contiguous ids of the things; set from the datasets and saved",
-        ListOf(COUNT, what="a list of ids"),
+        ListOf(COUNT, "a list of ids"),
     ),
     Rule("MODEL.EFFICIENTPS.CLASS_NAMES", "of all classes; set from the datasets, saved", NAMES),
     Rule("MODEL.FPN.IN_FEATURES", "features that the FPN takes", NAMES),

@@ -43,7 +43,7 @@ DATA_RULES = [
     Rule(
         "INPUT.MIN_SIZE_TRAIN",
         "pixels of the shorter side, drawn from these; 0 for the native size",
-        ListOf(SIZE_OR_NATIVE, 1, what="a list of whole numbers from 0"),
+        ListOf(SIZE_OR_NATIVE, "a list of whole numbers from 0", 1),
     ),
     Rule("INPUT.MAX_SIZE_TRAIN", "most pixels of the longer side", SIZE),
     Rule("INPUT.MIN_SIZE_TRAIN_SAMPLING", "how these are drawn", OneOf(("choice", "range"))),
@@ -54,7 +54,7 @@ DATA_RULES = [
     Rule(
         "INPUT.SCALE_JITTER",
         "smallest and largest random factor of the size in training",
-        ListOf(Number(0, 100, above=True), 2, 2, what="two numbers above 0, the smaller first"),
+        ListOf(Number(0, 100, above=True), "two numbers above 0, the smaller first", 2, 2),
     ),
     Rule("INPUT.COLOR_JITTER", "random brightness, contrast, saturation and hue", FLAG),
     Rule("INPUT.CROP.ENABLED", "train on crops", FLAG),
@@ -66,7 +66,7 @@ DATA_RULES = [
     Rule(
         "INPUT.CROP.SIZE",
         "height and width of the crops, in pixels or as a share",
-        ListOf(Number(0, 100_000, above=True), 2, 2, what="two numbers above 0"),
+        ListOf(Number(0, 100_000, above=True), "two numbers above 0", 2, 2),
     ),
     Rule("INPUT.RANDOM_FLIP", "mirror images", OneOf(("none", "horizontal", "vertical"))),
 ]
@@ -98,7 +98,7 @@ SOLVER_RULES = [
     Rule(
         "SOLVER.STEPS",
         "iterations at which WarmupMultiStepLR lowers the rate",
-        ListOf(POSITIVE_COUNT, what="a list of rising whole numbers"),
+        ListOf(POSITIVE_COUNT, "a list of rising whole numbers"),
     ),
     Rule("SOLVER.GAMMA", "factor of the rate there", Number(0, 1, above=True)),
     Rule("SOLVER.WARMUP_ITERS", "iterations of rising rate", COUNT),
@@ -142,7 +142,7 @@ TEST_RULES = [
     Rule(
         "TEST.AUG.SCALES",
         "its factors of the image size",
-        ListOf(Number(0, 16, above=True), 1, what="a list of numbers above 0 up to 16"),
+        ListOf(Number(0, 16, above=True), "a list of numbers above 0 up to 16", 1),
     ),
     Rule("TEST.AUG.FLIP", "also mirrored", FLAG),
 ]

@@ -79,9 +79,10 @@ def _read(file: str) -> dict:
     try:
         if os.path.getsize(file) > LARGEST:
             raise InputError(f"{file} has more than {LARGEST} bytes; give a config file.")
-        text = Path(file).read_text(encoding="utf-8")
-        _check_size(file, yaml.compose(text, _Loader))
-        content = yaml.load(text, _Loader)
+        loader = _Loader(Path(file).read_text(encoding="utf-8"))
+        root = loader.get_single_node()
+        _check_size(file, root)
+        content = loader.construct_document(root) if root else None
     except InputError:
         raise
     except OSError as error:

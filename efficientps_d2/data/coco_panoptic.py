@@ -20,7 +20,7 @@ from efficientps_d2.data.coco_fields import (
     understand,
 )
 from efficientps_d2.utils.errors import InputError
-from efficientps_d2.utils.files import require_file
+from efficientps_d2.utils.files import refuse_pipes
 
 IGNORE_LABEL = 255
 ANNOTATION_KEYS = ("image_id", "file_name", "segments_info")
@@ -39,7 +39,7 @@ TYPES = {
 def read_json(path: str | Path, keys=("images", "annotations", "categories")) -> dict:
     """The content of a panoptic JSON that has lists under ``keys``, as :func:`understand` does."""
     try:
-        require_file(path)
+        refuse_pipes(path)
         with open(path, encoding="utf-8-sig") as f:  # some editors put a mark before it
             content = json.load(f)
     except FileNotFoundError as error:

@@ -15,7 +15,7 @@ from detectron2.data import detection_utils as utils
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from efficientps_d2.utils.errors import InputError, one_line
-from efficientps_d2.utils.files import require_file
+from efficientps_d2.utils.files import refuse_pipes
 
 # Others, such as EPS, would start programs.
 IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "PPM", "GIF", "WEBP")
@@ -184,7 +184,7 @@ def _unreadable(name: str | Path, error: Exception, cure: str) -> InputError:
 
 def _open(file: Path | BytesIO, formats) -> tuple[Image.Image, int, bool]:
     """An image, its EXIF orientation, and whether its channels have 16 bits."""
-    require_file(file)
+    refuse_pipes(file)
     with Image.open(file, formats=formats) as image:
         # Before load(), which forgets tiles, and turns TIFFs and forgets the tag; EXIF loads PNGs.
         has_16_bits = _has_16_bits(image)

@@ -31,7 +31,7 @@ def fill_auto(cfg: CfgNode, run_folder: str | None = None) -> list[Suggestion]:
         What was chosen, for the log.
 
     Raises:
-        InputError: if the data do not tell a value, or the config is not there.
+        InputError: if the data do not tell a value, or the config or data are not there.
     """
     if not cfg.AUTO:
         return []

@@ -36,8 +36,6 @@ def lock_run(folder: str) -> None:
     path = os.path.realpath(os.path.join(folder, ".lock"))
     if not CAN_LOCK or path in _locks or not comm.is_main_process():
         return
-    if not os.access(folder, os.W_OK) or os.path.isdir(path):
-        raise InputError(f"OUTPUT_DIR {folder} cannot be written; give another folder.")
     try:
         _locks[path] = lock(path)
     except HeldError as error:
@@ -46,6 +44,10 @@ def lock_run(folder: str) -> None:
             f"{error.holder}; wait for its end, or give another OUTPUT_DIR."
         ) from error
     except OSError as error:
+        if error.filename:  # the file itself cannot be opened
+            raise InputError(
+                f"OUTPUT_DIR {folder} cannot be written; give another folder."
+            ) from error
         logger.warning("%s cannot be locked (%s): start no second training there.", folder, error)
 
 

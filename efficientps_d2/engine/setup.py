@@ -64,6 +64,14 @@ def setup(args: Namespace) -> CfgNode:
         run = config_of_run(cfg.OUTPUT_DIR) if resumes else None
         _prepare_training(cfg, run, getattr(args, "force", False))
     cfg.freeze()
+    _start_logs(cfg, args)
+    if chosen:
+        logger.info('Values that were "auto":\n%s', suggestion_table(chosen))
+    _warn(cfg, args, has_weights=resumes or bool(weights))
+    return cfg
+
+
+def _start_logs(cfg: CfgNode, args: Namespace) -> None:
     try:
         start_logs(cfg, args)
     except OSError as error:
@@ -71,15 +79,17 @@ def setup(args: Namespace) -> CfgNode:
             f"OUTPUT_DIR {cfg.OUTPUT_DIR} cannot be written ({one_line(error)}); make room, or "
             "give another folder."
         ) from error
+
+
+def _warn(cfg: CfgNode, args: Namespace, has_weights: bool) -> None:
+    """Say what a user may not have meant."""
     if not (args.eval_only or cfg.DATASETS.TEST):
         logger.warning(
             "DATASETS.TEST is empty: nothing will be evaluated, and no best weights are kept; add "
             "DATASETS.TEST \"('NAME_val',)\"."
         )
-    if chosen:
-        logger.info('Values that were "auto":\n%s', suggestion_table(chosen))
     frozen = cfg.MODEL.EFFICIENTNET.NORM == "FrozenBN"
-    if frozen and not (resumes or weights or cfg.MODEL.EFFICIENTNET.WEIGHTS):
+    if frozen and not (has_weights or cfg.MODEL.EFFICIENTNET.WEIGHTS):
         logger.warning(
             "The norms of the backbone are fixed, but it has no trained weights; give "
             'MODEL.EFFICIENTNET.WEIGHTS or set MODEL.EFFICIENTNET.NORM "BN".'
@@ -88,7 +98,6 @@ def setup(args: Namespace) -> CfgNode:
         processes = comm.get_world_size()
         count = "one process" if processes == 1 else f"{processes} processes"
         logger.info("CUDA is not available: %s on the CPU, with BN for SyncBN.", count)
-    return cfg
 
 
 def _on_device(cfg: CfgNode) -> CfgNode:

@@ -7,14 +7,8 @@ import weakref
 from collections import OrderedDict
 from pathlib import Path
 
-import torch
 from detectron2.config import CfgNode
-from detectron2.engine import (
-    AMPTrainer,
-    SimpleTrainer,
-    TrainerBase,
-    create_ddp_model,
-)
+from detectron2.engine import AMPTrainer, SimpleTrainer, TrainerBase, create_ddp_model
 from detectron2.engine.hooks import CallbackHook, EvalHook, PeriodicCheckpointer, PeriodicWriter
 from detectron2.utils import comm
 
@@ -28,7 +22,7 @@ from efficientps_d2.data.loaders import build_test_loader, build_train_loader
 from efficientps_d2.engine.guarded_trainer import GuardedTrainer
 from efficientps_d2.engine.hooks import FreezeBatchNorm, StopOnSignal, WeightAverage
 from efficientps_d2.engine.optimizer import build_optimizer, scaled_to_workers
-from efficientps_d2.engine.validation import EarlyStop, Validation
+from efficientps_d2.engine.validation import EarlyStop, Validation, broadcast
 from efficientps_d2.engine.validation_losses import validation_losses
 from efficientps_d2.evaluation.build import build_panoptic_evaluator
 from efficientps_d2.evaluation.results import (
@@ -137,9 +131,8 @@ class Trainer(GuardedTrainer):
     def _evaluate(self, last: bool) -> OrderedDict:
         """The metrics of the evaluated model; the last evaluation also writes a run's files."""
         model = self.checkpointer.model
-        if comm.get_world_size() > 1:  # statistics of norms differ; those of the first are saved
-            for buffer in model.buffers():
-                torch.distributed.broadcast(buffer, 0)
+        # Statistics of norms differ between processes; those of the first are saved.
+        broadcast(model.buffers())
         if last or not self.cfg.DATASETS.TEST:
             self._last_eval_results = self.test(self.cfg, model)  # for TEST.EXPECTED_RESULTS
             return self._last_eval_results

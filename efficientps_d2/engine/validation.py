@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
@@ -22,6 +22,13 @@ STATE = ("metric", "best", "best_iteration", "validated", "since_best")
 
 class EarlyStop(BaseException):  # no Exception, which Detectron2 would log as a failure
     """The end of a training whose metric no longer improves."""
+
+
+def broadcast(tensors: Iterable[torch.Tensor]) -> None:
+    """Give all processes the values of the main one, in place."""
+    if comm.get_world_size() > 1:
+        for tensor in tensors:
+            torch.distributed.broadcast(tensor, src=0)
 
 
 class Validation(HookBase):
@@ -153,9 +160,7 @@ class Validation(HookBase):
             if not file.is_file():
                 raise InputError(f"{file}, the best checkpoint, was removed; keep it to the end.")
             self.checkpointer.load(str(file), checkpointables=[])
-        if comm.get_world_size() > 1:
-            for tensor in self.checkpointer.model.state_dict().values():
-                torch.distributed.broadcast(tensor, src=0)
+        broadcast(self.checkpointer.model.state_dict().values())
         logger.info("Took the best weights, of iteration %d.", self.best_iteration)
 
     @property

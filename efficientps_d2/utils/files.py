@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 LOCK, NAME = "lock", "name"
 
 
-def require_file(path: object) -> None:
+def refuse_pipes(path: object) -> None:
     """Fail for a pipe, a device or a folder, from which a program could read for ever.
 
     Raises:

@@ -5,15 +5,14 @@ import importlib.util
 import os
 import secrets
 import socket
-import sys
 import tempfile
 from pathlib import Path
 
 from efficientps_d2.prediction.predictor import Predictor, load_predictor
 from efficientps_d2.utils.errors import InputError, one_line
 
-# Gradio's page has its fonts and scripts with it; with this the browser refuses any other host.
 UPLOAD_LIMIT = 50 * 2**20  # bytes of an image
+# Gradio's page has its fonts and scripts with it; with this the browser refuses any other host.
 ONLY_FROM_HERE = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
 
 
@@ -104,6 +103,6 @@ def _serve(model: Path | None, host: str, port: int, device: str, megapixels: fl
             server = make_server(load_predictor(model, device), host, password, megapixels)
             print(f"{address(listener)} is ready; Ctrl-C ends it.", flush=True)
             if password:
-                print(f"Other computers can open it, with any name and the password {password}")
-                sys.stdout.flush()
+                told = f"Other computers can open it, with any name and the password {password}"
+                print(told, flush=True)
             server.run(sockets=[listener])

@@ -125,5 +125,5 @@ def test_numbers(value, low, high):
     assert Number(low, high).holds(value) == inside
     assert Number(low, high, above=True).holds(value) == (inside and value > low)
     assert Number(low, high, whole=True).holds(value) == (inside and value == int(value))
-    assert ListOf(Number(low, high), 2, 2).holds([value, low]) == inside
+    assert ListOf(Number(low, high), "two numbers", 2, 2).holds([value, low]) == inside
     assert Number(low, high, also=-1.0).holds(-1) and not Number(low, high).holds(True)

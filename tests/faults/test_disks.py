@@ -29,13 +29,15 @@ def test_a_full_disk_is_one_sentence(name, tmp_path):
     case.complete(world)
 
 
-@pytest.mark.parametrize("name", CASES if TRIES else ("fix",))
+# The others write into a run folder, which is there.
+MAKERS = [name for name, case in CASES.items() if case.outputs != ("run",)]
+
+
+@pytest.mark.parametrize("name", MAKERS if TRIES else ("fix",))
 def test_a_file_in_the_way_is_one_sentence(name, tmp_path):
     """As good as a folder that nobody may write, also for root."""
     case = CASES[name]
     world = make_world(tmp_path / "blocked", name)
-    if (world / case.outputs[0]).exists():
-        pytest.skip("what this case writes is there")
     parent = world / "file"
     parent.touch()
     for i, argument in enumerate(arguments := list(case.arguments)):

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from served_page import serving
 from stub_predictor import StubPredictor, predict
 
 from efficientps_d2.data.images import read_rgb
@@ -18,12 +17,6 @@ from efficientps_d2.prediction.panoptic_writer import PanopticWriter
 
 BY = "css selector"
 SIZE = (96, 160)
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("uploads")) as served:
-        yield served
 
 
 @pytest.fixture

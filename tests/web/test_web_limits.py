@@ -5,20 +5,8 @@ import io
 import json
 import threading
 
-import pytest
 from PIL import Image
 from served_page import Page, png, serving
-
-
-@pytest.fixture
-def served(tmp_path):
-    with serving(tmp_path) as served:
-        yield served
-
-
-@pytest.fixture
-def page(served):
-    return Page(served[0])
 
 
 def test_other_computers_need_the_password(tmp_path):
@@ -40,9 +28,9 @@ def test_other_computers_need_the_password(tmp_path):
         assert page.request("/", Authorization="Basic %%%").status == 401
 
 
-def test_uploads_have_a_limit(page, tmp_path):
+def test_uploads_have_a_limit(page, uploads):
     """Refused by their announced length, before anything is read."""
-    before = set(tmp_path.rglob("*"))
+    before = set(uploads.rglob("*"))
     kind = "multipart/form-data; boundary=x"
     answer = page.request(
         "/gradio_api/upload", b"--x", Content_Type=kind, Content_Length="300000000"
@@ -52,7 +40,7 @@ def test_uploads_have_a_limit(page, tmp_path):
     assert answer.status == 411, "of unknown length"
     both = {"Content_Length": "10", "Transfer_Encoding": "chunked"}
     assert page.request("/gradio_api/upload", b"--x", Content_Type=kind, **both).status == 411
-    assert set(tmp_path.rglob("*")) == before
+    assert set(uploads.rglob("*")) == before
 
 
 def test_a_huge_image_is_refused_before_it_is_decoded(tmp_path):

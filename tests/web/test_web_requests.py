@@ -10,22 +10,6 @@ from served_page import Page, png, serving
 EVIL = "evil.example"
 
 
-@pytest.fixture(scope="module")
-def uploads(tmp_path_factory):
-    return tmp_path_factory.mktemp("uploads")
-
-
-@pytest.fixture(scope="module")
-def served(uploads):
-    with serving(uploads) as served:
-        yield served
-
-
-@pytest.fixture
-def page(served):
-    return Page(served[0])
-
-
 @pytest.fixture
 def private(tmp_path) -> Path:
     """An image that nobody dropped on the page."""
