@@ -18,9 +18,9 @@ from detectron2.config import CfgNode  # noqa: E402
 from detectron2.data import MetadataCatalog  # noqa: E402
 from detectron2.modeling import build_model  # noqa: E402
 from project import CONFIGS  # noqa: E402
-from scenes import unregister, write_dataset  # noqa: E402
+from scenes import register_dataset, unregister, write_dataset  # noqa: E402
 
-from efficientps_d2 import register_panoptic_dataset, save_model  # noqa: E402
+from efficientps_d2 import save_model  # noqa: E402
 from efficientps_d2.config.loading import load_config  # noqa: E402
 from efficientps_d2.data.classes import with_class_counts  # noqa: E402
 
@@ -50,9 +50,7 @@ def register():
 
     def register(name: str, folder: Path) -> str:
         names.append(name)
-        register_panoptic_dataset(
-            name, folder / "images", folder / "panoptic", folder / "panoptic.json"
-        )
+        register_dataset(name, folder)
         return name
 
     yield register

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from argparse import Namespace
 from itertools import islice
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -38,37 +39,37 @@ def config(tmp_path, register, tiny_config):
 
 
 def gradients(_rank: int, cfg) -> tuple[list[str], np.ndarray]:
-    """The images of the first batch, and the gradient of all weights."""
+    """The images of the first batch, and the gradient of all weights without random boxes."""
     torch.manual_seed(0)
     trainer = Trainer(cfg)
     batch = next(iter(trainer.data_loader))
-    with EventStorage():
+    with EventStorage(), patch("torch.randperm", lambda n, **options: torch.arange(n)):
         sum(trainer.model(batch).values()).backward()
     flat = [p.grad.flatten() for p in trainer.model.parameters() if p.grad is not None]
     return [sample["image_id"] for sample in batch], torch.cat(flat).numpy()
 
 
-def test_gradients_of_two_processes_are_those_of_one(config, tmp_path, monkeypatch):
-    """But for the random choice of boxes, which is fixed here."""
-    monkeypatch.setattr(torch, "randperm", lambda n, **options: torch.arange(n))
+def test_gradients_of_two_processes_are_those_of_one(config, tmp_path):
     cfg = config()
     images, expected = gradients(0, cfg)
-    first, second = in_two_processes(gradients, tmp_path, cfg)
+    datasets = {"four": tmp_path / "four"}
+    first, second = in_two_processes(gradients, tmp_path, cfg, datasets=datasets)
     assert isinstance(first, tuple), first
     assert [*first[0], *second[0]] == images
     assert (first[1] == second[1]).all() and np.abs(expected).max() > 0.1
     np.testing.assert_allclose(first[1], expected, rtol=1e-4, atol=1e-5)
 
 
+def draws(_rank: int, cfg) -> list[list[str]]:
+    """The images of the first batches."""
+    batches = islice(build_train_loader(cfg), 5)
+    return [[sample["image_id"] for sample in batch] for batch in batches]
+
+
 def test_each_batch_is_shared_out(config, tmp_path):
     cfg = config("SOLVER.IMS_PER_BATCH", 4)
-
-    def draws(_rank: int) -> list[list[str]]:
-        batches = islice(build_train_loader(cfg), 5)
-        return [[sample["image_id"] for sample in batch] for batch in batches]
-
-    whole = draws(0)
-    parts = in_two_processes(draws, tmp_path)
+    whole = draws(0, cfg)
+    parts = in_two_processes(draws, tmp_path, cfg, datasets={"four": tmp_path / "four"})
     assert [b for b in zip(*parts, strict=True)] == [(b[::2], b[1::2]) for b in whole]
 
 

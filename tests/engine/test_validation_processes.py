@@ -49,13 +49,17 @@ def test_all_processes_stop_together_with_the_best_weights(tmp_path):
     assert not list((tmp_path / "machine1").iterdir())
 
 
-def test_losses_are_those_of_all_images(tmp_path, register, tiny_config):
-    data = register("three", write_dataset(tmp_path / "data", count=3))
-    cfg = with_class_counts(tiny_config(data, "MODEL.FPN.NORM", "BN"))  # for norm_shift
+def losses(_rank: int, cfg) -> dict[str, float]:
     torch.manual_seed(0)
-    model = Trainer.build_model(cfg).train()
-    first, second = in_two_processes(lambda _: validation_losses(cfg, model), tmp_path)
+    return validation_losses(cfg, Trainer.build_model(cfg).train())
+
+
+def test_losses_are_those_of_all_images(tmp_path, register, tiny_config):
+    folder = write_dataset(tmp_path / "data", count=3)
+    data = register("three", folder)
+    cfg = with_class_counts(tiny_config(data, "MODEL.FPN.NORM", "BN"))  # for norm_shift
+    first, second = in_two_processes(losses, tmp_path, cfg, datasets={data: folder})
     assert first == second, first
-    alone = validation_losses(cfg, model)
+    alone = losses(0, cfg)
     del first["norm_shift"], alone["norm_shift"]  # the largest, of means over other images
     assert first == pytest.approx(alone, rel=1e-5)

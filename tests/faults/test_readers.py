@@ -20,10 +20,10 @@ import pytest
 import torch
 from damaged_sources import MAKE
 from fault_cases import RUN
-from scenes import unregister, write_dataset
+from scenes import register_dataset, unregister, write_dataset
 from torch import nn
 
-from efficientps_d2 import InputError, register_panoptic_dataset
+from efficientps_d2 import InputError
 from efficientps_d2.checkpoint.saved_model import read_saved_model
 from efficientps_d2.checkpoint.weights_file import read_weights
 from efficientps_d2.config.loading import load_config
@@ -88,9 +88,7 @@ def damage(file: Path, rng: random.Random) -> None:
 
 def read_dataset(folder: Path) -> None:
     try:
-        register_panoptic_dataset(
-            "fuzzed", folder / "images", folder / "panoptic", folder / "panoptic.json"
-        )
+        register_dataset("fuzzed", folder)
         check_dataset(read_listing(find_dataset("fuzzed")))
     finally:
         with contextlib.suppress(KeyError):

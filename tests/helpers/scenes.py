@@ -8,6 +8,8 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from panopticapi.utils import id2rgb
 from PIL import Image
 
+from efficientps_d2 import register_panoptic_dataset
+
 # Names tell the kind: things and stuff in every order that datasets come in.
 CLASS_ORDERS = {
     "things_last": ["road", "sky", "car*", "person*"],
@@ -79,6 +81,13 @@ def write_dataset(
         )
     (folder / "panoptic.json").write_text(json.dumps(content))
     return folder
+
+
+def register_dataset(name: str, folder: Path) -> None:
+    """Register what ``write_dataset`` wrote."""
+    register_panoptic_dataset(
+        name, folder / "images", folder / "panoptic", folder / "panoptic.json"
+    )
 
 
 def unregister(name: str) -> None:
