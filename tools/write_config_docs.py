@@ -27,8 +27,8 @@ your own images, where it is another. Give a key another value in a config file 
 names one of these in `_BASE_`, or at the end of a command:
 `efficientps-d2 train --config-file efficientps_custom SOLVER.MAX_ITER 3000`.
 
-Some keys can be `"auto"`: a training then chooses the value from the training data and logs it with
-its reason (see [CUSTOM_DATA.md](CUSTOM_DATA.md)).
+A key that is `"auto"` in the column "custom" can be so in every config: a training then chooses the
+value from the training data and logs it with its reason (see [CUSTOM_DATA.md](CUSTOM_DATA.md)).
 
 <!-- tools/write_config_docs.py writes this page from efficientps_d2/config/rules.py and
 training_rules.py. -->

@@ -20,6 +20,13 @@ class GuardedTrainer(DefaultTrainer):
         """Look at the losses of each step."""
         self.model.register_forward_hook(self._check_losses)
 
+    def build_writers(self):
+        # Detectron2 imports this in the first write. Ctrl-C would leave it half imported, so that
+        # the last write would fail.
+        import torch.utils.tensorboard  # noqa: F401
+
+        return super().build_writers()
+
     def run_step(self):
         self.stop_on_signal.in_step = True
         # What the model draws, such as boxes to learn from: the same after a resume.

@@ -38,6 +38,7 @@ def map_images(function: Callable, items: list, processes: int, title: str) -> I
 def _obey_the_parent() -> None:
     """Let the parent alone answer to Ctrl-C, and end with it, even if it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the parent's handler, which a fork inherits
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
 
 

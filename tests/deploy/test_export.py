@@ -24,7 +24,11 @@ def model(toy, tiny_config):
     """Random weights that detect so much that the number of instances differs between images."""
     torch.manual_seed(0)
     keen = ("MODEL.ROI_HEADS.SCORE_THRESH_TEST", 0.0, "TEST.DETECTIONS_PER_IMAGE", 1000)
-    return build_model(tiny_config(toy, *keen)).eval()
+    model = build_model(tiny_config(toy, *keen)).eval()
+    stages = model.backbone.bottom_up.blocks
+    for i, stage in enumerate(stages):
+        stages[i] = stage[:1]  # the exporters take their time for each block
+    return model
 
 
 @pytest.mark.parametrize("form", SUFFIXES)

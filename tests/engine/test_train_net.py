@@ -127,8 +127,7 @@ def test_saved_config_predicts_with_detectron2s_predictor(trained):
     assert cfg.MODEL.EFFICIENTPS.CLASS_NAMES == ["road", "sky", "car", "person"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signal_saves_a_checkpoint_and_resume_goes_on(datasets, tmp_path, number):
+def test_ctrl_c_saves_a_checkpoint_and_resume_goes_on(datasets, tmp_path):
     arguments = [*TINY, "SOLVER.MAX_ITER", 400, "SOLVER.CHECKPOINT_PERIOD", 1000]
     arguments += ["OUTPUT_DIR", tmp_path]
     log = tmp_path / "stdout"
@@ -142,8 +141,8 @@ def test_signal_saves_a_checkpoint_and_resume_goes_on(datasets, tmp_path, number
         while "iter: 19 " not in log.read_text() and time.monotonic() < deadline:
             assert process.poll() is None, log.read_text()[-3000:]
             time.sleep(0.2)
-        os.killpg(process.pid, number)  # loader processes get it too, as from a terminal
-        assert process.wait(60) == 128 + number, log.read_text()[-3000:]
+        os.killpg(process.pid, signal.SIGINT)  # loader processes get it too, as from a terminal
+        assert process.wait(60) == 130, log.read_text()[-3000:]
     text = log.read_text()
     assert "Traceback" not in text and "--resume" in text
     checkpoint = tmp_path / (tmp_path / "last_checkpoint").read_text()

@@ -1,6 +1,6 @@
 """A command that is killed at any moment loses nothing, and the next one succeeds.
 
-`make test-faults` kills every command several times; `make test` kills the quick ones once.
+`make test-faults` kills every command several times; `make test` kills one once.
 """
 
 import random
@@ -13,7 +13,7 @@ from fault_cases import CASES, TRIES, alive, end_all, make_world
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 
 
-@pytest.mark.parametrize("name", CASES if TRIES else ("import", "fix"))
+@pytest.mark.parametrize("name", CASES if TRIES else ("import",))
 def test_a_killed_command_loses_nothing(name, tmp_path):
     case = CASES[name]
     seconds = case.complete(make_world(tmp_path / "whole", name))
@@ -22,7 +22,7 @@ def test_a_killed_command_loses_nothing(name, tmp_path):
         world = make_world(tmp_path / str(i), name)
         before = case.inputs(world)
         process = case.start(world)
-        number = SIGNALS[(i + len(name)) % 3]
+        number = SIGNALS[(i + 1) % 3]
         time.sleep(rng.uniform(0.2, 1) * seconds)
         process.send_signal(number)
         process.wait(timeout=60)

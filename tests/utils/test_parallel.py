@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import sys
 import time
 
 import pytest
@@ -15,8 +16,8 @@ def double(number):
     return 2 * number
 
 
-def interrupt_handler(_):
-    return signal.getsignal(signal.SIGINT)
+def signal_handlers(_):
+    return signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
 
 
 def die(_):
@@ -34,9 +35,14 @@ def test_results_are_in_order(processes):
     assert list(map_images(double, list(range(20)), processes, "")) == list(range(0, 40, 2))
 
 
-def test_only_the_parent_answers_to_ctrl_c():
-    """Otherwise every child would print a traceback."""
-    assert list(map_images(interrupt_handler, [0], 2, "")) == [signal.SIG_IGN]
+def test_only_the_parent_cleans_up_after_signals():
+    """Otherwise every child would print a traceback, or go on after SIGTERM."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    try:
+        handlers = list(map_images(signal_handlers, [0], 2, ""))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert handlers == [(signal.SIG_IGN, signal.SIG_DFL)]
 
 
 def test_a_killed_child_is_one_sentence():
