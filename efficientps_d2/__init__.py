@@ -27,8 +27,9 @@ with warnings.catch_warnings():
     from efficientps_d2.modeling.fusion import (
         adaptive_panoptic_fusion,
         log_odds_panoptic_fusion,
+        upsnet_panoptic_fusion,
     )
-    from efficientps_d2.modeling.meta_arch import EfficientPS, PanopticSegmentor
+    from efficientps_d2.modeling.meta_arch import EfficientPS, PanopticSegmentor, UPSNet
     from efficientps_d2.prediction.predictor import Prediction, Predictor, load_predictor
     from efficientps_d2.utils.errors import InputError
 
@@ -39,6 +40,7 @@ __all__ = [
     "PanopticSegmentor",
     "Prediction",
     "Predictor",
+    "UPSNet",
     "adaptive_panoptic_fusion",
     "log_odds_panoptic_fusion",
     "add_efficientps_config",
@@ -49,5 +51,6 @@ __all__ = [
     "register_dataset_folders",
     "register_panoptic_dataset",
     "save_model",
+    "upsnet_panoptic_fusion",
 ]
 __version__ = "0.1.0"

@@ -37,10 +37,10 @@ MODEL_RULES = [
     Rule("MODEL.DEVICE", "device of PyTorch", NAME),
     Rule("MODEL.WEIGHTS", "checkpoint to start from or to evaluate", Text("a file or URL")),
     Rule("MODEL.MASK_ON", "predict masks", FLAG),
-    Rule("MODEL.PIXEL_MEAN", "subtracted from the channels, in the order of INPUT.FORMAT", COLOR),
+    Rule("MODEL.PIXEL_MEAN", "mean of each channel, in the order of INPUT.FORMAT", COLOR),
     Rule(
         "MODEL.PIXEL_STD",
-        "the channels are divided by it",
+        "standard deviation of each channel",
         ListOf(POSITIVE, "three numbers above 0", 3, 3),
     ),
     Rule("MODEL.BACKBONE.NAME", "builder of the backbone", NAME),
@@ -69,36 +69,65 @@ MODEL_RULES = [
         FLAG,
     ),
     Rule("MODEL.EFFICIENTPS.SEPARABLE_FPN", "depthwise separable outputs of the 2-way FPN", FLAG),
-    Rule("MODEL.EFFICIENTPS.INNER_NORM", "norm and activation inside separable ones, too", FLAG),
+    Rule(
+        "MODEL.EFFICIENTPS.INNER_NORM",
+        "norm and activation inside separable convolutions, too",
+        FLAG,
+    ),
     Rule("MODEL.EFFICIENTPS.CHANNELS_LAST", "memory format of convolutions; same results", FLAG),
     Rule(
         "MODEL.EFFICIENTPS.THING_CLASS_IDS",
         "contiguous ids of the things; set from the datasets and saved",
         ListOf(COUNT, "a list of ids"),
     ),
-    Rule("MODEL.EFFICIENTPS.CLASS_NAMES", "of all classes; set from the datasets, saved", NAMES),
+    Rule(
+        "MODEL.EFFICIENTPS.CLASS_NAMES", "names of all classes; set from the datasets, saved", NAMES
+    ),
     Rule("MODEL.FPN.IN_FEATURES", "features that the FPN takes", NAMES),
     Rule("MODEL.FPN.OUT_CHANNELS", "channels of p2 to p5", CHANNELS),
     Rule("MODEL.FPN.NORM", "norms of the FPN", NORM),
+    Rule(
+        "MODEL.FPN.GLOBAL_CONTEXT",
+        "add the mean of res5 to its lateral, in the FPN on ResNet, as UPSNet does for COCO",
+        FLAG,
+    ),
     Rule("MODEL.SEM_SEG_HEAD.NAME", "semantic head", NAME),
-    Rule("MODEL.SEM_SEG_HEAD.IN_FEATURES", "features that it takes", LEVELS),
-    Rule("MODEL.SEM_SEG_HEAD.CONVS_DIM", "its channels", CHANNELS),
-    Rule("MODEL.SEM_SEG_HEAD.NORM", "its norms", NORM),
+    Rule("MODEL.SEM_SEG_HEAD.IN_FEATURES", "features that the semantic head takes", LEVELS),
+    Rule("MODEL.SEM_SEG_HEAD.CONVS_DIM", "channels of the semantic head", CHANNELS),
+    Rule("MODEL.SEM_SEG_HEAD.NORM", "norms of the semantic head", NORM),
     Rule(
         "MODEL.SEM_SEG_HEAD.NUM_CLASSES",
         "number of classes; set from the datasets",
         Number(1, 10_000, whole=True, also=-1),
     ),
-    Rule("MODEL.SEM_SEG_HEAD.LOSS_WEIGHT", "weight of its loss", NOT_NEGATIVE),
+    Rule("MODEL.SEM_SEG_HEAD.LOSS_WEIGHT", "weight of the semantic loss", NOT_NEGATIVE),
     Rule(
         "MODEL.SEM_SEG_HEAD.HARD_PIXEL_FRACTION",
-        "share of the pixels with the largest loss whose mean is the loss; the paper has 0.25",
+        "the semantic loss is the mean over this share of the pixels, those with the largest loss; "
+        "the paper has 0.25",
         Number(0, 1, above=True),
     ),
     Rule(
         "MODEL.SEM_SEG_HEAD.HARD_PIXELS_PER",
-        "these are the hardest of each image (paper) or of the whole batch (authors' code)",
+        "take the hardest pixels of each image (paper) or of the whole batch (authors' code)",
         OneOf(("image", "batch")),
+    ),
+    Rule(
+        "MODEL.UPSNET.NUM_CONVS",
+        "deformable convolutions of UPSNet's semantic head",
+        Number(1, 100, whole=True),
+    ),
+    Rule("MODEL.UPSNET.PANOPTIC_LOSS_WEIGHT", "weight of UPSNet's panoptic loss", NOT_NEGATIVE),
+    Rule(
+        "MODEL.UPSNET.ROI_LOSS_WEIGHT",
+        "weight of UPSNet's semantic loss in the boxes of the ground truth",
+        NOT_NEGATIVE,
+    ),
+    Rule(
+        "MODEL.UPSNET.KEPT_BOXES",
+        "share of the boxes of the ground truth that are instances in the panoptic loss; the "
+        "others teach the unknown class",
+        Number(0, 1, above=True),
     ),
     Rule("MODEL.PROPOSAL_GENERATOR.NAME", "region proposal network", NAME),
     Rule("MODEL.ANCHOR_GENERATOR.NAME", "builder of the anchors", NAME),
@@ -112,38 +141,66 @@ MODEL_RULES = [
         "heights over widths of the anchors, a list for each level or one for all",
         Nested(POSITIVE, "numbers above 0, or lists of them"),
     ),
-    Rule("MODEL.ANCHOR_GENERATOR.OFFSET", "of the first anchor, in strides", Number(0, 0.999)),
+    Rule(
+        "MODEL.ANCHOR_GENERATOR.OFFSET", "offset of the first anchor, in strides", Number(0, 0.999)
+    ),
     Rule("MODEL.RPN.IN_FEATURES", "features that the RPN takes", LEVELS),
     Rule("MODEL.RPN.BOUNDARY_THRESH", "pixels an anchor may reach outside", Number(-1)),
-    Rule("MODEL.RPN.BATCH_SIZE_PER_IMAGE", "anchors in its loss", POSITIVE_COUNT),
-    Rule("MODEL.RPN.PRE_NMS_TOPK_TRAIN", "boxes of each level before NMS", POSITIVE_COUNT),
-    Rule("MODEL.RPN.PRE_NMS_TOPK_TEST", "boxes of each level before NMS", POSITIVE_COUNT),
-    Rule("MODEL.RPN.POST_NMS_TOPK_TRAIN", "boxes after NMS", POSITIVE_COUNT),
-    Rule("MODEL.RPN.POST_NMS_TOPK_TEST", "boxes after NMS", POSITIVE_COUNT),
-    Rule("MODEL.RPN.NMS_THRESH", "IoU above which NMS removes a box", SHARE),
-    Rule("MODEL.RPN.SMOOTH_L1_BETA", "where its box loss turns linear; 0 for L1", NOT_NEGATIVE),
+    Rule(
+        "MODEL.RPN.BATCH_SIZE_PER_IMAGE",
+        "anchors of an image in the loss of the RPN",
+        POSITIVE_COUNT,
+    ),
+    Rule(
+        "MODEL.RPN.PRE_NMS_TOPK_TRAIN", "boxes of a level before NMS, in training", POSITIVE_COUNT
+    ),
+    Rule(
+        "MODEL.RPN.PRE_NMS_TOPK_TEST", "boxes of a level before NMS, in inference", POSITIVE_COUNT
+    ),
+    Rule("MODEL.RPN.POST_NMS_TOPK_TRAIN", "boxes after NMS, in training", POSITIVE_COUNT),
+    Rule("MODEL.RPN.POST_NMS_TOPK_TEST", "boxes after NMS, in inference", POSITIVE_COUNT),
+    Rule("MODEL.RPN.NMS_THRESH", "IoU above which NMS removes a box of the RPN", SHARE),
+    Rule(
+        "MODEL.RPN.SMOOTH_L1_BETA",
+        "where the box loss of the RPN turns linear; 0 for L1",
+        NOT_NEGATIVE,
+    ),
     Rule("MODEL.ROI_HEADS.NAME", "instance heads", NAME),
-    Rule("MODEL.ROI_HEADS.IN_FEATURES", "features that they take", LEVELS),
+    Rule("MODEL.ROI_HEADS.IN_FEATURES", "features that the instance heads take", LEVELS),
     Rule(
         "MODEL.ROI_HEADS.NUM_CLASSES",
         "number of things; set from the datasets",
         Number(1, 10_000, whole=True, also=-1),
     ),
-    Rule("MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE", "boxes in their losses", POSITIVE_COUNT),
-    Rule("MODEL.ROI_HEADS.POSITIVE_FRACTION", "share of objects in these", SHARE),
+    Rule(
+        "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE",
+        "boxes of an image in the instance losses",
+        POSITIVE_COUNT,
+    ),
+    Rule("MODEL.ROI_HEADS.POSITIVE_FRACTION", "largest share of objects among these boxes", SHARE),
     Rule("MODEL.ROI_HEADS.SCORE_THRESH_TEST", "least score of a detection", SHARE),
-    Rule("MODEL.ROI_HEADS.NMS_THRESH_TEST", "IoU above which NMS removes a box", SHARE),
+    Rule("MODEL.ROI_HEADS.NMS_THRESH_TEST", "IoU above which NMS removes a detection", SHARE),
     Rule("MODEL.ROI_BOX_HEAD.NAME", "box head", Text("a name")),
-    Rule("MODEL.ROI_BOX_HEAD.NUM_FC", "its layers", Number(0, 100, whole=True)),
-    Rule("MODEL.ROI_BOX_HEAD.FC_DIM", "their width", CHANNELS),
+    Rule(
+        "MODEL.ROI_BOX_HEAD.NUM_FC",
+        "fully connected layers of the box head",
+        Number(0, 100, whole=True),
+    ),
+    Rule("MODEL.ROI_BOX_HEAD.FC_DIM", "width of the layers of the box head", CHANNELS),
     Rule("MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION", "cells along a box", Number(1, 1024, whole=True)),
     Rule("MODEL.ROI_BOX_HEAD.POOLER_SAMPLING_RATIO", "samples along a cell; 0 for all", COUNT),
     Rule("MODEL.ROI_BOX_HEAD.POOLER_TYPE", "how features of a box are taken", POOLER),
-    Rule("MODEL.ROI_BOX_HEAD.SMOOTH_L1_BETA", "where its box loss turns linear", NOT_NEGATIVE),
+    Rule(
+        "MODEL.ROI_BOX_HEAD.SMOOTH_L1_BETA",
+        "where the box loss turns linear; 0 for L1",
+        NOT_NEGATIVE,
+    ),
     Rule("MODEL.ROI_MASK_HEAD.NAME", "mask head", NAME),
-    Rule("MODEL.ROI_MASK_HEAD.NUM_CONV", "its convolutions", Number(0, 100, whole=True)),
-    Rule("MODEL.ROI_MASK_HEAD.CONV_DIM", "its channels", CHANNELS),
-    Rule("MODEL.ROI_MASK_HEAD.NORM", "its norms", NORM),
+    Rule(
+        "MODEL.ROI_MASK_HEAD.NUM_CONV", "convolutions of the mask head", Number(0, 100, whole=True)
+    ),
+    Rule("MODEL.ROI_MASK_HEAD.CONV_DIM", "channels of the mask head", CHANNELS),
+    Rule("MODEL.ROI_MASK_HEAD.NORM", "norms of the mask head", NORM),
     Rule(
         "MODEL.ROI_MASK_HEAD.POOLER_RESOLUTION",
         "cells along a box; masks have twice as many pixels",
@@ -154,11 +211,15 @@ MODEL_RULES = [
     Rule("MODEL.PANOPTIC_FPN.INSTANCE_LOSS_WEIGHT", "weight of the instance losses", NOT_NEGATIVE),
     Rule(
         "MODEL.PANOPTIC_FPN.COMBINE.METHOD",
-        "fusion: adaptive (paper), heuristic (Panoptic FPN), or log_odds, which adds mask logits "
-        "and weighted semantic log-odds",
+        "fusion: adaptive (paper), heuristic (Panoptic FPN), upsnet, or log_odds, which adds mask "
+        "logits and weighted semantic log-odds",
         NAME,
     ),
-    Rule("MODEL.PANOPTIC_FPN.COMBINE.SEMANTIC_WEIGHT", "that weight", NOT_NEGATIVE),
+    Rule(
+        "MODEL.PANOPTIC_FPN.COMBINE.SEMANTIC_WEIGHT",
+        "weight of the semantic log-odds in log_odds",
+        NOT_NEGATIVE,
+    ),
     Rule(
         "MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH",
         "least score of an instance in the panoptic result",

@@ -18,7 +18,7 @@ SIZE_OR_NATIVE = Number(0, 100_000, whole=True)
 
 DATA_RULES = [
     Rule("DATASETS.TRAIN", "registered datasets, or folders NAME_SPLIT, to train on", NAMES),
-    Rule("DATASETS.TEST", "those to evaluate on", NAMES),
+    Rule("DATASETS.TEST", "datasets to evaluate on", NAMES),
     Rule("DATALOADER.NUM_WORKERS", "processes that load images", Number(0, 1024, whole=True)),
     Rule(
         "DATALOADER.SAMPLER_TRAIN",
@@ -42,15 +42,21 @@ DATA_RULES = [
     Rule("INPUT.MASK_FORMAT", "form of instance masks", OneOf(("bitmask", "polygon"))),
     Rule(
         "INPUT.MIN_SIZE_TRAIN",
-        "pixels of the shorter side, drawn from these; 0 for the native size",
+        "pixels of the shorter side in training, drawn from these; 0 for the native size",
         ListOf(SIZE_OR_NATIVE, "a list of whole numbers from 0", 1),
     ),
-    Rule("INPUT.MAX_SIZE_TRAIN", "most pixels of the longer side", SIZE),
-    Rule("INPUT.MIN_SIZE_TRAIN_SAMPLING", "how these are drawn", OneOf(("choice", "range"))),
+    Rule("INPUT.MAX_SIZE_TRAIN", "most pixels of the longer side, in training", SIZE),
     Rule(
-        "INPUT.MIN_SIZE_TEST", "pixels of the shorter side; 0 for the native size", SIZE_OR_NATIVE
+        "INPUT.MIN_SIZE_TRAIN_SAMPLING",
+        "how INPUT.MIN_SIZE_TRAIN is drawn",
+        OneOf(("choice", "range")),
     ),
-    Rule("INPUT.MAX_SIZE_TEST", "most pixels of the longer side", SIZE),
+    Rule(
+        "INPUT.MIN_SIZE_TEST",
+        "pixels of the shorter side in inference; 0 for the native size",
+        SIZE_OR_NATIVE,
+    ),
+    Rule("INPUT.MAX_SIZE_TEST", "most pixels of the longer side, in inference", SIZE),
     Rule(
         "INPUT.SCALE_JITTER",
         "smallest and largest random factor of the size in training",
@@ -60,7 +66,7 @@ DATA_RULES = [
     Rule("INPUT.CROP.ENABLED", "train on crops", FLAG),
     Rule(
         "INPUT.CROP.TYPE",
-        "unit of their size",
+        "unit of INPUT.CROP.SIZE",
         OneOf(("absolute", "absolute_range", "relative", "relative_range")),
     ),
     Rule(
@@ -74,7 +80,7 @@ DATA_RULES = [
 SOLVER_RULES = [
     Rule(
         "SEED",
-        "of all random numbers; -1 draws one and saves it",
+        "seed of all random numbers; -1 draws one and saves it",
         Number(-1, 2**32 - 1, whole=True),
     ),
     Rule("OUTPUT_DIR", "folder of the run", Text("a folder", empty=False)),
@@ -85,9 +91,9 @@ SOLVER_RULES = [
     ),
     Rule("SOLVER.MAX_ITER", "steps", POSITIVE_COUNT),
     Rule("SOLVER.BASE_LR", "learning rate", POSITIVE),
-    Rule("SOLVER.BACKBONE_LR_FACTOR", "of the rate, for the network below the FPN", NOT_NEGATIVE),
-    Rule("SOLVER.BIAS_LR_FACTOR", "of the rate, for biases", NOT_NEGATIVE),
-    Rule("SOLVER.MOMENTUM", "of SGD", Number(0, 0.999999)),
+    Rule("SOLVER.BACKBONE_LR_FACTOR", "factor of the rate below the FPN", NOT_NEGATIVE),
+    Rule("SOLVER.BIAS_LR_FACTOR", "factor of the rate for biases", NOT_NEGATIVE),
+    Rule("SOLVER.MOMENTUM", "momentum of SGD", Number(0, 0.999999)),
     Rule("SOLVER.WEIGHT_DECAY", "weight decay", NOT_NEGATIVE),
     Rule("SOLVER.WEIGHT_DECAY_NORM", "weight decay of norms", NOT_NEGATIVE),
     Rule(
@@ -100,32 +106,40 @@ SOLVER_RULES = [
         "iterations at which WarmupMultiStepLR lowers the rate",
         ListOf(POSITIVE_COUNT, "a list of rising whole numbers"),
     ),
-    Rule("SOLVER.GAMMA", "factor of the rate there", Number(0, 1, above=True)),
+    Rule("SOLVER.GAMMA", "factor of the rate at SOLVER.STEPS", Number(0, 1, above=True)),
     Rule("SOLVER.WARMUP_ITERS", "iterations of rising rate", COUNT),
-    Rule("SOLVER.WARMUP_FACTOR", "of the rate at its start", SHARE),
+    Rule("SOLVER.WARMUP_FACTOR", "factor of the rate at the start of the warm-up", SHARE),
     Rule("SOLVER.CLIP_GRADIENTS.ENABLED", "clip gradients", FLAG),
     Rule(
         "SOLVER.CLIP_GRADIENTS.CLIP_TYPE",
         "what is clipped: the norm of all gradients, of each, or their values",
         OneOf(("full_model", "norm", "value")),
     ),
-    Rule("SOLVER.CLIP_GRADIENTS.CLIP_VALUE", "limit", POSITIVE),
+    Rule("SOLVER.CLIP_GRADIENTS.CLIP_VALUE", "limit of the gradients", POSITIVE),
     Rule("SOLVER.AMP.ENABLED", "mixed precision, on CUDA", FLAG),
     Rule(
         "SOLVER.EMA_DECAY",
         "share that the moving average of the weights keeps in a step; 0 for none",
         Number(0, 0.999999),
     ),
-    Rule("SOLVER.FREEZE_BN_ITER", "batch norms keep their statistics from there; 0: never", COUNT),
+    Rule(
+        "SOLVER.FREEZE_BN_ITER",
+        "iteration from which batch norms keep their statistics; 0: never",
+        COUNT,
+    ),
     Rule("SOLVER.CHECKPOINT_PERIOD", "iterations between checkpoints", POSITIVE_COUNT),
-    Rule("SOLVER.CHECKPOINTS_KEPT", "newest of these that are kept; 0 for all", COUNT),
+    Rule("SOLVER.CHECKPOINTS_KEPT", "newest checkpoints that are kept; 0 for all", COUNT),
 ]
 
 TEST_RULES = [
     Rule("TEST.EVAL_PERIOD", "iterations between evaluations; 0 for only at the end", COUNT),
     Rule("TEST.BEST_METRIC", "what model_best.pth has the best value of", NAME),
     Rule("TEST.PATIENCE", "evaluations without a better one until training stops; 0: never", COUNT),
-    Rule("TEST.LOSS_IMAGES", "images of which these evaluations compute losses; 0: none", COUNT),
+    Rule(
+        "TEST.LOSS_IMAGES",
+        "images whose losses an evaluation during training computes; 0: none",
+        COUNT,
+    ),
     Rule(
         "TEST.DETECTIONS_PER_IMAGE",
         "most detections of an image; -1 for any number",
@@ -141,8 +155,8 @@ TEST_RULES = [
     Rule("TEST.AUG.ENABLED", "also evaluate with test-time augmentation (results with _TTA)", FLAG),
     Rule(
         "TEST.AUG.SCALES",
-        "its factors of the image size",
+        "factors of the image size in test-time augmentation",
         ListOf(Number(0, 16, above=True), "a list of numbers above 0 up to 16", 1),
     ),
-    Rule("TEST.AUG.FLIP", "also mirrored", FLAG),
+    Rule("TEST.AUG.FLIP", "mirrored images in test-time augmentation, too", FLAG),
 ]

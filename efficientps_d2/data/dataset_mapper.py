@@ -70,7 +70,7 @@ class PanopticDatasetMapper:
     * ``image``: (C, H, W) uint8,
     * ``sem_seg``: (H, W) int64 contiguous ids, 255 where there is no ground truth,
     * ``instances``: ``gt_boxes`` (from the transformed masks), ``gt_classes`` (0..things-1, or -1
-      for crowd regions), ``gt_masks`` (``BitMasks``).
+      for crowd regions, for heads that take them), ``gt_masks`` (``BitMasks``).
 
     Returns None for an unreadable file, which makes the loader draw another image.
     """
@@ -82,6 +82,7 @@ class PanopticDatasetMapper:
         augmentations: Sequence[T.Augmentation | T.Transform],
         image_format: str,
         thing_class_ids: Sequence[int],
+        crowd_regions: bool = True,
         damaged_image_limit: int = 10,
     ):
         """
@@ -89,11 +90,13 @@ class PanopticDatasetMapper:
             augmentations: applied to image and ground truth.
             image_format: "RGB" or "BGR".
             thing_class_ids: contiguous id of each class of the detector.
+            crowd_regions: whether the heads take crowd regions; Detectron2's own do not.
             damaged_image_limit: unreadable images that are skipped before an error is raised.
         """
         self.augmentations = T.AugmentationList(augmentations)
         self.image_format = image_format
         self.detector_class = {id_: i for i, id_ in enumerate(thing_class_ids)}
+        self.crowd_regions = crowd_regions
         self.damaged_image_limit = damaged_image_limit
         self.damaged_images = set()
 
@@ -103,6 +106,8 @@ class PanopticDatasetMapper:
             "augmentations": build_train_augmentations(cfg),
             "image_format": cfg.INPUT.FORMAT,
             "thing_class_ids": dataset_classes(cfg).thing_ids,
+            "crowd_regions": cfg.MODEL.PROPOSAL_GENERATOR.NAME == "CrowdAwareRPN"
+            and cfg.MODEL.ROI_HEADS.NAME == "CrowdAwareROIHeads",
             "damaged_image_limit": cfg.DATALOADER.DAMAGED_IMAGE_LIMIT,
         }
 
@@ -145,6 +150,8 @@ class PanopticDatasetMapper:
             if detector_class is None:
                 continue
             if segment.get("iscrowd", 0):
+                if not self.crowd_regions:
+                    continue
                 # One segment may hold all groups of a class; each gets a box of its own.
                 count, parts = cv2.connectedComponents(mask.astype(np.uint8))
                 masks += [parts == i for i in range(1, count)]

@@ -5,18 +5,25 @@ from detectron2.config import get_cfg
 from detectron2.modeling import build_model
 from project import CONFIGS
 
-from efficientps_d2 import EfficientPS, InputError, PanopticSegmentor, add_efficientps_config
+from efficientps_d2 import (
+    EfficientPS,
+    InputError,
+    PanopticSegmentor,
+    UPSNet,
+    add_efficientps_config,
+)
 from efficientps_d2.config import building
 from efficientps_d2.config.loading import load_config, without_cuda
 from efficientps_d2.engine.auto_values import fill_auto
 
-# Base-Panoptic-FPN.yaml is no config of its own, but an addition to others.
-NAMES = sorted(p.name for p in CONFIGS.glob("*.yaml") if p.name != "Base-Panoptic-FPN.yaml")
+ADDITIONS = {"Base-Panoptic-FPN.yaml", "Base-UPSNet.yaml"}  # to others, no configs of their own
+NAMES = sorted({path.name for path in CONFIGS.glob("*.yaml")} - ADDITIONS)
+NETWORKS = {"efficientps": EfficientPS, "panoptic": PanopticSegmentor, "upsnet": UPSNet}
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_config_builds_a_model(name, toy):
-    overrides = ["MODEL.DEVICE", "cpu", "MODEL.EFFICIENTNET.WEIGHTS", ""]
+    overrides = ["MODEL.DEVICE", "cpu", "MODEL.EFFICIENTNET.WEIGHTS", "", "MODEL.WEIGHTS", ""]
     if not name.startswith("Base"):
         own = load_config(str(CONFIGS / name))
         assert own.DATASETS.TEST or own.AUTO, "names no dataset"
@@ -25,7 +32,7 @@ def test_config_builds_a_model(name, toy):
     )
     fill_auto(cfg)
     model = build_model(cfg)
-    expected = PanopticSegmentor if "panoptic" in name.lower() else EfficientPS
+    (expected,) = (network for part, network in NETWORKS.items() if part in name.lower())
     assert type(model) is expected and model.thing_class_ids == [2, 3]
     assert model.sem_seg_head.predictor.out_channels == 4
 

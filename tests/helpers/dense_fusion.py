@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from detectron2.structures import Boxes, Instances
+from detectron2.structures import Boxes, Instances, pairwise_iou
 from torch.nn import functional as F
 
 SIZE = (24, 32)
@@ -120,6 +120,55 @@ def dense_log_odds_fusion(
     labels = owner.numpy() + THING
     sem_seg = sem_seg_logits.argmax(dim=0).numpy()
     labels[owner < 0] = np.where(np.isin(sem_seg, stuff_ids), sem_seg, VOID)[owner < 0]
+    for k in stuff_ids:
+        if (labels == k).sum() < stuff_area_limit:
+            labels[labels == k] = VOID
+    return labels
+
+
+def dense_upsnet_fusion(
+    instances,
+    sem_seg_logits,
+    *,
+    thing_class_ids,
+    score_threshold,
+    overlap_threshold,
+    stuff_area_limit,
+):
+    """The definition of UPSNet's inference; labels as of :func:`dense_fusion`."""
+    num_classes, height, width = sem_seg_logits.shape
+    stuff_ids = [k for k in range(num_classes) if k not in thing_class_ids]
+    kept, covered, boxes = [], {}, instances.pred_boxes
+    for i in sorted(range(len(instances)), key=lambda i: -float(instances.scores[i])):
+        x0, y0, x1, y1 = boxes.tensor[i].tolist()
+        if not instances.scores[i] > score_threshold or x1 <= x0 or y1 <= y0:
+            continue
+        if not any(pairwise_iou(boxes[i], boxes[k]) > 0.5 for k in kept):
+            kept.append(i)
+    channels, owners, crops = [], [], []
+    for i in kept:
+        class_id = int(instances.pred_classes[i])
+        pasted, box = paste(instances[i], height, width, "border")
+        mask = (pasted > 0) & box
+        taken = covered.setdefault(class_id, torch.zeros(height, width, dtype=torch.bool))
+        if not mask.any() or (mask & taken).sum() / mask.sum() > overlap_threshold:
+            continue
+        taken |= mask
+        crops.append(sem_seg_logits[thing_class_ids[class_id]] * box)
+        channels.append(crops[-1] + pasted * box)
+        owners.append(i)
+    unknown = sem_seg_logits[thing_class_ids].amax(dim=0)
+    if crops:
+        unknown = unknown - torch.stack(crops).amax(dim=0)
+    best = torch.stack([*sem_seg_logits[stuff_ids], *channels, unknown]).argmax(dim=0).numpy()
+    labels = np.array([*stuff_ids, *(THING + i for i in owners), VOID])[best]
+    sem_seg = sem_seg_logits.argmax(dim=0).numpy()
+    for i in owners:
+        region = labels == THING + i
+        counts = np.bincount(sem_seg[region], minlength=num_classes)
+        majority = int(counts.argmax())
+        if region.any() and majority in stuff_ids and 2 * counts[majority] >= region.sum():
+            labels[region] = majority
     for k in stuff_ids:
         if (labels == k).sum() < stuff_area_limit:
             labels[labels == k] = VOID

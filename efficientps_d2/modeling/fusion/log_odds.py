@@ -83,7 +83,8 @@ def log_odds_panoptic_fusion(
         winner,
         order,
         instances,
-        sem_seg_logits,
+        sem_seg_logits.argmax(dim=0),
+        num_classes=len(sem_seg_logits),
         thing_class_ids=thing_class_ids,
         stuff_area_limit=stuff_area_limit,
     )

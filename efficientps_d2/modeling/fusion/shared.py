@@ -99,8 +99,9 @@ def assemble(
     winner: Tensor,
     order: Tensor,
     instances: Instances,
-    sem_seg_logits: Tensor,
+    sem_seg: Tensor,
     *,
+    num_classes: int,
     thing_class_ids: Sequence[int],
     stuff_area_limit: int,
 ) -> tuple[Tensor, list[dict]]:
@@ -109,13 +110,15 @@ def assemble(
     Args:
         winner: (H, W) int32 index into ``order`` of the instance that has a pixel, -1 for none.
         order: indices into ``instances``, by descending score.
+        sem_seg: (H, W) int64 class of each pixel, ``num_classes`` for none; it is changed.
 
     Returns:
         As :func:`adaptive_panoptic_fusion`.
     """
     panoptic_seg, segments_info = _number_winners(winner, order, instances, thing_class_ids)
-    stuff = stuff_classes(len(sem_seg_logits), thing_class_ids)
-    _fill_stuff(panoptic_seg, segments_info, sem_seg_logits, stuff, stuff_area_limit)
+    stuff = stuff_classes(num_classes, thing_class_ids)
+    sem_seg[panoptic_seg != VOID] = num_classes
+    _fill_stuff(panoptic_seg, segments_info, sem_seg, num_classes, stuff, stuff_area_limit)
     return panoptic_seg, segments_info
 
 
@@ -146,14 +149,12 @@ def _number_winners(
 def _fill_stuff(
     panoptic_seg: Tensor,
     segments_info: list[dict],
-    sem_seg_logits: Tensor,
+    sem_seg: Tensor,
+    num_classes: int,
     stuff_class_ids: list[int],
     stuff_area_limit: int,
 ) -> None:
-    """Give the pixels without an instance to stuff; updates ``panoptic_seg`` and the segments."""
-    num_classes = len(sem_seg_logits)
-    sem_seg = sem_seg_logits.argmax(dim=0)
-    sem_seg[panoptic_seg != VOID] = num_classes
+    """Give pixels to stuff; updates ``panoptic_seg`` and the segments."""
     areas = torch.bincount(sem_seg.flatten(), minlength=num_classes + 1).tolist()
     new_id = torch.zeros(num_classes + 1, dtype=torch.int32, device=panoptic_seg.device)
     for class_id in stuff_class_ids:

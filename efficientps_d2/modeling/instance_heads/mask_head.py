@@ -1,11 +1,15 @@
-"""The separable mask head."""
+"""Mask heads that keep their logits."""
 
 import fvcore.nn.weight_init as weight_init
 import torch
 from detectron2.config import configurable
 from detectron2.layers import ShapeSpec, cat
 from detectron2.modeling import ROI_MASK_HEAD_REGISTRY
-from detectron2.modeling.roi_heads.mask_head import BaseMaskRCNNHead, mask_rcnn_inference
+from detectron2.modeling.roi_heads.mask_head import (
+    BaseMaskRCNNHead,
+    MaskRCNNConvUpsampleHead,
+    mask_rcnn_inference,
+)
 from detectron2.structures import Instances
 from detectron2.utils import comm
 from torch import Tensor, nn
@@ -13,16 +17,37 @@ from torch import Tensor, nn
 from efficientps_d2.modeling.layers import SeparableConv2d, fill_classifier
 
 
-@ROI_MASK_HEAD_REGISTRY.register()
-class SeparableConvMaskHead(BaseMaskRCNNHead, nn.Sequential):
-    """Mask head of separable convolutions that keeps its logits (paper section 3.4).
+class LogitMaskHead(BaseMaskRCNNHead):
+    """Adds to the result of inference what fusion by logits needs.
 
-    In inference every instance gets, besides Detectron2's ``pred_masks``, ``pred_mask_logits``
-    (N, M, M) float32 of its predicted class: the fusion needs logits, and sigmoids computed in half
-    precision cannot be turned back into them.
+    Every instance gets, besides Detectron2's ``pred_masks``, ``pred_mask_logits`` (N, M, M) float32
+    of its predicted class: sigmoids computed in half precision cannot be turned back into them.
     """
 
     keeps_logits = True  # as ``pred_mask_logits``, which test-time augmentation needs
+
+    def forward(self, x: Tensor, instances: list[Instances]):
+        """As in :class:`BaseMaskRCNNHead`, with ``pred_mask_logits`` added in inference."""
+        if self.training:
+            return super().forward(x, instances)
+        logits = self.layers(x).float()
+        mask_rcnn_inference(logits, instances)
+        classes = cat([i.pred_classes for i in instances])
+        own_class = logits[torch.arange(len(classes), device=logits.device), classes]
+        counts = [len(i) for i in instances]
+        for image_logits, image_instances in zip(own_class.split(counts), instances, strict=True):
+            image_instances.pred_mask_logits = image_logits
+        return instances
+
+
+@ROI_MASK_HEAD_REGISTRY.register()
+class ConvMaskHead(LogitMaskHead, MaskRCNNConvUpsampleHead):
+    """Detectron2's mask head, with logits."""
+
+
+@ROI_MASK_HEAD_REGISTRY.register()
+class SeparableConvMaskHead(LogitMaskHead, nn.Sequential):
+    """Mask head of separable convolutions (paper section 3.4)."""
 
     @configurable
     def __init__(
@@ -67,19 +92,6 @@ class SeparableConvMaskHead(BaseMaskRCNNHead, nn.Sequential):
             "norm": head.NORM,
             "inner_norm": cfg.MODEL.EFFICIENTPS.INNER_NORM,
         }
-
-    def forward(self, x: Tensor, instances: list[Instances]):
-        """As in :class:`BaseMaskRCNNHead`, with ``pred_mask_logits`` added in inference."""
-        if self.training:
-            return super().forward(x, instances)
-        logits = self.layers(x).float()
-        mask_rcnn_inference(logits, instances)
-        classes = cat([i.pred_classes for i in instances])
-        own_class = logits[torch.arange(len(classes), device=logits.device), classes]
-        counts = [len(i) for i in instances]
-        for image_logits, image_instances in zip(own_class.split(counts), instances, strict=True):
-            image_instances.pred_mask_logits = image_logits
-        return instances
 
     def layers(self, x: Tensor) -> Tensor:
         """(R, C, M / 2, M / 2) pooled features to (R, num_classes, M, M) logits."""

@@ -2,5 +2,6 @@
 
 from efficientps_d2.modeling.meta_arch.efficientps import EfficientPS
 from efficientps_d2.modeling.meta_arch.panoptic_segmentor import PanopticSegmentor
+from efficientps_d2.modeling.meta_arch.upsnet import UPSNet
 
-__all__ = ["EfficientPS", "PanopticSegmentor"]
+__all__ = ["EfficientPS", "PanopticSegmentor", "UPSNet"]

@@ -1,5 +1,7 @@
 """Semantic heads; importing this registers them."""
 
+from efficientps_d2.modeling.semantic_heads.base import SemanticHead
 from efficientps_d2.modeling.semantic_heads.efficientps import EfficientPSSemSegHead
+from efficientps_d2.modeling.semantic_heads.upsnet import UPSNetSemSegHead
 
-__all__ = ["EfficientPSSemSegHead"]
+__all__ = ["EfficientPSSemSegHead", "SemanticHead", "UPSNetSemSegHead"]

@@ -5,11 +5,9 @@ from detectron2.config import configurable
 from detectron2.layers import Conv2d, ShapeSpec
 from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from efficientps_d2.modeling.layers import SeparableConv2d, conv_norm_act, fill_classifier
-from efficientps_d2.modeling.losses import hard_pixel_cross_entropy
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2.modeling.semantic_heads.base import SemanticHead, resized_to
 
 
 class DensePredictionCell(nn.Module):
@@ -57,11 +55,8 @@ class MismatchCorrection(nn.Sequential):
 
 
 @SEM_SEG_HEADS_REGISTRY.register()
-class EfficientPSSemSegHead(nn.Module):
-    """The semantic head: LSFE on p2 and p3, DPC on p4 and p5, tied by MC (paper section 3.3).
-
-    Predicts every class, stuff and things, in the order of the contiguous ids.
-    """
+class EfficientPSSemSegHead(SemanticHead):
+    """The semantic head: LSFE on p2 and p3, DPC on p4 and p5, tied by MC (paper section 3.3)."""
 
     @configurable
     def __init__(
@@ -72,10 +67,7 @@ class EfficientPSSemSegHead(nn.Module):
         conv_dims: int = 128,
         norm: str = "BN",
         inner_norm: bool = False,
-        loss_weight: float = 1.0,
-        ignore_value: int = 255,
-        hard_pixel_fraction: float = 0.25,
-        hard_pixels_per: str = "image",
+        **kwargs,
     ):
         """
         Args:
@@ -83,24 +75,10 @@ class EfficientPSSemSegHead(nn.Module):
             num_classes: number of all classes.
             conv_dims: channels of each of the four branches.
             norm, inner_norm: see :class:`SeparableConv2d`.
-            loss_weight: factor of ``loss_sem_seg``.
-            ignore_value: label of pixels without ground truth.
-            hard_pixel_fraction, hard_pixels_per: see :func:`hard_pixel_cross_entropy`.
+            kwargs: see :class:`SemanticHead`.
         """
-        super().__init__()
-        shapes = sorted(input_shape.items(), key=lambda item: item[1].stride)
-        if [shape.stride for _, shape in shapes] != [4, 8, 16, 32]:
-            raise InputError(
-                f"MODEL.SEM_SEG_HEAD.IN_FEATURES gives {[name for name, _ in shapes]}; this head "
-                "needs the four features at strides 4, 8, 16 and 32."
-            )
-        self.in_features = [name for name, _ in shapes]
-        self.ignore_value = ignore_value
-        self.loss_weight = loss_weight
-        self.hard_pixel_fraction = hard_pixel_fraction
-        self.hard_pixels_per = hard_pixels_per
-
-        channels = [shape.channels for _, shape in shapes]
+        super().__init__(input_shape, **kwargs)
+        channels = self.in_channels
         options = {"norm": norm, "inner_norm": inner_norm}
         self.lsfe2 = LargeScaleFeatureExtractor(channels[0], conv_dims, **options)
         self.lsfe3 = LargeScaleFeatureExtractor(channels[1], conv_dims, **options)
@@ -113,52 +91,18 @@ class EfficientPSSemSegHead(nn.Module):
 
     @classmethod
     def from_config(cls, cfg, input_shape: dict[str, ShapeSpec]):
-        head = cfg.MODEL.SEM_SEG_HEAD
         return {
-            "input_shape": {k: v for k, v in input_shape.items() if k in head.IN_FEATURES},
-            "num_classes": head.NUM_CLASSES,
-            "conv_dims": head.CONVS_DIM,
-            "norm": head.NORM,
+            **super().from_config(cfg, input_shape),
+            "norm": cfg.MODEL.SEM_SEG_HEAD.NORM,
             "inner_norm": cfg.MODEL.EFFICIENTPS.INNER_NORM,
-            "loss_weight": head.LOSS_WEIGHT,
-            "ignore_value": head.IGNORE_VALUE,
-            "hard_pixel_fraction": head.HARD_PIXEL_FRACTION,
-            "hard_pixels_per": head.HARD_PIXELS_PER,
         }
-
-    def forward(self, features: dict[str, Tensor], targets: Tensor | None = None):
-        """
-        Args:
-            features: FPN features by name.
-            targets: (N, H, W) int64 labels at the size of the padded images, in training.
-
-        Returns:
-            In training ``(None, {"loss_sem_seg": scalar})``; in inference ``(logits, {})`` with
-            float32 logits (N, num_classes, H, W) at the size of the padded images.
-        """
-        logits = self.layers(features).float()
-        logits = F.interpolate(logits, scale_factor=4, mode="bilinear", align_corners=False)
-        if not self.training:
-            return logits, {}
-        loss = hard_pixel_cross_entropy(
-            logits,
-            targets,
-            fraction=self.hard_pixel_fraction,
-            per=self.hard_pixels_per,
-            ignore_value=self.ignore_value,
-        )
-        return None, {"loss_sem_seg": loss * self.loss_weight}
 
     def layers(self, features: dict[str, Tensor]) -> Tensor:
         """Logits (N, num_classes, H / 4, W / 4) from the four features."""
         p2, p3, p4, p5 = (features[f] for f in self.in_features)
         d5 = self.dpc5(p5)
         d4 = self.dpc4(p4)
-        l3 = self.lsfe3(p3) + self.mc4(d4 + _upsample(d5, p4))
+        l3 = self.lsfe3(p3) + self.mc4(d4 + resized_to(d5, p4))
         l2 = self.lsfe2(p2) + self.mc3(l3)
-        fused = [l2] + [_upsample(x, p2) for x in (l3, d4, d5)]
+        fused = [l2] + [resized_to(x, p2) for x in (l3, d4, d5)]
         return self.predictor(torch.cat(fused, dim=1))
-
-
-def _upsample(x: Tensor, target: Tensor) -> Tensor:
-    return F.interpolate(x, size=target.shape[-2:], mode="bilinear", align_corners=False)

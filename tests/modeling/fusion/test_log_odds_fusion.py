@@ -2,12 +2,11 @@
 
 import numpy as np
 import pytest
-import torch
-from dense_fusion import SIZE, THING, as_labels, dense_log_odds_fusion, make_instances
+from dense_fusion import THING, as_labels, dense_log_odds_fusion, make_instances
 from detectron2.modeling import build_model
+from fusion_cases import BOX, cases, check_segments, scene
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_adaptive_fusion import BOX, cases, scene
 
 from efficientps_d2 import InputError, log_odds_panoptic_fusion
 
@@ -44,14 +43,7 @@ def test_a_common_offset_of_the_semantic_logits_changes_nothing(case, offset):
 @given(log_odds_cases())
 def test_segments_describe_the_map(case):
     instances, sem_seg_logits, options = case
-    panoptic_seg, segments = log_odds_panoptic_fusion(instances, sem_seg_logits, **options)
-    assert panoptic_seg.dtype == torch.int32 and panoptic_seg.shape == SIZE
-    assert [s["id"] for s in segments] == list(range(1, len(segments) + 1))
-    counts = torch.bincount(panoptic_seg.flatten(), minlength=len(segments) + 1).tolist()
-    assert [s["area"] for s in segments] == counts[1:] and min(counts[1:], default=1) > 0
-    for s in segments:
-        assert isinstance(s["isthing"], bool)
-        assert s["isthing"] == (s["category_id"] in options["thing_class_ids"])
+    check_segments(*log_odds_panoptic_fusion(instances, sem_seg_logits, **options), options)
 
 
 def fuse(instances, logits, **options):

@@ -1,0 +1,194 @@
+"""UPSNet: its panoptic loss, its deformable convolutions, and the backbones of its paper."""
+
+import pytest
+import torch
+from detectron2.config import CfgNode
+from detectron2.layers import ROIAlign
+from detectron2.modeling import build_backbone, build_model
+from detectron2.structures import Boxes, Instances
+from detectron2.utils.events import EventStorage
+from project import CONFIGS
+from torch.nn import functional as F
+from training_samples import sample
+
+from efficientps_d2.config.loading import load_config
+from efficientps_d2.data.classes import with_class_counts
+from efficientps_d2.modeling.deformable import DeformConv2d
+from efficientps_d2.modeling.meta_arch.upsnet import NO_TARGET, cell_labels, panoptic_target
+
+
+@pytest.fixture
+def upsnet_config(toy) -> CfgNode:
+    keys = ("MODEL.DEVICE", "cpu", "MODEL.EFFICIENTNET.WEIGHTS", "", "MODEL.FPN.OUT_CHANNELS", 16)
+    keys += ("MODEL.SEM_SEG_HEAD.CONVS_DIM", 16, "MODEL.ROI_BOX_HEAD.FC_DIM", 32)
+    keys += ("MODEL.ROI_MASK_HEAD.CONV_DIM", 16, "MODEL.UPSNET.ROI_LOSS_WEIGHT", 0.04)
+    keys += ("DATASETS.TRAIN", (toy,), "DATASETS.TEST", (toy,))
+    return with_class_counts(load_config(str(CONFIGS / "upsnet_streets.yaml"), list(keys)))
+
+
+@pytest.fixture
+def upsnet(upsnet_config):
+    torch.manual_seed(0)
+    return build_model(upsnet_config)
+
+
+def losses_of(model, data) -> dict[str, torch.Tensor]:
+    torch.manual_seed(1)
+    with EventStorage():
+        return model.train()(data)
+
+
+def two_images() -> list[dict]:
+    return [
+        sample(64, 96, [[5, 5, 40, 40], [50, 20, 90, 60]], [0, 1]),
+        sample(60, 70, [[10, 10, 50, 50]], [1]),
+    ]
+
+
+def test_every_parameter_gets_a_gradient(upsnet):
+    losses = losses_of(upsnet, two_images())
+    assert set(losses) == {
+        *("loss_sem_seg", "loss_sem_seg_roi", "loss_panoptic", "loss_rpn_cls", "loss_rpn_loc"),
+        *("loss_cls", "loss_box_reg", "loss_mask"),
+    }
+    sum(losses.values()).backward()
+    assert [name for name, p in upsnet.named_parameters() if p.grad is None] == []
+
+
+def test_the_panoptic_loss_teaches_masks_and_classes_of_pixels(upsnet):
+    losses_of(upsnet, two_images())["loss_panoptic"].backward()
+    taught = {n.split(".")[1 if n.startswith("roi") else 0] for n, p in upsnet.named_parameters()
+              if p.grad is not None and p.grad.abs().sum() > 0}  # fmt: skip
+    assert taught == {"backbone", "sem_seg_head", "mask_head"}
+
+
+def test_images_without_instances_have_losses(upsnet):
+    losses = losses_of(upsnet, [sample(64, 96, [], [])] * 2)
+    assert losses["loss_panoptic"] > 0.1 and losses["loss_sem_seg_roi"] == 0
+    sum(losses.values()).backward()
+
+
+@pytest.mark.parametrize("labels", [slice(0), slice(12, None)])
+def test_pixels_without_ground_truth_count_as_zeros(upsnet, labels):
+    """As in UPSNet: the mean is over all pixels of the image, its padding not included."""
+    data = [sample(64, 96, [], [])]
+    data[0]["sem_seg"][labels] = 255
+    whole = losses_of(upsnet, [sample(64, 96, [], []) | {"image": data[0]["image"]}])
+    torch.manual_seed(1)
+    features = upsnet.backbone(upsnet.preprocess_image(data).tensor)
+    logits = upsnet.sem_seg_head.layers(features)[0]
+    unknown = logits[upsnet.thing_class_ids].amax(dim=0)
+    log_p = torch.cat([logits[[0, 1]], unknown[None]]).log_softmax(dim=0)
+    target = data[0]["sem_seg"][2::4, 2::4]
+    channel = target.clamp(max=2)
+    expected = -(log_p.gather(0, channel[None])[0] * (target < 255)).mean() * 0.5
+    found = losses_of(upsnet, data)["loss_panoptic"]
+    torch.testing.assert_close(found, expected)
+    assert whole["loss_panoptic"] > 0
+
+
+def test_channels_of_the_target():
+    """Stuff, then instances, of which later ones cover others; then things of no instance."""
+    sem_seg = torch.tensor([[5, 5, 2, 2], [3, 3, 255, 2], [3, 3, 3, 255]])
+    masks = torch.zeros(2, 3, 4, dtype=torch.bool)
+    masks[0, 1, :2] = masks[1, 1, 1:3] = True
+    target = panoptic_target(sem_seg, masks, [2, 5], ignore_value=255)
+    assert target.tolist() == [[1, 1, 0, 0], [2, 3, 3, 0], [4, 4, 4, NO_TARGET]]
+
+
+def test_a_share_of_the_boxes_is_kept(upsnet):
+    def kept(count: int) -> list[int]:
+        instances = Instances((8, 8), gt_classes=torch.arange(count))
+        return upsnet._some_of(instances).gt_classes.tolist()
+
+    assert [len(kept(n)) for n in (0, 1, 2, 10)] == [0, 1, 1, 7]
+    assert len({i for _ in range(20) for i in kept(10)}) == 10, "not always the same"
+
+
+def test_pooled_logits_are_those_of_pooled_features(upsnet):
+    """Which UPSNet classifies."""
+    head = upsnet.sem_seg_head
+    embedding, predictor = torch.rand(1, 64, 16, 24), head.predictor
+    boxes = torch.tensor([[0.0, 8.3, 9.1, 40.0, 63.7], [0.0, 0.0, 0.0, 96.0, 64.0]])
+    align = ROIAlign(28, 1 / 4, sampling_ratio=2)
+    torch.testing.assert_close(
+        align(predictor(embedding), boxes), predictor(align(embedding, boxes)), atol=1e-5, rtol=1e-4
+    )
+
+
+def test_labels_of_cells():
+    sem_seg = torch.arange(56)[:, None] * 1000 + torch.arange(84)
+    (labels,) = cell_labels(sem_seg, Boxes(torch.tensor([[28.0, 0.0, 84.0, 28.0]])))
+    assert (labels == torch.arange(28)[:, None] * 1000 + 29 + 2 * torch.arange(28)).all()
+    (outside,) = cell_labels(sem_seg, Boxes(torch.tensor([[80.0, 50.0, 90.0, 60.0]])))
+    assert outside.max() == 55083
+
+
+def test_a_small_case_is_learnt(upsnet):
+    data = [sample(64, 96, [[5, 5, 45, 45], [50, 20, 90, 60]], [0, 1])]
+    data[0]["sem_seg"] = torch.zeros(64, 96, dtype=torch.int64)
+    data[0]["sem_seg"][32:] = 1
+    for class_id, mask in zip((2, 3), data[0]["instances"].gt_masks.tensor, strict=True):
+        data[0]["sem_seg"][mask] = class_id
+    optimizer = torch.optim.AdamW(upsnet.parameters(), lr=0.003)
+    first = losses_of(upsnet, data * 2)
+    for _ in range(60):
+        losses = losses_of(upsnet, data * 2)
+        optimizer.zero_grad()
+        sum(losses.values()).backward()
+        optimizer.step()
+    for name in ("loss_sem_seg", "loss_panoptic", "loss_sem_seg_roi", "loss_mask"):
+        assert losses[name] < 0.4 * first[name], name
+    with torch.no_grad():
+        (output,) = upsnet.eval()(data)
+    assert (output["sem_seg"].argmax(dim=0) == data[0]["sem_seg"]).float().mean() > 0.9
+
+
+class TestDeformable:
+    def test_it_begins_as_a_plain_convolution(self):
+        conv, x = DeformConv2d(4, 6, padding=2, dilation=2, stride=2), torch.rand(2, 4, 9, 12)
+        expected = F.conv2d(x, conv.weight, conv.bias, stride=2, padding=2, dilation=2)
+        torch.testing.assert_close(conv(x), expected)
+
+    def test_it_samples_where_its_offsets_say(self):
+        conv, x = DeformConv2d(1, 1, padding=1), torch.rand(1, 1, 8, 8)
+        conv.offset.bias.data[0::2] = 2.0  # rows
+        shifted = F.pad(x[:, :, 2:], (0, 0, 0, 2))
+        expected = F.conv2d(shifted, conv.weight, conv.bias, padding=1)
+        torch.testing.assert_close(conv(x)[:, :, 1:6], expected[:, :, 1:6])
+
+    def test_its_offsets_learn(self):
+        conv = DeformConv2d(2, 3, padding=1)
+        conv(torch.rand(1, 2, 6, 6)).square().sum().backward()
+        assert conv.offset.weight.grad.abs().sum() > 0
+
+
+def backbone(name: str, *overrides):
+    torch.manual_seed(0)
+    return build_backbone(load_config(str(CONFIGS / name), list(overrides))).eval()
+
+
+def test_the_deformable_backbone_takes_weights_of_a_plain_one():
+    plain, deformable = backbone("upsnet_r50_coco.yaml"), backbone("upsnet_r101_dcn_coco.yaml",
+        "MODEL.RESNETS.DEPTH", 50)  # fmt: skip
+    missing, unexpected = deformable.load_state_dict(plain.state_dict(), strict=False)
+    stages = {name.split(".")[1] for name in missing}
+    assert unexpected == [] and stages == {"res3", "res4", "res5"}
+    assert all(".conv2.offset." in name for name in missing) and len(missing) == 2 * 13
+    x = torch.rand(1, 3, 64, 96)
+    with torch.no_grad():
+        expected, found = plain(x), deformable(x)
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-3)
+
+
+def test_context_is_added_to_the_coarsest_lateral():
+    without = backbone("upsnet_r50_coco.yaml", "MODEL.FPN.GLOBAL_CONTEXT", "False")
+    with_context = backbone("upsnet_r50_coco.yaml")
+    with_context.load_state_dict(without.state_dict(), strict=False)
+    lateral = with_context.fpn_lateral5
+    x = torch.rand(1, 2048, 2, 3)
+    context = F.linear(x.mean(dim=(2, 3)), lateral.context.weight, lateral.context.bias)
+    expected = without.fpn_lateral5(x) + context[:, :, None, None]
+    torch.testing.assert_close(lateral(x), expected)
+    assert with_context.lateral_convs[0] is lateral
