@@ -149,6 +149,16 @@ def test_crowd_and_thingless_images(tmp_path, register):
     assert instances.gt_classes.tolist() == [-1, -1]
 
 
+def test_heads_of_detectron2_get_no_crowd_regions(stock_config, toy):
+    """They would take class -1 for an object."""
+    mapper = PanopticDatasetMapper(stock_config)
+    pan_seg = np.ones((40, 120), dtype=int)
+    pan_seg[10:20, 5:15] = 2
+    segments = [{"id": 1, "category_id": 0}, {"id": 2, "category_id": 2, "iscrowd": 1}]
+    sem_seg, instances = mapper._targets(pan_seg, segments)
+    assert len(instances) == 0 and (sem_seg[10:20, 5:15] == 2).all()
+
+
 def test_folders_are_data_sets_without_code(tmp_path, monkeypatch):
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
     (tmp_path / "berries").mkdir()
