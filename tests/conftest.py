@@ -124,6 +124,7 @@ def stock_config(toy) -> CfgNode:
                 *("MODEL.DEVICE", "cpu", "MODEL.EFFICIENTNET.WEIGHTS", ""),
                 *("MODEL.FPN.OUT_CHANNELS", 32, "MODEL.SEM_SEG_HEAD.CONVS_DIM", 32),
                 *("MODEL.ROI_BOX_HEAD.FC_DIM", 32, "MODEL.ROI_MASK_HEAD.CONV_DIM", 16),
+                *("MODEL.ROI_MASK_HEAD.NAME", "MaskRCNNConvUpsampleHead"),
                 *("DATASETS.TRAIN", (toy,), "DATASETS.TEST", (toy,)),
                 *("MODEL.ROI_HEADS.SCORE_THRESH_TEST", 0.0, "TEST.DETECTIONS_PER_IMAGE", 5),
             ],

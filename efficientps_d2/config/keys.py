@@ -14,6 +14,11 @@ def flat_items(node: CN, prefix: str = "") -> Iterator[tuple[str, object]]:
             yield f"{prefix}{name}", value
 
 
+def has_semantic_head(cfg: CN) -> bool:
+    """Whether the network gives ``sem_seg``, which Mask R-CNN does not."""
+    return cfg.MODEL.SEM_SEG_HEAD.NAME != "NoSemSegHead"
+
+
 def differences(cfg: CN, other: CN) -> dict[str, tuple[object, object]]:
     """The keys whose values differ, and both values; None where a config lacks the key.
 

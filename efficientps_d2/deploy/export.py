@@ -16,6 +16,7 @@ from timm.layers import Conv2dSame
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from efficientps_d2.modeling.meta_arch import MaskRCNN
 from efficientps_d2.utils.errors import InputError, one_line
 
 SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2", "torchscript": ".ts"}
@@ -106,6 +107,11 @@ def export_model(model: PanopticFPN, form: str, path: Path) -> None:
         raise InputError(
             f"MODEL.META_ARCHITECTURE {type(model).__name__} cannot be exported; use EfficientPS "
             "or PanopticFPN."
+        )
+    if isinstance(model, MaskRCNN):
+        raise InputError(
+            "MODEL.META_ARCHITECTURE MaskRCNN cannot be exported: an exported file gives semantic "
+            "logits, which it has not; Detectron2's own tools/deploy/export_model.py can."
         )
     missing = [p for p in ONNX_PACKAGES if importlib.util.find_spec(p) is None]
     if form == "onnx" and missing:

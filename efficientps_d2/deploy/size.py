@@ -1,8 +1,11 @@
 """Parameters and multiply-adds of a panoptic network, part by part."""
 
+from collections import Counter
+
 import torch
 from detectron2.config import CfgNode
 from detectron2.utils.analysis import FlopCountAnalysis
+from fvcore.nn.jit_handles import conv_flop_count, get_shape
 from tabulate import tabulate
 from torch import nn
 
@@ -35,9 +38,16 @@ def size_table(cfg: CfgNode, height: int, width: int) -> str:
 def count(module: nn.Module, *inputs) -> tuple[int, int]:
     """Parameters and multiply-adds of a module with these inputs."""
     analysis = FlopCountAnalysis(module, inputs)
+    analysis.set_op_handle("torchvision::deform_conv2d", _deformable)
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     adds = sum(analysis.by_operator()[operator] for operator in MULTIPLY_ADD)
     return sum(p.numel() for p in module.parameters()), adds
+
+
+def _deformable(inputs, outputs) -> Counter:
+    """As of a plain convolution, besides the one of its offsets."""
+    x, weight, out = (get_shape(value) for value in (*inputs[:2], outputs[0]))
+    return Counter(conv=conv_flop_count(x, weight, out))
 
 
 @torch.no_grad()

@@ -5,6 +5,7 @@ import os
 from detectron2.config import CfgNode
 from detectron2.evaluation import COCOPanopticEvaluator, DatasetEvaluator, DatasetEvaluators
 
+from efficientps_d2.config.keys import has_semantic_head
 from efficientps_d2.data.datasets.register import dataset_metadata
 from efficientps_d2.evaluation.cityscapes_evaluation import (
     CityscapesAPEvaluator,
@@ -22,7 +23,7 @@ def build_panoptic_evaluator(cfg: CfgNode, name: str, output_folder: str) -> Dat
 
     Cityscapes' own mask AP and mIoU where the dataset is in the Cityscapes layout; otherwise COCO
     AP, from the instance JSON or, without one, from the panoptic ground truth, and mIoU of the
-    panoptic ground truth. Box AP is COCO's.
+    panoptic ground truth. Box AP is COCO's. A network without a semantic head has no mIoU.
     """
     metadata = dataset_metadata(name)
     evaluators: list[DatasetEvaluator] = []
@@ -33,10 +34,12 @@ def build_panoptic_evaluator(cfg: CfgNode, name: str, output_folder: str) -> Dat
     if metadata.evaluator_type == "cityscapes_panoptic_seg":
         redirect_cityscapesscripts()
         evaluators.append(CityscapesAPEvaluator(name))
-        evaluators.append(CityscapesIoUEvaluator(name))
+        if has_semantic_head(cfg):
+            evaluators.append(CityscapesIoUEvaluator(name))
         tasks = ("bbox",)
     else:
-        evaluators.append(PanopticSemSegEvaluator(name, output_folder))
+        if has_semantic_head(cfg):
+            evaluators.append(PanopticSemSegEvaluator(name, output_folder))
         tasks = ("bbox", "segm")
     limit = cfg.TEST.DETECTIONS_PER_IMAGE  # COCO's own is 100
     max_dets = limit if limit > 100 else None

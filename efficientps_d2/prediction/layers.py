@@ -32,18 +32,21 @@ class Layer:
 def prediction_layers(
     prediction: Prediction, metadata: Metadata, min_score: float
 ) -> dict[str, Layer]:
-    """The layers "panoptic", "instance" and "semantic".
+    """The layers "panoptic", "instance" and, of a network that has it, "semantic".
 
     Args:
         prediction: with ``sem_seg_logits``.
         metadata: names and colours of the classes.
         min_score: instances below it are left out of their layer.
     """
-    return {
+    layers = {
         "panoptic": panoptic_layer(prediction, metadata),
         "instance": instance_layer(prediction.instances, metadata, min_score),
-        "semantic": semantic_layer(prediction.sem_seg, prediction.sem_seg_logits, metadata),
     }
+    if prediction.sem_seg is not None:
+        logits = prediction.sem_seg_logits
+        layers["semantic"] = semantic_layer(prediction.sem_seg, logits, metadata)
+    return layers
 
 
 def panoptic_layer(prediction: Prediction, metadata: Metadata) -> Layer:

@@ -5,6 +5,7 @@ from detectron2.utils.visualizer import Visualizer
 
 from efficientps_d2.prediction.colors import InstanceColors, things_of
 from efficientps_d2.prediction.predictor import Prediction
+from efficientps_d2.utils.errors import InputError
 from efficientps_d2.utils.visualizer import (
     POLYGON_WIDTH,
     FrameVisualizer,
@@ -41,11 +42,20 @@ class PredictionPainter:
 
         Returns:
             uint8 RGB; small images are enlarged. One of two pixels' width comes back as it is.
+
+        Raises:
+            InputError: for the task "semantic" of a network without a semantic head.
         """
         tasks = TASKS if task == "all" else (task,)
+        if prediction.sem_seg is None:
+            if task == "semantic":
+                raise InputError(
+                    "This network has no semantic head; give --task panoptic, instance or all."
+                )
+            tasks = tuple(t for t in tasks if t != "semantic")
         colors = self.colors(prediction)
         layers = [self._layer(image, prediction, task, *colors) for task in tasks]
-        return layers[0] if len(layers) == 1 else side_by_side(layers, TASKS)
+        return layers[0] if len(layers) == 1 else side_by_side(layers, tasks)
 
     def _layer(self, image, prediction, task, thing_colors, instance_colors) -> np.ndarray:
         if image.shape[1] == POLYGON_WIDTH or (task == "panoptic" and not prediction.segments):

@@ -38,7 +38,7 @@ class Prediction:
 
     panoptic_seg: np.ndarray  # (H, W) int32 segment ids, 0 for void
     segments: list[Segment]
-    sem_seg: np.ndarray  # (H, W) uint8 class ids
+    sem_seg: np.ndarray | None  # (H, W) uint8 class ids; Mask R-CNN gives none
     # pred_boxes, scores, pred_classes (contiguous ids), pred_masks (N, H, W)
     instances: Instances
     sem_seg_logits: Tensor | None = None  # (K, H, W) float32, on request
@@ -147,8 +147,10 @@ class Predictor:
 
     def _prediction(self, output: dict, logits: bool) -> Prediction:
         pan_seg, segments_info = output["panoptic_seg"]
-        sem_seg = output["sem_seg"].float()
-        total = torch.logsumexp(sem_seg, dim=0)
+        sem_seg = output.get("sem_seg")
+        if sem_seg is not None:
+            sem_seg = sem_seg.float()
+            total = torch.logsumexp(sem_seg, dim=0)
         segments = []
         for segment in segments_info:
             class_id, mask = segment["category_id"], pan_seg == segment["id"]
@@ -173,9 +175,9 @@ class Predictor:
         return Prediction(
             pan_seg.cpu().numpy().astype(np.int32),
             segments,
-            sem_seg.argmax(dim=0).cpu().numpy().astype(np.uint8),
+            None if sem_seg is None else sem_seg.argmax(dim=0).cpu().numpy().astype(np.uint8),
             instances,
-            sem_seg.cpu() if logits else None,
+            sem_seg.cpu() if logits and sem_seg is not None else None,
             mask_logits,
         )
 

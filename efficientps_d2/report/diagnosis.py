@@ -8,6 +8,7 @@ import numpy as np
 from detectron2.config import CfgNode
 from detectron2.utils import comm
 
+from efficientps_d2.config.keys import has_semantic_head
 from efficientps_d2.report.run import Run, matches_of, read_run
 from efficientps_d2.utils.errors import InputError, one_sentence
 
@@ -84,13 +85,15 @@ def _things_at_zero(run: Run) -> Iterator[str]:
 
 
 def _classes_never_predicted(run: Run) -> Iterator[str]:
-    kinds = Counter()
+    kinds, can_be_found = Counter(), range(len(run.names))
+    if not has_semantic_head(run.cfg):
+        can_be_found = run.thing_ids
     for image in run.images:
         kinds.update((match.class_id, match.kind) for match in matches_of(image))
     lost = [
         (name, kinds[i, "fn"])
         for i, name in enumerate(run.names)
-        if kinds[i, "fn"] and not kinds[i, "tp"] and not kinds[i, "fp"]
+        if i in can_be_found and kinds[i, "fn"] and not kinds[i, "tp"] and not kinds[i, "fp"]
     ]
     if lost:
         names = ", ".join(f"{name} (0 of {count})" for name, count in lost)

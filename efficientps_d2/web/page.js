@@ -135,6 +135,9 @@ async function show() {
   [overlay.width, overlay.height] = [canvas.width, canvas.height];
   find("figcaption").textContent = `${value.name}, ${canvas.width} × ${canvas.height}`;
   find(".result").hidden = false;
+  for (const choice of element.querySelectorAll(".choices input")) {
+    choice.parentElement.hidden = !(choice.value in shown.layers); // Mask R-CNN is not semantic
+  }
   fit();
   choose();
 }

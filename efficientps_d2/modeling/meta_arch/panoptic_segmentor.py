@@ -95,10 +95,15 @@ class PanopticSegmentor(PanopticFPN):
         image_size = instances.image_size
         height = inputs.get("height", image_size[0])
         width = inputs.get("width", image_size[1])
-        # Crops the padding first, then resizes.
-        sem_seg = sem_seg_postprocess(sem_seg, image_size, height, width)
+        sem_seg = self.resize_sem_seg(sem_seg, image_size, height, width)
         instances = detector_postprocess(instances, height, width)
         panoptic_seg = self.fusion(instances, sem_seg, thing_class_ids=self.thing_class_ids)
         thing_ids = torch.as_tensor(self.thing_class_ids, device=instances.pred_classes.device)
         instances.pred_classes = thing_ids[instances.pred_classes]
         return {"sem_seg": sem_seg, "instances": instances, "panoptic_seg": panoptic_seg}
+
+    def resize_sem_seg(
+        self, sem_seg: Tensor, image_size: tuple[int, int], height: int, width: int
+    ) -> Tensor:
+        """(K, height, width) logits of the part of ``sem_seg`` that is no padding."""
+        return sem_seg_postprocess(sem_seg, image_size, height, width)
