@@ -29,13 +29,20 @@ with warnings.catch_warnings():
         log_odds_panoptic_fusion,
         upsnet_panoptic_fusion,
     )
-    from efficientps_d2.modeling.meta_arch import EfficientPS, MaskRCNN, PanopticSegmentor, UPSNet
+    from efficientps_d2.modeling.meta_arch import (
+        EfficientPS,
+        LPSNetStyle,
+        MaskRCNN,
+        PanopticSegmentor,
+        UPSNet,
+    )
     from efficientps_d2.prediction.predictor import Prediction, Predictor, load_predictor
     from efficientps_d2.utils.errors import InputError
 
 __all__ = [
     "EfficientPS",
     "InputError",
+    "LPSNetStyle",
     "MaskRCNN",
     "PanopticDatasetMapper",
     "PanopticSegmentor",

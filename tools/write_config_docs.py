@@ -10,6 +10,7 @@ from detectron2.config import CfgNode, get_cfg
 from efficientps_d2.config.defaults import add_efficientps_config
 from efficientps_d2.config.keys import value_of
 from efficientps_d2.config.loading import AUTO, get_config
+from efficientps_d2.config.other_network_rules import OTHER_NETWORK_RULES
 from efficientps_d2.config.rules import MODEL_RULES, Rule
 from efficientps_d2.config.training_rules import DATA_RULES, SOLVER_RULES, TEST_RULES
 
@@ -30,11 +31,11 @@ names one of these in `_BASE_`, or at the end of a command:
 A key that is `"auto"` in the column "custom" can be so in every config: a training then chooses the
 value from the training data and logs it with its reason (see [CUSTOM_DATA.md](CUSTOM_DATA.md)).
 
-<!-- tools/write_config_docs.py writes this page from efficientps_d2/config/rules.py and
-training_rules.py. -->
+<!-- tools/write_config_docs.py writes this page from efficientps_d2/config/*rules.py. -->
 """
 SECTIONS = {
     "Network": MODEL_RULES,
+    "Networks of other papers": OTHER_NETWORK_RULES,
     "Data": DATA_RULES,
     "Training": SOLVER_RULES,
     "Evaluation": TEST_RULES,

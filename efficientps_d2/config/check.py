@@ -4,11 +4,12 @@ from detectron2.config import CfgNode
 from detectron2.utils import comm
 
 from efficientps_d2.config.keys import value_of
+from efficientps_d2.config.other_network_rules import OTHER_NETWORK_RULES
 from efficientps_d2.config.rules import MODEL_RULES
 from efficientps_d2.config.training_rules import DATA_RULES, SOLVER_RULES, TEST_RULES
 from efficientps_d2.utils.errors import InputError
 
-RULES = (*MODEL_RULES, *DATA_RULES, *SOLVER_RULES, *TEST_RULES)
+RULES = (*MODEL_RULES, *OTHER_NETWORK_RULES, *DATA_RULES, *SOLVER_RULES, *TEST_RULES)
 
 
 def check_values(cfg: CfgNode) -> None:

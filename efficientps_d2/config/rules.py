@@ -112,23 +112,6 @@ MODEL_RULES = [
         "take the hardest pixels of each image (paper) or of the whole batch (authors' code)",
         OneOf(("image", "batch")),
     ),
-    Rule(
-        "MODEL.UPSNET.NUM_CONVS",
-        "deformable convolutions of UPSNet's semantic head",
-        Number(1, 100, whole=True),
-    ),
-    Rule("MODEL.UPSNET.PANOPTIC_LOSS_WEIGHT", "weight of UPSNet's panoptic loss", NOT_NEGATIVE),
-    Rule(
-        "MODEL.UPSNET.ROI_LOSS_WEIGHT",
-        "weight of UPSNet's semantic loss in the boxes of the ground truth",
-        NOT_NEGATIVE,
-    ),
-    Rule(
-        "MODEL.UPSNET.KEPT_BOXES",
-        "share of the boxes of the ground truth that are instances in the panoptic loss; the "
-        "others teach the unknown class",
-        Number(0, 1, above=True),
-    ),
     Rule("MODEL.PROPOSAL_GENERATOR.NAME", "region proposal network", NAME),
     Rule("MODEL.ANCHOR_GENERATOR.NAME", "builder of the anchors", NAME),
     Rule(

@@ -8,6 +8,7 @@ from project import CONFIGS
 from efficientps_d2 import (
     EfficientPS,
     InputError,
+    LPSNetStyle,
     MaskRCNN,
     PanopticSegmentor,
     UPSNet,
@@ -18,10 +19,16 @@ from efficientps_d2.config.loading import load_config, without_cuda
 from efficientps_d2.engine.auto_values import fill_auto
 
 # No configs of their own, but additions to others.
-ADDITIONS = {"Base-Mask-RCNN.yaml", "Base-Panoptic-FPN.yaml", "Base-UPSNet.yaml"}
+ADDITIONS = {
+    "Base-LPSNet-Style.yaml",
+    "Base-Mask-RCNN.yaml",
+    "Base-Panoptic-FPN.yaml",
+    "Base-UPSNet.yaml",
+}
 NAMES = sorted({path.name for path in CONFIGS.glob("*.yaml")} - ADDITIONS)
 NETWORKS = {
     "efficientps": EfficientPS,
+    "lpsnet_style": LPSNetStyle,
     "mask_rcnn": MaskRCNN,
     "panoptic": PanopticSegmentor,
     "upsnet": UPSNet,

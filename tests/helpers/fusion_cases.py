@@ -41,9 +41,9 @@ def scene(stuff=0.0, thing=0.0):
     return torch.stack([torch.full(SIZE, float(stuff)), torch.full(SIZE, float(thing))])
 
 
-def check_segments(panoptic_seg, segments, options) -> None:
+def check_segments(panoptic_seg, segments, options, size=SIZE) -> None:
     """The list describes the map, best things first."""
-    assert panoptic_seg.dtype == torch.int32 and panoptic_seg.shape == SIZE
+    assert panoptic_seg.dtype == torch.int32 and panoptic_seg.shape == size
     assert [s["id"] for s in segments] == list(range(1, len(segments) + 1))
     counts = torch.bincount(panoptic_seg.flatten(), minlength=len(segments) + 1).tolist()
     assert [s["area"] for s in segments] == counts[1:] and min(counts[1:], default=1) > 0

@@ -15,6 +15,20 @@ from efficientps_d2.modeling.fusion.build import Fusion, build_fusion
 from efficientps_d2.utils.errors import InputError
 
 
+def ready_to_build(cfg: CfgNode) -> CfgNode:
+    """The config with the classes of its datasets, which a saved one has already.
+
+    Raises:
+        InputError: if a value is still "auto".
+    """
+    if cfg.AUTO:
+        raise InputError(
+            f'{cfg.AUTO[0]} is "auto", which a training replaces by a value for its data; '
+            "load the config.yaml that it left, or give a value."
+        )
+    return cfg if cfg.MODEL.EFFICIENTPS.THING_CLASS_IDS else with_class_counts(cfg)
+
+
 @META_ARCH_REGISTRY.register()
 class PanopticSegmentor(PanopticFPN):
     """A backbone, instance heads and a semantic head, whose outputs a rule fuses.
@@ -48,13 +62,7 @@ class PanopticSegmentor(PanopticFPN):
 
     @classmethod
     def from_config(cls, cfg: CfgNode):
-        if cfg.AUTO:
-            raise InputError(
-                f'{cfg.AUTO[0]} is "auto", which a training replaces by a value for its data; '
-                "load the config.yaml that it left, or give a value."
-            )
-        if not cfg.MODEL.EFFICIENTPS.THING_CLASS_IDS:  # saved configs need no dataset
-            cfg = with_class_counts(cfg)
+        cfg = ready_to_build(cfg)
         return {
             **super().from_config(cfg),
             "thing_class_ids": cfg.MODEL.EFFICIENTPS.THING_CLASS_IDS,

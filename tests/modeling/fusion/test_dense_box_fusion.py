@@ -1,0 +1,121 @@
+"""The merge of semantics and a box at each pixel recovers what it is told perfectly."""
+
+import numpy as np
+import torch
+from detectron2.structures import Boxes, pairwise_iou
+from fusion_cases import check_segments
+
+from efficientps_d2.modeling.fusion import dense_box_fusion
+
+SIDE = 40
+STUFF, THINGS = (0, 3), (1, 2)
+
+
+def layout(seed: int):
+    """Rectangles of things that hide one another, on two kinds of stuff: owner of each pixel."""
+    rng = np.random.default_rng(seed)
+    owner = np.full((SIDE, SIDE), -1)
+    classes = rng.choice(THINGS, rng.integers(1, 7)).tolist()
+    for i in range(len(classes)):
+        height, width = rng.integers(4, 20, 2)
+        y, x = rng.integers(0, SIDE - height + 1), rng.integers(0, SIDE - width + 1)
+        owner[y : y + height, x : x + width] = i
+    background = np.where(np.arange(SIDE) < rng.integers(5, 35), *STUFF)[:, None]
+    sem_seg = np.array([*classes, 0])[owner]
+    return owner, np.where(owner < 0, background, sem_seg), classes
+
+
+def oracle(owner: np.ndarray, sem_seg: np.ndarray):
+    """What a perfect network gives: the box of what is seen of each instance, in all its pixels."""
+    boxes, found = torch.zeros(4, SIDE, SIDE), {}
+    for i in range(owner.max() + 1):
+        ys, xs = np.nonzero(owner == i)
+        if len(ys):
+            found[i] = [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
+            boxes[:, torch.from_numpy(owner == i)] = torch.tensor(found[i]).float()[:, None]
+    logits = 20.0 * torch.nn.functional.one_hot(torch.from_numpy(sem_seg), 4).permute(2, 0, 1)
+    return logits, boxes, found
+
+
+def fuse(logits, boxes, **options):
+    options = {"seed_threshold": 0.0, "stuff_area_limit": 0, "cell": (1, 1), **options}
+    centerness = torch.ones(boxes.shape[-2:])
+    return dense_box_fusion(logits, boxes, centerness, thing_class_ids=THINGS, **options)
+
+
+def test_300_layouts_are_recovered_exactly():
+    """But those in which two instances of one class have nearly the same box."""
+    clear = 0
+    for seed in range(300):
+        owner, sem_seg, classes = layout(seed)
+        logits, boxes, found = oracle(owner, sem_seg)
+        same = [(i, k) for i in found for k in found if i < k and classes[i] == classes[k]]
+        alike = [
+            float(pairwise_iou(*(Boxes(torch.tensor([found[j]]).float()) for j in pair)))
+            for pair in same
+        ]
+        instances, (panoptic_seg, segments) = fuse(logits, boxes)
+        check_segments(
+            panoptic_seg, segments, {"thing_class_ids": THINGS, "score_threshold": 0.0},
+            size=(SIDE, SIDE),
+        )  # fmt: skip
+        if max(alike, default=0) > 0.5:
+            continue
+        clear += 1
+        masks = {m.numpy().tobytes() for m in instances.pred_masks}
+        assert masks == {(owner == i).tobytes() for i in found}, seed
+        table = np.array([-1] + [s["category_id"] for s in segments])
+        assert (table[panoptic_seg.numpy()] == sem_seg).all(), seed
+    assert clear > 250
+
+
+def test_instances_with_one_box_become_one():
+    """The limit of the merge: nothing else tells the pixels of one class apart."""
+    logits = torch.full((4, SIDE, SIDE), -9.0)
+    logits[1] = 9.0
+    boxes = torch.zeros(4, SIDE, SIDE)
+    boxes[:, :, :20] = torch.tensor([0.0, 0, 30, 40])[:, None, None]
+    boxes[:, :, 20:] = torch.tensor([5.0, 0, 35, 40])[:, None, None]
+    instances, _ = fuse(logits, boxes)
+    assert len(instances) == 1 and instances.pred_masks.all()
+
+
+def test_pixels_whose_box_is_like_no_other_are_void():
+    owner, sem_seg = np.zeros((SIDE, SIDE), dtype=int), np.ones((SIDE, SIDE), dtype=int)
+    logits, boxes, _ = oracle(owner, sem_seg)
+    boxes[:, :10, :10] = torch.tensor([0.0, 0, 10, 10])[:, None, None]
+    # Seeds are where the class is surest.
+    logits[0, :10, :10] = 19.0
+    _, (panoptic_seg, segments) = fuse(logits, boxes, seed_threshold=0.9)
+    assert len(segments) == 1 and (panoptic_seg[:10, :10] == 0).all()
+    assert (panoptic_seg[10:] == 1).all()
+
+
+def test_cells_may_be_larger_than_pixels():
+    owner, sem_seg = np.full((SIDE, SIDE), -1), np.zeros((SIDE, SIDE), dtype=int)
+    owner[8:20, 12:24], owner[20:36, 12:32] = 0, 1
+    sem_seg[owner >= 0] = 2
+    logits, boxes, found = oracle(owner, sem_seg)
+    instances, _ = fuse(logits, boxes[:, 2::4, 2::4], cell=(4, 4))
+    assert {tuple(box) for box in instances.pred_boxes.tensor.tolist()} == {
+        tuple(float(side) for side in box) for box in found.values()
+    }
+    assert (
+        sum(int((m.numpy() == (owner == i)).all()) for m in instances.pred_masks for i in (0, 1))
+        == 2
+    )
+
+
+def test_data_without_things_and_without_stuff():
+    logits, boxes = torch.zeros(2, SIDE, SIDE), torch.zeros(4, SIDE, SIDE)
+    logits[1] += 9
+    options = {"cell": (1, 1), "stuff_area_limit": 0}
+    instances, (panoptic_seg, segments) = dense_box_fusion(
+        logits, boxes, torch.ones(SIDE, SIDE), thing_class_ids=[], **options
+    )
+    assert len(instances) == 0 and [s["category_id"] for s in segments] == [1]
+    boxes[2:] = float(SIDE)
+    instances, (panoptic_seg, segments) = dense_box_fusion(
+        logits, boxes, torch.ones(SIDE, SIDE), thing_class_ids=[0, 1], **options
+    )
+    assert instances.pred_classes.tolist() == [1] and segments[0]["area"] == SIDE * SIDE

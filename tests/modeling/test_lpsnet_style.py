@@ -1,0 +1,117 @@
+"""The one-stage network: its boxes, its losses, and its outputs."""
+
+import pytest
+import torch
+from detectron2.config import CfgNode
+from detectron2.modeling import build_model
+from detectron2.structures import Boxes, Instances
+from detectron2.utils.events import EventStorage
+from project import CONFIGS
+from training_samples import sample
+
+from efficientps_d2 import InputError
+from efficientps_d2.config.loading import load_config
+from efficientps_d2.data.classes import with_class_counts
+from efficientps_d2.deploy.export import export_model
+from efficientps_d2.modeling.instance_heads.dense_boxes import (
+    NOBODY,
+    dense_box_losses,
+    true_centerness,
+)
+from efficientps_d2.modeling.meta_arch.lpsnet import owners_of_cells
+from efficientps_d2.modeling.test_time_augmentation import PanopticTTA
+
+
+@pytest.fixture
+def lpsnet_config(toy) -> CfgNode:
+    keys = ("MODEL.DEVICE", "cpu", "MODEL.EFFICIENTNET.WEIGHTS", "", "MODEL.FPN.OUT_CHANNELS", 16)
+    keys += ("MODEL.SEM_SEG_HEAD.CONVS_DIM", 32, "MODEL.LPSNET.CONV_DIM", 16)
+    keys += ("DATASETS.TRAIN", (toy,), "DATASETS.TEST", (toy,))
+    return with_class_counts(load_config(str(CONFIGS / "lpsnet_style_streets.yaml"), list(keys)))
+
+
+@pytest.fixture
+def lpsnet(lpsnet_config):
+    torch.manual_seed(0)
+    return build_model(lpsnet_config)
+
+
+def losses_of(model, data) -> dict[str, torch.Tensor]:
+    with EventStorage():
+        return model.train()(data)
+
+
+def test_every_parameter_gets_a_gradient(lpsnet):
+    data = [sample(64, 96, [[5, 5, 40, 40], [50, 20, 90, 60]], [0, 1]), sample(60, 70, [], [])]
+    losses = losses_of(lpsnet, data)
+    assert set(losses) == {"loss_sem_seg", "loss_box_reg", "loss_centerness"}
+    sum(losses.values()).backward()
+    assert [name for name, p in lpsnet.named_parameters() if p.grad is None] == []
+
+
+def test_no_instance_has_no_box_loss(lpsnet):
+    losses = losses_of(lpsnet, [sample(64, 96, [], [])])
+    assert losses["loss_box_reg"] == 0 and losses["loss_centerness"] == 0
+    sum(losses.values()).backward()
+
+
+def test_each_instance_counts_the_same():
+    instances = Instances((32, 48), gt_boxes=Boxes(torch.tensor([[0.0, 0, 8, 8], [16, 0, 48, 32]])))
+    owner = torch.full((8, 12), NOBODY)
+    owner[:2, :2], owner[:, 4:] = 0, 1
+    boxes = instances.gt_boxes.tensor[owner.clamp(min=0)].permute(2, 0, 1)[None].clone()
+    losses = dense_box_losses(boxes, torch.zeros(1, 8, 12), [owner], [instances])
+    assert losses["loss_box_reg"] == pytest.approx(0, abs=1e-5)
+    for index in (0, 1):
+        wrong = boxes.clone()
+        wrong[0, :, owner == index] += 100.0  # beside its box, by more than its size
+        loss = dense_box_losses(wrong, torch.zeros(1, 8, 12), [owner], [instances])["loss_box_reg"]
+        assert 0.5 < loss <= 1.0, "1 to 2 of one, 0 of the other"
+
+
+def test_centerness():
+    boxes = torch.tensor([[0.0, 0, 10, 20]]).expand(4, 4)
+    x, y = torch.tensor([5.0, 2.0, 0.0, 11.0]), torch.tensor([10.0, 10.0, 5.0, 5.0])
+    expected = torch.tensor([1.0, (2 / 8) ** 0.5, 0.0, 0.0])
+    torch.testing.assert_close(true_centerness(boxes, x, y), expected)
+
+
+def test_owners_are_those_at_the_centres_of_cells():
+    targets = sample(16, 16, [[0, 0, 7, 16], [8, 3, 16, 16]], [0, 1])["instances"]
+    assert owners_of_cells(targets).tolist() == [[0, 0, -1, -1]] + [[0, 0, 1, 1]] * 3
+
+
+def test_a_small_case_is_learnt(lpsnet):
+    data = [sample(64, 96, [[5, 5, 45, 45], [50, 20, 90, 60]], [0, 0])]
+    data[0]["sem_seg"] = torch.zeros(64, 96, dtype=torch.int64)
+    data[0]["sem_seg"][data[0]["instances"].gt_masks.tensor.any(dim=0)] = 2
+    optimizer = torch.optim.AdamW(lpsnet.parameters(), lr=0.005)
+    for _ in range(100):
+        losses = losses_of(lpsnet, data)
+        optimizer.zero_grad()
+        sum(losses.values()).backward()
+        optimizer.step()
+    with torch.no_grad():
+        (output,) = lpsnet.eval()([{"image": data[0]["image"], "height": 128, "width": 192}])
+    panoptic_seg, segments = output["panoptic_seg"]
+    things = [s for s in segments if s["isthing"]]
+    assert len(things) == 2 and all(s["category_id"] == 2 for s in things)
+    left, right = (panoptic_seg[50, 50], panoptic_seg[80, 140])
+    assert left != right and {int(left), int(right)} == {s["id"] for s in things}
+    boxes = output["instances"].pred_boxes.tensor
+    expected = torch.tensor([[10.0, 10, 90, 90], [100, 40, 180, 120]])
+    assert all((boxes - box).abs().amax(dim=1).min() < 12 for box in expected)
+    assert output["instances"].pred_masks.shape[1:] == output["sem_seg"].shape[1:] == (128, 192)
+
+
+def test_images_of_any_size(lpsnet):
+    with torch.no_grad():
+        outputs = lpsnet.eval()([{"image": torch.zeros(3, h, w)} for h, w in ((33, 50), (64, 31))])
+    assert [o["panoptic_seg"][0].shape for o in outputs] == [(33, 50), (64, 31)]
+
+
+def test_what_it_cannot_is_said(lpsnet, lpsnet_config, tmp_path):
+    with pytest.raises(InputError, match="LPSNetStyle cannot be exported"):
+        export_model(lpsnet, "onnx", tmp_path / "x.onnx")
+    with pytest.raises(InputError, match="TEST.AUG.ENABLED needs"):
+        PanopticTTA.of_config(lpsnet_config, lpsnet)
