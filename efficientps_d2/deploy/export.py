@@ -105,8 +105,8 @@ def export_model(model: PanopticFPN, form: str, path: Path) -> None:
     """
     if not isinstance(model, PanopticFPN):
         raise InputError(
-            f"MODEL.META_ARCHITECTURE {type(model).__name__} cannot be exported; use EfficientPS "
-            "or PanopticFPN."
+            f"MODEL.META_ARCHITECTURE {type(model).__name__} cannot be exported; use a network "
+            "with a semantic head and RoI heads, such as EfficientPS or PanopticFPN."
         )
     if isinstance(model, MaskRCNN):
         raise InputError(

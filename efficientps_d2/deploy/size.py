@@ -56,19 +56,27 @@ def analyze(model: nn.Module, cfg, height: int, width: int) -> list[tuple[str, i
     divisor = max(model.backbone.size_divisibility, 1)
     image = torch.zeros(1, 3, -height % divisor + height, -width % divisor + width)
     features = model.backbone(image)
+    body = count(model.backbone.bottom_up, image)
+    whole = count(model.backbone, image)
+    parts = [
+        ("backbone", *body),
+        ("FPN", whole[0] - body[0], whole[1] - body[1]),
+        ("semantic head", *count(model.sem_seg_head, features, None)),
+    ]
+    if hasattr(model, "box_head"):  # one stage
+        return [*parts, ("box head", *count(model.box_head, features))]
+    return [*parts, *_of_instance_heads(model, cfg, features)]
+
+
+def _of_instance_heads(model: nn.Module, cfg: CfgNode, features: dict) -> list:
     heads, rpn = model.roi_heads, model.proposal_generator
     boxes, masks = cfg.MODEL.RPN.POST_NMS_TOPK_TEST, cfg.TEST.DETECTIONS_PER_IMAGE
     channels = features[heads.box_in_features[0]].shape[1]
     box_size, mask_size = heads.box_pooler.output_size, heads.mask_pooler.output_size
 
-    body = count(model.backbone.bottom_up, image)
-    whole = count(model.backbone, image)
     box_network = nn.Sequential(heads.box_head, heads.box_predictor)
     mask_network = nn.Sequential(*heads.mask_head.children())
     return [
-        ("backbone", *body),
-        ("FPN", whole[0] - body[0], whole[1] - body[1]),
-        ("semantic head", *count(model.sem_seg_head, features, None)),
         ("RPN", *count(rpn.rpn_head, [features[f] for f in rpn.in_features])),
         (f"box head, {boxes} boxes", *count(box_network, torch.zeros(boxes, channels, *box_size))),
         (

@@ -53,12 +53,14 @@ class PanopticTTA(nn.Module):
         scales = cfg.TEST.AUG.SCALES
         if not isinstance(model, PanopticSegmentor):
             raise InputError(
-                "TEST.AUG.ENABLED needs MODEL.META_ARCHITECTURE EfficientPS or PanopticSegmentor."
+                f"TEST.AUG.ENABLED is not for MODEL.META_ARCHITECTURE {type(model).__name__}: it "
+                "augments networks with RoI heads, such as EfficientPS."
             )
         if not getattr(model.roi_heads.mask_head, "keeps_logits", False):
             raise InputError(
                 "TEST.AUG.ENABLED needs a mask head that keeps its logits; set "
-                "MODEL.ROI_MASK_HEAD.NAME SeparableConvMaskHead, or leave augmentation out."
+                "MODEL.ROI_MASK_HEAD.NAME SeparableConvMaskHead or ConvMaskHead, or leave "
+                "augmentation out."
             )
         return cls(model, scales, cfg.TEST.AUG.FLIP, cfg)
 

@@ -157,7 +157,7 @@ def test_a_network_without_a_semantic_head_is_refused(run, capsys):
     (run / "config.yaml").write_text(yaml.safe_dump(content))
     assert export(run) == 1
     error = capsys.readouterr().err.splitlines()[-1]
-    assert "META_ARCHITECTURE GeneralizedRCNN cannot be exported; use EfficientPS" in error
+    assert "META_ARCHITECTURE GeneralizedRCNN cannot be exported; use a network" in error
 
 
 def test_missing_package_is_named(model, tmp_path, monkeypatch):
