@@ -50,13 +50,13 @@ class Number:
 
 @dataclass(frozen=True)
 class OneOf:
-    """One of several words."""
+    """One of several words or numbers."""
 
     values: tuple
 
     @property
     def words(self) -> str:
-        quoted = [f'"{value}"' for value in self.values]
+        quoted = [f'"{v}"' if isinstance(v, str) else str(v) for v in self.values]
         return " or ".join([", ".join(quoted[:-1]), quoted[-1]] if quoted[1:] else quoted)
 
     def holds(self, value):
@@ -98,9 +98,12 @@ class ListOf:
     words: str
     shortest: int = 0
     longest: float = math.inf
+    distinct: bool = False
 
     def holds(self, value):
         if not isinstance(value, Sequence) or isinstance(value, str):
+            return False
+        if self.distinct and len(set(map(str, value))) < len(value):
             return False
         return self.shortest <= len(value) <= self.longest and all(map(self.item.holds, value))
 

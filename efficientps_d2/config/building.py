@@ -3,9 +3,11 @@
 import contextlib
 import math
 import os
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
+import detectron2
 import torch
 from detectron2.config import CfgNode
 from detectron2.modeling import META_ARCH_REGISTRY, build_model
@@ -72,13 +74,33 @@ def naming_bad_keys(cfg: CfgNode) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (KeyError, ValueError, RuntimeError, AssertionError, AttributeError) as error:
+    except (LookupError, ValueError, RuntimeError, AssertionError, AttributeError) as error:
         # Registries say which name they do not know, but not where it stands.
         named = {k: v if isinstance(v, (list, tuple)) else [v] for k, v in flat_items(cfg)}
         keys = [k for k, vs in named.items() if any(v and f"'{v}'" in str(error) for v in vs)]
-        if not keys:  # a mistake in the code of a part, or no memory
+        if keys:
+            cure = f"correct {' or '.join(keys)}"
+        elif isinstance(error, (AssertionError, LookupError)) and _is_of_detectron2(error):
+            cure = "correct the key below MODEL that this is about"
+        else:  # a mistake in the code of a part, or no memory
             raise
         raise InputError(
-            f"The model cannot be built from this config: {one_line(error)}; correct "
-            f"{' or '.join(keys)}."
+            f"The model cannot be built from this config: {_reason(error)}; {cure}."
         ) from error
+
+
+def _is_of_detectron2(error: Exception) -> bool:
+    return Path(_place(error).filename).is_relative_to(Path(detectron2.__file__).parent)
+
+
+def _reason(error: Exception) -> str:
+    """The message, or the condition that did not hold, and where."""
+    if " " in str(error):
+        return one_line(error)
+    place = _place(error)
+    condition = place.line.removeprefix("assert ")
+    return f"{Path(place.filename).name}, line {place.lineno}, needs {condition}"
+
+
+def _place(error: Exception) -> traceback.FrameSummary:
+    return traceback.extract_tb(error.__traceback__)[-1]

@@ -13,7 +13,7 @@ RULES = (*MODEL_RULES, *OTHER_NETWORK_RULES, *DATA_RULES, *SOLVER_RULES, *TEST_R
 
 
 def check_values(cfg: CfgNode) -> None:
-    """Check each value by itself.
+    """Check each value by itself, and lists of the network that must be equally long.
 
     Raises:
         InputError: names the key, its value and what is allowed.
@@ -22,6 +22,28 @@ def check_values(cfg: CfgNode) -> None:
         value = value_of(cfg, rule.key)
         if not rule.allowed.holds(value):
             raise InputError(f"{rule.key} is {_short(value)}; give {rule.allowed.words}.")
+    _check_levels(cfg)
+
+
+def _check_levels(cfg: CfgNode) -> None:
+    """Each level has its anchors, and each range of IoUs its label."""
+    anchors, levels = cfg.MODEL.ANCHOR_GENERATOR, cfg.MODEL.RPN.IN_FEATURES
+    for name in ("SIZES", "ASPECT_RATIOS"):
+        value = anchors[name]
+        flat = not isinstance(value[0], (list, tuple))  # the same for all levels
+        if flat or len(value) in (1, len(levels)) or f"MODEL.ANCHOR_GENERATOR.{name}" in cfg.AUTO:
+            continue
+        raise InputError(
+            f"MODEL.ANCHOR_GENERATOR.{name} has {len(value)} lists, but MODEL.RPN.IN_FEATURES has "
+            f"{len(levels)} levels; give a list for each level, or one for all."
+        )
+    for part in ("RPN", "ROI_HEADS"):
+        labels, thresholds = cfg.MODEL[part].IOU_LABELS, cfg.MODEL[part].IOU_THRESHOLDS
+        if len(labels) != len(thresholds) + 1:
+            raise InputError(
+                f"MODEL.{part}.IOU_LABELS has {len(labels)} labels and IOU_THRESHOLDS "
+                f"{len(thresholds)} limits; there must be one label more than limits."
+            )
 
 
 def _short(value: object) -> str:

@@ -1,9 +1,15 @@
 """The keys of the networks of other papers; see rules.py."""
 
-from efficientps_d2.config.allowed import Number
-from efficientps_d2.config.rules import CHANNELS, NORM, NOT_NEGATIVE, SHARE, Rule
+from efficientps_d2.config.allowed import ListOf, Number, OneOf
+from efficientps_d2.config.rules import CHANNELS, FLAG, NORM, NOT_NEGATIVE, SHARE, Rule
 
 OTHER_NETWORK_RULES = [
+    Rule("MODEL.RESNETS.DEPTH", "layers of the ResNet", OneOf((18, 34, 50, 101, 152))),
+    Rule(
+        "MODEL.RESNETS.DEFORM_ON_PER_STAGE",
+        "deformable convolutions in res2 to res5, of build_deformable_resnet_fpn_backbone",
+        ListOf(FLAG, "a list of four times True or False", 4, 4),
+    ),
     Rule(
         "MODEL.UPSNET.NUM_CONVS",
         "deformable convolutions of UPSNet's semantic head",

@@ -19,7 +19,7 @@ NOT_NEGATIVE = Number(0)
 NAME = Text("a name", empty=False)
 NAMES = ListOf(NAME, "a list of names")
 NORM = Text("a norm of Detectron2, such as GN, BN or SyncBN")
-LEVELS = ListOf(NAME, "a list of feature names", 1)
+LEVELS = ListOf(NAME, "a list of different feature names", 1, distinct=True)
 COLOR = ListOf(Number(), "three numbers", 3, 3)
 POOLER = OneOf(("ROIAlign", "ROIAlignV2", "ROIPool"))
 

@@ -80,6 +80,35 @@ def test_values_that_do_not_fit_together(overrides, message):
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("ANCHOR_GENERATOR.SIZES", "[[16], [32]]", "SIZES has 2 lists, but .* has 5 levels"),
+        ("ANCHOR_GENERATOR.ASPECT_RATIOS", "[[1], [2]]", "ASPECT_RATIOS has 2 lists, but"),
+        ("RPN.IN_FEATURES", "['p2', 'p3']", "SIZES has 5 lists, but .* has 2 levels"),
+        ("RPN.IN_FEATURES", "['p2', 'p2', 'p3', 'p4']", "give a list of different feature names"),
+        ("RPN.IOU_THRESHOLDS", "[0.5]", "IOU_LABELS has 3 labels and IOU_THRESHOLDS 1 limits"),
+        ("ROI_HEADS.IOU_LABELS", "[0, 1, 1]", "MODEL.ROI_HEADS.IOU_LABELS has 3 labels"),
+    ],
+)
+def test_lists_of_the_network_that_do_not_fit(key, value, message):
+    with pytest.raises(InputError, match=message):
+        config(f"MODEL.{key}", value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("ROI_BOX_HEAD.NUM_FC", "0", r"needs len\(conv_dims\) \+ len\(fc_dims\) > 0"),
+        ("ROI_BOX_HEAD.USE_FED_LOSS", "True", "use sigmoid cross entropy loss with federated"),
+    ],
+)
+def test_what_only_detectron2_refuses_is_one_sentence(key, value, message, toy):
+    cfg = config(f"MODEL.{key}", value, "DATASETS.TRAIN", f"('{toy}',)", "DATASETS.TEST", "()")
+    with pytest.raises(InputError, match=f"cannot be built from this config: .*{message}"):
+        check_network(with_class_counts(cfg))
+
+
 @pytest.mark.parametrize("file", sorted(CONFIGS.glob("[a-z]*.yaml")), ids=lambda f: f.stem)
 def test_the_configs_of_this_project_pass(file):
     check_schedule(load_config(str(file)))
