@@ -17,7 +17,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     hosts = "default 127.0.0.1; 0.0.0.0 lets other computers in, with the password that it prints"
     parser.add_argument("--host", default="127.0.0.1", help=hosts)
     parser.add_argument(
-        "--megapixels", type=positive, default=16, help="of the largest image; default 16"
+        "--megapixels",
+        type=positive,
+        default=16,
+        help="of the largest image, which may have 50 MB; default 16",
     )
     parser.add_argument("--device", default="", help="cuda, cpu or such; default: CUDA if possible")
 

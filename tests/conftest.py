@@ -115,20 +115,28 @@ def model_folder(tmp_path, toy, tiny_config, keen_model) -> Path:
 
 
 @pytest.fixture
-def stock_config(toy) -> CfgNode:
-    """Panoptic FPN of Detectron2's own parts, which a config for comparison has."""
-    return with_class_counts(
-        load_config(
-            str(CONFIGS / "panoptic_fpn_streets.yaml"),
-            [
-                *("MODEL.DEVICE", "cpu", "MODEL.EFFICIENTNET.WEIGHTS", ""),
-                *("MODEL.FPN.OUT_CHANNELS", 32, "MODEL.SEM_SEG_HEAD.CONVS_DIM", 32),
-                *("MODEL.ROI_BOX_HEAD.FC_DIM", 32, "MODEL.ROI_MASK_HEAD.CONV_DIM", 16),
-                *("MODEL.ROI_MASK_HEAD.NAME", "MaskRCNNConvUpsampleHead"),
-                *("DATASETS.TRAIN", (toy,), "DATASETS.TEST", (toy,)),
-                *("MODEL.ROI_HEADS.SCORE_THRESH_TEST", 0.0, "TEST.DETECTIONS_PER_IMAGE", 5),
-            ],
-        )
+def small_config(toy):
+    """A function that makes a config of this project, of any network, small enough for tests."""
+
+    def small_config(name: str, *overrides) -> CfgNode:
+        keys = [
+            *("MODEL.DEVICE", "cpu", "MODEL.EFFICIENTNET.WEIGHTS", ""),
+            *("MODEL.FPN.OUT_CHANNELS", 16, "MODEL.SEM_SEG_HEAD.CONVS_DIM", 32),
+            *("MODEL.ROI_BOX_HEAD.FC_DIM", 32, "MODEL.ROI_MASK_HEAD.CONV_DIM", 16),
+            *("MODEL.LPSNET.CONV_DIM", 16, "DATASETS.TRAIN", (toy,), "DATASETS.TEST", (toy,)),
+        ]
+        return with_class_counts(load_config(name, [*keys, *overrides]))
+
+    return small_config
+
+
+@pytest.fixture
+def stock_config(small_config) -> CfgNode:
+    """Panoptic FPN of Detectron2's own parts, which keep no mask logits."""
+    return small_config(
+        "panoptic_fpn_streets",
+        *("MODEL.ROI_MASK_HEAD.NAME", "MaskRCNNConvUpsampleHead"),
+        *("MODEL.ROI_HEADS.SCORE_THRESH_TEST", 0.0, "TEST.DETECTIONS_PER_IMAGE", 5),
     )
 
 

@@ -1,6 +1,7 @@
 """The checkpoints in the folder of a run: the newest whole one, whatever happened to the others."""
 
 import logging
+import os
 import shutil
 import zipfile
 import zlib
@@ -18,7 +19,8 @@ PATTERNS = ("model_[0-9]*.pth", f"{FINAL}.pth")
 
 def checkpoint_files(folder: str | Path) -> list[Path]:
     """The files that a training can go on from, the newest first."""
-    files = {file for pattern in PATTERNS for file in Path(folder).glob(pattern)}
+    found = {file for pattern in PATTERNS for file in Path(folder).glob(pattern)}
+    files = [file for file in found if file.is_file()]
     return sorted(files, key=lambda file: (file.stat().st_mtime_ns, file.name), reverse=True)
 
 
@@ -42,7 +44,7 @@ def newest_checkpoint(folder: str | Path) -> Path | None:
         name = tag.read_text(encoding="utf-8", errors="replace").strip()
         file = Path(folder, name)
         # Only a file in the folder of the run itself; nothing else may be loaded as its last.
-        if Path(name).name == name and file.is_file():
+        if Path(name).name == name and os.path.isfile(file):
             files = [file, *(other for other in files if other != file)]
         else:
             damaged.append(f"{tag} names {name[:80]!a}, which is no file beside it")
@@ -55,7 +57,10 @@ def newest_checkpoint(folder: str | Path) -> Path | None:
             return file
         damaged.append(f"{file} is damaged")
     if damaged:
-        raise InputError(f"{'; '.join(damaged)}; leave --resume out to train anew.")
+        raise InputError(
+            f"{'; '.join(damaged)}; leave --resume out to train anew, or "
+            "name a whole file as MODEL.WEIGHTS."
+        )
     return None
 
 
@@ -63,7 +68,11 @@ def is_whole(file: str | Path) -> bool:
     """Whether a file of ``torch.save`` has all of its bytes, by the checksums that are in it."""
     try:
         with zipfile.ZipFile(file) as archive:
-            return archive.testzip() is None
+            for entry in archive.infolist():  # testzip() would look for them by their names
+                with archive.open(entry) as content:
+                    while content.read(2**20):
+                        pass
+            return True
     except (OSError, ValueError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error):
         return False  # RuntimeError: its bits say that it is encrypted, or compressed otherwise
 

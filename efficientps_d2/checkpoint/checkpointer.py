@@ -1,6 +1,7 @@
 """A checkpointer that neither loads nor saves what is of no use."""
 
 import os
+import urllib.parse
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
 from detectron2.utils.file_io import PathManager
+from iopath.common.file_io import get_cache_dir
 from torch import Tensor, nn
 
 from efficientps_d2.checkpoint.checkpoint_files import (
@@ -23,6 +25,7 @@ from efficientps_d2.utils.errors import InputError, one_line
 from efficientps_d2.utils.files import replacing_file
 
 BEST = "model_best"  # the weights that were best in validation, of which --resume knows nothing
+HTTP = ("http", "https")
 STATISTICS = ("running_mean", "running_var")
 
 
@@ -105,7 +108,14 @@ class FittingCheckpointer(DetectionCheckpointer):
 
     def _load_file(self, filename: str) -> dict:
         """Reads what the base class does, but nothing that is pickled into it is executed."""
-        content = read_weights(filename)
+        try:
+            content = read_weights(filename)
+        except InputError as error:
+            url = self._parsed_url_during_load
+            if url is None or url.scheme not in HTTP:
+                raise
+            os.remove(filename)  # of the cache, or it would never be fetched again
+            raise InputError(f"{url.geturl()}: {error}") from error
         try:
             content = _of_zoo(content, Path(filename).suffix)
             model = content["model"]
@@ -180,7 +190,7 @@ def require_file(weights: str) -> None:
             raise InputError(f"MODEL.WEIGHTS {weights} does not exist; give a checkpoint file.")
         return
     try:
-        if os.path.isfile(PathManager.get_local_path(name)):
+        if os.path.isfile(PathManager.get_local_path(name, **_own_cache(name))):
             return
         reason = "no such address"
     except Exception as error:  # of networks, catalogs and servers: many kinds
@@ -189,6 +199,14 @@ def require_file(weights: str) -> None:
         f"MODEL.WEIGHTS {weights} cannot be fetched ({reason}); check the address and the network, "
         "or give a file."
     )
+
+
+def _own_cache(address: str) -> dict:
+    """The folder of a server: the usual one knows files of all servers by their paths alone."""
+    parts = urllib.parse.urlsplit(address)
+    if parts.scheme not in HTTP:
+        return {}
+    return {"cache_dir": os.path.join(get_cache_dir(), parts.netloc.replace(":", "_"))}
 
 
 def load_trained_model(cfg: CfgNode) -> nn.Module:

@@ -178,7 +178,8 @@ def make_records(
                     f"{path} names {file}, which is outside the dataset; put it into its folder."
                 )
             if not os.path.isfile(file):
-                raise InputError(f"{path} names {file}, which does not exist; add it.")
+                problem = "is no file" if os.path.exists(file) else "does not exist"
+                raise InputError(f"{path} names {file}, which {problem}; add it.")
         records.append(
             {
                 "file_name": file_name,

@@ -133,6 +133,7 @@ class StopOnSignal(HookBase):
         """Save a checkpoint of the last completed iteration, if there is none, and leave."""
         if comm.is_main_process() and self.completed >= self.trainer.start_iter:
             checkpointer = self.trainer.checkpointer
+            self.trainer.iter = self.completed  # the next one may have begun, without a step yet
             # After the end the evaluated weights may be older ones, which must not replace it.
             if checkpointer.saved_iteration != self.completed:
                 checkpointer.save(f"model_{self.completed:07d}", iteration=self.completed)

@@ -36,10 +36,20 @@ def test_the_newest_is_the_one_that_is_named(run):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"model_00000", b"\0\0\0", b"\xff\xfe", b"../other.pth", b"/etc/passwd", None]
+    "content",
+    [
+        b"",
+        b"a" * 300,
+        b"model_00000",
+        b"\0\0\0",
+        b"\xff\xfe",
+        b"../other.pth",
+        b"/etc/passwd",
+        None,
+    ],
 )
 def test_a_damaged_name_does_not_matter(run, caplog, content):
-    Path(run.save_dir).parent.joinpath("other.pth").touch()
+    Path(run.save_dir).parent.joinpath("x.pth").touch()
     tag = Path(run.save_dir, "last_checkpoint")
     tag.write_bytes(content) if content is not None else tag.unlink()
     assert run.has_checkpoint() and newest(run) == "model_0000005.pth"
@@ -56,6 +66,19 @@ def test_damaged_checkpoints_are_passed_over(run, caplog):
     (folder / "model_0000001.pth").unlink()
     with pytest.raises(InputError, match="0000003.pth is damaged.* leave --resume out"):
         newest(run)
+
+
+def test_a_pipe_is_no_checkpoint(run):
+    os.mkfifo(Path(run.save_dir, "model_0000007.pth"))
+    assert newest(run) == "model_0000005.pth"
+
+
+def test_an_entry_under_the_name_of_another_is_damage(run):
+    file = Path(run.save_dir, "model_0000005.pth")
+    content = file.read_bytes()
+    place = content.rindex(b"/data/1")  # in the directory at the end
+    file.write_bytes(content[:place] + b"/data/0" + content[place + 7 :])
+    assert newest(run) == "model_0000003.pth"
 
 
 def test_a_folder_without_checkpoints(tmp_path):

@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from detectron2.modeling import build_model
 from torch import nn
 
 from efficientps_d2 import InputError
 from efficientps_d2.checkpoint.checkpointer import FittingCheckpointer, load_trained_model
 from efficientps_d2.checkpoint.weights_file import read_weights
+from efficientps_d2.data.classes import with_class_counts
 from efficientps_d2.modeling.backbone.efficientnet import EfficientNet
 from efficientps_d2.modeling.backbone.pretrained import load_pretrained_backbone
 
@@ -90,6 +92,32 @@ def test_nor_if_a_config_or_an_address_names_it(toy, tiny_config, tmp_path, monk
         threading.Thread(target=server.serve_forever, daemon=True).start()
         for weights in ("evil.pkl", f"http://127.0.0.1:{server.server_port}/evil.pkl"):
             refused(load_trained_model, tiny_config(toy, "MODEL.WEIGHTS", weights))
+
+
+def test_what_an_address_gives_is_not_mixed_up(toy, tiny_config, tmp_path, monkeypatch):
+    """Neither with the file of another server, nor with a damaged one that was mended since."""
+    monkeypatch.setenv("FVCORE_CACHE", str(tmp_path / "cache"))
+    values = []
+    for number in (1.0, 2.0):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        model = build_model(with_class_counts(tiny_config(toy)))
+        model.sem_seg_head.predictor.bias.data.fill_(number)
+        torch.save({"model": model.state_dict()}, folder / "model.pth")
+        whole = (folder / "model.pth").read_bytes()
+        with ThreadingHTTPServer(
+            ("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=folder)
+        ) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            address = f"http://127.0.0.1:{server.server_port}/model.pth"
+            cfg = tiny_config(toy, "MODEL.WEIGHTS", address)
+            (folder / "model.pth").write_bytes(whole[:-900])
+            with pytest.raises(InputError, match=f"{address}: .*cannot be read|is damaged"):
+                load_trained_model(cfg)
+            (folder / "model.pth").write_bytes(whole)
+            loaded = load_trained_model(cfg)
+        values.append(float(loaded.sem_seg_head.predictor.bias[0]))
+    assert values == [1.0, 2.0]
 
 
 def test_forged_arrays():

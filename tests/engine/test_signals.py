@@ -67,6 +67,23 @@ def test_a_signal_waits_for_a_checkpoint_to_be_whole(make_trainer, monkeypatch):
     assert resumed.start_iter == 3 and resumed.validation.validated == 1
 
 
+def test_a_signal_before_a_step_loses_no_iteration(make_trainer, monkeypatch):
+    """When the trainer counts the next iteration already."""
+    trainer = make_trainer([10.0, 20.0, 30.0, 40.0])
+    before_step = trainer.before_step
+
+    def interrupted():
+        before_step()
+        if trainer.iter == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    trainer.before_step = interrupted
+    with pytest.raises(SystemExit):
+        trainer.train()
+    resumed = make_trainer([40.0, 50.0], resume=True)
+    assert resumed.start_iter == 2
+
+
 def test_a_signal_between_step_and_hooks_waits_for_them(make_trainer, monkeypatch):
     """Or the average of the weights would lag behind the checkpoint."""
     average = WeightAverage.after_step

@@ -6,12 +6,9 @@ from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
-from project import CONFIGS
 from training_samples import sample
 
 from efficientps_d2 import InputError
-from efficientps_d2.config.loading import load_config
-from efficientps_d2.data.classes import with_class_counts
 from efficientps_d2.deploy.export import export_model
 from efficientps_d2.modeling.instance_heads.dense_boxes import (
     NOBODY,
@@ -23,11 +20,8 @@ from efficientps_d2.modeling.test_time_augmentation import PanopticTTA
 
 
 @pytest.fixture
-def lpsnet_config(toy) -> CfgNode:
-    keys = ("MODEL.DEVICE", "cpu", "MODEL.EFFICIENTNET.WEIGHTS", "", "MODEL.FPN.OUT_CHANNELS", 16)
-    keys += ("MODEL.SEM_SEG_HEAD.CONVS_DIM", 32, "MODEL.LPSNET.CONV_DIM", 16)
-    keys += ("DATASETS.TRAIN", (toy,), "DATASETS.TEST", (toy,))
-    return with_class_counts(load_config(str(CONFIGS / "lpsnet_style_streets.yaml"), list(keys)))
+def lpsnet_config(small_config) -> CfgNode:
+    return small_config("lpsnet_style_streets")
 
 
 @pytest.fixture

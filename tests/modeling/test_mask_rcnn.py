@@ -7,12 +7,9 @@ from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.modeling import build_model
 from detectron2.utils.events import EventStorage
-from project import CONFIGS
 from training_samples import sample
 
 from efficientps_d2 import InputError, load_predictor, save_model
-from efficientps_d2.config.loading import load_config
-from efficientps_d2.data.classes import with_class_counts
 from efficientps_d2.deploy.export import export_model
 from efficientps_d2.engine.trainer import Trainer
 from efficientps_d2.modeling.semantic_heads import NoSemSegHead
@@ -22,13 +19,13 @@ from efficientps_d2.prediction.painter import PredictionPainter
 
 
 @pytest.fixture
-def mask_rcnn_config(toy, tmp_path) -> CfgNode:
-    keys = ("MODEL.DEVICE", "cpu", "MODEL.EFFICIENTNET.WEIGHTS", "", "MODEL.FPN.OUT_CHANNELS", 16)
-    keys += ("MODEL.ROI_BOX_HEAD.FC_DIM", 32, "MODEL.ROI_MASK_HEAD.CONV_DIM", 16)
-    keys += ("DATASETS.TRAIN", (toy,), "DATASETS.TEST", (toy,), "OUTPUT_DIR", str(tmp_path / "run"))
-    keys += ("MODEL.ROI_HEADS.SCORE_THRESH_TEST", 0.0, "DATALOADER.NUM_WORKERS", 0)
-    keys += ("MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH", 0.0)
-    return with_class_counts(load_config(str(CONFIGS / "mask_rcnn_streets.yaml"), list(keys)))
+def mask_rcnn_config(small_config, tmp_path) -> CfgNode:
+    return small_config(
+        "mask_rcnn_streets",
+        *("OUTPUT_DIR", str(tmp_path / "run"), "DATALOADER.NUM_WORKERS", 0),
+        *("MODEL.ROI_HEADS.SCORE_THRESH_TEST", 0.0),
+        *("MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH", 0.0),
+    )
 
 
 @pytest.fixture

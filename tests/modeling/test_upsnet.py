@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from detectron2.config import CfgNode
 from detectron2.layers import ROIAlign
 from detectron2.modeling import build_backbone, build_model
 from detectron2.structures import Boxes, Instances
@@ -12,24 +11,14 @@ from torch.nn import functional as F
 from training_samples import sample
 
 from efficientps_d2.config.loading import load_config
-from efficientps_d2.data.classes import with_class_counts
 from efficientps_d2.modeling.deformable import DeformConv2d
 from efficientps_d2.modeling.meta_arch.upsnet import NO_TARGET, cell_labels, panoptic_target
 
 
 @pytest.fixture
-def upsnet_config(toy) -> CfgNode:
-    keys = ("MODEL.DEVICE", "cpu", "MODEL.EFFICIENTNET.WEIGHTS", "", "MODEL.FPN.OUT_CHANNELS", 16)
-    keys += ("MODEL.SEM_SEG_HEAD.CONVS_DIM", 16, "MODEL.ROI_BOX_HEAD.FC_DIM", 32)
-    keys += ("MODEL.ROI_MASK_HEAD.CONV_DIM", 16, "MODEL.UPSNET.ROI_LOSS_WEIGHT", 0.04)
-    keys += ("DATASETS.TRAIN", (toy,), "DATASETS.TEST", (toy,))
-    return with_class_counts(load_config(str(CONFIGS / "upsnet_streets.yaml"), list(keys)))
-
-
-@pytest.fixture
-def upsnet(upsnet_config):
+def upsnet(small_config):
     torch.manual_seed(0)
-    return build_model(upsnet_config)
+    return build_model(small_config("upsnet_streets", "MODEL.UPSNET.ROI_LOSS_WEIGHT", 0.04))
 
 
 def losses_of(model, data) -> dict[str, torch.Tensor]:
@@ -108,7 +97,7 @@ def test_a_share_of_the_boxes_is_kept(upsnet):
 def test_pooled_logits_are_those_of_pooled_features(upsnet):
     """Which UPSNet classifies."""
     head = upsnet.sem_seg_head
-    embedding, predictor = torch.rand(1, 64, 16, 24), head.predictor
+    embedding, predictor = torch.rand(1, 128, 16, 24), head.predictor
     boxes = torch.tensor([[0.0, 8.3, 9.1, 40.0, 63.7], [0.0, 0.0, 0.0, 96.0, 64.0]])
     align = ROIAlign(28, 1 / 4, sampling_ratio=2)
     torch.testing.assert_close(

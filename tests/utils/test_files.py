@@ -1,33 +1,32 @@
 """Files and folders are replaced whole, and what a killed command left is cleaned up."""
 
+import multiprocessing
 import os
-import signal
-import subprocess
-import sys
+import time
 
 import pytest
 
 from efficientps_d2.utils.files import replacing_file, replacing_folder
 from efficientps_d2.utils.locks import lock
 
-BUSY = """
-import sys, time
-from pathlib import Path
-from efficientps_d2.utils.files import replacing_folder
-with replacing_folder(Path(sys.argv[1])) as new:
-    (new / "half").touch()
-    print(new, flush=True)
-    time.sleep(60)
-"""
+
+def replace_slowly(dest, queue) -> None:
+    with replacing_folder(dest) as new:
+        (new / "half").touch()
+        queue.put(str(new))
+        time.sleep(60)
 
 
 @pytest.fixture
 def busy(tmp_path):
     """A process that is in the middle of replacing a folder, and its new folder."""
-    command = [sys.executable, "-c", BUSY, str(tmp_path / "mine")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        yield process, process.stdout.readline().strip()
-        process.kill()
+    context = multiprocessing.get_context("fork")
+    queue = context.SimpleQueue()
+    process = context.Process(target=replace_slowly, args=(tmp_path / "mine", queue))
+    process.start()
+    yield process, queue.get()
+    process.kill()
+    process.join()
 
 
 def write(dest) -> None:
@@ -40,8 +39,8 @@ def test_leftovers_of_a_killed_command_are_removed(tmp_path, busy, caplog):
     write(tmp_path / "mine")
     write(tmp_path / "mine.v2")
     assert os.path.isdir(folder), "in use"
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
     write(tmp_path / "mine.v2")
     assert os.path.isdir(folder), "of another dataset"
     write(tmp_path / "mine")
@@ -53,7 +52,7 @@ def test_leftovers_of_a_killed_command_are_removed(tmp_path, busy, caplog):
 def test_a_folder_that_only_a_killed_command_holds_comes_back(tmp_path, busy):
     process, folder = busy
     process.kill()
-    process.wait()
+    process.join()
     old = os.path.join(os.path.dirname(folder), "old")
     os.mkdir(old)
     open(os.path.join(old, "precious"), "w").close()

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import urllib.request
 
-import pytest
 from project import run_verb
 
 import efficientps_d2.web.server as web
@@ -34,8 +33,7 @@ def test_mistakes_are_one_sentence(model_folder, tmp_path, monkeypatch, capsys):
     assert 'pip install "efficientps-d2[web]"' in sentence()
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 0), (signal.SIGTERM, 143)])
-def test_the_command_serves_a_saved_model_until_ctrl_c(model_folder, tmp_path, number, status):
+def test_the_command_serves_a_saved_model_until_ctrl_c(model_folder, tmp_path):
     command = [sys.executable, "-m", "efficientps_d2.web", "--port", "0", "--device", "cpu"]
     env = {**os.environ, "TMPDIR": str(tmp_path)}
     command += ["--model", str(model_folder)]
@@ -44,9 +42,9 @@ def test_the_command_serves_a_saved_model_until_ctrl_c(model_folder, tmp_path, n
         address = process.stdout.readline().split()[0]
         with urllib.request.urlopen(address) as answer:
             assert answer.headers["Content-Security-Policy"].startswith("default-src 'self'")
-        process.send_signal(number)
+        process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=60)
-    assert process.returncode == status
+    assert process.returncode == 0
     assert output == "" and "Traceback" not in errors
     assert not list(tmp_path.glob("tmp*")), "uploads are removed"
 

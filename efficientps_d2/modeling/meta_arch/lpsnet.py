@@ -16,7 +16,7 @@ from efficientps_d2.modeling.instance_heads.dense_boxes import (
     DenseBoxHead,
     dense_box_losses,
 )
-from efficientps_d2.modeling.meta_arch.panoptic_segmentor import ready_to_build
+from efficientps_d2.modeling.meta_arch.panoptic_segmentor import padded_labels, ready_to_build
 
 
 @META_ARCH_REGISTRY.register()
@@ -102,13 +102,7 @@ class LPSNetStyle(SemanticSegmentor):
         ]
 
     def _losses(self, batched_inputs, features, boxes: Tensor, centerness: Tensor) -> dict:
-        sem_seg = ImageList.from_tensors(
-            [x["sem_seg"].to(self.device) for x in batched_inputs],
-            self.backbone.size_divisibility,
-            self.sem_seg_head.ignore_value,
-            self.backbone.padding_constraints,
-        ).tensor
-        _, losses = self.sem_seg_head(features, sem_seg)
+        _, losses = self.sem_seg_head(features, padded_labels(self, batched_inputs))
         things = [split_crowd(x["instances"].to(self.device))[0] for x in batched_inputs]
         owners = [owners_of_cells(targets) for targets in things]
         for name, loss in dense_box_losses(boxes, centerness, owners, things).items():

@@ -8,7 +8,7 @@ from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.modeling.meta_arch.panoptic_fpn import PanopticFPN
 from detectron2.modeling.postprocessing import detector_postprocess, sem_seg_postprocess
 from detectron2.structures import ImageList, Instances
-from torch import Tensor
+from torch import Tensor, nn
 
 from efficientps_d2.data.classes import with_class_counts
 from efficientps_d2.modeling.fusion.build import Fusion, build_fusion
@@ -27,6 +27,16 @@ def ready_to_build(cfg: CfgNode) -> CfgNode:
             "load the config.yaml that it left, or give a value."
         )
     return cfg if cfg.MODEL.EFFICIENTPS.THING_CLASS_IDS else with_class_counts(cfg)
+
+
+def padded_labels(model: nn.Module, batched_inputs: list[dict]) -> Tensor:
+    """(N, H, W) ground truth ``sem_seg`` at the size of the padded images."""
+    return ImageList.from_tensors(
+        [x["sem_seg"].to(model.device) for x in batched_inputs],
+        model.backbone.size_divisibility,
+        model.sem_seg_head.ignore_value,
+        model.backbone.padding_constraints,
+    ).tensor
 
 
 @META_ARCH_REGISTRY.register()

@@ -4,14 +4,14 @@ import torch
 from detectron2.config import configurable
 from detectron2.layers import ROIAlign
 from detectron2.modeling import META_ARCH_REGISTRY
-from detectron2.structures import Boxes, ImageList, Instances
+from detectron2.structures import Boxes, Instances
 from torch import Tensor
 from torch.nn import functional as F
 
 from efficientps_d2.modeling.fusion.panoptic_logits import panoptic_logits
 from efficientps_d2.modeling.fusion.shared import stuff_classes
 from efficientps_d2.modeling.instance_heads.crowd import split_crowd
-from efficientps_d2.modeling.meta_arch.panoptic_segmentor import PanopticSegmentor
+from efficientps_d2.modeling.meta_arch.panoptic_segmentor import PanopticSegmentor, padded_labels
 
 STRIDE = 4  # of the semantic logits
 NO_TARGET = -1
@@ -67,12 +67,7 @@ class UPSNet(PanopticSegmentor):
             return self.inference(batched_inputs)
         images = self.preprocess_image(batched_inputs)
         features = self.backbone(images.tensor)
-        sem_seg = ImageList.from_tensors(
-            [x["sem_seg"].to(self.device) for x in batched_inputs],
-            self.backbone.size_divisibility,
-            self.sem_seg_head.ignore_value,
-            self.backbone.padding_constraints,
-        ).tensor
+        sem_seg = padded_labels(self, batched_inputs)
         instances = [x["instances"].to(self.device) for x in batched_inputs]
         logits = self.sem_seg_head.layers(features)
         proposals, proposal_losses = self.proposal_generator(images, features, instances)
