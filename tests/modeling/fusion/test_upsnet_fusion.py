@@ -61,6 +61,8 @@ def test_a_region_that_the_semantic_head_calls_stuff_becomes_stuff():
     logits = scene(stuff=1.0, thing=0.0)
     logits[1, :13] = 2.0  # the upper half of the box is a thing, and a row more
     assert (as_labels(*fuse(instances, logits))[6:18, 8:20] == THING).all()
+    logits[1, 12] = 0.0  # half is enough
+    assert (as_labels(*fuse(instances, logits))[6:18, 8:20] == 0).all()
 
 
 def test_instances_of_other_classes_do_not_remove_each_other():
