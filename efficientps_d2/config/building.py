@@ -95,7 +95,7 @@ def _is_of_detectron2(error: Exception) -> bool:
 
 def _reason(error: Exception) -> str:
     """The message, or the condition that did not hold, and where."""
-    if " " in str(error):
+    if str(error) or not isinstance(error, AssertionError):
         return one_line(error)
     place = _place(error)
     condition = place.line.removeprefix("assert ")

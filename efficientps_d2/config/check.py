@@ -3,7 +3,7 @@
 from detectron2.config import CfgNode
 from detectron2.utils import comm
 
-from efficientps_d2.config.keys import value_of
+from efficientps_d2.config.keys import has_semantic_head, value_of
 from efficientps_d2.config.other_network_rules import OTHER_NETWORK_RULES
 from efficientps_d2.config.rules import MODEL_RULES
 from efficientps_d2.config.training_rules import DATA_RULES, SOLVER_RULES, TEST_RULES
@@ -22,7 +22,23 @@ def check_values(cfg: CfgNode) -> None:
         value = value_of(cfg, rule.key)
         if not rule.allowed.holds(value):
             raise InputError(f"{rule.key} is {_short(value)}; give {rule.allowed.words}.")
+    _check_semantic_head(cfg)
     _check_levels(cfg)
+
+
+def _check_semantic_head(cfg: CfgNode) -> None:
+    """Mask R-CNN has none, and no other network can do without."""
+    name, network = cfg.MODEL.SEM_SEG_HEAD.NAME, cfg.MODEL.META_ARCHITECTURE
+    if network == "MaskRCNN" and has_semantic_head(cfg):
+        raise InputError(
+            f"MODEL.SEM_SEG_HEAD.NAME is {name}, but MaskRCNN has no semantic head; give "
+            "NoSemSegHead, or MODEL.META_ARCHITECTURE PanopticSegmentor."
+        )
+    if network != "MaskRCNN" and not has_semantic_head(cfg):
+        raise InputError(
+            f"MODEL.SEM_SEG_HEAD.NAME is {name}, but {network} needs a semantic head; give "
+            "another name, or MODEL.META_ARCHITECTURE MaskRCNN."
+        )
 
 
 def _check_levels(cfg: CfgNode) -> None:

@@ -20,7 +20,8 @@ BAD_VALUE = (KeyError, ValueError, TypeError, AttributeError, AssertionError, Sy
 BAD_VALUE += (RecursionError, MemoryError)  # of texts that would be lists nested too deeply
 AUTO = "auto"
 ADDRESS = re.compile(r"[\w+-]{2,}:")  # such as https:, hf-hub:, detectron2:
-BACKBONES = "detectron2://ImageNetPretrained/"  # on Detectron2's own server
+# On Detectron2's own server.
+BACKBONES = re.compile(r"detectron2://ImageNetPretrained/[\w-]+/[\w-]+\.pkl")
 
 
 def get_config(name: str, overrides: list[str] | None = None) -> CN:
@@ -106,7 +107,7 @@ def _refuse_addresses(cfg: CN, config_file: str, overridden: list[str]) -> None:
     """A config may come from anyone; what is fetched, its user decides."""
     for key in ("MODEL.WEIGHTS", "MODEL.EFFICIENTNET.NAME", "MODEL.EFFICIENTNET.WEIGHTS"):
         value = str(value_of(cfg, key)).strip()
-        if ADDRESS.match(value) and not value.startswith(BACKBONES) and key not in overridden:
+        if ADDRESS.match(value) and not BACKBONES.fullmatch(value) and key not in overridden:
             raise InputError(
                 f"{config_file}: {key} is {value!r}, which would be fetched from a network; if you "
                 f"trust it, give {key} on the command line, too."

@@ -111,7 +111,7 @@ def export_model(model: PanopticFPN, form: str, path: Path) -> None:
     if isinstance(model, MaskRCNN):
         raise InputError(
             "MODEL.META_ARCHITECTURE MaskRCNN cannot be exported: an exported file gives semantic "
-            "logits, which it has not; Detectron2's own tools/deploy/export_model.py can."
+            "logits, which it does not have."
         )
     missing = [p for p in ONNX_PACKAGES if importlib.util.find_spec(p) is None]
     if form == "onnx" and missing:

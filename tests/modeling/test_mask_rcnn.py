@@ -42,7 +42,7 @@ def test_losses_are_those_of_instances(mask_rcnn):
     assert [name for name, p in mask_rcnn.named_parameters() if p.grad is None] == []
 
 
-@pytest.mark.parametrize("method", ["heuristic", "adaptive", "log_odds"])
+@pytest.mark.parametrize("method", ["heuristic", "adaptive", "log_odds", "upsnet"])
 def test_panoptic_output_has_things_only(mask_rcnn_config, method):
     mask_rcnn_config.MODEL.PANOPTIC_FPN.COMBINE.METHOD = method
     torch.manual_seed(0)

@@ -5,10 +5,10 @@ from detectron2.layers import Conv2d, ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY
 from detectron2.modeling.backbone import build_resnet_backbone
 from detectron2.modeling.backbone.fpn import FPN, LastLevelMaxPool
-from detectron2.modeling.backbone.resnet import BottleneckBlock
 from torch import Tensor, nn
 
 from efficientps_d2.modeling.deformable import DeformConv2d
+from efficientps_d2.utils.errors import InputError
 
 
 @BACKBONE_REGISTRY.register()
@@ -18,7 +18,11 @@ def build_deformable_resnet_fpn_backbone(cfg, input_shape: ShapeSpec) -> FPN:
     Detectron2's own deformable blocks need its compiled operators and cannot train on a CPU.
     """
     cfg = cfg.clone()
-    deformable = cfg.MODEL.RESNETS.DEFORM_ON_PER_STAGE
+    deformable, options = cfg.MODEL.RESNETS.DEFORM_ON_PER_STAGE, cfg.MODEL.RESNETS
+    if any(deformable) and (options.DEPTH < 50 or options.DEFORM_MODULATED):
+        raise InputError(
+            "MODEL.RESNETS.DEFORM_ON_PER_STAGE needs DEPTH 50 or more and DEFORM_MODULATED False."
+        )
     cfg.MODEL.RESNETS.DEFORM_ON_PER_STAGE = [False] * len(deformable)
     resnet = build_resnet_backbone(cfg, input_shape)
     for stage, is_deformable in zip(resnet.stages, deformable, strict=False):
@@ -38,7 +42,6 @@ def build_deformable_resnet_fpn_backbone(cfg, input_shape: ShapeSpec) -> FPN:
 def make_deformable(stage: nn.Sequential) -> None:
     """Replace the 3x3 convolution of each block, which keeps its weights."""
     for block in stage:
-        assert isinstance(block, BottleneckBlock)
         old = block.conv2
         block.conv2 = DeformConv2d(
             old.in_channels,
@@ -53,10 +56,11 @@ def make_deformable(stage: nn.Sequential) -> None:
             activation=old.activation,
         )
         block.conv2.weight = old.weight
+        block.conv2.requires_grad_(old.weight.requires_grad)
 
 
 class ContextLateral(Conv2d):
-    """A lateral convolution to whose result the mean of its input, through a linear layer, comes.
+    """A lateral convolution that adds the mean of its input, through a linear layer.
 
     In UPSNet's configs for COCO the coarsest level has one (``fpn_with_gap`` there).
     """

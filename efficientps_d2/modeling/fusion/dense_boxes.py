@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import torch
-from detectron2.layers import batched_nms
 from detectron2.structures import Boxes, Instances, pairwise_iou
 from torch import Tensor
 from torch.nn import functional as F
@@ -11,8 +10,6 @@ from torch.nn import functional as F
 from efficientps_d2.modeling.fusion.shared import assemble
 
 NMS_THRESHOLD = 0.5
-MOST_SEEDS = 1000  # of an image, before NMS
-MOST_INSTANCES = 100
 
 
 @torch.no_grad()
@@ -26,6 +23,7 @@ def dense_box_fusion(
     seed_threshold: float = 0.3,
     join_threshold: float = 0.3,
     stuff_area_limit: int = 2048,
+    max_instances: int = 100,
 ) -> tuple[Instances, tuple[Tensor, list[dict]]]:
     """Group the pixels of things by the boxes that they point to.
 
@@ -43,6 +41,7 @@ def dense_box_fusion(
         seed_threshold: least probability of the class times centerness of a seed.
         join_threshold: least IoU of the boxes of a pixel and its instance.
         stuff_area_limit: smallest area of a stuff segment, in pixels.
+        max_instances: largest number of instances.
 
     Returns:
         ``instances`` with ``pred_boxes``, ``scores``, ``pred_classes`` (0..things-1) and
@@ -53,17 +52,14 @@ def dense_box_fusion(
     sem_seg = sem_seg_logits.argmax(dim=0)
     label, probability = _at_cells(sem_seg_logits, centerness.shape, cell)
     scores = F.threshold(probability * centerness, seed_threshold, 0.0)
-    instances = _instances(label, scores, boxes, thing_class_ids, tuple(sem_seg.shape))
-    cells = [
-        ((torch.arange(side, device=sem_seg.device) + 0.5) / length).long().clamp(max=count - 1)
-        for side, length, count in zip(sem_seg.shape, cell, centerness.shape, strict=True)
-    ]
-    winner = torch.full_like(sem_seg, -1, dtype=torch.int32)
-    for class_id, own in _by_class(instances, thing_class_ids):
-        joined = _join(label == class_id, boxes, instances.pred_boxes[own], join_threshold)
-        rank = torch.cat([own, own.new_tensor([-1])])[joined].int()
-        rank = rank[cells[0]][:, cells[1]]
-        winner = torch.where(sem_seg == class_id, rank, winner)
+    seeds = torch.isin(label, label.new_tensor(list(thing_class_ids))) & (scores > 0)
+    found = _agreed(boxes[:, seeds].T, scores[seeds], label[seeds], max_instances)
+    instances = Instances(tuple(sem_seg.shape), **found)
+    winner = _winners(sem_seg, label, boxes, instances, cell, join_threshold)
+    instances, winner = _with_pixels(instances, winner)
+    detector_class = torch.zeros_like(sem_seg_logits[:, 0, 0], dtype=torch.int64)
+    detector_class[list(thing_class_ids)] = torch.arange(len(thing_class_ids), device=label.device)
+    instances.pred_classes = detector_class[instances.pred_classes]
     ranks = torch.arange(len(instances), device=winner.device)
     instances.pred_masks = winner == ranks[:, None, None]
     panoptic = assemble(
@@ -82,42 +78,63 @@ def _at_cells(
     logits: Tensor, size: tuple[int, int], cell: tuple[float, float]
 ) -> tuple[Tensor, Tensor]:
     """(h, w) most likely class at the centre of each cell, and its probability."""
-    rows, columns = (
-        ((torch.arange(count, device=logits.device) + 0.5) * length).long().clamp(max=side - 1)
-        for count, length, side in zip(size, cell, logits.shape[-2:], strict=True)
-    )
+    height, width = logits.shape[-2:]
+    rows = _centers(size[0], cell[0], height, logits.device)
+    columns = _centers(size[1], cell[1], width, logits.device)
     probability, label = logits[:, rows][:, :, columns].softmax(dim=0).max(dim=0)
     return label, probability
 
 
-def _instances(
+def _centers(count: int, step: float, length: int, device) -> Tensor:
+    """(count,) index, in a grid of ``length``, of the centres of steps."""
+    return ((torch.arange(count, device=device) + 0.5) * step).long().clamp(max=length - 1)
+
+
+def _agreed(boxes: Tensor, scores: Tensor, classes: Tensor, max_instances: int) -> dict:
+    """Boxes that seeds agree on, the best first: NMS without a limit on the number of seeds.
+
+    A few large instances have most of the seeds; a limit would leave small ones without any.
+    """
+    kept, left = [], scores.clone()
+    while len(kept) < max_instances and len(left) and left.max() > 0:
+        best = int(left.argmax())
+        kept.append(best)
+        alike = pairwise_iou(Boxes(boxes), Boxes(boxes[best : best + 1]))[:, 0] > NMS_THRESHOLD
+        left[alike & (classes == classes[best])] = 0
+        left[best] = 0  # also if its box has no area
+    return {
+        "pred_boxes": Boxes(boxes[kept]),
+        "scores": scores[kept],
+        "pred_classes": classes[kept],
+    }
+
+
+def _winners(
+    sem_seg: Tensor,
     label: Tensor,
-    scores: Tensor,
     boxes: Tensor,
-    thing_class_ids: Sequence[int],
-    image_size: tuple[int, int],
-) -> Instances:
-    """The boxes that seeds, which have a score, agree on, by descending score."""
-    things = torch.as_tensor(thing_class_ids, dtype=label.dtype, device=label.device)
-    is_seed = torch.isin(label, things) & (scores > 0)
-    scores, order = scores[is_seed].sort(descending=True, stable=True)
-    scores, order = scores[:MOST_SEEDS], order[:MOST_SEEDS]
-    found, classes = boxes[:, is_seed].T[order], label[is_seed][order]
-    classes = (classes[:, None] == things).long().argmax(dim=1) if len(things) else classes
-    keep = batched_nms(found, scores, classes, NMS_THRESHOLD)[:MOST_INSTANCES]
-    return Instances(
-        image_size,
-        pred_boxes=Boxes(found[keep]),
-        scores=scores[keep],
-        pred_classes=classes[keep],
-    )
+    instances: Instances,
+    cell: tuple[float, float],
+    join_threshold: float,
+) -> Tensor:
+    """(H, W) int32 index of the instance that a pixel joins, -1 for none."""
+    (height, width), (rows, columns) = sem_seg.shape, label.shape
+    rows = _centers(height, 1 / cell[0], rows, label.device)
+    columns = _centers(width, 1 / cell[1], columns, label.device)
+    winner = torch.full_like(sem_seg, -1, dtype=torch.int32)
+    for class_id in instances.pred_classes.unique().tolist():
+        own = (instances.pred_classes == class_id).nonzero().flatten()
+        joined = _join(label == class_id, boxes, instances.pred_boxes[own], join_threshold)
+        rank = torch.cat([own, own.new_tensor([-1])])[joined].int()
+        winner = torch.where(sem_seg == class_id, rank[rows][:, columns], winner)
+    return winner
 
 
-def _by_class(instances: Instances, thing_class_ids: Sequence[int]):
-    """The semantic channel, and indices of the instances, of each class that was found."""
-    for detector_class in instances.pred_classes.unique().tolist():
-        own = (instances.pred_classes == detector_class).nonzero().flatten()
-        yield thing_class_ids[detector_class], own
+def _with_pixels(instances: Instances, winner: Tensor) -> tuple[Instances, Tensor]:
+    """The instances that won pixels, and the (H, W) int32 map of their numbers."""
+    areas = torch.bincount((winner + 1).flatten(), minlength=len(instances) + 1)[1:]
+    number = torch.cat([areas.new_tensor([-1]), (areas > 0).cumsum(0) - 1]).int()
+    return instances[areas > 0], number[(winner + 1).long()]
 
 
 def _join(of_class: Tensor, boxes: Tensor, found: Boxes, join_threshold: float) -> Tensor:

@@ -27,7 +27,7 @@ def panoptic_logits(
     An instance has the semantic logit X of its class plus its pasted mask logit in its box, and 0
     outside. The unknown channel is the largest X of all thing classes less the largest X that an
     instance has at the pixel, an instance counting as 0 outside its box. Without instances it is
-    the largest X alone (in UPSNet's code a constant, which differs between training and inference).
+    the largest X alone, to which UPSNet's code adds 10 in training.
 
     Args:
         sem_seg_logits: (C, H, W) float32, or a strip of its rows.
@@ -49,9 +49,9 @@ def panoptic_logits(
         semantic = torch.zeros_like(sem_seg_logits[0])
         semantic[rows, columns] = sem_seg_logits[channel, rows, columns]
         known.append(semantic)
-        pasted = torch.zeros_like(semantic)
-        pasted[rows, columns] = paste_mask(mask, box, window, fade=False)
-        instances.append(semantic + pasted)
+        pasted = semantic.clone()
+        pasted[rows, columns] += paste_mask(mask, box, window, fade=False)
+        instances.append(pasted)
     things = sem_seg_logits[list(thing_class_ids)]
     unknown = things.amax(dim=0) if len(things) else torch.full_like(sem_seg_logits[0], -torch.inf)
     if known:

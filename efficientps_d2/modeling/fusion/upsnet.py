@@ -23,7 +23,6 @@ from efficientps_d2.modeling.fusion.shared import (
 )
 
 NMS_THRESHOLD = 0.5  # over all classes
-MOST_INSTANCES = 100
 STRIP = 64  # rows for which all logits are in memory at once
 
 
@@ -64,7 +63,7 @@ def upsnet_panoptic_fusion(
     sem_seg_logits = sem_seg_logits.float()
     order = candidates(instances, score_threshold)
     found = instances[order]
-    order = order[nms(found.pred_boxes.tensor, found.scores, NMS_THRESHOLD)[:MOST_INSTANCES]]
+    order = order[nms(found.pred_boxes.tensor, found.scores, NMS_THRESHOLD)]
     order = order[_unclaimed(instances[order], sem_seg_logits.shape[-2:], overlap_threshold)]
     winner, sem_seg = _winners(instances[order], sem_seg_logits, thing_class_ids)
     _correct_by_majority(winner, sem_seg, sem_seg_logits, thing_class_ids)

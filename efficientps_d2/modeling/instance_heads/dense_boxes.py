@@ -6,9 +6,9 @@ import torch
 from detectron2.config import configurable
 from detectron2.layers import Conv2d, ShapeSpec
 from detectron2.structures import Instances
-from fvcore.nn import giou_loss
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.ops import generalized_box_iou_loss
 
 from efficientps_d2.modeling.layers import SeparableConv2d
 from efficientps_d2.modeling.semantic_heads.base import resized_to
@@ -105,7 +105,9 @@ def dense_box_losses(
         weight = 1 / areas[owner]
         ys, xs = (side.flatten() for side in cell_centers(*found.shape[-2:], device=found.device))
         target = true_centerness(true, xs[columns], ys[rows])
-        box_loss = box_loss + (weight * giou_loss(found[:, rows, columns].T, true)).sum()
+        box_loss = (
+            box_loss + (weight * generalized_box_iou_loss(found[:, rows, columns].T, true)).sum()
+        )
         losses = F.binary_cross_entropy_with_logits(
             central[rows, columns], target, reduction="none"
         )

@@ -36,6 +36,7 @@ class LPSNetStyle(SemanticSegmentor):
         fusion: dict,
         box_loss_weight: float,
         centerness_loss_weight: float,
+        channels_last: bool = False,
         **kwargs,
     ):
         """
@@ -44,6 +45,7 @@ class LPSNetStyle(SemanticSegmentor):
             thing_class_ids: contiguous id of each class of things.
             fusion: thresholds of :func:`dense_box_fusion`.
             box_loss_weight, centerness_loss_weight: factors of the losses.
+            channels_last: memory format of weights and images; only speed depends on it.
 
         Other arguments are those of :class:`SemanticSegmentor`.
         """
@@ -51,6 +53,8 @@ class LPSNetStyle(SemanticSegmentor):
         self.box_head = box_head
         self.thing_class_ids = list(thing_class_ids)
         self.fusion = fusion
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.to(memory_format=self.memory_format)
         self.weights = {"loss_box_reg": box_loss_weight, "loss_centerness": centerness_loss_weight}
 
     @classmethod
@@ -66,7 +70,9 @@ class LPSNetStyle(SemanticSegmentor):
                 "seed_threshold": combine.INSTANCES_CONFIDENCE_THRESH,
                 "join_threshold": options.JOIN_THRESH,
                 "stuff_area_limit": combine.STUFF_AREA_LIMIT,
+                "max_instances": most if (most := cfg.TEST.DETECTIONS_PER_IMAGE) > 0 else 10**6,
             },
+            "channels_last": cfg.MODEL.EFFICIENTPS.CHANNELS_LAST,
             "box_loss_weight": options.BOX_LOSS_WEIGHT,
             "centerness_loss_weight": options.CENTERNESS_LOSS_WEIGHT,
         }
@@ -84,7 +90,7 @@ class LPSNetStyle(SemanticSegmentor):
             self.backbone.size_divisibility,
             padding_constraints=self.backbone.padding_constraints,
         )
-        features = self.backbone(images.tensor)
+        features = self.backbone(images.tensor.contiguous(memory_format=self.memory_format))
         boxes, centerness = self.box_head(features)
         if self.training:
             return self._losses(batched_inputs, features, boxes, centerness)

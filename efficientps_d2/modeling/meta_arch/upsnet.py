@@ -117,7 +117,7 @@ class UPSNet(PanopticSegmentor):
             loss = F.cross_entropy(
                 combined[None], target[None], ignore_index=NO_TARGET, reduction="sum"
             )
-            losses.append(loss / target.numel())
+            losses.append(loss / max(target.numel(), 1))
         return torch.stack(losses).mean() * self.panoptic_loss_weight
 
     def _some_of(self, instances: Instances) -> Instances:

@@ -14,17 +14,17 @@ class NoSemSegHead(nn.Module):
     """Calls every pixel a thing, which leaves no place for stuff, and has nothing to learn."""
 
     @configurable
-    def __init__(self, *, num_classes: int, thing_class_id: int, ignore_value: int = 255):
+    def __init__(self, *, num_classes: int, thing_class_ids: list[int], ignore_value: int = 255):
         """
         Args:
             num_classes: number of all classes.
-            thing_class_id: any of the things.
+            thing_class_ids: those that are things.
             ignore_value: label of pixels without ground truth.
         """
         super().__init__()
         self.ignore_value = ignore_value
-        logits = torch.zeros(num_classes)
-        logits[thing_class_id] = 1.0
+        logits = torch.full((num_classes,), -20.0)
+        logits[list(thing_class_ids)] = 0.0
         self.register_buffer("logits", logits, persistent=False)
 
     @classmethod
@@ -37,7 +37,7 @@ class NoSemSegHead(nn.Module):
             )
         return {
             "num_classes": head.NUM_CLASSES,
-            "thing_class_id": things[0],
+            "thing_class_ids": things,
             "ignore_value": head.IGNORE_VALUE,
         }
 
