@@ -20,6 +20,8 @@ NAME = Text("a name", empty=False)
 NAMES = ListOf(NAME, "a list of names")
 NORM = Text("a norm of Detectron2, such as GN, BN or SyncBN")
 LEVELS = ListOf(NAME, "a list of different feature names", 1, distinct=True)
+IOUS = ListOf(SHARE, "a list of numbers from 0 to 1")
+LABELS = ListOf(Number(-1, 1, whole=True), "a list of -1, 0 and 1")
 COLOR = ListOf(Number(), "three numbers", 3, 3)
 POOLER = OneOf(("ROIAlign", "ROIAlignV2", "ROIPool"))
 
@@ -148,6 +150,8 @@ MODEL_RULES = [
         "where the box loss of the RPN turns linear; 0 for L1",
         NOT_NEGATIVE,
     ),
+    Rule("MODEL.RPN.IOU_THRESHOLDS", "limits of the IoU of anchors and objects", IOUS),
+    Rule("MODEL.RPN.IOU_LABELS", "0 no object, 1 object, -1 ignored, between these", LABELS),
     Rule("MODEL.ROI_HEADS.NAME", "instance heads", NAME),
     Rule("MODEL.ROI_HEADS.IN_FEATURES", "features that the instance heads take", LEVELS),
     Rule(
@@ -161,6 +165,8 @@ MODEL_RULES = [
         POSITIVE_COUNT,
     ),
     Rule("MODEL.ROI_HEADS.POSITIVE_FRACTION", "largest share of objects among these boxes", SHARE),
+    Rule("MODEL.ROI_HEADS.IOU_THRESHOLDS", "limits of the IoU of boxes and objects", IOUS),
+    Rule("MODEL.ROI_HEADS.IOU_LABELS", "0 no object, 1 object, -1 ignored, between these", LABELS),
     Rule("MODEL.ROI_HEADS.SCORE_THRESH_TEST", "least score of a detection", SHARE),
     Rule("MODEL.ROI_HEADS.NMS_THRESH_TEST", "IoU above which NMS removes a detection", SHARE),
     Rule("MODEL.ROI_BOX_HEAD.NAME", "box head", Text("a name")),

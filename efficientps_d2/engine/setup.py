@@ -12,6 +12,7 @@ from efficientps_d2.checkpoint.checkpoint_files import has_checkpoint
 from efficientps_d2.checkpoint.checkpointer import require_file
 from efficientps_d2.config.building import check_network
 from efficientps_d2.config.check import check_schedule
+from efficientps_d2.config.keys import value_of
 from efficientps_d2.config.loading import load_config, without_cuda
 from efficientps_d2.data.checks.tables import suggestion_table
 from efficientps_d2.data.classes import with_class_counts
@@ -88,11 +89,13 @@ def _warn(cfg: CfgNode, args: Namespace, has_weights: bool) -> None:
             "DATASETS.TEST is empty: nothing will be evaluated, and no best weights are kept; add "
             "DATASETS.TEST \"('NAME_val',)\"."
         )
-    frozen = cfg.MODEL.EFFICIENTNET.NORM == "FrozenBN"
-    if frozen and not (has_weights or cfg.MODEL.EFFICIENTNET.WEIGHTS):
+    part, weights = "EFFICIENTNET", "MODEL.EFFICIENTNET.WEIGHTS"
+    if "resnet" in cfg.MODEL.BACKBONE.NAME:
+        part, weights = "RESNETS", "MODEL.WEIGHTS"
+    if cfg.MODEL[part].NORM == "FrozenBN" and not (has_weights or value_of(cfg, weights)):
         logger.warning(
             "The norms of the backbone are fixed, but it has no trained weights; give "
-            'MODEL.EFFICIENTNET.WEIGHTS or set MODEL.EFFICIENTNET.NORM "BN".'
+            f'{weights} or set MODEL.{part}.NORM "BN".'
         )
     if not torch.cuda.is_available():
         processes = comm.get_world_size()

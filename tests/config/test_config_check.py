@@ -96,6 +96,15 @@ def test_lists_of_the_network_that_do_not_fit(key, value, message):
         config(f"MODEL.{key}", value)
 
 
+def test_mask_rcnn_alone_has_no_semantic_head():
+    with pytest.raises(
+        InputError, match="NoSemSegHead, but PanopticSegmentor needs a semantic head"
+    ):
+        config("MODEL.SEM_SEG_HEAD.NAME", "NoSemSegHead")
+    with pytest.raises(InputError, match="SemSegFPNHead, but MaskRCNN has no semantic head"):
+        config("MODEL.META_ARCHITECTURE", "MaskRCNN")
+
+
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [

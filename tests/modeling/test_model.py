@@ -9,6 +9,7 @@ from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
 from training_samples import sample
 
+from efficientps_d2 import InputError
 from efficientps_d2.modeling.losses import hard_pixel_cross_entropy
 
 
@@ -225,3 +226,10 @@ def test_small_case_overfits(toy, tiny_config):
             history.append({k: v.item() for k, v in losses.items()})
     for name in ("loss_sem_seg", "loss_rpn_cls", "loss_cls"):
         assert history[-1][name] < 0.5 * history[0][name], name
+
+
+def test_a_fusion_by_logits_needs_them(stock_config):
+    """Or a training would end in an error in its first evaluation."""
+    stock_config.MODEL.PANOPTIC_FPN.COMBINE.METHOD = "adaptive"
+    with pytest.raises(InputError, match="METHOD adaptive needs a mask head that keeps its logits"):
+        build_model(stock_config)

@@ -10,6 +10,7 @@ from project import CONFIGS
 from torch.nn import functional as F
 from training_samples import sample
 
+from efficientps_d2 import InputError
 from efficientps_d2.config.loading import load_config
 from efficientps_d2.modeling.deformable import DeformConv2d
 from efficientps_d2.modeling.meta_arch.upsnet import NO_TARGET, cell_labels, panoptic_target
@@ -92,15 +93,35 @@ def test_a_share_of_the_boxes_is_kept(upsnet):
     assert len({i for _ in range(20) for i in kept(10)}) == 10, "not always the same"
 
 
-def test_pooled_logits_are_those_of_pooled_features(upsnet):
-    """Which UPSNet classifies."""
-    head = upsnet.sem_seg_head
-    embedding, predictor = torch.rand(1, 128, 16, 24), head.predictor
-    boxes = torch.tensor([[0.0, 8.3, 9.1, 40.0, 63.7], [0.0, 0.0, 0.0, 96.0, 64.0]])
+def test_losses_are_those_of_their_definitions(upsnet, monkeypatch):
+    """Of one kept and one dropped instance, whose boxes lie on the grid of the logits."""
+    data = [sample(64, 96, [[8, 8, 40, 40], [48, 16, 88, 56]], [0, 1])]
+    data[0]["sem_seg"] = torch.zeros(64, 96, dtype=torch.int64)
+    data[0]["sem_seg"][8:40, 8:40], data[0]["sem_seg"][16:56, 48:88] = 2, 3
+    monkeypatch.setattr(upsnet, "_some_of", lambda instances: instances[:1])
+    losses = losses_of(upsnet, data)
+    features = upsnet.backbone(upsnet.preprocess_image(data).tensor)
+    (x,), heads = upsnet.sem_seg_head.layers(features), upsnet.roi_heads
+    boxes = data[0]["instances"].gt_boxes
+    pooled = heads.mask_pooler([features[f] for f in heads.mask_in_features], [boxes[:1]])
+    mask = heads.mask_head.layers(pooled)[:, :1]
+
+    kept, crop = torch.zeros(16, 24), torch.zeros(16, 24)
+    crop[2:10, 2:10] = x[2, 2:10, 2:10]
+    kept[2:10, 2:10] = F.interpolate(mask, (8, 8), mode="bilinear", align_corners=False)[0, 0]
+    unknown = torch.maximum(x[2], x[3]) - crop
+    target = torch.zeros(16, 24, dtype=torch.int64)
+    target[2:10, 2:10], target[4:14, 12:22] = 2, 3
+    combined = torch.stack([x[0], x[1], crop + kept, unknown])
+    expected = 0.5 * F.cross_entropy(combined[None], target[None])
+    torch.testing.assert_close(losses["loss_panoptic"], expected)
+
+    # UPSNet pools features before the classifier, which is linear, as pooling is.
+    index = torch.zeros(2, 1)
     align = ROIAlign(28, 1 / 4, sampling_ratio=2)
-    torch.testing.assert_close(
-        align(predictor(embedding), boxes), predictor(align(embedding, boxes)), atol=1e-5, rtol=1e-4
-    )
+    cells = align(x[None], torch.cat([index, boxes.tensor], dim=1))
+    labels = torch.tensor([2, 3])[:, None, None].expand(2, 28, 28)
+    torch.testing.assert_close(losses["loss_sem_seg_roi"], 0.04 * F.cross_entropy(cells, labels))
 
 
 def test_labels_of_cells():
@@ -167,6 +188,17 @@ def test_the_deformable_backbone_takes_weights_of_a_plain_one():
         expected, found = plain(x), deformable(x)
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-3)
+
+
+def test_shallow_networks_have_no_deformable_stages():
+    with pytest.raises(InputError, match="DEFORM_ON_PER_STAGE needs DEPTH 50 or more"):
+        backbone("upsnet_r101_dcn_coco.yaml", "MODEL.RESNETS.DEPTH", 34)
+
+
+@pytest.mark.parametrize("side", [1, 2, 3])
+def test_tiny_images_have_a_finite_loss(upsnet, side):
+    losses = losses_of(upsnet, [sample(side, 64, [], []), sample(64, side, [], [])])
+    assert all(value.isfinite() for value in losses.values())
 
 
 def test_context_is_added_to_the_coarsest_lateral():

@@ -11,9 +11,8 @@ from torch.nn import functional as F
 from torchvision.ops import generalized_box_iou_loss
 
 from efficientps_d2.modeling.layers import SeparableConv2d
-from efficientps_d2.modeling.semantic_heads.base import resized_to
+from efficientps_d2.modeling.semantic_heads.base import STRIDE, resized_to
 
-STRIDE = 4  # of the finest feature
 FIRST_SIDE = 64  # pixels of the boxes before training
 LARGEST = 1e4  # pixels from a centre to a side
 NOBODY = -1

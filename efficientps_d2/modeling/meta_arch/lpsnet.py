@@ -12,11 +12,11 @@ from efficientps_d2.modeling.fusion.dense_boxes import dense_box_fusion
 from efficientps_d2.modeling.instance_heads.crowd import split_crowd
 from efficientps_d2.modeling.instance_heads.dense_boxes import (
     NOBODY,
-    STRIDE,
     DenseBoxHead,
     dense_box_losses,
 )
 from efficientps_d2.modeling.meta_arch.panoptic_segmentor import padded_labels, ready_to_build
+from efficientps_d2.modeling.semantic_heads.base import STRIDE, every_fourth
 
 
 @META_ARCH_REGISTRY.register()
@@ -146,7 +146,7 @@ class LPSNetStyle(SemanticSegmentor):
 
 def owners_of_cells(instances: Instances) -> Tensor:
     """(H / 4, W / 4) index of the instance at the centre of each cell, ``NOBODY`` elsewhere."""
-    masks = instances.gt_masks.tensor[:, STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE]
+    masks = every_fourth(instances.gt_masks.tensor)
     owner = torch.full(masks.shape[1:], NOBODY, dtype=torch.int64, device=masks.device)
     for index, mask in enumerate(masks):
         owner[mask] = index

@@ -14,6 +14,8 @@ from efficientps_d2.data.classes import with_class_counts
 from efficientps_d2.modeling.fusion.build import Fusion, build_fusion
 from efficientps_d2.utils.errors import InputError
 
+BY_LOGITS = ("adaptive", "log_odds", "upsnet")  # fusions that take ``pred_mask_logits``
+
 
 def ready_to_build(cfg: CfgNode) -> CfgNode:
     """The config with the classes of its datasets, which a saved one has already.
@@ -73,8 +75,17 @@ class PanopticSegmentor(PanopticFPN):
     @classmethod
     def from_config(cls, cfg: CfgNode):
         cfg = ready_to_build(cfg)
+        parts = super().from_config(cfg)
+        method = cfg.MODEL.PANOPTIC_FPN.COMBINE.METHOD
+        mask_head = getattr(parts["roi_heads"], "mask_head", None)
+        if method in BY_LOGITS and not getattr(mask_head, "keeps_logits", False):
+            raise InputError(
+                f"MODEL.PANOPTIC_FPN.COMBINE.METHOD {method} needs a mask head that keeps its "
+                "logits; set MODEL.MASK_ON True and MODEL.ROI_MASK_HEAD.NAME ConvMaskHead or "
+                "SeparableConvMaskHead, or METHOD heuristic."
+            )
         return {
-            **super().from_config(cfg),
+            **parts,
             "thing_class_ids": cfg.MODEL.EFFICIENTPS.THING_CLASS_IDS,
             "fusion": build_fusion(cfg.MODEL.PANOPTIC_FPN.COMBINE),
             "channels_last": cfg.MODEL.EFFICIENTPS.CHANNELS_LAST,

@@ -12,8 +12,8 @@ from efficientps_d2.modeling.fusion.panoptic_logits import panoptic_logits
 from efficientps_d2.modeling.fusion.shared import stuff_classes
 from efficientps_d2.modeling.instance_heads.crowd import split_crowd
 from efficientps_d2.modeling.meta_arch.panoptic_segmentor import PanopticSegmentor, padded_labels
+from efficientps_d2.modeling.semantic_heads.base import STRIDE, every_fourth
 
-STRIDE = 4  # of the semantic logits
 NO_TARGET = -1
 ROI_CELLS = 28
 
@@ -62,7 +62,7 @@ class UPSNet(PanopticSegmentor):
         }
 
     def forward(self, batched_inputs: list[dict]):
-        """As in :class:`PanopticFPN`, with ``loss_panoptic`` and ``loss_sem_seg_roi``."""
+        """Losses in training, otherwise :meth:`inference`."""
         if not self.training:
             return self.inference(batched_inputs)
         images = self.preprocess_image(batched_inputs)
@@ -101,13 +101,14 @@ class UPSNet(PanopticSegmentor):
             labels = every_fourth(labels[:height, :width])
             image_logits = image_logits[:, : labels.shape[0], : labels.shape[1]]
             own = torch.as_tensor(self.thing_class_ids, device=logits.device)[targets.gt_classes]
-            combined = panoptic_logits(
-                image_logits,
-                (targets.gt_boxes.tensor / STRIDE).tolist(),
-                masks,
-                own.tolist(),
-                thing_class_ids=self.thing_class_ids,
-            )
+            with torch.autocast(logits.device.type, enabled=False):  # sums of two logits
+                combined = panoptic_logits(
+                    image_logits,
+                    (targets.gt_boxes.tensor / STRIDE).tolist(),
+                    masks,
+                    own.tolist(),
+                    thing_class_ids=self.thing_class_ids,
+                )
             target = panoptic_target(
                 labels,
                 every_fourth(targets.gt_masks.tensor),
@@ -155,11 +156,6 @@ class UPSNet(PanopticSegmentor):
         ignored = self.sem_seg_head.ignore_value
         loss = F.cross_entropy(pooled, targets, ignore_index=ignored, reduction="sum")
         return loss / targets.numel() * self.roi_loss_weight
-
-
-def every_fourth(labels: Tensor) -> Tensor:
-    """(..., H, W) ground truth at the cells of the semantic logits."""
-    return labels[..., STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE]
 
 
 def panoptic_target(

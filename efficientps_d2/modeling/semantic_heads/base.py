@@ -9,6 +9,8 @@ from torch.nn import functional as F
 from efficientps_d2.modeling.losses import hard_pixel_cross_entropy
 from efficientps_d2.utils.errors import InputError
 
+STRIDE = 4  # of the finest feature, at which heads give logits
+
 
 class SemanticHead(nn.Module):
     """Predicts every class, stuff and things, in the order of the contiguous ids.
@@ -16,8 +18,6 @@ class SemanticHead(nn.Module):
     A head has :meth:`layers`. As Detectron2's ``SemSegFPNHead`` it can be called, or asked for
     ``layers`` and ``losses`` one after the other.
     """
-
-    stride = 4  # of the logits that ``layers`` gives
 
     def __init__(
         self,
@@ -98,8 +98,13 @@ class SemanticHead(nn.Module):
 
     def _enlarged(self, logits: Tensor) -> Tensor:
         return F.interpolate(
-            logits.float(), scale_factor=self.stride, mode="bilinear", align_corners=False
+            logits.float(), scale_factor=STRIDE, mode="bilinear", align_corners=False
         )
+
+
+def every_fourth(labels: Tensor) -> Tensor:
+    """(..., H, W) ground truth at the logits of stride 4."""
+    return labels[..., STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE]
 
 
 def resized_to(x: Tensor, target: Tensor) -> Tensor:

@@ -75,7 +75,7 @@ def test_sizes_against_anchors(tmp_path):
     edit_json(folder, lambda c: c["annotations"][0].update(segments_info=segments))
     config = tmp_path / "config.yaml"
     config.write_text(
-        "MODEL: {ANCHOR_GENERATOR: {SIZES: [[32], [64]]}}\n"
+        "MODEL: {ANCHOR_GENERATOR: {SIZES: [[32], [64]]}, RPN: {IN_FEATURES: [p2, p3]}}\n"
         "INPUT: {MIN_SIZE_TRAIN: [96], MAX_SIZE_TRAIN: 320, SCALE_JITTER: [1.5, 2.5]}\n"
     )
     tables = size_tables(check(folder)[1].statistics, load_config(str(config)), config.name)
