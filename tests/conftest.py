@@ -1,5 +1,6 @@
 """Small synthetic panoptic datasets and configs; no downloads, no GPU."""
 
+import gc
 import os
 import shutil
 import signal
@@ -23,6 +24,8 @@ from scenes import register_dataset, unregister, write_dataset  # noqa: E402
 from efficientps_d2 import save_model  # noqa: E402
 from efficientps_d2.config.loading import load_config  # noqa: E402
 from efficientps_d2.data.classes import with_class_counts  # noqa: E402
+
+gc.freeze()  # what is imported stays: collections need not look at it, and forks not copy it
 
 
 def pytest_collection_modifyitems(items):
