@@ -76,8 +76,8 @@ def test_a_pipe_is_no_checkpoint(run):
 def test_an_entry_under_the_name_of_another_is_damage(run):
     file = Path(run.save_dir, "model_0000005.pth")
     content = file.read_bytes()
-    place = content.rindex(b"/data/1")  # in the directory at the end
-    file.write_bytes(content[:place] + b"/data/0" + content[place + 7 :])
+    place = content.rindex(b"/data/0")  # in the directory at the end
+    file.write_bytes(content[:place] + b"/data/1" + content[place + 7 :])
     assert newest(run) == "model_0000003.pth"
 
 

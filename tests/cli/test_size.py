@@ -4,8 +4,12 @@ from pathlib import Path
 
 import detectron2
 import pytest
+import torch
 from project import CONFIGS, Refused, call_verb
 from scenes import write_dataset
+
+from efficientps_d2.deploy.size import count
+from efficientps_d2.modeling.deformable import DeformConv2d
 
 DETECTRON2_CONFIGS = Path(detectron2.__file__).parent / "model_zoo" / "configs"
 
@@ -41,6 +45,12 @@ def test_multiply_adds_of_convolutions(capsys):
     expected = positions * 64 * (9 * 64 + 3 + 12) / 1e9
     assert parts["RPN"][1] == pytest.approx(expected, abs=0.005)
     assert "mask head, 3 boxes" in parts and "box head, 200 boxes" in parts
+
+
+def test_multiply_adds_of_deformable_convolutions():
+    """Those of a plain one, and of the convolution that gives its offsets."""
+    _, adds = count(DeformConv2d(4, 6, padding=1), torch.zeros(1, 4, 5, 7))
+    assert adds == 5 * 7 * 9 * 4 * (6 + 18)
 
 
 def test_panoptic_fpn_of_detectron2(capsys):

@@ -69,7 +69,8 @@ def test_a_signal_waits_for_a_checkpoint_to_be_whole(make_trainer, monkeypatch):
 
 def test_a_signal_before_a_step_loses_no_iteration(make_trainer, monkeypatch):
     """When the trainer counts the next iteration already."""
-    trainer = make_trainer([10.0, 20.0, 30.0, 40.0])
+    rarely = ("SOLVER.CHECKPOINT_PERIOD", 10)  # so that the signal saves one
+    trainer = make_trainer([10.0, 20.0, 30.0, 40.0], *rarely)
     before_step = trainer.before_step
 
     def interrupted():
@@ -80,7 +81,7 @@ def test_a_signal_before_a_step_loses_no_iteration(make_trainer, monkeypatch):
     trainer.before_step = interrupted
     with pytest.raises(SystemExit):
         trainer.train()
-    resumed = make_trainer([40.0, 50.0], resume=True)
+    resumed = make_trainer([40.0, 50.0], *rarely, resume=True)
     assert resumed.start_iter == 2
 
 

@@ -12,6 +12,7 @@ from training_samples import sample
 
 from efficientps_d2 import InputError
 from efficientps_d2.config.loading import load_config
+from efficientps_d2.modeling.backbone.resnet import make_deformable
 from efficientps_d2.modeling.deformable import DeformConv2d
 from efficientps_d2.modeling.meta_arch.upsnet import NO_TARGET, cell_labels, panoptic_target
 
@@ -174,6 +175,20 @@ class TestDeformable:
 def backbone(name: str, *overrides):
     torch.manual_seed(0)
     return build_backbone(load_config(str(CONFIGS / name), list(overrides))).eval()
+
+
+@pytest.mark.parametrize(("count", "widths"), [(2, [32, 32]), (3, [16, 32, 32])])
+def test_only_the_last_two_convolutions_change_the_width(small_config, count, widths):
+    model = build_model(small_config("upsnet_streets", "MODEL.UPSNET.NUM_CONVS", count))
+    assert [conv.out_channels for conv in model.sem_seg_head.convs] == widths
+
+
+def test_a_stage_keeps_its_weights_when_it_becomes_deformable():
+    stage = backbone("upsnet_r50_coco.yaml").bottom_up.res4
+    before = [block.conv2.weight for block in stage]
+    make_deformable(stage)
+    assert all(block.conv2.weight is weight for block, weight in zip(stage, before, strict=True))
+    assert all(isinstance(block.conv2, DeformConv2d) for block in stage)
 
 
 def test_the_deformable_backbone_takes_weights_of_a_plain_one():
