@@ -151,7 +151,11 @@ MODEL_RULES = [
         NOT_NEGATIVE,
     ),
     Rule("MODEL.RPN.IOU_THRESHOLDS", "limits of the IoU of anchors and objects", IOUS),
-    Rule("MODEL.RPN.IOU_LABELS", "0 no object, 1 object, -1 ignored, between these", LABELS),
+    Rule(
+        "MODEL.RPN.IOU_LABELS",
+        "label between the limits: 0 no object, 1 object, -1 ignored",
+        LABELS,
+    ),
     Rule("MODEL.ROI_HEADS.NAME", "instance heads", NAME),
     Rule("MODEL.ROI_HEADS.IN_FEATURES", "features that the instance heads take", LEVELS),
     Rule(
@@ -166,7 +170,11 @@ MODEL_RULES = [
     ),
     Rule("MODEL.ROI_HEADS.POSITIVE_FRACTION", "largest share of objects among these boxes", SHARE),
     Rule("MODEL.ROI_HEADS.IOU_THRESHOLDS", "limits of the IoU of boxes and objects", IOUS),
-    Rule("MODEL.ROI_HEADS.IOU_LABELS", "0 no object, 1 object, -1 ignored, between these", LABELS),
+    Rule(
+        "MODEL.ROI_HEADS.IOU_LABELS",
+        "label between the limits: 0 no object, 1 object, -1 ignored",
+        LABELS,
+    ),
     Rule("MODEL.ROI_HEADS.SCORE_THRESH_TEST", "least score of a detection", SHARE),
     Rule("MODEL.ROI_HEADS.NMS_THRESH_TEST", "IoU above which NMS removes a detection", SHARE),
     Rule("MODEL.ROI_BOX_HEAD.NAME", "box head", Text("a name")),

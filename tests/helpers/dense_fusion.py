@@ -34,6 +34,22 @@ def paste(instance: Instances, height: int, width: int, padding_mode: str):
     return logits, box
 
 
+def by_score(instances: Instances, score_threshold: float) -> list[int]:
+    """Indices of those with a box and a score above the threshold, the best first."""
+    order = sorted(range(len(instances)), key=lambda i: -float(instances.scores[i]))
+    corners = instances.pred_boxes.tensor.tolist()
+    has_area = [x1 > x0 and y1 > y0 for x0, y0, x1, y1 in corners]
+    return [i for i in order if instances.scores[i] > score_threshold and has_area[i]]
+
+
+def without_small(labels, stuff_ids, stuff_area_limit: int):
+    """The labels, void where a class of stuff has too few pixels."""
+    for k in stuff_ids:
+        if (labels == k).sum() < stuff_area_limit:
+            labels[labels == k] = VOID
+    return labels
+
+
 def dense_fusion(
     instances,
     sem_seg_logits,
@@ -53,11 +69,7 @@ def dense_fusion(
     stuff_ids = [k for k in range(num_classes) if k not in thing_class_ids]
     channels, owners = list(sem_seg_logits[stuff_ids]), [None] * len(stuff_ids)
     occupied = torch.zeros(height, width, dtype=torch.bool)
-    order = sorted(range(len(instances)), key=lambda i: -float(instances.scores[i]))
-    for i in order:
-        x0, y0, x1, y1 = instances.pred_boxes.tensor[i].tolist()
-        if not instances.scores[i] > score_threshold or x1 <= x0 or y1 <= y0:
-            continue
+    for i in by_score(instances, score_threshold):
         a, box = paste(instances[i], height, width, "zeros")
         if confine_to_box:
             a = a * box
@@ -81,10 +93,7 @@ def dense_fusion(
                 labels[y, x] = THING + owner
             elif int(sem_seg[y, x]) in stuff_ids:
                 labels[y, x] = int(sem_seg[y, x])
-    for k in stuff_ids:
-        if (labels == k).sum() < stuff_area_limit:
-            labels[labels == k] = VOID
-    return labels
+    return without_small(labels, stuff_ids, stuff_area_limit)
 
 
 def dense_log_odds_fusion(
@@ -102,10 +111,7 @@ def dense_log_odds_fusion(
     stuff_ids = [k for k in range(num_classes) if k not in thing_class_ids]
     occupied = torch.zeros(height, width, dtype=torch.bool)
     best, owner = torch.zeros(height, width), torch.full((height, width), -1)
-    for i in sorted(range(len(instances)), key=lambda i: -float(instances.scores[i])):
-        x0, y0, x1, y1 = instances.pred_boxes.tensor[i].tolist()
-        if not instances.scores[i] > score_threshold or x1 <= x0 or y1 <= y0:
-            continue
+    for i in by_score(instances, score_threshold):
         a, box = paste(instances[i], height, width, "border")
         thing = sem_seg_logits[thing_class_ids[int(instances.pred_classes[i])]]
         stuff = sem_seg_logits[stuff_ids].logsumexp(dim=0)
@@ -120,10 +126,7 @@ def dense_log_odds_fusion(
     labels = owner.numpy() + THING
     sem_seg = sem_seg_logits.argmax(dim=0).numpy()
     labels[owner < 0] = np.where(np.isin(sem_seg, stuff_ids), sem_seg, VOID)[owner < 0]
-    for k in stuff_ids:
-        if (labels == k).sum() < stuff_area_limit:
-            labels[labels == k] = VOID
-    return labels
+    return without_small(labels, stuff_ids, stuff_area_limit)
 
 
 def dense_upsnet_fusion(
@@ -139,10 +142,7 @@ def dense_upsnet_fusion(
     num_classes, height, width = sem_seg_logits.shape
     stuff_ids = [k for k in range(num_classes) if k not in thing_class_ids]
     kept, covered, boxes = [], {}, instances.pred_boxes
-    for i in sorted(range(len(instances)), key=lambda i: -float(instances.scores[i])):
-        x0, y0, x1, y1 = boxes.tensor[i].tolist()
-        if not instances.scores[i] > score_threshold or x1 <= x0 or y1 <= y0:
-            continue
+    for i in by_score(instances, score_threshold):
         if not any(pairwise_iou(boxes[i], boxes[k]) > 0.5 for k in kept):
             kept.append(i)
     channels, owners, crops = [], [], []
@@ -169,10 +169,7 @@ def dense_upsnet_fusion(
         majority = int(counts.argmax())
         if region.any() and majority in stuff_ids and 2 * counts[majority] >= region.sum():
             labels[region] = majority
-    for k in stuff_ids:
-        if (labels == k).sum() < stuff_area_limit:
-            labels[labels == k] = VOID
-    return labels
+    return without_small(labels, stuff_ids, stuff_area_limit)
 
 
 def as_labels(panoptic_seg, segments_info):

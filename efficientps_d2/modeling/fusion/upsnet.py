@@ -99,13 +99,13 @@ def _winners(
 
     The number of classes stands for the unknown channel. Strips of rows bound the memory.
     """
-    boxes = instances.pred_boxes.tensor.tolist()
+    boxes, mask_logits = instances.pred_boxes.tensor.tolist(), instances.pred_mask_logits.float()
     channels = semantic_channels(instances, thing_class_ids)
     best = [
         panoptic_logits(
             sem_seg_logits[:, top : top + STRIP],
             boxes,
-            instances.pred_mask_logits.float(),
+            mask_logits,
             channels,
             thing_class_ids=thing_class_ids,
             top=top,
@@ -129,9 +129,8 @@ def _correct_by_majority(
     table = torch.bincount(pairs.flatten(), minlength=(count + 1) * num_classes)
     table = table.view(count + 1, num_classes)[1:]
     most, majority = table.max(dim=1)
-    is_stuff = torch.ones(num_classes, dtype=torch.bool, device=winner.device)
-    is_stuff[list(thing_class_ids)] = False
-    wrong = is_stuff[majority] & (2 * most >= table.sum(dim=1)) & (most > 0)
+    stuff = majority.new_tensor(stuff_classes(num_classes, thing_class_ids))
+    wrong = torch.isin(majority, stuff) & (2 * most >= table.sum(dim=1)) & (most > 0)
     for rank in wrong.nonzero().flatten().tolist():
         region = winner == rank
         sem_seg[region] = majority[rank]

@@ -1,7 +1,5 @@
 """What the semantic heads of this project share: loss, resizing and config keys."""
 
-from abc import abstractmethod
-
 from detectron2.layers import ShapeSpec
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -81,9 +79,9 @@ class SemanticHead(nn.Module):
             return None, self.losses(logits, targets)
         return self._enlarged(logits), {}
 
-    @abstractmethod
     def layers(self, features: dict[str, Tensor]) -> Tensor:
         """Logits (N, num_classes, H / 4, W / 4) from FPN features by name."""
+        raise NotImplementedError
 
     def losses(self, logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """``loss_sem_seg`` of what :meth:`layers` gave; targets as for :meth:`forward`."""
