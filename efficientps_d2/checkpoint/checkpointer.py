@@ -71,8 +71,8 @@ class FittingCheckpointer(DetectionCheckpointer):
         except (OSError, RuntimeError) as error:  # PyTorch's, whose text says nothing of disks
             reason = getattr(error, "strerror", None) or "the disk is full or was lost"
             raise SystemExit(
-                f"Error: {file} could not be saved ({reason}); earlier checkpoints are as they "
-                "were: make room and continue with --resume."
+                f"Error: {file} could not be saved ({reason}); make room and run "
+                "the same command with --resume."
             ) from error
 
     @contextmanager

@@ -11,6 +11,7 @@ from efficientps_d2.evaluation.cityscapes_evaluation import (
     CityscapesAPEvaluator,
     CityscapesIoUEvaluator,
     redirect_cityscapesscripts,
+    remove_leftovers,
 )
 from efficientps_d2.evaluation.image_writer import ImageWriter
 from efficientps_d2.evaluation.instance_evaluation import ThingsCOCOEvaluator
@@ -33,9 +34,10 @@ def build_panoptic_evaluator(cfg: CfgNode, name: str, output_folder: str) -> Dat
         evaluators.append(ImageWriter(name, folder, cfg.TEST.PICTURES))
     if metadata.evaluator_type == "cityscapes_panoptic_seg":
         redirect_cityscapesscripts()
-        evaluators.append(CityscapesAPEvaluator(name))
+        remove_leftovers(output_folder)
+        evaluators.append(CityscapesAPEvaluator(name, output_folder))
         if has_semantic_head(cfg):
-            evaluators.append(CityscapesIoUEvaluator(name))
+            evaluators.append(CityscapesIoUEvaluator(name, output_folder))
         tasks = ("bbox",)
     else:
         if has_semantic_head(cfg):

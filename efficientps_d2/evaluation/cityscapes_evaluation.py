@@ -5,11 +5,15 @@ import importlib
 import importlib.util
 import json
 import os
+import shutil
 import sys
+import tempfile
 import types
+from pathlib import Path
 
 import numpy as np
 from detectron2.evaluation import CityscapesInstanceEvaluator, CityscapesSemSegEvaluator
+from detectron2.utils import comm
 
 SCRIPTS = "cityscapesscripts.evaluation"
 INTERNAL_ROOT = "deeplearning.projects.cityscapesApi"
@@ -52,7 +56,29 @@ class NumPyWithIn1d(types.ModuleType):
         return np.isin(elements, test_elements, invert=invert).ravel()
 
 
-class CityscapesAPEvaluator(CityscapesInstanceEvaluator):
+class _FilesInOutput:
+    """Evaluators whose files lie in the output folder: there they are found after a kill."""
+
+    def __init__(self, dataset_name: str, output_folder: str):
+        super().__init__(dataset_name)
+        self._output_folder = output_folder
+
+    def reset(self):
+        """As in Detectron2's evaluators, which put the files into the folder of all programs."""
+        os.makedirs(self._output_folder, exist_ok=True)
+        with replaced(tempfile, tempdir=self._output_folder):
+            super().reset()
+
+
+def remove_leftovers(output_folder: str) -> None:
+    """Remove the files of an evaluation that was killed; call it before the first evaluator."""
+    if comm.is_main_process():
+        for folder in Path(output_folder).glob("cityscapes_eval_*"):
+            shutil.rmtree(folder)
+    comm.synchronize()
+
+
+class CityscapesAPEvaluator(_FilesInOutput, CityscapesInstanceEvaluator):
     """Cityscapes' instance AP, also of each class, and without its file ``matches.json``."""
 
     def evaluate(self):
@@ -76,7 +102,7 @@ class CityscapesAPEvaluator(CityscapesInstanceEvaluator):
         return results
 
 
-class CityscapesIoUEvaluator(CityscapesSemSegEvaluator):
+class CityscapesIoUEvaluator(_FilesInOutput, CityscapesSemSegEvaluator):
     """Cityscapes' IoU, also of each class; ``mIoU`` is its mean over classes."""
 
     def evaluate(self):

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from scenes import CLASS_ORDERS, write_dataset
 from efficientps_d2 import InputError, register_cityscapes_layout
 from efficientps_d2.data.streets.dataset import make_streets
 from efficientps_d2.engine.trainer import Trainer
+from efficientps_d2.evaluation.build import build_panoptic_evaluator
 from efficientps_d2.evaluation.cityscapes_evaluation import NumPyWithIn1d
 from efficientps_d2.evaluation.instance_evaluation import write_instance_json
 from efficientps_d2.evaluation.results import results_table
@@ -62,10 +64,19 @@ def test_perfect_predictions_on_cityscapes_layout(
     make_streets(root, splits={"train": 1, "val": 2}, seed=3)
     register_cityscapes_layout("perfect_val", str(root), "val")
     try:
-        results = evaluate_perfect_predictions(tiny_config("perfect_val"), "perfect_val")
+        cfg = tiny_config("perfect_val")
+        folder = Path(cfg.OUTPUT_DIR, "inference")
+        killed = build_panoptic_evaluator(cfg, "perfect_val", str(folder))
+        killed.reset()
+        for evaluator in killed._evaluators:
+            if hasattr(evaluator, "_working_dir"):
+                evaluator._working_dir._finalizer.detach()  # as if the process had died
+        assert len(list(folder.glob("cityscapes_eval_*"))) == 2
+        results = evaluate_perfect_predictions(cfg, "perfect_val")
     finally:
         DatasetCatalog.remove("perfect_val")
         MetadataCatalog.pop("perfect_val")
+    assert not list(folder.glob("cityscapes_eval_*")), "the killed one's files, and its own"
     assert results["panoptic_seg"]["PQ"] == pytest.approx(100.0)
     assert results["panoptic_seg"]["PQ_th"] == pytest.approx(100.0)
     assert results["segm"]["AP"] == pytest.approx(100.0)
