@@ -3,10 +3,9 @@
 import logging
 import os
 import shutil
-import zipfile
-import zlib
 from pathlib import Path
 
+from efficientps_d2.checkpoint.weights_file import is_whole, read_weights
 from efficientps_d2.utils.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -18,10 +17,9 @@ PATTERNS = ("model_[0-9]*.pth", f"{FINAL}.pth")
 
 
 def checkpoint_files(folder: str | Path) -> list[Path]:
-    """The files that a training can go on from, the newest first."""
+    """The files that a training can go on from."""
     found = {file for pattern in PATTERNS for file in Path(folder).glob(pattern)}
-    files = [file for file in found if file.is_file()]
-    return sorted(files, key=lambda file: (file.stat().st_mtime_ns, file.name), reverse=True)
+    return sorted(file for file in found if file.is_file())
 
 
 def has_checkpoint(folder: str | Path) -> bool:
@@ -38,22 +36,25 @@ def newest_checkpoint(folder: str | Path) -> Path | None:
     Raises:
         InputError: if there are some, but all are damaged.
     """
-    files, damaged = checkpoint_files(folder), []
+    named, damaged = None, []
+    files = checkpoint_files(folder)
     tag = Path(folder, LAST)
     if tag.is_file():
         name = tag.read_text(encoding="utf-8", errors="replace").strip()
-        file = Path(folder, name)
         # Only a file in the folder of the run itself; nothing else may be loaded as its last.
-        if Path(name).name == name and os.path.isfile(file):
-            files = [file, *(other for other in files if other != file)]
+        if Path(name).name == name and os.path.isfile(Path(folder, name)):
+            named = Path(folder, name)
+            if is_whole(named):
+                return named
+            damaged.append(f"{named} is damaged")
         else:
             damaged.append(f"{tag} names {name[:80]!a}, which is no file beside it")
     elif files:
         damaged.append(f"{tag} is missing")
-    for file in files:
+    others = [file for file in files if file != named]
+    for file in sorted(others, key=_iteration, reverse=True):
         if is_whole(file):
-            if damaged:
-                logger.warning("%s; going on from %s.", "; ".join(damaged), file)
+            logger.warning("%s; going on from %s.", "; ".join(damaged), file)
             return file
         damaged.append(f"{file} is damaged")
     if damaged:
@@ -64,17 +65,15 @@ def newest_checkpoint(folder: str | Path) -> Path | None:
     return None
 
 
-def is_whole(file: str | Path) -> bool:
-    """Whether a file of ``torch.save`` has all of its bytes, by the checksums that are in it."""
+def _iteration(file: Path) -> int:
+    """The iteration of a checkpoint, not from the time of its file: clocks are set back."""
+    number = file.stem.rpartition("_")[2]
+    if number.isdecimal():
+        return int(number)
     try:
-        with zipfile.ZipFile(file) as archive:
-            for entry in archive.infolist():  # testzip() would look for them by their names
-                with archive.open(entry) as content:
-                    while content.read(2**20):
-                        pass
-            return True
-    except (OSError, ValueError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error):
-        return False  # RuntimeError: its bits say that it is encrypted, or compressed otherwise
+        return int(read_weights(file).get("iteration", -1))
+    except (InputError, OSError, TypeError, ValueError):
+        return -1  # it cannot be used
 
 
 def set_aside(folder: str | Path, *others: str) -> None:

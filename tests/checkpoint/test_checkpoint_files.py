@@ -10,18 +10,18 @@ from hypothesis import strategies as st
 from torch import nn
 
 from efficientps_d2 import InputError
-from efficientps_d2.checkpoint.checkpoint_files import is_whole, newest_checkpoint, set_aside
+from efficientps_d2.checkpoint.checkpoint_files import newest_checkpoint, set_aside
 from efficientps_d2.checkpoint.checkpointer import FittingCheckpointer
-from efficientps_d2.checkpoint.weights_file import read_weights
+from efficientps_d2.checkpoint.weights_file import is_whole, read_weights
 
 
 @pytest.fixture
 def run(tmp_path) -> FittingCheckpointer:
-    """Of a run with three checkpoints."""
+    """Of a run with three checkpoints, on a machine whose clock was set back before each."""
     checkpointer = FittingCheckpointer(nn.Linear(9, 9), str(tmp_path))
     for iteration in (1, 3, 5):
         checkpointer.save(f"model_{iteration:07d}", iteration=iteration)
-        os.utime(tmp_path / f"model_{iteration:07d}.pth", (iteration, iteration))
+        os.utime(tmp_path / f"model_{iteration:07d}.pth", (9 - iteration, 9 - iteration))
     return checkpointer
 
 
@@ -66,6 +66,13 @@ def test_damaged_checkpoints_are_passed_over(run, caplog):
     (folder / "model_0000001.pth").unlink()
     with pytest.raises(InputError, match="0000003.pth is damaged.* leave --resume out"):
         newest(run)
+
+
+@pytest.mark.parametrize(("iteration", "chosen"), [(4, "model_0000005"), (6, "model_final")])
+def test_a_final_checkpoint_is_as_new_as_its_iteration(run, iteration, chosen):
+    run.save("model_final", iteration=iteration)  # 4: before the schedule was made longer
+    Path(run.save_dir, "last_checkpoint").unlink()
+    assert newest(run) == f"{chosen}.pth"
 
 
 def test_a_pipe_is_no_checkpoint(run):

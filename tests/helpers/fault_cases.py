@@ -17,8 +17,7 @@ from PIL import Image
 from project import ROOT
 from scenes import write_dataset
 
-from efficientps_d2.checkpoint.checkpoint_files import is_whole
-from efficientps_d2.checkpoint.weights_file import read_weights
+from efficientps_d2.checkpoint.weights_file import is_whole, read_weights
 from efficientps_d2.config.building import build_network
 from efficientps_d2.config.loading import load_config, without_cuda
 from efficientps_d2.deploy.convert import convert_checkpoint
