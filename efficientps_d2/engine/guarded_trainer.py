@@ -11,7 +11,7 @@ from efficientps_d2.utils.errors import DISK, InputError, one_sentence
 
 
 class GuardedTrainer(DefaultTrainer):
-    """Stops at losses that are not finite, at data that cannot be read, and at full disks.
+    """Stops at losses that are not finite, at data that cannot be read, and at broken disks.
 
     A subclass sets ``stop_on_signal`` and calls :meth:`guard_losses` once it has a model.
     """
@@ -39,15 +39,15 @@ class GuardedTrainer(DefaultTrainer):
             self._stop_diverged(f"the RPN's output ({error})")
 
     def after_step(self):
-        with self._naming_full_disks():
+        with self._naming_disks():
             super().after_step()
 
     def after_train(self):
-        with self._naming_full_disks():
+        with self._naming_disks():
             super().after_train()
 
     @contextlib.contextmanager
-    def _naming_full_disks(self):
+    def _naming_disks(self):
         """Metrics are written outside of what names the errors of checkpoints."""
         try:
             yield
@@ -55,8 +55,8 @@ class GuardedTrainer(DefaultTrainer):
             if error.errno not in DISK:
                 raise
             raise SystemExit(
-                f"Error: {self.cfg.OUTPUT_DIR} cannot be written ({error.strerror}); make room and "
-                "continue with --resume."
+                f"Error: {self.cfg.OUTPUT_DIR} cannot be written ({error.strerror}); check "
+                "its disk and run the same command with --resume."
             ) from error
 
     def _check_losses(self, model, inputs, losses):

@@ -5,7 +5,9 @@ import os
 import sys
 from collections.abc import Callable
 
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)  # full or broken
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+BROKEN = (errno.EROFS, errno.EIO, errno.ENOTCONN, errno.ESTALE, errno.EREMOTEIO)  # also a share
+DISK = (*FULL, *BROKEN)
 
 
 class InputError(ValueError):
