@@ -93,7 +93,7 @@ def _analyse(
 ) -> tuple[ImageErrors, Card | None]:
     """Errors of an image at its full size, and its card if it is in a group of the gallery."""
     sample, group = task
-    gt, prediction, segments = _read_maps(sample, saved)
+    gt, prediction, segments = read_maps(sample, saved)
     prediction_file = saved.folder / sample["prediction"]["file_name"]
     for file, ids in ((sample["pan_seg_file_name"], gt), (prediction_file, prediction)):
         if list(ids.shape) != sample["size"]:
@@ -176,7 +176,7 @@ def _outlines(ids: np.ndarray) -> np.ndarray:
     return outlines
 
 
-def _read_maps(sample: dict, saved: SavedPredictions) -> tuple[np.ndarray, np.ndarray, list[dict]]:
+def read_maps(sample: dict, saved: SavedPredictions) -> tuple[np.ndarray, np.ndarray, list[dict]]:
     """True and predicted ids, and predicted segments with contiguous classes."""
     maps = []
     for file in (

@@ -40,12 +40,15 @@ ROOT = Path(__file__).parents[2]
 METRICS = {
     "PQ": "panoptic_seg/PQ",
     "SQ": "panoptic_seg/SQ",
+    "RQ": "panoptic_seg/RQ",
     "PQ things": "panoptic_seg/PQ_th",
     "PQ stuff": "panoptic_seg/PQ_st",
+    "PC": "panoptic_seg/PC",
     "mask AP": "segm/AP",
     "mIoU": "sem_seg/mIoU",
 }
 RUN = "run.json"  # in the folder of a run: config and keys it was made with
+INTERRUPTED = 130
 OF_ROW = ("config", "weights_of")  # what is no config key
 
 
@@ -226,7 +229,7 @@ def main(argv: list[str] | None = None) -> int:
             problems = [] if args.table else execute_all(runs, args.jobs)
     except KeyboardInterrupt:
         print("Stopped; the same command goes on.", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     text = tables(runs)
     output.mkdir(parents=True, exist_ok=True)
     (output / "table.md").write_text(text)

@@ -1,0 +1,83 @@
+"""Train all networks on all datasets, measure what they cost, and draw where they differ.
+
+python tools/benchmarks/comparison.py --jobs 2
+
+It trains plans/networks.yaml by compare.py, which shows progress and the time left, and goes on
+where it was interrupted. Then it measures parameters, multiply-adds, times and memory, one network
+after the other in each round: leave the machine alone meanwhile. In OUTPUT are comparison.md with
+all tables, costs.json and pictures/.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import compare
+import torch
+from costs import costs
+from differences import draw_differences
+from tabulate import tabulate
+
+PLAN = Path(__file__).parent / "plans" / "networks.yaml"
+
+
+def finished(runs: list[compare.Run], dataset: str, seed: int) -> dict[str, Path]:
+    """The folders of the runs that have results, by row."""
+    return {
+        run.row: run.folder
+        for run in runs
+        if (run.dataset, run.seed) == (dataset, seed) and run.results() is not None
+    }
+
+
+def measure(folders: dict[str, Path], file: Path) -> dict[str, dict[str, float]]:
+    """The costs of networks; what the file holds of the same networks is not measured again."""
+    known = json.loads(file.read_text()) if file.is_file() else {}
+    if known.keys() != folders.keys():
+        known = costs(folders)
+        file.write_text(json.dumps(known, indent=1))
+    return known
+
+
+def page(runs: list[compare.Run], output: Path, seed: int, images: int) -> str:
+    """All tables and, for each dataset, links to its images."""
+    text = [f"Times with {torch.get_num_threads()} threads, PyTorch {torch.__version__}.", ""]
+    for dataset in dict.fromkeys(run.dataset for run in runs):
+        text.append(compare.tables([run for run in runs if run.dataset == dataset]))
+        if not (folders := finished(runs, dataset, seed)):
+            continue
+        of_rows = measure(folders, output / f"costs_{dataset}.json")
+        lines = [{"": row, **values} for row, values in of_rows.items()]
+        text += [tabulate(lines, headers="keys", tablefmt="github", floatfmt=".1f"), ""]
+        if len(folders) > 1:
+            written = draw_differences(folders, images, output / "pictures" / dataset)
+            text += [f"![Networks on {f.stem}]({f.relative_to(output)})" for f in written]
+        text.append("")
+    return "\n".join(text)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--plan", type=Path, default=PLAN)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--jobs", type=int, default=1, help="trainings side by side (default: 1)")
+    parser.add_argument("--images", type=int, default=4, help="of each dataset (default: 4)")
+    parser.add_argument("--output", type=Path, default=Path("output/comparison"))
+    args = parser.parse_args(argv)
+    seeds = [str(seed) for seed in args.seeds]
+    options = ["--jobs", str(args.jobs), "--output", str(args.output)]
+    status = compare.main([str(args.plan), "--seeds", *seeds, *options])
+    if status == compare.INTERRUPTED:
+        return status
+    runs = compare.read_plan(args.plan, args.seeds, args.output)
+    file = args.output / "comparison.md"
+    file.write_text(page(runs, args.output, args.seeds[0], args.images), encoding="utf-8")
+    print(f"\nWrote {file}")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
