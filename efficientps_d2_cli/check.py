@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from efficientps_d2_cli.options import add_processes, natural
+from efficientps_d2_cli.options import add_processes, natural, path
 
 FIRST_PROBLEMS = 20
 
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_processes(parser)
     parser.add_argument(
-        "--fix", type=Path, metavar="DEST", help="write a repaired copy to this new folder"
+        "--fix", type=path, metavar="DEST", help="write a repaired copy to this new folder"
     )
     parser.add_argument(
         "--stored-pixels",
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         file = args.config_file
         cfg = load_config(file, only_read=True) if file else get_config("efficientps_custom")
         location = find_dataset(args.dataset)
-        if args.fix is not None:
+        if args.fix:
             require_new_folder(args.fix, location)
     listing = read_listing(location, args.stored_pixels)
     result = check_dataset(listing, args.processes)
@@ -112,7 +112,7 @@ def _write(args: argparse.Namespace, listing, result) -> None:
     from efficientps_d2.data.checks.repair import write_repaired
     from efficientps_d2.data.checks.tables import problem_list
 
-    if args.fix is not None:
+    if args.fix:
         repairs = write_repaired(listing, result, args.fix, args.processes)
         print(f"\nWrote {args.fix}: {repairs.images} images, {repairs.repaired} of them repaired.")
         for title, problems in (("Left out", repairs.left_out), ("Not repaired", repairs.by_hand)):

@@ -8,12 +8,13 @@ efficientps-d2 evaluate --config-file configs/efficientps_cityscapes_official.ya
 import argparse
 import re
 from collections import Counter
-from pathlib import Path
+
+from efficientps_d2_cli.options import path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("input", type=Path)
-    parser.add_argument("output", type=Path)
+    parser.add_argument("input", type=path)
+    parser.add_argument("output", type=path)
     parser.add_argument("--reverse", action="store_true", help="from here to the authors' code")
     parser.add_argument(
         "--config-file",

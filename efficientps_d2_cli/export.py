@@ -13,14 +13,14 @@ whole network but the fusion. docs/EXPORT.md says what each file takes and gives
 import argparse
 from pathlib import Path
 
-from efficientps_d2_cli.options import add_overrides
+from efficientps_d2_cli.options import add_overrides, path
 
 FORMATS = ("onnx", "torch_export", "torchscript")  # of deploy.export, which a test compares
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--model", type=Path, metavar="DIR", help="a saved model")
+    source.add_argument("--model", type=path, metavar="DIR", help="a saved model")
     source.add_argument("--config-file", metavar="FILE", help="of a run; weights by --opts")
     parser.add_argument("--format", required=True, choices=FORMATS)
     parser.add_argument("--output", help="file or folder; default: beside the weights")

@@ -13,7 +13,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from efficientps_d2_cli.options import natural
+from efficientps_d2_cli.options import natural, path
 
 TOOLS = ("labelme", "cvat", "datumaro", "voc-mask", "cityscapes")  # READERS, as a test compares
 SHOWN_PLACES = 3
@@ -21,8 +21,8 @@ SHOWN_PLACES = 3
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("tool", choices=TOOLS, help="what the annotations come from")
-    parser.add_argument("source", type=Path, help="folder of annotations and images")
-    parser.add_argument("dest", type=Path, help="new folder; its last name is the dataset's")
+    parser.add_argument("source", type=path, help="folder of annotations and images")
+    parser.add_argument("dest", type=path, help="new folder; its last name is the dataset's")
     commas = """labels of objects, with commas between: 'car,"bus, big"' are two"""
     parser.add_argument("--things", required=True, help=commas)
     parser.add_argument("--stuff", required=True, help="labels of other regions")

@@ -2,25 +2,41 @@
 
 import argparse
 import os
+from pathlib import Path
+
+
+def whole(text: str, low: int, high: int) -> int:
+    """A whole number between two limits, both included."""
+    number = int(text)
+    if not low <= number <= high:
+        raise argparse.ArgumentTypeError(f"must be from {low} to {high}")
+    return number
 
 
 def positive(text: str) -> int:
-    """A whole number from 1."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return number
+    """A whole number from 1, of images, processes and such."""
+    return whole(text, 1, 10**6)
 
 
 def natural(text: str) -> int:
-    """A whole number from 0."""
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError("must be at least 0")
-    return number
+    """A whole number from 0, such as a seed."""
+    return whole(text, 0, 2**32 - 1)
 
 
-positive.__name__ = natural.__name__ = "number"  # argparse names it when the text is no number
+def side(text: str) -> int:
+    """Pixels of a side of an image."""
+    return whole(text, 1, 100_000)
+
+
+def path(text: str) -> Path:
+    """A path; an empty one would be the working directory."""
+    if not text:
+        raise argparse.ArgumentTypeError("must not be empty")
+    return Path(text)
+
+
+for kind in (positive, natural, side):
+    kind.__name__ = "number"  # argparse names it when the text is no number
 
 
 def add_processes(parser: argparse.ArgumentParser) -> None:

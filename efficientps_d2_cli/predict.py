@@ -10,9 +10,8 @@ read are named and skipped; the exit status is then 1. --input, --video-input, -
 """
 
 import argparse
-from pathlib import Path
 
-from efficientps_d2_cli.options import add_overrides
+from efficientps_d2_cli.options import add_overrides, path
 
 TASKS = ("panoptic", "instance", "semantic")  # of PredictionPainter, which a test compares
 THRESHOLDS = (
@@ -24,14 +23,14 @@ THRESHOLDS = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     model = parser.add_mutually_exclusive_group()
     model.add_argument("--config-file", metavar="FILE", help="of a run; weights by --opts")
-    model.add_argument("--model", type=Path, metavar="DIR", help="a saved model")
+    model.add_argument("--model", type=path, metavar="DIR", help="a saved model")
     parser.add_argument("images", nargs="*", metavar="IMAGE", help="files, folders or patterns")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--input", nargs="+", default=[], metavar="IMAGE", help="same as IMAGE")
     source.add_argument("--video-input", metavar="FILE")
     source.add_argument("--webcam", action="store_true", help="the first camera; q ends it")
     parser.add_argument(
-        "--output", type=Path, help="a folder, or the file of one result; default: show a window"
+        "--output", type=path, help="a folder, or the file of one result; default: show a window"
     )
     parser.add_argument("--task", choices=(*TASKS, "all"), default="panoptic")
     parser.add_argument(

@@ -8,17 +8,16 @@ need the predictions of the evaluation, which TEST.SAVE_PANOPTIC True keeps.
 """
 
 import argparse
-from pathlib import Path
 
-from efficientps_d2_cli.options import add_processes, positive
+from efficientps_d2_cli.options import add_processes, path, positive
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=Path, help="OUTPUT_DIR of the run")
-    parser.add_argument("--earlier", type=Path, metavar="DIR", help="OUTPUT_DIR to compare with")
+    parser.add_argument("folder", type=path, help="OUTPUT_DIR of the run")
+    parser.add_argument("--earlier", type=path, metavar="DIR", help="OUTPUT_DIR to compare with")
     parser.add_argument("--dataset", default="", help="default: the first of DATASETS.TEST")
     parser.add_argument(
-        "--output", type=Path, metavar="FILE", help="default: report.html in the run's folder"
+        "--output", type=path, metavar="FILE", help="default: report.html in the run's folder"
     )
     parser.add_argument(
         "--images",

@@ -14,21 +14,21 @@ import sys
 from contextlib import nullcontext
 from pathlib import Path
 
-from efficientps_d2_cli.options import add_processes
+from efficientps_d2_cli.options import add_processes, path
 
 FIRST_MISMATCHES = 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--gt", type=Path, required=True, help="JSON of the ground truth")
-    parser.add_argument("--gt-dir", type=Path, required=True, help="its PNGs")
-    parser.add_argument("--pred", type=Path, required=True, help="JSON of the predictions")
-    parser.add_argument("--pred-dir", type=Path, required=True, help="its PNGs")
+    parser.add_argument("--gt", type=path, required=True, help="JSON of the ground truth")
+    parser.add_argument("--gt-dir", type=path, required=True, help="its PNGs")
+    parser.add_argument("--pred", type=path, required=True, help="JSON of the predictions")
+    parser.add_argument("--pred-dir", type=path, required=True, help="its PNGs")
     parser.add_argument(
         "--only-predicted", action="store_true", help="leave out images without a prediction"
     )
     add_processes(parser)
-    parser.add_argument("--output", type=Path, help="also write the scores to this JSON")
+    parser.add_argument("--output", type=path, help="also write the scores to this JSON")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -11,13 +11,13 @@ DATASETS.TRAIN "('streets_train',)" DATASETS.TEST "('streets_val',)"
 
 import argparse
 
-from efficientps_d2_cli.options import positive
+from efficientps_d2_cli.options import side
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config-file", required=True, metavar="FILE")
     parser.add_argument(
-        "--size", type=positive, nargs=2, default=(1024, 2048), metavar=("HEIGHT", "WIDTH")
+        "--size", type=side, nargs=2, default=(1024, 2048), metavar=("HEIGHT", "WIDTH")
     )
     parser.add_argument(
         "opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config overrides"

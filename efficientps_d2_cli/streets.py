@@ -10,17 +10,17 @@ It goes to DETECTRON2_DATASETS/streets, by default datasets/streets, where the c
 import argparse
 from pathlib import Path
 
-from efficientps_d2_cli.options import natural, positive
+from efficientps_d2_cli.options import natural, path, positive
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--output", type=Path, metavar="DIR", help="default: where configs look")
+    parser.add_argument("--output", type=path, metavar="DIR", help="default: where configs look")
     parser.add_argument("--train", type=positive, default=300, help="training images; default 300")
     parser.add_argument("--val", type=positive, default=60, help="validation images; default 60")
     parser.add_argument("--seed", type=natural, default=0)
     parser.add_argument("--if-missing", action="store_true", help="keep a dataset that is there")
     parser.add_argument(
-        "--labelme", type=Path, metavar="DIR", help="write an example for labelme to this folder"
+        "--labelme", type=path, metavar="DIR", help="write an example for labelme to this folder"
     )
     parser.add_argument(
         "--count", type=positive, default=20, help="images of --labelme; default 20"

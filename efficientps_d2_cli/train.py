@@ -47,7 +47,8 @@ def add_launch_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from efficientps_d2.engine import launch
 
-    return launch(main, args)
+    flags = {key: value for key, value in vars(args).items() if key not in ("run", "parser")}
+    return launch(main, argparse.Namespace(**flags))  # other processes get it as a pickle
 
 
 def main(args: argparse.Namespace):

@@ -6,13 +6,12 @@ Without --model it takes the model that `make demo` leaves. Ctrl-C ends it.
 """
 
 import argparse
-from pathlib import Path
 
-from efficientps_d2_cli.options import positive
+from efficientps_d2_cli.options import path, positive
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", type=Path, metavar="DIR", help="a saved model")
+    parser.add_argument("--model", type=path, metavar="DIR", help="a saved model")
     parser.add_argument("--port", type=int, default=7860, help="default 7860; 0 takes a free one")
     hosts = "default 127.0.0.1; 0.0.0.0 lets other computers in, with the password that it prints"
     parser.add_argument("--host", default="127.0.0.1", help=hosts)

@@ -1,6 +1,7 @@
 """What values a config key may have, in words and as a test."""
 
 import math
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -88,6 +89,31 @@ class Text:
         if not isinstance(value, str) or not (self.empty or value):
             return False
         return not any(unicodedata.category(letter) == "Cc" for letter in value)
+
+
+@dataclass(frozen=True)
+class Matching:
+    """A text of a certain form."""
+
+    pattern: str
+    words: str
+
+    def holds(self, value):
+        return isinstance(value, str) and re.fullmatch(self.pattern, value) is not None
+
+
+@dataclass(frozen=True)
+class OrNone:
+    """A value of one kind, or none."""
+
+    item: Allowed
+
+    @property
+    def words(self) -> str:
+        return f"{self.item.words}, or None"
+
+    def holds(self, value):
+        return value is None or self.item.holds(value)
 
 
 @dataclass(frozen=True)

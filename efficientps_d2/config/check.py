@@ -98,7 +98,19 @@ def check_schedule(cfg: CfgNode) -> None:
             "DATALOADER.SAMPLER_TRAIN RepeatFactorTrainingSampler changes nothing while "
             "DATALOADER.REPEAT_THRESHOLD is 0; set it, for instance to 0.1."
         )
+    if solver.LR_SCHEDULER_NAME == "WarmupStepWithFixedGammaLR" and (
+        solver.WARMUP_ITERS >= solver.MAX_ITER
+    ):
+        raise InputError(
+            f"SOLVER.WARMUP_ITERS {solver.WARMUP_ITERS} must lie below SOLVER.MAX_ITER "
+            f"{solver.MAX_ITER} with WarmupStepWithFixedGammaLR."
+        )
     sizes = cfg.INPUT.MIN_SIZE_TRAIN
+    if max(sizes) > cfg.INPUT.MAX_SIZE_TRAIN:
+        raise InputError(
+            f"INPUT.MIN_SIZE_TRAIN {sizes} must not exceed INPUT.MAX_SIZE_TRAIN "
+            f"{cfg.INPUT.MAX_SIZE_TRAIN}: the shorter side cannot be longer than the longer one."
+        )
     if cfg.INPUT.MIN_SIZE_TRAIN_SAMPLING == "range" and (len(sizes) != 2 or sizes[0] > sizes[1]):
         raise InputError(
             f"INPUT.MIN_SIZE_TRAIN is {sizes}; for MIN_SIZE_TRAIN_SAMPLING range give two numbers, "

@@ -1,10 +1,17 @@
 """The keys of the networks of other papers; see rules.py."""
 
 from efficientps_d2.config.allowed import ListOf, Number, OneOf
-from efficientps_d2.config.rules import CHANNELS, FLAG, NORM, NOT_NEGATIVE, SHARE, Rule
+from efficientps_d2.config.rules import CHANNELS, FLAG, LEVELS, NORM, NOT_NEGATIVE, SHARE, Rule
 
 OTHER_NETWORK_RULES = [
     Rule("MODEL.RESNETS.DEPTH", "layers of the ResNet", OneOf((18, 34, 50, 101, 152))),
+    Rule("MODEL.RESNETS.NORM", "norms of the ResNet", NORM),
+    Rule(
+        "MODEL.RESNETS.STRIDE_IN_1X1",
+        "blocks have their stride in the first convolution, as the weights of Detectron2 do",
+        FLAG,
+    ),
+    Rule("MODEL.RESNETS.OUT_FEATURES", "features of the ResNet", LEVELS),
     Rule(
         "MODEL.RESNETS.DEFORM_ON_PER_STAGE",
         "deformable convolutions in res2 to res5, of build_deformable_resnet_fpn_backbone",

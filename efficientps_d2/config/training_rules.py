@@ -1,10 +1,9 @@
 """The keys of data, training and evaluation; see rules.py for those of the network."""
 
-from efficientps_d2.config.allowed import ListOf, Number, OneOf, Text
+from efficientps_d2.config.allowed import ListOf, Matching, Number, OneOf, OrNone, Text
 from efficientps_d2.config.rules import (
     COUNT,
     FLAG,
-    NAME,
     NAMES,
     NOT_NEGATIVE,
     POSITIVE,
@@ -14,6 +13,7 @@ from efficientps_d2.config.rules import (
     Rule,
 )
 
+DECAY = OrNone(NOT_NEGATIVE)
 SIZE_OR_NATIVE = Number(0, 100_000, whole=True)
 
 DATA_RULES = [
@@ -23,7 +23,7 @@ DATA_RULES = [
     Rule(
         "DATALOADER.SAMPLER_TRAIN",
         "order of the images",
-        OneOf(("TrainingSampler", "RepeatFactorTrainingSampler", "RandomSubsetTrainingSampler")),
+        OneOf(("TrainingSampler", "RepeatFactorTrainingSampler")),
     ),
     Rule(
         "DATALOADER.REPEAT_THRESHOLD",
@@ -60,7 +60,7 @@ DATA_RULES = [
     Rule(
         "INPUT.SCALE_JITTER",
         "smallest and largest random factor of the size in training",
-        ListOf(Number(0, 100, above=True), "two numbers above 0, the smaller first", 2, 2),
+        ListOf(Number(0.01, 100), "two numbers from 0.01 to 100, the smaller first", 2, 2),
     ),
     Rule("INPUT.COLOR_JITTER", "random brightness, contrast, saturation and hue", FLAG),
     Rule("INPUT.CROP.ENABLED", "train on crops", FLAG),
@@ -96,6 +96,7 @@ SOLVER_RULES = [
     Rule("SOLVER.MOMENTUM", "momentum of SGD", Number(0, 0.999999)),
     Rule("SOLVER.WEIGHT_DECAY", "weight decay", NOT_NEGATIVE),
     Rule("SOLVER.WEIGHT_DECAY_NORM", "weight decay of norms", NOT_NEGATIVE),
+    Rule("SOLVER.WEIGHT_DECAY_BIAS", "weight decay of biases; None for that of weights", DECAY),
     Rule(
         "SOLVER.LR_SCHEDULER_NAME",
         "how the rate falls",
@@ -133,7 +134,11 @@ SOLVER_RULES = [
 
 TEST_RULES = [
     Rule("TEST.EVAL_PERIOD", "iterations between evaluations; 0 for only at the end", COUNT),
-    Rule("TEST.BEST_METRIC", "what model_best.pth has the best value of", NAME),
+    Rule(
+        "TEST.BEST_METRIC",
+        "what model_best.pth has the best value of",
+        Matching(r"\w+/.+", "a metric, such as panoptic_seg/PQ"),
+    ),
     Rule("TEST.PATIENCE", "evaluations without a better one until training stops; 0: never", COUNT),
     Rule(
         "TEST.LOSS_IMAGES",

@@ -78,6 +78,8 @@ def _check_flags(args: Namespace) -> None:
             f"--machine-rank is {args.machine_rank}; of {args.num_machines} machines it is from 0 "
             f"to {args.num_machines - 1}."
         )
+    if args.dist_url != "auto" and not args.dist_url.startswith(("tcp://", "file://", "env://")):
+        raise InputError(f"--dist-url is {args.dist_url!r}; give tcp://ADDRESS:PORT.")
     if args.num_machines > 1 and args.dist_url == "auto":
         raise InputError(
             "--num-machines needs --dist-url, the same on all of them, such as "

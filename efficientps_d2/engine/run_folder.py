@@ -8,6 +8,7 @@ from pathlib import Path
 from detectron2.config import CfgNode
 from detectron2.utils import comm
 
+from efficientps_d2.config.check import check_schedule
 from efficientps_d2.config.keys import differences, flat_items
 from efficientps_d2.config.loading import load_config
 from efficientps_d2.utils.errors import InputError
@@ -66,7 +67,7 @@ def check_resumed_config(cfg: CfgNode, run: CfgNode, force: bool) -> None:
         force: whether to go on where weights, data or schedule would no longer be those of the run.
 
     Raises:
-        InputError: if they would, without ``force``.
+        InputError: if they would, without ``force``, or if the new schedule makes no sense.
     """
     before = dict(flat_items(run))
     changed = {  # keys that a run of an earlier version lacks are no change
@@ -83,6 +84,16 @@ def check_resumed_config(cfg: CfgNode, run: CfgNode, force: bool) -> None:
     told = [key for key in changed if key not in ("OUTPUT_DIR", "MODEL.WEIGHTS", "VERSION", "AUTO")]
     if told:
         logger.info("Other values than at the start of this run: %s.", _listed(changed, told))
+    _check_changed_schedule(cfg, run)
+
+
+def _check_changed_schedule(cfg: CfgNode, run: CfgNode) -> None:
+    """Check what a resume changes; a run of an earlier version goes on with what it began with."""
+    try:
+        check_schedule(run)
+    except InputError:
+        return
+    check_schedule(cfg)
 
 
 def _is_decisive(key: str) -> bool:

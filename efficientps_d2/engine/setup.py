@@ -50,7 +50,9 @@ def setup(args: Namespace) -> CfgNode:
     run_folder = cfg.OUTPUT_DIR if resumes else os.path.dirname(weights) if args.eval_only else None
     if args.eval_only:
         cfg.DATASETS.TRAIN = ()
-    elif not resumes:  # a run of an earlier version goes on as it began
+    elif not cfg.DATASETS.TRAIN:
+        raise InputError("DATASETS.TRAIN is empty; give DATASETS.TRAIN \"('NAME_train',)\".")
+    elif not resumes:
         check_schedule(cfg)
     if len(set(cfg.DATASETS.TEST)) < len(cfg.DATASETS.TEST):
         raise InputError(
@@ -110,6 +112,9 @@ def _on_device(cfg: CfgNode) -> CfgNode:
     except RuntimeError as error:
         raise InputError(f'MODEL.DEVICE "{cfg.MODEL.DEVICE}" is no device: cuda or cpu.') from error
     cuda = torch.cuda.is_available()
+    others = {"mps": torch.backends.mps.is_available()}
+    if device.type not in ("cpu", "cuda") and not others.get(device.type):
+        raise InputError(f'MODEL.DEVICE "{cfg.MODEL.DEVICE}" is not there; give cuda or cpu.')
     if device.type != "cpu" and (device.type != "cuda" or cuda):
         return cfg
     if cfg.SOLVER.AMP.ENABLED:

@@ -53,12 +53,12 @@ def test_wrong_usage_is_status_2(tmp_path, capsys, monkeypatch):
         ([folder, "--fix", archive], exists),
         ([folder, "--fix", folder / "fixed"], "lies in the dataset itself"),
         ([folder, "--fix", archive / "fixed"], "File exists"),
-        ([folder, "--fix", ""], exists),
     ):
         assert run(*arguments) == 2
         error = capsys.readouterr().err.splitlines()[-1]
         assert error.startswith("Error: ") and message in error
-    for arguments in (["--processes", "0"], ["--draw", "-1"], ["--nonsense"], []):
+    wrong = (["--processes", "0"], ["--draw", "-1"], ["--fix", ""], ["--draw", "9" * 30])
+    for arguments in (*wrong, ["--nonsense"], []):
         with pytest.raises(SystemExit) as stop:
             run_verb("check", *([folder, *arguments] if arguments else []))
         assert stop.value.code == 2

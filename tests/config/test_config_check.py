@@ -1,7 +1,8 @@
 """Wrong config values are refused at once, in one sentence."""
 
 import pytest
-from detectron2.config import get_cfg
+import yaml
+from detectron2.config import CfgNode, get_cfg
 from hypothesis import given
 from hypothesis import strategies as st
 from project import CONFIGS, ROOT, load_tool
@@ -30,9 +31,9 @@ VALUES = {
     "INPUT.RANDOM_FLIP": ("both", 'give "none", "horizontal" or "vertical".'),
     "INPUT.FORMAT": ("XYZ", 'is \'XYZ\'; give "RGB" or "BGR".'),
     "INPUT.MIN_SIZE_TEST": ("-5", "is -5; give a whole number from 0 to 100000."),
-    "INPUT.SCALE_JITTER": ("(1.0,)", "two numbers above 0"),
+    "INPUT.SCALE_JITTER": ("(1.0,)", "two numbers from 0.01 to 100"),
     "DATALOADER.NUM_WORKERS": ("-1", "is -1; give a whole number from 0 to 1024."),
-    "DATALOADER.SAMPLER_TRAIN": ("Any", "is 'Any'; give \"TrainingSampler\", "),
+    "DATALOADER.SAMPLER_TRAIN": ("Any", "is 'Any'; give \"TrainingSampler\" or "),
     "SEED": ("99999999999999", "from -1 to 4294967295."),
     "MODEL.PIXEL_STD": ("[1.0, 0.0, 1.0]", "give three numbers above 0."),
     "MODEL.SEM_SEG_HEAD.HARD_PIXEL_FRACTION": ("7.0", "give a number above 0 up to 1."),
@@ -42,6 +43,8 @@ VALUES = {
     "OUTPUT_DIR": ("a\0b", "give a folder."),
     "INPUT.MIN_SIZE_TRAIN": ("()", "give a list of whole numbers from 0."),
     "DATASETS.TRAIN": ("(3,)", "give a list of names."),
+    "TEST.BEST_METRIC": ("accuracy", "is 'accuracy'; give a metric, such as panoptic_seg/PQ."),
+    "SOLVER.WEIGHT_DECAY_BIAS": ("-1.0", "is -1.0; give a number from 0, or None."),
 }
 TOGETHER = [
     (["SOLVER.STEPS", "(5, 3)"], "SOLVER.STEPS is (5, 3); give rising numbers."),
@@ -50,6 +53,11 @@ TOGETHER = [
         'below SOLVER.MAX_ITER 660; give, for instance, SOLVER.STEPS "(4',
     ),
     (["INPUT.SCALE_JITTER", "(2.0, 1.0)"], "INPUT.SCALE_JITTER is (2.0, 1.0); the smaller"),
+    (["INPUT.MIN_SIZE_TRAIN", "(900,)", "INPUT.MAX_SIZE_TRAIN", "800"], "must not exceed"),
+    (
+        ["SOLVER.LR_SCHEDULER_NAME", "WarmupStepWithFixedGammaLR", "SOLVER.WARMUP_ITERS", "660"],
+        "SOLVER.WARMUP_ITERS 660 must lie below SOLVER.MAX_ITER 660",
+    ),
     (["INPUT.CROP.TYPE", "relative"], "give shares up to 1"),
     (["INPUT.CROP.SIZE", "(0.5, 0.5)"], "give whole numbers of pixels."),
     (["DATALOADER.SAMPLER_TRAIN", "RepeatFactorTrainingSampler"], "REPEAT_THRESHOLD is 0"),
@@ -143,6 +151,14 @@ def test_each_key_of_this_project_has_a_rule():
     ours = {key for key, _ in flat_items(cfg)} - stock - {"AUTO"}
     keys = [rule.key for rule in RULES]
     assert ours <= set(keys) and len(keys) == len(set(keys))
+
+
+@pytest.mark.parametrize("file", sorted(CONFIGS.glob("*.yaml")), ids=lambda file: file.stem)
+def test_each_key_that_our_configs_set_has_a_rule(file):
+    content = yaml.safe_load(file.read_text())
+    content.pop("_BASE_", None)
+    keys = {key for key, _ in flat_items(CfgNode(content))}
+    assert keys <= {rule.key for rule in RULES} | {"VERSION"}
 
 
 def test_the_page_of_the_keys_is_made_of_the_rules():

@@ -48,6 +48,7 @@ def test_status(monkeypatch, capsys, error, status, message):
         ({"num_processes": -2}, "--num-processes is -2; give a whole number from 0."),
         ({"num_machines": 0}, "--num-machines is 0; give a whole number from 1."),
         ({"machine_rank": 5}, "--machine-rank is 5; of 1 machines it is from 0 to 0."),
+        ({"dist_url": "nonsense"}, "--dist-url is 'nonsense'; give tcp://ADDRESS:PORT."),
         ({"num_machines": 2}, "--num-machines needs --dist-url"),
     ],
 )

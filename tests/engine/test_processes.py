@@ -87,9 +87,10 @@ def test_a_training_in_two_processes_is_evaluated_like_one(tmp_path):
         *("MODEL.EFFICIENTNET.NORM", "BN"),  # whose statistics each process has its own of
     ]
 
-    def run(processes: int, name: str, *flags: str) -> dict:
-        command = [sys.executable, "train_net.py", "--config-file", "efficientps_streets"]
-        command += ["--num-processes", str(processes), *flags, *keys]
+    def run(verb: str, processes: int, name: str) -> dict:
+        command = [sys.executable, "-m", "efficientps_d2", verb]
+        command += ["--config-file", "efficientps_streets", "--num-processes", str(processes)]
+        command += keys
         env = {**os.environ, "DETECTRON2_DATASETS": str(root), "OMP_NUM_THREADS": "1"}
         output = tmp_path / name
         done = subprocess.run(
@@ -99,10 +100,10 @@ def test_a_training_in_two_processes_is_evaluated_like_one(tmp_path):
         *_, last = (output / "metrics.json").read_text().splitlines()
         return {k: v for k, v in json.loads(last).items() if k.startswith(("pan", "bbox", "sem"))}
 
-    trained = run(2, "run")
+    trained = run("train", 2, "run")
     weights = ["MODEL.WEIGHTS", str(tmp_path / "run" / "model_final.pth")]
     keys += weights
-    alone = run(1, "evaluation", "--eval-only")
+    alone = run("evaluate", 1, "evaluation")
     assert len(trained) > 10 and json.dumps(alone) == json.dumps(trained)
 
 

@@ -74,6 +74,14 @@ def test_other_changes_are_logged_at_most(run, key, value):
     check_resumed_config(changed, run, force=False)
 
 
+def test_a_changed_schedule_is_checked():
+    run, steps = get_config("panoptic_fpn_streets"), ["SOLVER.STEPS", "(5, 3)"]
+    changed = get_config("panoptic_fpn_streets", steps)
+    with pytest.raises(InputError, match="SOLVER.STEPS is .5, 3.; give rising numbers"):
+        check_resumed_config(changed, run, force=True)
+    check_resumed_config(changed, changed.clone(), force=False)  # of an earlier version
+
+
 def test_the_config_that_a_run_left(run, tmp_path):
     assert config_of_run(str(tmp_path)) is None
     (tmp_path / "config.yaml").write_text(run.dump())
