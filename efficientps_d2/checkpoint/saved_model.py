@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
 from detectron2.config import CfgNode
 from detectron2.data.catalog import Metadata
 from torch import nn
 
+from efficientps_d2.checkpoint.weights_file import write_weights
 from efficientps_d2.config.loading import load_config
 from efficientps_d2.data.coco_panoptic import categories_of, read_json, set_classes
 from efficientps_d2.data.datasets.register import dataset_metadata
@@ -47,8 +47,7 @@ def save_model(folder: str | Path, model: nn.Module, cfg: CfgNode, metadata: Met
     cfg.DATASETS.TRAIN = cfg.DATASETS.TEST = ()
     cfg.OUTPUT_DIR = "output"
     model = getattr(model, "module", model)
-    with replacing_file(folder / WEIGHTS) as partial:
-        torch.save({"model": model.state_dict()}, partial)
+    write_weights(folder / WEIGHTS, model.state_dict())
     classes = json.dumps({"categories": categories_of(metadata)}, indent=1)
     for name, content in ((CONFIG, cfg.dump()), (METADATA, classes)):
         with replacing_file(folder / name) as partial:

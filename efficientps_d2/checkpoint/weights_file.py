@@ -9,9 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2.utils.errors import InputError, one_line
+from efficientps_d2.utils.files import replacing_file
 
 
 def read_weights(path: str | Path) -> dict:
@@ -19,12 +22,17 @@ def read_weights(path: str | Path) -> dict:
 
     Args:
         path: what ``torch.save`` wrote; if it ends in ``.pkl``, also a pickle of arrays, such as
-            those of Detectron2's model zoo.
+            those of Detectron2's model zoo; ``.safetensors`` holds the weights alone.
 
     Raises:
         InputError: if the file is damaged, no dict, or holds objects besides tensors and arrays,
             which could run code.
     """
+    if is_safetensors(path):
+        try:
+            return {"model": load_file(path)}
+        except SafetensorError as error:
+            raise InputError(f"{path} is damaged ({one_line(error)}); get it anew.") from error
     is_zip = _is_zip(path)
     if is_zip and not is_whole(path):
         raise InputError(f"{path} is damaged: its checksums do not fit; get it anew.")
@@ -49,6 +57,20 @@ def read_weights(path: str | Path) -> dict:
     if not isinstance(content, dict):
         raise InputError(f"{path} holds no state dict of tensors; give a checkpoint.")
     return content
+
+
+def is_safetensors(path: str | Path) -> bool:
+    """Whether a name says that a file is of safetensors, which cannot hold code."""
+    return str(path).endswith(".safetensors")
+
+
+def write_weights(path: Path, state: dict[str, Tensor]) -> None:
+    """Write a state dict for :func:`read_weights`, by the suffix of ``path``."""
+    with replacing_file(path) as partial:
+        if is_safetensors(path):
+            save_file({name: tensor.contiguous() for name, tensor in state.items()}, partial)
+        else:
+            torch.save({"model": state}, partial)
 
 
 def is_whole(file: str | Path) -> bool:

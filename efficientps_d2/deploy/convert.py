@@ -8,7 +8,7 @@ from detectron2.config import CfgNode
 from torch import nn
 
 from efficientps_d2.checkpoint.official import Change, from_official, official_name, to_official
-from efficientps_d2.checkpoint.weights_file import read_state_dict
+from efficientps_d2.checkpoint.weights_file import is_safetensors, read_state_dict, write_weights
 from efficientps_d2.config.building import build_network
 from efficientps_d2.config.loading import without_cuda
 from efficientps_d2.modeling.backbone.efficientnet import is_paper_efficientnet
@@ -35,21 +35,25 @@ def convert_checkpoint(
 
     Args:
         source: the checkpoint.
-        output: the file to write.
+        output: the file to write; ``.safetensors`` is possible for this project.
         cfg: of the network that the weights are for; class counts follow the checkpoint.
         reverse: from this project to the authors' code.
 
     Raises:
         InputError: if the checkpoint is not of that code, or ``output`` cannot be written.
     """
+    if reverse and is_safetensors(output):
+        raise InputError(f"{output}: the authors' code reads no safetensors; give NAME.pth.")
     state, dropped = read_state_dict(source)
     model = _matching_model(cfg, state, reverse)
     converted, changes = (to_official if reverse else from_official)(state, model)
-    content = {"meta": {}, "state_dict": converted} if reverse else {"model": converted}
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        with replacing_file(output) as partial:
-            torch.save(content, partial)
+        if reverse:
+            with replacing_file(output) as partial:
+                torch.save({"meta": {}, "state_dict": converted}, partial)
+        else:
+            write_weights(output, converted)
     except (OSError, RuntimeError) as error:
         raise InputError(f"{output} cannot be written ({error}); give another OUTPUT.") from error
     things = model.roi_heads.num_classes

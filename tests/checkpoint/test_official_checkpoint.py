@@ -8,6 +8,7 @@ from converted import OFFICIAL, PAPER
 from detectron2.modeling import build_model
 from detectron2.structures import Boxes
 from project import CONFIGS
+from safetensors.torch import load_file
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from efficientps_d2.checkpoint.official import from_official, to_official
@@ -104,8 +105,8 @@ def test_reverse_is_exact_where_arithmetic_allows(converted, tmp_path):
             assert ((back[name] - tensor.abs()).abs() <= rounding).all(), name
         else:
             assert torch.equal(back[name], tensor), name
-    converted.convert(tmp_path / "back.pth", tmp_path / "again.pth")
-    again = torch.load(tmp_path / "again.pth", weights_only=True)["model"]
+    converted.convert(tmp_path / "back.pth", tmp_path / "again.safetensors")
+    again = load_file(tmp_path / "again.safetensors")
     first = torch.load(converted.output, weights_only=True)["model"]
     assert all(torch.allclose(again[k], v, rtol=2e-7, atol=0) for k, v in first.items())
 
