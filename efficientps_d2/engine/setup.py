@@ -19,7 +19,12 @@ from efficientps_d2.data.classes import with_class_counts
 from efficientps_d2.data.datasets.register import check_dataset_files
 from efficientps_d2.engine.auto_values import fill_auto
 from efficientps_d2.engine.logs import start_logs
-from efficientps_d2.engine.run_folder import check_resumed_config, config_of_run, lock_run
+from efficientps_d2.engine.run_folder import (
+    check_resumed_config,
+    config_of_run,
+    lock_run,
+    remove_leftovers,
+)
 from efficientps_d2.utils.env import quiet_known_warnings
 from efficientps_d2.utils.errors import InputError, one_line
 
@@ -68,6 +73,8 @@ def setup(args: Namespace) -> CfgNode:
         _prepare_training(cfg, run, getattr(args, "force", False))
     cfg.freeze()
     _start_logs(cfg, args)
+    if not args.eval_only:
+        remove_leftovers(cfg.OUTPUT_DIR)
     if chosen:
         logger.info('Values that were "auto":\n%s', suggestion_table(chosen))
     _warn(cfg, args, has_weights=resumes or bool(weights))

@@ -60,11 +60,13 @@ def image_targets(files: list[Path], output: Path, save_json: bool) -> dict[Path
     else:
         targets = {f: output / f"{f.stem}{_image_suffix(f)}" for f in files}
     names = [file.stem if save_json else target.name for file, target in targets.items()]
-    for name in {name for name in names if names.count(name) > 1}:
-        first, second, *_ = (file for file, n in zip(files, names, strict=True) if n == name)
+    alike = {}
+    for file, name in zip(files, names, strict=True):
+        alike.setdefault(name, []).append(file)
+    if groups := [" and ".join(map(str, group)) for group in alike.values() if len(group) > 1]:
+        listed = "; of ".join(groups[:5]) + ("; and more" if len(groups) > 5 else "")
         raise InputError(
-            f"Several inputs are called {name}, such as {first} and {second}; predict them into "
-            "different folders."
+            f"Results would replace each other: of {listed}. Predict these into different folders."
         )
     for file, target in targets.items():
         _refuse_overwriting(file, target)

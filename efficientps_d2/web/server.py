@@ -11,7 +11,6 @@ from pathlib import Path
 from efficientps_d2.prediction.predictor import Predictor, load_predictor
 from efficientps_d2.utils.errors import InputError, one_line
 
-UPLOAD_LIMIT = 50 * 2**20  # bytes of an image
 # Gradio's page has its fonts and scripts with it; with this the browser refuses any other host.
 ONLY_FROM_HERE = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
 
@@ -46,7 +45,7 @@ def make_server(predictor: Predictor, host: str, password: str = "", megapixels:
     from fastapi import FastAPI
     from gradio import mount_gradio_app
 
-    from efficientps_d2.web.page import make_page
+    from efficientps_d2.web.page import UPLOAD_LIMIT, make_page
     from efficientps_d2.web.requests import OwnRequests
 
     app = FastAPI(openapi_url=None)

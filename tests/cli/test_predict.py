@@ -153,11 +153,11 @@ def test_options(model_folder, pictures, tmp_path, capsys, options, message):
         (["--input", "none*.jpg", "--output", "x"], "No file is called none*.jpg or fits it"),
         (
             ["--input", "a.jpg", "sub/a.jpg", "--output", "x"],
-            "Several inputs are called a.jpg, such as a.jpg and sub/a.jpg",
+            "Results would replace each other: of a.jpg and sub/a.jpg. Predict these",
         ),
         (
-            ["--input", "a.jpg", "a.png", "--output", "x", "--save-json"],
-            "Several inputs are called a, such as a.jpg and a.png; predict",
+            ["--input", "a.jpg", "a.png", "b.jpg", "b.png", "--output", "x", "--save-json"],
+            "Results would replace each other: of a.jpg and a.png; of b.jpg and b.png. Predict",
         ),
         (
             ["--input", "a.jpg", "--output", "x.png", "--save-json"],
@@ -185,7 +185,7 @@ def test_mistakes_are_one_sentence(
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     (pictures / "sub").mkdir()
-    for copy in ("sub/a.jpg", "a.png", "v.mp4"):
+    for copy in ("sub/a.jpg", "a.png", "b.jpg", "b.png", "v.mp4"):
         (pictures / copy).write_bytes((pictures / "a.jpg").read_bytes())
     assert run_verb("predict", "--model", str(model_folder), *arguments) == 1
     assert f"Error: {message}" in capsys.readouterr().err

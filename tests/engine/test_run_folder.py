@@ -8,7 +8,12 @@ import sys
 import pytest
 
 from efficientps_d2 import InputError, get_config
-from efficientps_d2.engine.run_folder import check_resumed_config, config_of_run, lock_run
+from efficientps_d2.engine.run_folder import (
+    check_resumed_config,
+    config_of_run,
+    lock_run,
+    remove_leftovers,
+)
 
 HOLD = "import sys, time; from efficientps_d2.engine.run_folder import lock_run\n"
 HOLD += "lock_run(sys.argv[1]); print('held', flush=True); time.sleep(60)"
@@ -72,6 +77,15 @@ def test_other_changes_are_logged_at_most(run, key, value):
     run.MODEL.FPN.NORM = "BN"
     changed = get_config("efficientps_streets", ["MODEL.FPN.NORM", "BN", key, value])
     check_resumed_config(changed, run, force=False)
+
+
+def test_what_a_killed_training_left_is_removed_and_named(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("efficientps_d2"), "propagate", True)
+    for name in ("model_0000007.pth.partial", "last_checkpoint.partial", "mine.partial"):
+        (tmp_path / name).touch()
+    remove_leftovers(str(tmp_path))
+    assert [file.name for file in tmp_path.iterdir()] == ["mine.partial"]
+    assert "model_0000007.pth.partial, which a training that was killed had left" in caplog.text
 
 
 def test_a_changed_schedule_is_checked():
