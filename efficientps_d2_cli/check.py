@@ -70,9 +70,9 @@ def _status_2() -> Iterator[None]:
     try:
         yield
     except (InputError, OSError) as error:
-        told = error if isinstance(error, InputError) else InputError(sentence_of(error))
-        told.status = 2
-        raise told from error
+        shown = error if isinstance(error, InputError) else InputError(sentence_of(error))
+        shown.status = 2
+        raise shown from error
 
 
 def _print_report(args: argparse.Namespace, listing, result, cfg) -> int:

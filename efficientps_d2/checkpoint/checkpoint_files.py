@@ -59,7 +59,7 @@ def newest_checkpoint(folder: str | Path) -> Path | None:
         damaged.append(f"{file} is damaged")
     if damaged:
         raise InputError(
-            f"{'; '.join(damaged)}; leave --resume out to train anew, or "
+            f"{'; '.join(damaged)}; leave --resume out to start again, or "
             "name a whole file as MODEL.WEIGHTS."
         )
     return None
@@ -79,7 +79,7 @@ def _iteration(file: Path) -> int:
 def set_aside(folder: str | Path, *others: str) -> None:
     """Move checkpoints to ``earlier_run``, so that no new run is mistaken for theirs.
 
-    A training that was started anew by mistake then loses nothing; what was there before goes.
+    A training that was started again by mistake then loses nothing; an older ``earlier_run`` goes.
 
     Args:
         folder: of the run.

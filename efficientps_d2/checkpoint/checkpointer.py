@@ -1,4 +1,4 @@
-"""A checkpointer that neither loads nor saves what is of no use."""
+"""A checkpointer that refuses weights that do not fit, and saves no NaN."""
 
 import os
 import urllib.parse
@@ -32,8 +32,8 @@ STATISTICS = ("running_mean", "running_var")
 class FittingCheckpointer(DetectionCheckpointer):
     """Loads weights only if they fit.
 
-    For finetuning, parameters of another shape are named by Detectron2's log and start anew, but at
-    least one must match. With ``strict``, for evaluation and resuming, all must.
+    For finetuning, parameters of another shape are named in Detectron2's log and keep their initial
+    values, but at least one must match. With ``strict``, for evaluation and resuming, all must.
     """
 
     strict = False

@@ -32,10 +32,10 @@ def read_weights(path: str | Path) -> dict:
         try:
             return {"model": load_file(path)}
         except SafetensorError as error:
-            raise InputError(f"{path} is damaged ({one_line(error)}); get it anew.") from error
+            raise InputError(f"{path} is damaged ({one_line(error)}); get it again.") from error
     is_zip = _is_zip(path)
     if is_zip and not is_whole(path):
-        raise InputError(f"{path} is damaged: its checksums do not fit; get it anew.")
+        raise InputError(f"{path} is damaged: its checksums do not fit; get it again.")
     try:
         # Some name files of torch.save so, too.
         if str(path).endswith(".pkl") and not is_zip:

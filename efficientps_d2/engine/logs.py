@@ -1,4 +1,4 @@
-"""The logs of a run: the console tells the story, ``log.txt`` has everything."""
+"""The logs of a run: the console has what matters, ``log.txt`` has everything."""
 
 import contextlib
 import logging

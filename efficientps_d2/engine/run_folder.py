@@ -92,9 +92,11 @@ def check_resumed_config(cfg: CfgNode, run: CfgNode, force: bool) -> None:
             f"This run began with other values: {_listed(changed, decisive)}; give these again, "
             "another OUTPUT_DIR for a new run, or --force to go on with the new values."
         )
-    told = [key for key in changed if key not in ("OUTPUT_DIR", "MODEL.WEIGHTS", "VERSION", "AUTO")]
-    if told:
-        logger.info("Other values than at the start of this run: %s.", _listed(changed, told))
+    logged = [
+        key for key in changed if key not in ("OUTPUT_DIR", "MODEL.WEIGHTS", "VERSION", "AUTO")
+    ]
+    if logged:
+        logger.info("Other values than at the start of this run: %s.", _listed(changed, logged))
     _check_changed_schedule(cfg, run)
 
 

@@ -1,4 +1,4 @@
-"""Detectron2's trainer with our mapper and evaluators, and manners when something goes wrong."""
+"""Detectron2's trainer with panoptic data, evaluators and clear failures."""
 
 import contextlib
 import logging

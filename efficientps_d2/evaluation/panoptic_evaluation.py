@@ -1,4 +1,4 @@
-"""Panoptic metrics while predictions come: no files, no memory that grows with the images."""
+"""Panoptic metrics in one pass over the predictions, without files and in constant memory."""
 
 import json
 import logging
@@ -27,8 +27,8 @@ logger = logging.getLogger(__name__)
 class PanopticEvaluator(DatasetEvaluator):
     """PQ, SQ, RQ, PQ-dagger and PC: of all classes, of things, of stuff and of each class.
 
-    The numbers of :class:`COCOPanopticEvaluator`, and more. Writes ``NAME_images.jsonl`` with the
-    fate of every segment, a line for each image (read by report/run.py).
+    The numbers of :class:`COCOPanopticEvaluator`, and more. Writes ``NAME_images.jsonl``: for each
+    image a line that says how each segment was matched (read by report/run.py).
     """
 
     def __init__(self, name: str, output_folder: str, save_predictions: bool = False):

@@ -25,7 +25,7 @@ VALIDATION = "validation"  # in metrics.json, before what a training says of val
 
 @contextlib.contextmanager
 def replacing_results(folder: str | Path, names: Iterable[str]) -> Iterator[None]:
-    """Remove at the end what earlier evaluations on datasets left and the block did not write anew.
+    """Remove at the end what earlier evaluations on datasets left and the block did not replace.
 
     Until then the earlier results are there, and stay if the block fails.
     """

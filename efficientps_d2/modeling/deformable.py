@@ -6,7 +6,7 @@ from torchvision.ops import deform_conv2d
 
 
 class DeformConv2d(Conv2d):
-    """A convolution that samples its input where a second one tells it to (Dai et al., ICCV 2017).
+    """A convolution that samples its input where a second one says (Dai et al., ICCV 2017).
 
     The offsets begin at zero, so that it begins as the plain convolution, whose weights it loads.
     """

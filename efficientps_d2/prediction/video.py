@@ -134,7 +134,7 @@ def _decoded(container, stream, errors: list[Exception]) -> Iterator:
 
 
 def _declared_duration(container, stream) -> Fraction | None:
-    """Seconds of video that the file should have, if its format tells reliably."""
+    """Seconds of video that the file should have, if its format says so reliably."""
     formats = container.format.name
     if "avi" in formats:  # its duration is a guess from the size of the file
         return stream.frames / stream.average_rate if stream.average_rate else None

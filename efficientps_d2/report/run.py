@@ -158,7 +158,7 @@ def _curves(file: Path, dataset: str, datasets: tuple[str, ...]) -> tuple[list[d
     is_old = not any(key.startswith(f"{VALIDATION}/") for line in file_lines for key in line)
     for line in file_lines:
         if "total_loss" in line:
-            # A run that was resumed, or started anew, repeats iterations.
+            # A run that was resumed, or started again, repeats iterations.
             for lines in (training, validation):
                 while lines and lines[-1]["iteration"] >= line["iteration"]:
                     lines.pop()

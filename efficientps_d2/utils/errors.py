@@ -38,7 +38,7 @@ def sentence_of(error: OSError) -> str:
 
 
 def exit_status(command: Callable[[], int]) -> int:
-    """Run a command; mistakes of users, files and Ctrl-C end it with a sentence and 1 or 130."""
+    """Run a command; returns its exit status: 1 after a printed error, 130 after Ctrl-C."""
     try:
         return command()
     except InputError as error:

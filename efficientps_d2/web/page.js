@@ -1,5 +1,5 @@
 // Draws what describe() of page.py says of an image. Gradio calls it once, with the component's
-// `element`, its `props`, and `watch`, which tells of a new prediction.
+// `element`, its `props`, and `watch`, which announces a new prediction.
 const find = (selector) => element.querySelector(selector);
 const canvas = find("canvas");
 const tip = find(".tip");

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 HOST = re.compile(r"(\[(?P<v6>[^\[\]]+)\]|(?P<name>[^\[\]:/@\s]+))(:\d+)?")
 # What the page and Gradio's clients fetch. Gradio has more: it fetches files from other hosts,
-# keeps the sessions of visitors under links, and tells how the page is used.
+# keeps the sessions of visitors under links, and reports how the page is used.
 PATHS = re.compile(
     r"/|/(config|theme\.css|favicon\.ico|manifest\.json|robots\.txt)/?|/(assets|static|svelte)/.+"
     r"|/gradio_api/(upload|upload_progress|queue/join|queue/data|cancel|reset|info|startup-events"

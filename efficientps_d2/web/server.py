@@ -102,6 +102,6 @@ def _serve(model: Path | None, host: str, port: int, device: str, megapixels: fl
             server = make_server(load_predictor(model, device), host, password, megapixels)
             print(f"{address(listener)} is ready; Ctrl-C ends it.", flush=True)
             if password:
-                told = f"Other computers can open it, with any name and the password {password}"
-                print(told, flush=True)
+                sentence = f"Other computers can open it, with any name and the password {password}"
+                print(sentence, flush=True)
             server.run(sockets=[listener])

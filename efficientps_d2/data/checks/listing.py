@@ -1,4 +1,4 @@
-"""Where the images of a dataset are, read from its JSON without trusting it."""
+"""Where the images of a dataset are, from its JSON, which is validated, not trusted."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -19,7 +19,7 @@ def check_destination(source: Path, dest: Path, overwrite: bool) -> None:
         raise InputError(f"{dest} has no name to call the dataset after; give DEST a name.")
     inner, outer = (Path(os.path.realpath(folder)) for folder in (dest, source))
     if inner.is_relative_to(outer) or outer.is_relative_to(inner):
-        raise InputError(f"{dest} and {source} are in each other's way; give another folder.")
+        raise InputError(f"SOURCE {source} and DEST {dest} contain each other; give another DEST.")
     if dest.exists() and not dest.is_dir():
         raise InputError(f"{dest} is a file; give a folder.")
     if dest.exists():
@@ -34,7 +34,9 @@ def check_destination(source: Path, dest: Path, overwrite: bool) -> None:
         if name in DatasetCatalog.list():
             used = MetadataCatalog.get(name).get("panoptic_json", "")
             if Path(used).resolve() != inner / split / "panoptic.json":
-                raise InputError(f'"{name}" is another dataset; give DEST another last name.')
+                raise InputError(
+                    f'There is another dataset "{name}"; give another folder name as DEST.'
+                )
 
 
 def _is_imported(folder: Path) -> bool:

@@ -74,7 +74,7 @@ def _find_image(source: Source, file: Path, content: dict) -> tuple[Path, bytes 
     if not data:
         raise missing
     if image := source.find_image(Path(file.stem), file.parent, place=str(file)):
-        source.warn("images are not where imagePath tells and were found by their names", file)
+        source.warn("images are not at their imagePath and were found by their names", file)
         return image, None
     data = _decode(data, f"{file} has imageData", "put the image beside it")
     suffix = SUFFIXES[load_image(BytesIO(data), f"{file} imageData").format]
@@ -100,7 +100,7 @@ def _at_path(source: Source, file: Path, path: str) -> tuple[Path | None, InputE
         )
     if not namesakes:
         return None, missing
-    source.warn("images are not where imagePath tells and were found by their names", file)
+    source.warn("images are not at their imagePath and were found by their names", file)
     return source.find(namesakes[0]), None
 
 

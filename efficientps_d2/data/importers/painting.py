@@ -49,7 +49,7 @@ class Classes:
             )
 
     def find(self, label: str) -> tuple[str | None, bool]:
-        """The class of a label and whether the label tells a group, as Cityscapes' "cargroup"."""
+        """The class of a label and whether it is a group, such as Cityscapes' "cargroup"."""
         label = label.strip()
         single = label.removesuffix("group")
         if label not in self.names and single in self.things:

@@ -34,7 +34,7 @@ class Region:
         shape: a mask, or an outline, (N, 2) float64 x and y in pixels, where (0, 0) is the upper
             left corner of the image and (0.5, 0.5) the centre of its first pixel.
         group: regions of one label and one group are one object; None is a group for each.
-        crowd: whether it covers several objects that are not told apart.
+        crowd: whether it covers several objects that are not separated.
         box: whether an upright box was drawn, which does not tell the pixels of an object.
     """
 
@@ -51,7 +51,7 @@ class AnnotatedImage:
 
     Attributes:
         image: the image file.
-        size: (height, width) as the annotation tells it, None if it does not.
+        size: (height, width) from the annotation, None if it has none.
         regions: later ones lie over earlier ones.
         origin: the annotation file, for messages.
         data: the image itself, if the annotation holds it; ``image`` then only names it.
@@ -65,7 +65,7 @@ class AnnotatedImage:
 
 
 def read_size(height, width, place: str) -> tuple[int, int]:
-    """(height, width) from what a file tells."""
+    """(height, width) from the fields of a file."""
     try:
         size = int(height), int(width)
     except (TypeError, ValueError, OverflowError):

@@ -48,7 +48,7 @@ def _image(
     objects = source.find(name, root / "SegmentationObject")
     if not objects:
         raise InputError(
-            f"{file} has no counterpart in SegmentationObject, which tells the objects apart; "
+            f"{file} has no counterpart in SegmentationObject, which separates the objects; "
             'export "Segmentation mask 1.1" again.'
         )
     image = source.find_image(name.with_suffix(""), root / "JPEGImages")
@@ -68,7 +68,7 @@ def _read_labels(source: Source, root: Path, classes: Classes) -> dict[int, str]
     file = source.find("labelmap.txt", root)
     if not file:
         raise InputError(
-            f"{source.root / root} has no labelmap.txt, which tells the label of each colour; "
+            f"{source.root / root} has no labelmap.txt, which has the label of each colour; "
             "write lines such as car:128,0,0:: there."
         )
     labels = {}

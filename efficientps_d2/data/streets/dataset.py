@@ -26,7 +26,7 @@ from efficientps_d2.utils.parallel import map_images
 
 SPLITS = {"train": 300, "val": 60}
 SEED_ORDER = ("train", "val", "test")
-MARKER = "streets.json"  # tells a folder of ours, which may be replaced, from any other
+MARKER = "streets.json"  # marks a folder of ours, which may be replaced
 CITY = "paintville"
 
 

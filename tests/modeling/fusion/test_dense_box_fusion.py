@@ -108,7 +108,7 @@ def test_what_is_hidden_in_its_middle_may_have_no_seed():
 
 
 def test_instances_with_one_box_become_one():
-    """The limit of the merge: nothing else tells the pixels of one class apart."""
+    """The limit of the merge: nothing else separates the pixels of one class."""
     logits = torch.full((4, SIDE, SIDE), -9.0)
     logits[1] = 9.0
     boxes = torch.zeros(4, SIDE, SIDE)
