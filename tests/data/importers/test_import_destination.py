@@ -178,7 +178,7 @@ def test_impossible_paths_are_one_sentence(tmp_path):
 
 def test_names_of_other_data_sets_are_refused(tmp_path):
     source = write_many(tmp_path / "source", 1)
-    with pytest.raises(Refused, match='"streets_train" is another dataset'):
+    with pytest.raises(Refused, match='There is another dataset "streets_train"'):
         run("labelme", source, tmp_path / "streets")
 
 
