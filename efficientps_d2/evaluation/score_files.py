@@ -4,12 +4,13 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-from panopticapi.utils import rgb2id
-from PIL import Image
-
 from efficientps_d2.data.coco_fields import understand
-from efficientps_d2.data.coco_panoptic import ANNOTATION_KEYS, read_json, require_keys
+from efficientps_d2.data.coco_panoptic import (
+    ANNOTATION_KEYS,
+    read_json,
+    read_segment_ids,
+    require_keys,
+)
 from efficientps_d2.data.images import DAMAGED, damage
 from efficientps_d2.evaluation.overlaps import MismatchError
 from efficientps_d2.evaluation.panoptic_metrics import PREDICTION, PanopticSums
@@ -120,8 +121,7 @@ def _score_pair(pair: tuple[Side, Side], num_classes: int) -> PanopticSums | str
     maps = []
     for side in pair:
         try:
-            with Image.open(side.file) as image:
-                maps.append(rgb2id(np.asarray(image.convert("RGB"))))
+            maps.append(read_segment_ids(str(side.file)))
         except DAMAGED as error:
             return f"{side.file}: cannot be read ({damage(error)})"
     gt, prediction = pair

@@ -8,11 +8,10 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from panopticapi.utils import rgb2id
 from PIL import Image
 
 from efficientps_d2.data.checks.problems import shown
-from efficientps_d2.data.coco_panoptic import write_segment_ids
+from efficientps_d2.data.coco_panoptic import read_segment_ids, write_segment_ids
 from efficientps_d2.data.images import load_upright, save_upright
 from efficientps_d2.data.importers.destination import check_destination
 from efficientps_d2.data.importers.painting import Classes, paint
@@ -173,7 +172,7 @@ def _free_stem(image: Path, stems: set[str]) -> str:
 
 def _check_ground_truth(file: Path, segments: list[dict]) -> None:
     """Read a panoptic PNG back: its pixels must be what the segments say."""
-    counts = np.bincount(rgb2id(np.asarray(Image.open(file))).ravel())
+    counts = np.bincount(read_segment_ids(str(file)).ravel())
     areas = {int(i): int(counts[i]) for i in np.flatnonzero(counts) if i != 0}
     if areas != {s["id"]: s["area"] for s in segments}:
         raise InputError(f"{file} does not hold what was written to it; check the disk.")
