@@ -28,7 +28,13 @@ DUMPS = {
     ("detectron2.engine.defaults", "build_model"),  # every layer
     ("detectron2.data.common", "__init__"),  # how records are held in memory
     ("detectron2.evaluation.testing", "print_csv_format"),  # as results.md has it
+    ("detectron2.engine.defaults", "test"),
     ("detectron2.evaluation.sem_seg_evaluation", "evaluate"),
+    ("detectron2.evaluation.cityscapes_evaluation", "reset"),
+    ("detectron2.evaluation.coco_evaluation", "__init__"),
+    ("detectron2.evaluation.coco_evaluation", "_eval_predictions"),
+    ("detectron2.evaluation.coco_evaluation", "_derive_coco_results"),  # as results.md has it
+    ("efficientps_d2.evaluation.prints", "log_prints"),
 }
 
 

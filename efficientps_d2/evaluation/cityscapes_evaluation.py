@@ -15,6 +15,8 @@ import numpy as np
 from detectron2.evaluation import CityscapesInstanceEvaluator, CityscapesSemSegEvaluator
 from detectron2.utils import comm
 
+from efficientps_d2.evaluation.prints import prints_in_log
+
 SCRIPTS = "cityscapesscripts.evaluation"
 INTERNAL_ROOT = "deeplearning.projects.cityscapesApi"
 MODULES = (
@@ -92,6 +94,7 @@ class CityscapesAPEvaluator(_FilesInOutput, CityscapesInstanceEvaluator):
                 json.dump(content, file, default=lambda number: number.item())
 
         with (
+            prints_in_log(),
             replaced(scripts, np=NumPyWithIn1d("numpy"), writeDict2JSON=write),
             returned_by(scripts, "evaluateImgLists") as returned,
         ):
@@ -109,6 +112,7 @@ class CityscapesIoUEvaluator(_FilesInOutput, CityscapesSemSegEvaluator):
         """As in :class:`CityscapesSemSegEvaluator`."""
         scripts = importlib.import_module(f"{SCRIPTS}.evalPixelLevelSemanticLabeling")
         with (
+            prints_in_log(),
             replaced(scripts, np=NumPyWithIn1d("numpy")),
             returned_by(scripts, "evaluateImgLists") as returned,
         ):

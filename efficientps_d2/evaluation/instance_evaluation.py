@@ -14,6 +14,7 @@ from tqdm import tqdm
 from efficientps_d2.data.classes import class_table
 from efficientps_d2.data.coco_panoptic import read_segment_ids
 from efficientps_d2.data.datasets.register import dataset_metadata
+from efficientps_d2.evaluation.prints import prints_in_log
 from efficientps_d2.utils.files import replacing_file
 
 _written: dict[str, float] = {}  # by this process: when the ground truth of a JSON was changed
@@ -63,6 +64,11 @@ class ThingsCOCOEvaluator(COCOEvaluator):
             )
             reindexed.append({"instances": instances})
         super().process(inputs, reindexed)
+
+    def evaluate(self, img_ids=None):
+        """As in :class:`COCOEvaluator`."""
+        with prints_in_log():
+            return super().evaluate(img_ids)
 
 
 def _write_once(name: str, json_file: str, modified: float) -> None:

@@ -127,7 +127,8 @@ class PanopticEvaluator(DatasetEvaluator):
                     kind,
                 )
         of_class = class_metrics(sums, self.thing_ids)
-        rows = zip(self.names, *of_class.values(), strict=True)
+        rows = list(zip(self.names, *of_class.values(), strict=True))
+        rows = [row for row in rows if not np.isnan(row[1])]  # without classes that never occur
         table = tabulate(rows, ["class", *of_class], tablefmt="github", floatfmt=".1f")
         logger.info("Panoptic metrics of each class (PQ_dagger of things is PQ):\n%s", table)
         return results

@@ -91,6 +91,14 @@ def test_the_start_of_a_run_fits_on_a_screen(trained):
     assert all(part in log for part in parts)
 
 
+def test_what_evaluators_print_is_in_the_log_only(trained):
+    output, result = trained
+    log = (output / "log.txt").read_text()
+    for words in ("Average Precision", "Per-category", "Fast COCO eval"):
+        assert words in log and words not in result.stdout, words
+    assert "Panoptic metrics of each class" in result.stdout
+
+
 def test_a_run_can_be_reported(trained):
     output, _ = trained
     assert run_verb("report", output, "--processes", 1) == 0

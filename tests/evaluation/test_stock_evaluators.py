@@ -53,7 +53,7 @@ def numpy_version(request, monkeypatch):
 
 
 def test_perfect_predictions_on_cityscapes_layout(
-    tmp_path, tiny_config, monkeypatch, numpy_version
+    tmp_path, tiny_config, monkeypatch, numpy_version, capsys
 ):
     """The same through Cityscapes' own evaluators, which want contiguous ids 11 to 18."""
     numpy_before = dict(vars(np))
@@ -84,6 +84,7 @@ def test_perfect_predictions_on_cityscapes_layout(
     assert results["sem_seg"]["mIoU"] == pytest.approx(100.0)
     for task, key in (("segm", "AP-car"), ("bbox", "AP-car"), ("sem_seg", "IoU-road")):
         assert results[task][key] == pytest.approx(100.0), "each class"
+    assert "Images Processed" not in capsys.readouterr().out
     assert list(work.iterdir()) == [], "cityscapesscripts writes matches.json here by itself"
     assert vars(np) == numpy_before
     for scripts in (evalInstanceLevelSemanticLabeling, evalPixelLevelSemanticLabeling):
