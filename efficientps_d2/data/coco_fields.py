@@ -15,12 +15,14 @@ COLOR_CURE = 'give three numbers from 0 to 255 or "#rrggbb", or leave "color" ou
 
 
 def understand(content: dict) -> None:
-    """Make numbers of texts in the lists of a JSON, in place.
+    """Make whole numbers of texts and of fractions such as 3.0 in the lists of a JSON, in place.
 
-    That is "1" or "true" as ``isthing`` and ``iscrowd``, the size of an image, the id of a segment,
-    and ids that refer to a category or an image whose own id is the same number or text.
+    That is "1" or "true" as ``isthing`` and ``iscrowd``, the size of an image, id and area of a
+    segment, and ids that refer to a category or an image whose own id is the same number or text.
     """
     lists = {key: _objects(content.get(key)) for key in ("categories", "images", "annotations")}
+    for entry in (*lists["categories"], *lists["images"]):
+        _replace(entry, "id", _whole)
     categories, images = (_ids(lists[key]) for key in ("categories", "images"))
     for category in lists["categories"]:
         _replace(category, "isthing", _flag)
@@ -31,14 +33,15 @@ def understand(content: dict) -> None:
         _replace(annotation, "image_id", images)
         for segment in _objects(annotation.get("segments_info")):
             _replace(segment, "category_id", categories)
-            _replace(segment, "id", _number)
+            for key in ("id", "area"):
+                _replace(segment, key, _number)
             _replace(segment, "iscrowd", _flag)
 
 
 def read_colors(colors: list) -> list[list[int] | None]:
     """Red, green and blue, 0 to 255, of the colours of all classes; None where one is no colour.
 
-    Fractions are told from numbers up to 255 by all colours together, since [1.0, 0, 0] alone can
+    All colours together show whether they are fractions or numbers up to 255: [1.0, 0, 0] alone can
     be either. Falsy values, for classes without a colour, give None.
     """
     numbers = [_three_numbers(color) for color in colors]
@@ -107,7 +110,14 @@ def _flag(value: object) -> object:
 
 
 def _number(value: object) -> object:
-    return int(value) if isinstance(value, str) and DIGITS.fullmatch(value) else value
+    if isinstance(value, str) and DIGITS.fullmatch(value):
+        return int(value)
+    return _whole(value)
+
+
+def _whole(value: object) -> object:
+    """As tools write that know fractions only."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _ids(entries: list[dict]):
@@ -115,6 +125,7 @@ def _ids(entries: list[dict]):
     known = {e["id"] for e in entries if isinstance(e.get("id"), (int, str))}
 
     def find(value: object) -> object:
+        value = _whole(value)
         if not isinstance(value, (int, str)) or isinstance(value, bool) or value in known:
             return value
         other = str(value) if isinstance(value, int) else _number(value)
@@ -134,6 +145,6 @@ def _three_numbers(color: object) -> list[float] | None:
 
 
 def _bytes(three: list[float], fractions: bool) -> list[int]:
-    # One with a real fraction is told by itself, whatever the others are.
+    # A real fraction in it decides, whatever the others are.
     fractions |= max(three) <= 1 and any(v != int(v) for v in three)
     return [round(255 * v if fractions else v) for v in three]

@@ -48,6 +48,21 @@ def texts_as_iscrowd(content):
             segment["iscrowd"] = "0"
 
 
+def fractions(content):
+    for entry in (*content["categories"], *content["images"]):
+        entry["id"] = float(entry["id"]) if isinstance(entry["id"], int) else entry["id"]
+    for annotation in content["annotations"]:
+        for segment in annotation["segments_info"]:
+            for key in ("id", "category_id", "area", "iscrowd"):
+                segment[key] = float(segment[key])
+
+
+def texts_as_areas(content):
+    for annotation in content["annotations"]:
+        for segment in annotation["segments_info"]:
+            segment["area"] = str(segment["area"])
+
+
 def without_folders(content):
     for image in content["images"]:
         image["file_name"] = image["file_name"].removeprefix("sub/")
@@ -62,7 +77,14 @@ def with_more_folders(content):
 
 ODD = (
     *(texts_as_isthing, texts_as_references, texts_as_category_ids, texts_as_image_ids),
-    *(texts_as_sizes, texts_as_iscrowd, without_folders, with_more_folders),
+    *(
+        texts_as_sizes,
+        texts_as_iscrowd,
+        texts_as_areas,
+        fractions,
+        without_folders,
+        with_more_folders,
+    ),
 )
 
 
