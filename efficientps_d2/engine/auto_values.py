@@ -60,7 +60,7 @@ def _values_of_run(keys: list[str], folder: str) -> list[Suggestion]:
     file, run = os.path.join(folder, "config.yaml"), config_of_run(folder)
     if run is None:
         raise InputError(
-            f'{keys[0]} is "auto", and {file}, which would tell the value of the weights there, '
+            f'{keys[0]} is "auto", and {file}, which has the value of the weights there, '
             "does not exist; put the config.yaml of their training there, or give a value."
         )
     return [Suggestion(key, value_of(run, key), f"as in {file}") for key in keys]
@@ -79,11 +79,12 @@ def _statistics(name: str) -> Statistics:
     check_dataset_files(name)
     result = check_dataset(read_listing(find_dataset(name)), os.cpu_count())
     errors = sum(KINDS[problem.kind].is_error for problem in result.problems)
-    if errors:
+    if result.problems:
         logger.warning(
-            '"%s" has %d errors; "efficientps-d2 check %s" lists them.',
+            'The data "%s" have %d errors and %d warnings; "efficientps-d2 check %s" lists them.',
             name,
             errors,
+            len(result.problems) - errors,
             name,
         )
     return result.statistics

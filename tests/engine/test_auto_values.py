@@ -2,7 +2,7 @@
 
 import pytest
 import yaml
-from checker import check
+from checker import check, edit_json
 from detectron2.modeling import build_model
 from project import CONFIGS
 from scenes import write_dataset
@@ -41,6 +41,15 @@ def test_every_suggestion_is_taken(small):
     chosen = fill_auto(cfg)
     assert sorted(chosen) == sorted(suggestions)
     assert all(value_of(cfg, s.key) == s.value for s in suggestions) and cfg.AUTO == []
+
+
+def test_problems_of_the_data_are_counted(small, caplog):
+    name, folder = small
+    fill_auto(custom(name))
+    assert not caplog.text
+    edit_json(folder, lambda content: content["annotations"][0]["segments_info"][0].pop("iscrowd"))
+    fill_auto(custom(name))
+    assert f'The data "{name}" have 1 errors and 0 warnings' in caplog.text
 
 
 def test_a_given_value_wins(small):

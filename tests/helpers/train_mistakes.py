@@ -51,7 +51,7 @@ def mistakes(trained_output: Path, tmp_path: Path) -> dict[str, tuple[list, str]
         ),
         "auto without the config of the weights": (
             ["--eval-only", "MODEL.WEIGHTS", truncated, "INPUT.MIN_SIZE_TEST", "auto"],
-            f"{tmp_path}/config.yaml, which would tell the value of the weights",
+            f"{tmp_path}/config.yaml, which has the value of the weights",
         ),
         "AMP on the CPU": (["SOLVER.AMP.ENABLED", "True"], "AMP training needs CUDA"),
         "odd batch": (["SOLVER.REFERENCE_WORLD_SIZE", "4"], "SOLVER.REFERENCE_WORLD_SIZE"),
