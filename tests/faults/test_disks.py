@@ -7,14 +7,16 @@ import pytest
 from fault_cases import CASES, TRIES, make_world
 
 LIMIT = 500  # bytes of a file: as a full disk, but anyone can have it
+LARGER = 100_000  # a config fits, a checkpoint does not
+WRITES_LARGE_FILES = ("train", "convert", "export")
+FULL = [(name, LIMIT) for name in CASES] + [(name, LARGER) for name in WRITES_LARGE_FILES]
 
 
-def full_disk() -> None:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (LIMIT, LIMIT))
+@pytest.mark.parametrize(("name", "limit"), FULL if TRIES else [("import", LIMIT)])
+def test_a_full_disk_is_one_sentence(name, limit, tmp_path):
+    def full_disk() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
-
-@pytest.mark.parametrize("name", CASES if TRIES else ("import",))
-def test_a_full_disk_is_one_sentence(name, tmp_path):
     case = CASES[name]
     world = make_world(tmp_path / "full", name)
     before = case.inputs(world)
