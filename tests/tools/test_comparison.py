@@ -41,9 +41,10 @@ def test_costs(load, toy, tiny_config, tmp_path, monkeypatch):
     model = build_network(cfg)
     torch.save({"model": model.state_dict()}, tmp_path / "run" / "model_final.pth")
     module, comparison = load("costs"), load("comparison")
+    monkeypatch.setattr(module, "IMAGES", 1)
     monkeypatch.setattr(module, "_memory", module._growth)  # without a process for each
     monkeypatch.setattr(comparison, "costs", lambda folders: module.costs(folders, rounds=1))
-    folders = {"one": tmp_path / "run", "two": tmp_path / "run"}
+    folders = dict.fromkeys(("one", "two"), tmp_path / "run")
     found = comparison.measure(folders, tmp_path / "costs.json")
     one, two = found["one"], found["two"]
     assert one["parameters"] == sum(p.numel() for p in model.parameters()) / 1e6
