@@ -105,6 +105,16 @@ def check_schedule(cfg: CfgNode) -> None:
             f"SOLVER.WARMUP_ITERS {solver.WARMUP_ITERS} must lie below SOLVER.MAX_ITER "
             f"{solver.MAX_ITER} with WarmupStepWithFixedGammaLR."
         )
+    if cfg.TEST.PATIENCE and not cfg.TEST.EVAL_PERIOD:
+        raise InputError(
+            f"TEST.PATIENCE is {cfg.TEST.PATIENCE}, but TEST.EVAL_PERIOD is 0, so that nothing is "
+            "evaluated during the training; set it, for instance to 1000."
+        )
+    _check_sizes(cfg)
+    _check_crops(cfg)
+
+
+def _check_sizes(cfg: CfgNode) -> None:
     sizes = cfg.INPUT.MIN_SIZE_TRAIN
     if max(sizes) > cfg.INPUT.MAX_SIZE_TRAIN:
         raise InputError(
@@ -116,12 +126,6 @@ def check_schedule(cfg: CfgNode) -> None:
             f"INPUT.MIN_SIZE_TRAIN is {sizes}; for MIN_SIZE_TRAIN_SAMPLING range give two numbers, "
             "the smaller first."
         )
-    if cfg.TEST.PATIENCE and not cfg.TEST.EVAL_PERIOD:
-        raise InputError(
-            f"TEST.PATIENCE is {cfg.TEST.PATIENCE}, but TEST.EVAL_PERIOD is 0, so that nothing is "
-            "evaluated during the training; set it, for instance to 1000."
-        )
-    _check_crops(cfg)
 
 
 def _check_crops(cfg: CfgNode) -> None:

@@ -60,7 +60,7 @@ def _values_of_run(keys: list[str], folder: str) -> list[Suggestion]:
     file, run = os.path.join(folder, "config.yaml"), config_of_run(folder)
     if run is None:
         raise InputError(
-            f'{keys[0]} is "auto", and {file}, which has the value of the weights there, '
+            f'{keys[0]} is "auto", but {file}, where the value of the weights would be, '
             "does not exist; put the config.yaml of their training there, or give a value."
         )
     return [Suggestion(key, value_of(run, key), f"as in {file}") for key in keys]

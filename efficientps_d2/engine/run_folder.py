@@ -23,7 +23,7 @@ HARMLESS = (
     *("SOLVER.CHECKPOINT_PERIOD", "SOLVER.CHECKPOINTS_KEPT"),
 )
 FUSION = "MODEL.PANOPTIC_FPN.COMBINE."
-LEFTOVERS = ("model_*.pth.partial", "last_checkpoint.partial")
+PARTIAL = ("model_*.pth.partial", "last_checkpoint.partial")
 SAME_NORM = {"BN", "SyncBN"}  # of one process and of several
 
 _locks: dict[str, TextIOWrapper] = {}  # a lock lives as long as its file is open
@@ -53,11 +53,11 @@ def lock_run(folder: str) -> None:
         logger.warning("%s cannot be locked (%s): start no second training there.", folder, error)
 
 
-def remove_leftovers(folder: str) -> None:
+def remove_partial_checkpoints(folder: str) -> None:
     """Remove what a training that was killed while it saved has left; call it under the lock."""
     if not comm.is_main_process():
         return
-    for name in LEFTOVERS:
+    for name in PARTIAL:
         for file in Path(folder).glob(name):
             file.unlink()
             logger.warning("Removed %s, which a training that was killed had left.", file)

@@ -23,7 +23,7 @@ from efficientps_d2.engine.run_folder import (
     check_resumed_config,
     config_of_run,
     lock_run,
-    remove_leftovers,
+    remove_partial_checkpoints,
 )
 from efficientps_d2.utils.env import quiet_known_warnings
 from efficientps_d2.utils.errors import InputError, one_line
@@ -74,7 +74,7 @@ def setup(args: Namespace) -> CfgNode:
     cfg.freeze()
     _start_logs(cfg, args)
     if not args.eval_only:
-        remove_leftovers(cfg.OUTPUT_DIR)
+        remove_partial_checkpoints(cfg.OUTPUT_DIR)
     if chosen:
         logger.info('Values that were "auto":\n%s', suggestion_table(chosen))
     _warn(cfg, args, has_weights=resumes or bool(weights))
@@ -119,8 +119,8 @@ def _on_device(cfg: CfgNode) -> CfgNode:
     except RuntimeError as error:
         raise InputError(f'MODEL.DEVICE "{cfg.MODEL.DEVICE}" is no device: cuda or cpu.') from error
     cuda = torch.cuda.is_available()
-    others = {"mps": torch.backends.mps.is_available()}
-    if device.type not in ("cpu", "cuda") and not others.get(device.type):
+    has_mps = torch.backends.mps.is_available()
+    if device.type not in (("cpu", "cuda", "mps") if has_mps else ("cpu", "cuda")):
         raise InputError(f'MODEL.DEVICE "{cfg.MODEL.DEVICE}" is not there; give cuda or cpu.')
     if device.type != "cpu" and (device.type != "cuda" or cuda):
         return cfg

@@ -11,7 +11,6 @@ from efficientps_d2.evaluation.cityscapes_evaluation import (
     CityscapesAPEvaluator,
     CityscapesIoUEvaluator,
     redirect_cityscapesscripts,
-    remove_leftovers,
 )
 from efficientps_d2.evaluation.image_writer import ImageWriter
 from efficientps_d2.evaluation.instance_evaluation import ThingsCOCOEvaluator
@@ -34,7 +33,6 @@ def build_panoptic_evaluator(cfg: CfgNode, name: str, output_folder: str) -> Dat
         evaluators.append(ImageWriter(name, folder, cfg.TEST.PICTURES))
     if metadata.evaluator_type == "cityscapes_panoptic_seg":
         redirect_cityscapesscripts()
-        remove_leftovers(output_folder)
         evaluators.append(CityscapesAPEvaluator(name, output_folder))
         if has_semantic_head(cfg):
             evaluators.append(CityscapesIoUEvaluator(name, output_folder))

@@ -5,7 +5,6 @@ import importlib
 import importlib.util
 import json
 import os
-import shutil
 import sys
 import tempfile
 import types
@@ -16,6 +15,7 @@ from detectron2.evaluation import CityscapesInstanceEvaluator, CityscapesSemSegE
 from detectron2.utils import comm
 
 from efficientps_d2.evaluation.prints import prints_in_log
+from efficientps_d2.utils.files import in_use, remove_leftovers
 
 SCRIPTS = "cityscapesscripts.evaluation"
 INTERNAL_ROOT = "deeplearning.projects.cityscapesApi"
@@ -59,25 +59,23 @@ class NumPyWithIn1d(types.ModuleType):
 
 
 class _FilesInOutput:
-    """Evaluators whose files lie in the output folder: there they are found after a kill."""
+    """Evaluators whose files lie in the output folder, where what a killed one left is found."""
 
     def __init__(self, dataset_name: str, output_folder: str):
         super().__init__(dataset_name)
-        self._output_folder = output_folder
+        self._files = Path(output_folder, "cityscapes_eval")
+        self._use = contextlib.ExitStack()
 
     def reset(self):
         """As in Detectron2's evaluators, which put the files into the folder of all programs."""
-        os.makedirs(self._output_folder, exist_ok=True)
-        with replaced(tempfile, tempdir=self._output_folder):
+        self._use.close()
+        self._files.parent.mkdir(parents=True, exist_ok=True)
+        if comm.is_main_process():
+            remove_leftovers(self._files, f"{self._files.name}_")
+        with replaced(tempfile, tempdir=str(self._files.parent)):
             super().reset()
-
-
-def remove_leftovers(output_folder: str) -> None:
-    """Remove the files of an evaluation that was killed; call it before the first evaluator."""
-    if comm.is_main_process():
-        for folder in Path(output_folder).glob("cityscapes_eval_*"):
-            shutil.rmtree(folder)
-    comm.synchronize()
+        if comm.is_main_process():
+            self._use.enter_context(in_use(Path(self._temp_dir), self._files.name))
 
 
 class CityscapesAPEvaluator(_FilesInOutput, CityscapesInstanceEvaluator):

@@ -5,9 +5,10 @@ import os
 import sys
 from collections.abc import Callable
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-BROKEN = (errno.EROFS, errno.EIO, errno.ENOTCONN, errno.ESTALE, errno.EREMOTEIO)  # also a share
-DISK = (*FULL, *BROKEN)
+DISK = (  # full, broken, or a share that is gone
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO),
+    *(errno.ENOTCONN, errno.ESTALE, errno.EREMOTEIO),
+)
 
 
 class InputError(ValueError):

@@ -80,15 +80,12 @@ def replacing_folder(dest: Path) -> Iterator[Path]:
     dest = Path(os.path.realpath(dest))
     dest.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{dest.name[:50]}."  # cut, since a name gets longer and a file system has a limit
-    _remove_leftovers(dest, prefix)
+    remove_leftovers(dest, prefix)
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(
             tempfile.TemporaryDirectory(prefix=prefix, dir=dest.parent, ignore_cleanup_errors=True)
         )
-        if CAN_LOCK:
-            with contextlib.suppress(OSError):  # of file systems without locks
-                stack.enter_context(lock(Path(folder, LOCK)))
-            Path(folder, NAME).write_text(dest.name, encoding="utf-8", errors="surrogateescape")
+        stack.enter_context(in_use(Path(folder), dest.name))
         new, old = Path(folder, "new"), Path(folder, "old")
         new.mkdir()
         yield new
@@ -104,8 +101,24 @@ def replacing_folder(dest: Path) -> Iterator[Path]:
             raise
 
 
-def _remove_leftovers(dest: Path, prefix: str) -> None:
-    """Remove temporary folders whose processes have died, but not a dataset that only they hold."""
+@contextlib.contextmanager
+def in_use(folder: Path, name: str) -> Iterator[None]:
+    """Mark a temporary folder, so that :func:`remove_leftovers` knows whether its process lives."""
+    with contextlib.ExitStack() as stack:
+        if CAN_LOCK:
+            with contextlib.suppress(OSError):  # of file systems without locks
+                stack.enter_context(lock(folder / LOCK))
+            (folder / NAME).write_text(name, encoding="utf-8", errors="surrogateescape")
+        yield
+
+
+def remove_leftovers(dest: Path, prefix: str) -> None:
+    """Remove temporary folders whose processes have died, but not a dataset that only they hold.
+
+    Args:
+        dest: that the folders lie beside, with its name in them by :func:`in_use`.
+        prefix: of their names.
+    """
     for folder in dest.parent.glob(f"{glob.escape(prefix)}*") if CAN_LOCK else ():
         if not _is_leftover(folder, dest.name):
             continue

@@ -12,7 +12,7 @@ from efficientps_d2.engine.run_folder import (
     check_resumed_config,
     config_of_run,
     lock_run,
-    remove_leftovers,
+    remove_partial_checkpoints,
 )
 
 HOLD = "import sys, time; from efficientps_d2.engine.run_folder import lock_run\n"
@@ -83,7 +83,7 @@ def test_what_a_killed_training_left_is_removed_and_named(tmp_path, caplog, monk
     monkeypatch.setattr(logging.getLogger("efficientps_d2"), "propagate", True)
     for name in ("model_0000007.pth.partial", "last_checkpoint.partial", "mine.partial"):
         (tmp_path / name).touch()
-    remove_leftovers(str(tmp_path))
+    remove_partial_checkpoints(str(tmp_path))
     assert [file.name for file in tmp_path.iterdir()] == ["mine.partial"]
     assert "model_0000007.pth.partial, which a training that was killed had left" in caplog.text
 

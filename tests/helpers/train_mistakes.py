@@ -22,6 +22,8 @@ def mistakes(trained_output: Path, tmp_path: Path) -> dict[str, tuple[list, str]
         "unknown norm": (["MODEL.EFFICIENTNET.NORM", "LN"], "MODEL.EFFICIENTNET.NORM is 'LN'"),
         "unknown norm of the FPN": (["MODEL.FPN.NORM", "BNN"], "correct MODEL.FPN.NORM."),
         "unknown device": (["MODEL.DEVICE", "cudaa"], 'MODEL.DEVICE "cudaa" is no device'),
+        "device without data": (["MODEL.DEVICE", "meta"], 'MODEL.DEVICE "meta" is not there'),
+        "no training data": (["DATASETS.TRAIN", "()"], "DATASETS.TRAIN is empty; give"),
         "unknown fusion": (["MODEL.PANOPTIC_FPN.COMBINE.METHOD", "best"], "METHOD is 'best'"),
         "unknown dataset": (["DATASETS.TRAIN", "('none_train',)"], '"none_train"'),
         "split left out": (["DATASETS.TRAIN", "('toy',)"], "give toy_train"),
@@ -51,7 +53,7 @@ def mistakes(trained_output: Path, tmp_path: Path) -> dict[str, tuple[list, str]
         ),
         "auto without the config of the weights": (
             ["--eval-only", "MODEL.WEIGHTS", truncated, "INPUT.MIN_SIZE_TEST", "auto"],
-            f"{tmp_path}/config.yaml, which has the value of the weights",
+            f"{tmp_path}/config.yaml, where the value of the weights",
         ),
         "AMP on the CPU": (["SOLVER.AMP.ENABLED", "True"], "AMP training needs CUDA"),
         "odd batch": (["SOLVER.REFERENCE_WORLD_SIZE", "4"], "SOLVER.REFERENCE_WORLD_SIZE"),

@@ -117,6 +117,16 @@ def test_some_datasets_of_a_plan(compare, trainings, tmp_path):
         call(compare, tmp_path, "--datasets", "yours")
 
 
+def test_a_plan_like_another(compare, trainings, tmp_path):
+    (tmp_path / "rates.yaml").write_text(
+        "like: plan.yaml\nrows: {slow: {config: 'efficientps_{}', SOLVER.BASE_LR: 0.1}}"
+    )
+    (tmp_path / "plan.yaml").write_text(PLAN)
+    runs = compare.read_plan(tmp_path / "rates.yaml", [1], tmp_path)
+    assert [(run.dataset, run.row) for run in runs] == [("streets", "slow"), ("mine", "slow")]
+    assert runs[0].keys == {"SOLVER.MAX_ITER": 7, "SOLVER.BASE_LR": 0.1}
+
+
 def test_cores_are_shared(compare, trainings, tmp_path, monkeypatch):
     monkeypatch.setattr(compare.os, "cpu_count", lambda: 8)
     call(compare, tmp_path, "--seeds", "1", "--jobs", "2")

@@ -51,6 +51,10 @@ def test_costs(load, toy, tiny_config, tmp_path, monkeypatch):
     assert one["multiply-adds"] == two["multiply-adds"] > 0
     assert one["ms for a step"] > 0 and one["ms for an image"] > 0 and one["MB for a step"] >= 0
 
+    batches = [module.Trained(tmp_path / "run").batch for _ in folders]
+    for a, b in zip(*batches, strict=True):
+        assert torch.equal(a["image"], b["image"]), "networks learn from the same crops"
+
     monkeypatch.delattr(comparison, "costs")  # what is known is not measured again
     assert comparison.measure(folders, tmp_path / "costs.json") == found
     with pytest.raises(NameError):

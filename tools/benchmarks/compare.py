@@ -14,6 +14,8 @@ A plan names datasets, rows and what they have in common; plans/ has examples:
         weights_of: EfficientPS
         MODEL.PANOPTIC_FPN.COMBINE.METHOD: heuristic
 
+With "like: OTHER.yaml" it takes what it does not say from another plan beside it.
+
 Each run is a train_net.py of its own with OUTPUT/DATASET/ROW/seedN as its OUTPUT_DIR. What is
 finished is not run again, and what was interrupted goes on where it stopped. With --jobs 2 two runs
 go side by side, each with its share of the cores.
@@ -99,6 +101,8 @@ class Run:
 def read_plan(file: Path, seeds: list[int], output: Path) -> list[Run]:
     """All runs of a plan, seed by seed, so that a table of all rows is soon there."""
     plan = yaml.safe_load(file.read_text())
+    if "like" in plan:
+        plan = {**yaml.safe_load((file.parent / plan["like"]).read_text()), **plan}
     runs = []
     for seed in seeds:
         for dataset, of_dataset in plan["datasets"].items():

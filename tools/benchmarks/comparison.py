@@ -5,7 +5,7 @@ python tools/benchmarks/comparison.py --jobs 2
 It trains plans/networks.yaml by compare.py, which shows progress and the time left, and goes on
 where it was interrupted. Then it measures parameters, multiply-adds, times and memory, one network
 after the other in each round: leave the machine alone meanwhile. In OUTPUT are comparison.md with
-all tables, costs.json and pictures/.
+all tables, costs_DATASET.json and pictures/.
 """
 
 import argparse

@@ -17,6 +17,7 @@ from efficientps_d2.config.building import build_network
 from efficientps_d2.config.loading import load_config, without_cuda
 from efficientps_d2.data.classes import with_class_counts
 from efficientps_d2.data.dataset_mapper import EvaluationMapper, PanopticDatasetMapper
+from efficientps_d2.data.samples import seed_all
 from efficientps_d2.deploy.size import analyze
 from efficientps_d2.engine.optimizer import build_optimizer
 
@@ -37,6 +38,7 @@ class Trained:
         mapper = EvaluationMapper(cfg, False)
         records = DatasetCatalog.get(cfg.DATASETS.TEST[0])
         self.images = [mapper(record) for record in records[:IMAGES]]
+        seed_all(0)  # the same crops for all networks
         mapper = PanopticDatasetMapper(cfg)
         records = DatasetCatalog.get(cfg.DATASETS.TRAIN[0])
         self.batch = [mapper(record) for record in records[: cfg.SOLVER.IMS_PER_BATCH]]
