@@ -63,7 +63,8 @@ class _FilesInOutput:
 
     def __init__(self, dataset_name: str, output_folder: str):
         super().__init__(dataset_name)
-        self._files = Path(output_folder, "cityscapes_eval")
+        # Absolute: cityscapesscripts joins some of its paths to others.
+        self._files = Path(output_folder, "cityscapes_eval").absolute()
         self._use = contextlib.ExitStack()
 
     def reset(self):

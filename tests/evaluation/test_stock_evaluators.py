@@ -1,6 +1,7 @@
 """Perfect predictions must score 100 in every metric, for every order of classes."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -64,8 +65,8 @@ def test_perfect_predictions_on_cityscapes_layout(
     make_streets(root, splits={"train": 1, "val": 2}, seed=3)
     register_cityscapes_layout("perfect_val", str(root), "val")
     try:
-        cfg = tiny_config("perfect_val")
-        folder = Path(cfg.OUTPUT_DIR, "inference")
+        cfg = tiny_config("perfect_val", "OUTPUT_DIR", os.path.join("..", "output"))
+        folder = Path(cfg.OUTPUT_DIR, "inference").absolute()
         killed = build_panoptic_evaluator(cfg, "perfect_val", str(folder))
         killed.reset()
         alive = build_panoptic_evaluator(cfg, "perfect_val", str(folder))
