@@ -22,8 +22,20 @@ def check_values(cfg: CfgNode) -> None:
         value = value_of(cfg, rule.key)
         if not rule.allowed.holds(value):
             raise InputError(f"{rule.key} is {_short(value)}; give {rule.allowed.words}.")
+    _check_upright_boxes(cfg)
     _check_semantic_head(cfg)
     _check_levels(cfg)
+
+
+def _check_upright_boxes(cfg: CfgNode) -> None:
+    """Detectron2's parts for rotated boxes predict no masks."""
+    for key, rotated, upright in (
+        ("MODEL.ANCHOR_GENERATOR.NAME", "RotatedAnchorGenerator", "DefaultAnchorGenerator"),
+        ("MODEL.PROPOSAL_GENERATOR.NAME", "RRPN", "RPN"),
+        ("MODEL.ROI_HEADS.NAME", "RROIHeads", "StandardROIHeads"),
+    ):
+        if value_of(cfg, key) == rotated:
+            raise InputError(f"{key} {rotated} makes rotated boxes, without masks; give {upright}.")
 
 
 def _check_semantic_head(cfg: CfgNode) -> None:

@@ -4,6 +4,7 @@ Training, evaluation, prediction and the check read by the same rule: of 16 bits
 whatever the values are, so that what one image becomes does not depend on its content.
 """
 
+import logging
 import struct
 import zlib
 from io import BytesIO
@@ -12,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 from detectron2.data import detection_utils as utils
+from detectron2.utils.logger import log_first_n
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from efficientps_d2.utils.errors import InputError, one_line
@@ -20,6 +22,7 @@ from efficientps_d2.utils.files import refuse_pipes
 # Others, such as EPS, would start programs.
 IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "PPM", "GIF", "WEBP")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".gif")
+CAMERA_BITS = (8, 10, 12, 14)  # that files of 16 bits may hold
 ORIENTATION = 0x0112  # EXIF tag
 # EXIF orientations; Pillow turns TIFFs by itself.
 TURNS = {
@@ -88,11 +91,29 @@ def read_rgb(file: str | Path, name: str = "") -> np.ndarray:
     """
     name = name or str(file)
     try:
-        return decode(file, name).pixels
+        image = decode(file, name)
     except InputError:
         raise
     except DAMAGED as error:
         raise _unreadable(name, error, "give another image") from error
+    bits = bits_in_use(int(image.pixels.max())) if image.has_16_bits else None
+    if bits:
+        log_first_n(
+            logging.WARNING,
+            f"{name} has 16 bits but seems to use only {bits}; the upper 8 are read, so it gets "
+            f"dark. Multiply its values by {2 ** (16 - bits)}, unless the training images are so.",
+            key="caller",  # once, whatever the name
+        )
+    return image.pixels
+
+
+def bits_in_use(peak: int) -> int | None:
+    """How many of 16 bits a camera has filled; None if all, as far as one can see.
+
+    Args:
+        peak: the largest value of the upper 8 bits.
+    """
+    return next((bits for bits in CAMERA_BITS if peak < 2 ** (bits - 8)), None)
 
 
 def read_image(file: str | Path, image_format: str) -> np.ndarray:

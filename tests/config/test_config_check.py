@@ -97,9 +97,12 @@ def test_values_that_do_not_fit_together(overrides, message):
         ("RPN.IN_FEATURES", "['p2', 'p2', 'p3', 'p4']", "give a list of different feature names"),
         ("RPN.IOU_THRESHOLDS", "[0.5]", "IOU_LABELS has 3 labels and IOU_THRESHOLDS 1 limits"),
         ("ROI_HEADS.IOU_LABELS", "[0, 1, 1]", "MODEL.ROI_HEADS.IOU_LABELS has 3 labels"),
+        ("ANCHOR_GENERATOR.NAME", "RotatedAnchorGenerator", "give DefaultAnchorGenerator"),
+        ("PROPOSAL_GENERATOR.NAME", "RRPN", "RRPN makes rotated boxes, without masks; give RPN"),
+        ("ROI_HEADS.NAME", "RROIHeads", "give StandardROIHeads"),
     ],
 )
-def test_lists_of_the_network_that_do_not_fit(key, value, message):
+def test_parts_of_the_network_that_do_not_fit(key, value, message):
     with pytest.raises(InputError, match=message):
         config(f"MODEL.{key}", value)
 

@@ -10,6 +10,7 @@ import torch
 from detectron2.data import MetadataCatalog
 from detectron2.data import transforms as T
 from detectron2.modeling import build_model
+from detectron2.utils.logger import _LOG_COUNTER
 from PIL import Image
 
 from efficientps_d2 import InputError, Predictor, load_predictor
@@ -169,6 +170,18 @@ def test_gray_cmyk_and_sixteen_bits(tmp_path):
     Image.fromarray(gray.astype(np.int32)).save(tmp_path / "int.tif")
     with pytest.raises(InputError, match="int.tif has 32 bits per pixel"):
         read_rgb(tmp_path / "int.tif")
+
+
+def test_a_12_bit_camera_is_noticed_once(tmp_path, caplog):
+    """Its values fill the lower bits of 16, of which the upper 8 are read."""
+    _LOG_COUNTER.clear()
+    values = np.arange(4096, dtype=np.uint16).reshape(64, 64)
+    for name, image in (("full.png", values * 16), ("dark.png", values), ("next.png", values)):
+        Image.fromarray(image).save(tmp_path / name)
+        read_rgb(tmp_path / name)
+    (record,) = caplog.records
+    assert "dark.png has 16 bits but seems to use only 12" in record.message
+    assert "Multiply its values by 16" in record.message
 
 
 @pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, 3), (8, 1)])

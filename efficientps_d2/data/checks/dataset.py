@@ -9,9 +9,8 @@ import numpy as np
 from efficientps_d2.data.checks.image import ImageReport, check_image
 from efficientps_d2.data.checks.listing import Listing
 from efficientps_d2.data.checks.problems import Problem, shown
+from efficientps_d2.data.images import bits_in_use
 from efficientps_d2.utils.parallel import map_images
-
-CAMERA_BITS = (8, 10, 12, 14)  # that files of 16 bits may hold
 
 
 class Statistics(NamedTuple):
@@ -91,13 +90,13 @@ def _few_bits(listing: Listing, reports: Sequence[ImageReport]) -> list[Problem]
     """A warning if no image of 16 bits uses its upper bits: reading makes them almost black."""
     pairs = zip(listing.images, reports, strict=True)
     peaks = {p.image_file: r.peak_of_16_bits for p, r in pairs if r.peak_of_16_bits is not None}
-    bits = [bits for bits in CAMERA_BITS if peaks and max(peaks.values()) < 2 ** (bits - 8)]
+    bits = bits_in_use(max(peaks.values())) if peaks else None
     if not bits:
         return []
-    factor = 2 ** (16 - bits[0])
+    factor = 2 ** (16 - bits)
     text = (
-        f"the largest value of the images of 16 bits ({len(peaks)}) is below {2 ** bits[0]}: they "
-        f"seem to hold {bits[0]} bits, of which reading keeps the upper {bits[0] - 8}; multiply "
+        f"the largest value of the images of 16 bits ({len(peaks)}) is below {2**bits}: they "
+        f"seem to hold {bits} bits, of which reading keeps the upper {bits - 8}; multiply "
         f"their values by {factor}, for instance: magick mogrify -evaluate multiply {factor} FILES"
     )
     return [Problem("values of fewer bits", shown(next(iter(peaks))), text)]
