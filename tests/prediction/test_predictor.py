@@ -10,12 +10,9 @@ import torch
 from detectron2.data import MetadataCatalog
 from detectron2.data import transforms as T
 from detectron2.modeling import build_model
-from detectron2.utils.logger import _LOG_COUNTER
-from PIL import Image
 
 from efficientps_d2 import InputError, Predictor, load_predictor
 from efficientps_d2.checkpoint.saved_model import FILES, read_saved_model, save_model
-from efficientps_d2.data.images import read_rgb
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (70, 101, 3)).astype(np.uint8)
 
@@ -140,73 +137,6 @@ def test_truncated_weights_are_one_sentence(model_folder):
     (model_folder / "model.pth").write_bytes(data[: len(data) // 2])
     with pytest.raises(InputError, match="model.pth cannot be read as a checkpoint"):
         load_predictor(model_folder, device="cpu")
-
-
-COLORS = np.random.default_rng(1).integers(0, 255, (6, 9, 3)).astype(np.uint8)
-
-
-@pytest.mark.parametrize(
-    ("mode", "suffix"), [("RGBA", ".png"), ("RGB", ".bmp"), ("RGB", ".tif"), ("P", ".gif")]
-)
-def test_kinds_of_images(tmp_path, mode, suffix):
-    file = tmp_path / f"image{suffix}"
-    image = Image.fromarray(COLORS)
-    image = image.quantize(256) if mode == "P" else image.convert(mode)
-    image.save(file)
-    assert np.abs(read_rgb(file).astype(int) - COLORS).max() < 16
-
-
-def test_gray_cmyk_and_sixteen_bits(tmp_path):
-    gray = COLORS[:, :, 0]
-    Image.fromarray(gray).save(tmp_path / "gray.png")
-    assert (read_rgb(tmp_path / "gray.png") == gray[:, :, None]).all()
-    Image.fromarray(gray.astype(np.uint16) * 257).save(tmp_path / "deep.png")
-    assert (read_rgb(tmp_path / "deep.png") == gray[:, :, None]).all(), "not clipped to white"
-    Image.fromarray(COLORS).convert("CMYK").save(tmp_path / "cmyk.tif")
-    assert np.abs(read_rgb(tmp_path / "cmyk.tif").astype(int) - COLORS).max() < 4
-    Image.fromarray(gray.astype(np.float32)).save(tmp_path / "float.tif")
-    with pytest.raises(InputError, match="float.tif has 32 bits per pixel"):
-        read_rgb(tmp_path / "float.tif")
-    Image.fromarray(gray.astype(np.int32)).save(tmp_path / "int.tif")
-    with pytest.raises(InputError, match="int.tif has 32 bits per pixel"):
-        read_rgb(tmp_path / "int.tif")
-
-
-def test_a_12_bit_camera_is_noticed_once(tmp_path, caplog):
-    """Its values fill the lower bits of 16, of which the upper 8 are read."""
-    _LOG_COUNTER.clear()
-    values = np.arange(4096, dtype=np.uint16).reshape(64, 64)
-    for name, image in (("full.png", values * 16), ("dark.png", values), ("next.png", values)):
-        Image.fromarray(image).save(tmp_path / name)
-        read_rgb(tmp_path / name)
-    (record,) = caplog.records
-    assert "dark.png has 16 bits but seems to use only 12" in record.message
-    assert "Multiply its values by 16" in record.message
-
-
-@pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, 3), (8, 1)])
-@pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_exif_rotation(tmp_path, orientation, turns, suffix):
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    file = tmp_path / f"turned{suffix}"
-    Image.fromarray(COLORS).save(file, exif=exif)
-    assert (read_rgb(file) == np.rot90(COLORS, turns)).all()
-
-
-def test_damaged_exif_data_do_not_matter(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112], exif[0x0110] = 3, "a camera"
-    Image.fromarray(COLORS).save(tmp_path / "good.jpg", exif=exif, quality=98)
-    data = (tmp_path / "good.jpg").read_bytes()
-    start, end = data.index(b"Exif"), data.index(b"a camera") + 9
-    rng = np.random.default_rng(0)
-    for _ in range(300):
-        damaged = bytearray(data)
-        for position in rng.integers(start + 6, end, 2):
-            damaged[position] = rng.integers(256)
-        (tmp_path / "bad.jpg").write_bytes(damaged)
-        assert sorted(read_rgb(tmp_path / "bad.jpg").shape) == [3, 6, 9]
 
 
 @pytest.mark.parametrize("shape", [(1, 20000, 3), (20000, 2, 3)])
