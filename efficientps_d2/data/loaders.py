@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from efficientps_d2.data.dataset_mapper import EvaluationMapper, PanopticDatasetMapper
 from efficientps_d2.data.datasets.register import dataset_metadata
-from efficientps_d2.data.samples import TrainingBatches, TrainingSamples
+from efficientps_d2.data.training_order import TrainingBatches, TrainingSamples
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import torch
 from detectron2.engine import DefaultTrainer
 from detectron2.utils import comm
 
-from efficientps_d2.data.samples import seed_all
+from efficientps_d2.data.training_order import seed_all
 from efficientps_d2.utils.errors import DISK, InputError, one_sentence
 
 

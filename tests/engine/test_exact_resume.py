@@ -7,7 +7,7 @@ from scenes import write_dataset
 
 from efficientps_d2.data.classes import with_class_counts
 from efficientps_d2.data.loaders import build_train_loader
-from efficientps_d2.data.samples import seed_all
+from efficientps_d2.data.training_order import seed_all
 from efficientps_d2.engine.trainer import Trainer
 
 STEPS = 5

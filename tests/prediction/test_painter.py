@@ -8,7 +8,7 @@ from detectron2.structures import BitMasks, Instances
 from detectron2.utils.visualizer import Visualizer
 
 from efficientps_d2.data.coco_panoptic import set_classes
-from efficientps_d2.data.samples import seeded
+from efficientps_d2.data.training_order import seeded
 from efficientps_d2.prediction.colors import InstanceColors
 from efficientps_d2.prediction.painter import PredictionPainter
 from efficientps_d2.prediction.predictor import Prediction, Segment

@@ -17,7 +17,7 @@ from efficientps_d2.config.building import build_network
 from efficientps_d2.config.loading import load_config, without_cuda
 from efficientps_d2.data.classes import with_class_counts
 from efficientps_d2.data.dataset_mapper import EvaluationMapper, PanopticDatasetMapper
-from efficientps_d2.data.samples import seed_all
+from efficientps_d2.data.training_order import seed_all
 from efficientps_d2.deploy.size import analyze
 from efficientps_d2.engine.optimizer import build_optimizer
 

@@ -10,7 +10,6 @@ from detectron2.structures import Instances
 from torch import Tensor
 
 from efficientps_d2.modeling.fusion.build import FUSION_REGISTRY, Fusion, thresholds
-from efficientps_d2.modeling.fusion.panoptic_logits import panoptic_logits
 from efficientps_d2.modeling.fusion.shared import (
     Window,
     assemble,
@@ -21,6 +20,7 @@ from efficientps_d2.modeling.fusion.shared import (
     stuff_classes,
     touched_pixels,
 )
+from efficientps_d2.modeling.fusion.upsnet_logits import panoptic_logits
 
 NMS_THRESHOLD = 0.5  # over all classes
 STRIP = 64  # rows for which all logits are in memory at once

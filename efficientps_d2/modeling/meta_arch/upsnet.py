@@ -8,8 +8,8 @@ from detectron2.structures import Boxes, Instances
 from torch import Tensor
 from torch.nn import functional as F
 
-from efficientps_d2.modeling.fusion.panoptic_logits import panoptic_logits
 from efficientps_d2.modeling.fusion.shared import stuff_classes
+from efficientps_d2.modeling.fusion.upsnet_logits import panoptic_logits
 from efficientps_d2.modeling.instance_heads.crowd import split_crowd
 from efficientps_d2.modeling.meta_arch.panoptic_segmentor import PanopticSegmentor, padded_labels
 from efficientps_d2.modeling.semantic_heads.base import STRIDE, every_fourth
