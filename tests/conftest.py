@@ -9,6 +9,8 @@ from pathlib import Path
 
 # The models are tiny: threads only cost, above all when the machine is busy.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Of this machine, not of its users: commands would write in another order.
+os.environ.pop("PYTHONUNBUFFERED", None)
 
 import pytest
 import torch

@@ -1,14 +1,14 @@
 """The one exception for mistakes that a user can cure, and what commands make of it."""
 
+import contextlib
 import errno
 import os
 import sys
 from collections.abc import Callable
 
-DISK = (  # full, broken, or a share that is gone
-    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO),
-    *(errno.ENOTCONN, errno.ESTALE, errno.EREMOTEIO),
-)
+# A disk that is full or broken, or a share that is gone; not every system knows all of them.
+DISK_ERRORS = "ENOSPC EDQUOT EFBIG EROFS EIO ENOTCONN ESTALE EREMOTEIO"
+DISK = {getattr(errno, name, None) for name in DISK_ERRORS.split()} - {None}
 
 
 class InputError(ValueError):
@@ -53,6 +53,8 @@ def exit_status(command: Callable[[], int]) -> int:
         message, status = f"Error: {sentence_of(error)}", 1
     except KeyboardInterrupt:
         message, status = "Stopped.", 130
+    with contextlib.suppress(OSError):  # in a file of both streams, the error comes last
+        sys.stdout.flush()
     # Only now, when the frames of the error are gone, have progress bars ended their line.
     print(message, file=sys.stderr)
     return status
