@@ -25,7 +25,7 @@ from torch import nn
 
 from efficientps_d2 import InputError
 from efficientps_d2.checkpoint.saved_model import read_saved_model
-from efficientps_d2.checkpoint.weights_file import read_weights
+from efficientps_d2.checkpoint.weights_file import read_weights, write_weights
 from efficientps_d2.config.loading import load_config
 from efficientps_d2.data.checks.dataset import check_dataset
 from efficientps_d2.data.checks.listing import find_dataset, read_listing
@@ -123,6 +123,11 @@ def make_weights(folder: Path) -> None:
     torch.save({"model": nn.Linear(3, 2).state_dict()}, folder / "weights.pth")
 
 
+def make_safetensors(folder: Path) -> None:
+    folder.mkdir()
+    write_weights(folder / "weights.safetensors", nn.Linear(3, 2).state_dict())
+
+
 def make_zoo(folder: Path) -> None:
     folder.mkdir()
     arrays = {"a": np.ones((3, 2), np.float32), "b": np.float32(1)}
@@ -143,6 +148,11 @@ FORMATS = {
     "config": (make_run, "config.yaml", lambda f: load_config(str(f / "config.yaml"))),
     "saved model": (make_run, "model/*.[jy]*", lambda f: read_saved_model(f / "model")),
     "checkpoint": (make_weights, "*.pth", lambda f: read_weights(f / "weights.pth")),
+    "safetensors": (
+        make_safetensors,
+        "*.safetensors",
+        lambda f: read_weights(f / "weights.safetensors"),
+    ),
     "checkpoint of a zoo": (make_zoo, "*.pkl", lambda f: read_weights(f / "weights.pkl")),
 }
 
