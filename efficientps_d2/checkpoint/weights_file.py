@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from efficientps_d2.utils.errors import InputError, one_line
@@ -68,7 +68,8 @@ def write_weights(path: Path, state: dict[str, Tensor]) -> None:
     """Write a state dict for :func:`read_weights`, by the suffix of ``path``."""
     with replacing_file(path) as partial:
         if is_safetensors(path):
-            save_file({name: tensor.contiguous() for name, tensor in state.items()}, partial)
+            # Its save_file makes a temporary file of its own, which nobody else may read.
+            partial.write_bytes(save({name: t.contiguous() for name, t in state.items()}))
         else:
             torch.save({"model": state}, partial)
 

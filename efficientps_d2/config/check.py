@@ -35,7 +35,7 @@ def _check_upright_boxes(cfg: CfgNode) -> None:
         ("MODEL.ROI_HEADS.NAME", "RROIHeads", "StandardROIHeads"),
     ):
         if value_of(cfg, key) == rotated:
-            raise InputError(f"{key} {rotated} makes rotated boxes, without masks; give {upright}.")
+            raise InputError(f"{key} {rotated} predicts rotated boxes, no masks; give {upright}.")
 
 
 def _check_semantic_head(cfg: CfgNode) -> None:
@@ -127,6 +127,8 @@ def check_schedule(cfg: CfgNode) -> None:
 
 
 def _check_sizes(cfg: CfgNode) -> None:
+    if {"INPUT.MIN_SIZE_TRAIN", "INPUT.MAX_SIZE_TRAIN"} & set(cfg.AUTO):
+        return  # what they hold now is nobody's choice
     sizes = cfg.INPUT.MIN_SIZE_TRAIN
     if max(sizes) > cfg.INPUT.MAX_SIZE_TRAIN:
         raise InputError(

@@ -137,7 +137,7 @@ TEST_RULES = [
     Rule(
         "TEST.BEST_METRIC",
         "what model_best.pth has the best value of",
-        Matching(r"\w+/.+", "a metric, such as panoptic_seg/PQ"),
+        Matching(r"[^/]+/.+", "a metric, such as panoptic_seg/PQ"),
     ),
     Rule("TEST.PATIENCE", "evaluations without a better one until training stops; 0: never", COUNT),
     Rule(

@@ -58,7 +58,7 @@ def remove_partial_checkpoints(folder: str) -> None:
     if not comm.is_main_process():
         return
     for name in PARTIAL:
-        for file in Path(folder).glob(name):
+        for file in filter(Path.is_file, Path(folder).glob(name)):
             file.unlink()
             logger.warning("Removed %s, which a training that was killed had left.", file)
 

@@ -58,7 +58,7 @@ def setup(args: Namespace) -> CfgNode:
     elif not cfg.DATASETS.TRAIN:
         raise InputError("DATASETS.TRAIN is empty; give DATASETS.TRAIN \"('NAME_train',)\".")
     elif not resumes:
-        check_schedule(cfg)
+        check_schedule(cfg)  # before data are read; again with the values that were "auto"
     if len(set(cfg.DATASETS.TEST)) < len(cfg.DATASETS.TEST):
         raise InputError(
             f"DATASETS.TEST {cfg.DATASETS.TEST} names a dataset twice; once is enough."
@@ -68,13 +68,18 @@ def setup(args: Namespace) -> CfgNode:
     cfg = with_class_counts(cfg)
     check_network(cfg)
     chosen = fill_auto(cfg, run_folder)
+    run = config_of_run(cfg.OUTPUT_DIR) if resumes and not args.eval_only else None
     if not args.eval_only:
-        run = config_of_run(cfg.OUTPUT_DIR) if resumes else None
         _prepare_training(cfg, run, getattr(args, "force", False))
     cfg.freeze()
     _start_logs(cfg, args)
     if not args.eval_only:
         remove_partial_checkpoints(cfg.OUTPUT_DIR)
+        if resumes and run is None:
+            logger.warning(
+                "%s has no config.yaml: it is not known whether this run began with other values.",
+                cfg.OUTPUT_DIR,
+            )
     if chosen:
         logger.info('Values that were "auto":\n%s', suggestion_table(chosen))
     _warn(cfg, args, has_weights=resumes or bool(weights))
@@ -142,7 +147,9 @@ def _prepare_training(cfg: CfgNode, run: CfgNode | None, force: bool) -> None:
         cfg.SEED = run.SEED
     if cfg.SEED < 0:
         cfg.SEED = comm.shared_random_seed()
-    if run is not None:
+    if run is None:
+        check_schedule(cfg)
+    else:
         if run.SEED < 0:  # earlier versions did not keep it
             run.SEED = cfg.SEED
         check_resumed_config(cfg, run, force)

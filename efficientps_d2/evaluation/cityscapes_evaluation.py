@@ -1,6 +1,7 @@
 """Cityscapes' own evaluators: scores of each class, and remedies for newer Detectron2 and NumPy."""
 
 import contextlib
+import functools
 import importlib
 import importlib.util
 import json
@@ -8,6 +9,7 @@ import os
 import sys
 import tempfile
 import types
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +79,13 @@ class _FilesInOutput:
             super().reset()
         if comm.is_main_process():
             self._use.enter_context(in_use(Path(self._temp_dir), self._files.name))
+            remove = self._working_dir.cleanup
+            self._working_dir.cleanup = functools.partial(self._remove_files, remove)
+
+    def _remove_files(self, remove: Callable[[], None]) -> None:
+        self._use.close()  # network shares keep the name of a file that is open
+        with contextlib.suppress(OSError):  # what stays is removed by the next evaluation
+            remove()
 
 
 class CityscapesAPEvaluator(_FilesInOutput, CityscapesInstanceEvaluator):

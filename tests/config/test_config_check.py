@@ -98,7 +98,7 @@ def test_values_that_do_not_fit_together(overrides, message):
         ("RPN.IOU_THRESHOLDS", "[0.5]", "IOU_LABELS has 3 labels and IOU_THRESHOLDS 1 limits"),
         ("ROI_HEADS.IOU_LABELS", "[0, 1, 1]", "MODEL.ROI_HEADS.IOU_LABELS has 3 labels"),
         ("ANCHOR_GENERATOR.NAME", "RotatedAnchorGenerator", "give DefaultAnchorGenerator"),
-        ("PROPOSAL_GENERATOR.NAME", "RRPN", "RRPN makes rotated boxes, without masks; give RPN"),
+        ("PROPOSAL_GENERATOR.NAME", "RRPN", "RRPN predicts rotated boxes, no masks; give RPN"),
         ("ROI_HEADS.NAME", "RROIHeads", "give StandardROIHeads"),
     ],
 )
@@ -140,6 +140,7 @@ def test_the_configs_of_this_project_pass(file):
         ("MODEL.EFFICIENTPS.CLASS_NAMES", "['traffic\u00a0light', '\u0645\u200c\u0645']"),
         ("OUTPUT_DIR", "output/\u3000"),
         ("TEST.DETECTIONS_PER_IMAGE", "-1"),
+        ("TEST.BEST_METRIC", "my-data.v2_val/panoptic_seg/PQ"),
         ("MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS", "[0.5, 1.0]"),
     ],
 )

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,8 @@ from efficientps_d2.evaluation.build import build_panoptic_evaluator
 from efficientps_d2.evaluation.cityscapes_evaluation import NumPyWithIn1d
 from efficientps_d2.evaluation.instance_evaluation import write_instance_json
 from efficientps_d2.evaluation.results import results_table
+from efficientps_d2.utils.files import LOCK
+from efficientps_d2.utils.locks import lock
 
 
 @pytest.mark.parametrize("order", CLASS_ORDERS)
@@ -53,8 +56,20 @@ def numpy_version(request, monkeypatch):
         monkeypatch.setattr(np, "count_nonzero", lambda *args, **kw: np.intp(count(*args, **kw)))
 
 
+@pytest.fixture
+def no_open_lock(monkeypatch):
+    """A network share keeps the name of a file that is open, so that its folder cannot go."""
+    cleanup = tempfile.TemporaryDirectory.cleanup
+
+    def checked(folder):
+        lock(Path(folder.name, LOCK)).close()  # fails if it is held
+        cleanup(folder)
+
+    monkeypatch.setattr(tempfile.TemporaryDirectory, "cleanup", checked)
+
+
 def test_perfect_predictions_on_cityscapes_layout(
-    tmp_path, tiny_config, monkeypatch, numpy_version, capsys
+    tmp_path, tiny_config, monkeypatch, numpy_version, no_open_lock, capsys
 ):
     """The same through Cityscapes' own evaluators, which want contiguous ids 11 to 18."""
     numpy_before = dict(vars(np))

@@ -8,7 +8,7 @@ from fault_cases import CASES, TRIES, make_world
 
 LIMIT = 500  # bytes of a file: as a full disk, but anyone can have it
 LARGER = 100_000  # a config fits, a checkpoint does not
-WRITES_LARGE_FILES = ("train", "convert", "export")
+WRITES_LARGE_FILES = ("train", "convert", "convert to safetensors", "export")
 FULL = [(name, LIMIT) for name in CASES] + [(name, LARGER) for name in WRITES_LARGE_FILES]
 
 

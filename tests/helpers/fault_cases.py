@@ -82,7 +82,7 @@ def make_world(folder: Path, name: str) -> Path:
     for lines in (world / "run" / "inference").glob("*.jsonl"):
         lines.write_text(lines.read_text().replace("DATASETS", str(world)))
     write_many(world / "annotated", 6)
-    if name == "convert":
+    if name.startswith("convert"):
         _add_official_checkpoint(world)
     return world
 
@@ -218,6 +218,11 @@ CASES = {
         ["convert", "official.pth", "converted.pth", "--config-file", "official.yaml"],
         ("converted.pth",),
         _checkpoint("converted.pth"),
+    ),
+    "convert to safetensors": Case(
+        ["convert", "official.pth", "converted.safetensors", "--config-file", "official.yaml"],
+        ("converted.safetensors",),
+        _checkpoint("converted.safetensors"),
     ),
     "export": Case(
         ["export", "--model", "run/model", "--format", "torchscript", "--output", "network.ts"],

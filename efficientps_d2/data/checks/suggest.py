@@ -126,7 +126,10 @@ def _training_size(statistics: Statistics, given: dict) -> list[tuple[int, str]]
     else:
         short, reason = _shortest_edge(statistics, median)
     if "INPUT.MAX_SIZE_TRAIN" in given:
-        return [(short, reason), (given["INPUT.MAX_SIZE_TRAIN"], "given")]
+        longest = given["INPUT.MAX_SIZE_TRAIN"]
+        if short > longest:
+            short, reason = longest, "as the long edge that is given"
+        return [(short, reason), (longest, "given")]
     aspect = float(np.quantile(edges[:, 1] / edges[:, 0], 0.99))
     base = short or median  # 0: images stay as they are
     longest = max(base, min(base * aspect, LARGEST_IMAGE / base))
