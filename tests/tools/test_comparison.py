@@ -2,9 +2,12 @@
 
 import importlib
 import json
+import os
+import re
 import shutil
 
 import cv2
+import numpy as np
 import pytest
 import torch
 from project import ROOT
@@ -29,7 +32,7 @@ def test_images_where_networks_differ(load, toy, tiny_config, tmp_path):
     file.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     folders = {"EfficientPS": first, "the other": second}
     (drawn,) = load("differences").draw_differences(folders, 1, tmp_path / "drawn")
-    assert drawn.name == "picture.1.jpg"
+    assert drawn.name == "1_picture.1.jpg"
     height, width = cv2.imread(str(drawn)).shape[:2]
     assert 2 * 96 < height < 2 * 130 and 2 * 160 < width < 2 * 170, "four panels with captions"
 
@@ -49,13 +52,52 @@ def test_costs(load, toy, tiny_config, tmp_path, monkeypatch):
     one, two = found["one"], found["two"]
     assert one["parameters"] == sum(p.numel() for p in model.parameters()) / 1e6
     assert one["multiply-adds"] == two["multiply-adds"] > 0
-    assert one["ms for a step"] > 0 and one["ms for an image"] > 0 and one["MB for a step"] >= 0
+    assert one["ms for a step"] > 0 and one["ms for an image"] > 0 and one["MB for a step"] > 1
 
     batches = [module.Trained(tmp_path / "run").batch for _ in folders]
     for a, b in zip(*batches, strict=True):
         assert torch.equal(a["image"], b["image"]), "networks learn from the same crops"
 
-    monkeypatch.delattr(comparison, "costs")  # what is known is not measured again
-    assert comparison.measure(folders, tmp_path / "costs.json") == found
-    with pytest.raises(NameError):
-        comparison.measure({"one": tmp_path / "run"}, tmp_path / "costs.json")
+
+def test_memory_is_that_of_the_call_alone(load):
+    """Not the peak of what the process, or the one that has started it, did before."""
+    np.ones(40_000_000)
+    assert load("costs").peak(lambda: np.ones(10_000_000)) == pytest.approx(76, abs=8)
+
+
+def test_costs_are_measured_again_for_other_weights(load, tmp_path, monkeypatch):
+    comparison, measured = load("comparison"), []
+    monkeypatch.setattr(comparison, "costs", lambda folders: measured.append(1) or {"n": 1.5})
+    weights = tmp_path / "model_final.pth"
+    for time, times in ((1, 1), (1, 1), (2, 2)):
+        weights.touch()
+        os.utime(weights, (time, time))
+        assert comparison.measure({"one": tmp_path}, tmp_path / "costs.json") == {"n": 1.5}
+        assert len(measured) == times
+
+
+def test_the_page_has_tables_and_images(load, toy, tiny_config, tmp_path, monkeypatch):
+    comparison, compare = load("comparison"), load("compare")
+    runs = []
+    for row in ("one", "two"):
+        folder = write_run(tiny_config(toy), tmp_path / row)
+        (folder / "results.md").touch()
+        runs.append(compare.Run("toy", row, 1, folder, "streets", {}, None))
+    other = compare.Run("other", "one", 1, tmp_path / "none", "streets", {}, None)
+    monkeypatch.setattr(
+        comparison, "measure", lambda folders, file: dict.fromkeys(folders, {"ms": 7})
+    )
+    monkeypatch.setattr(compare, "main", lambda argv: 0)
+    monkeypatch.setattr(compare, "read_plan", lambda *args: [*runs, other])
+    output = ["--output", str(tmp_path), "--images", "2"]
+    assert comparison.main(["--datasets", "toy", *output]) == 0
+    text = (tmp_path / "comparison.md").read_text()
+    assert "| one | 1 " in text.replace("  ", " ") and "|    7 |" in text and "other" not in text
+    links = re.findall(r"\]\((.*?)\)", text)
+    assert len(links) == 2 and all((tmp_path / link).is_file() for link in links)
+
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(comparison, "measure", interrupted)
+    assert comparison.main(output) == compare.INTERRUPTED

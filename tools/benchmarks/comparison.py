@@ -19,6 +19,8 @@ from costs import costs
 from differences import draw_differences
 from tabulate import tabulate
 
+from efficientps_d2.utils.files import replacing_file
+
 PLAN = Path(__file__).parent / "plans" / "networks.yaml"
 
 
@@ -32,12 +34,15 @@ def finished(runs: list[compare.Run], dataset: str, seed: int) -> dict[str, Path
 
 
 def measure(folders: dict[str, Path], file: Path) -> dict[str, dict[str, float]]:
-    """The costs of networks; what the file holds of the same networks is not measured again."""
+    """The costs of networks; what the file has of the same weights and set-up is kept."""
+    weights = {row: (folder / "model_final.pth").stat().st_mtime for row, folder in folders.items()}
+    setting = {"PyTorch": torch.__version__, "threads": torch.get_num_threads(), "weights": weights}
     known = json.loads(file.read_text()) if file.is_file() else {}
-    if known.keys() != folders.keys():
-        known = costs(folders)
-        file.write_text(json.dumps(known, indent=1))
-    return known
+    if known.get("setting") != setting:
+        known = {"setting": setting, "costs": costs(folders)}
+        with replacing_file(file) as partial:
+            partial.write_text(json.dumps(known, indent=1))
+    return known["costs"]
 
 
 def page(runs: list[compare.Run], output: Path, seed: int, images: int) -> str:
@@ -63,18 +68,26 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--plan", type=Path, default=PLAN)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--datasets", nargs="+", help="of the plan (default: all)")
     parser.add_argument("--jobs", type=int, default=1, help="trainings side by side (default: 1)")
     parser.add_argument("--images", type=int, default=4, help="of each dataset (default: 4)")
     parser.add_argument("--output", type=Path, default=Path("output/comparison"))
     args = parser.parse_args(argv)
-    seeds = [str(seed) for seed in args.seeds]
     options = ["--jobs", str(args.jobs), "--output", str(args.output)]
-    status = compare.main([str(args.plan), "--seeds", *seeds, *options])
+    if args.datasets:
+        options += ["--datasets", *args.datasets]
+    status = compare.main([str(args.plan), "--seeds", *map(str, args.seeds), *options])
     if status == compare.INTERRUPTED:
         return status
     runs = compare.read_plan(args.plan, args.seeds, args.output)
+    runs = [run for run in runs if run.dataset in (args.datasets or [run.dataset])]
+    try:
+        text = page(runs, args.output, args.seeds[0], args.images)
+    except KeyboardInterrupt:
+        print("Stopped; the same command goes on.", file=sys.stderr)
+        return compare.INTERRUPTED
     file = args.output / "comparison.md"
-    file.write_text(page(runs, args.output, args.seeds[0], args.images), encoding="utf-8")
+    file.write_text(text, encoding="utf-8")
     print(f"\nWrote {file}")
     return status
 

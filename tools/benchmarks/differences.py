@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-import cv2
 import numpy as np
+from PIL import Image
 
 from efficientps_d2.config.keys import has_semantic_head
 from efficientps_d2.data.images import read_rgb
@@ -30,23 +30,26 @@ def draw_differences(folders: dict[str, Path], count: int, output: Path) -> list
         name: [image_pq(matches_of(of_row[name])) for of_row in samples.values()] for name in names
     }
     whole = [has_semantic_head(run.cfg) for run in runs.values()]  # others lack all stuff
+    if sum(whole) < 2:
+        whole = [True] * len(runs)
     spread = {
         name: np.ptp(np.compress(whole, pq)) for name, pq in values.items() if np.isfinite(pq).all()
     }
     output.mkdir(parents=True, exist_ok=True)
     written = []
-    for name in sorted(spread, key=lambda name: (-spread[name], name))[:count]:
+    chosen = sorted(spread, key=lambda name: (-spread[name], name))[:count]
+    for rank, name in enumerate(chosen, start=1):
         panels = _panels(runs, {row: of_row[name] for row, of_row in samples.items()})
         captions = [
             *("image", "ground truth"),
             *(f"{row}: PQ {pq:.0f}" for row, pq in zip(runs, values[name], strict=True)),
         ]
-        written.append(output / f"{Path(name).stem}.jpg")
+        written.append(output / f"{rank}_{Path(name).stem}.jpg")
         framed = [
             side_by_side([panel], (caption,))
             for panel, caption in zip(panels, captions, strict=True)
         ]
-        cv2.imwrite(str(written[-1]), _two_in_a_row(framed)[:, :, ::-1])
+        Image.fromarray(_two_in_a_row(framed)).save(written[-1], quality=90)
     return written
 
 
