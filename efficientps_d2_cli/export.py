@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--model", type=path, metavar="DIR", help="a saved model")
     source.add_argument("--config-file", metavar="FILE", help="of a run; weights by --opts")
     parser.add_argument("--format", required=True, choices=FORMATS)
-    parser.add_argument("--output", help="file or folder; default: beside the weights")
+    parser.add_argument("--output", type=path, help="file or folder; default: beside the weights")
     add_overrides(parser)
 
 
@@ -58,13 +58,13 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _output_file(given: str | None, form: str, weights: str) -> Path:
+def _output_file(given: Path | None, form: str, weights: str) -> Path:
     """The file to write: ``given`` may be a file or a folder; by default beside the weights."""
     from efficientps_d2.deploy.export import SUFFIXES
     from efficientps_d2.utils.errors import InputError
 
     beside = "." if "://" in weights else Path(weights).parent
-    path, suffix = Path(given or beside), SUFFIXES[form]
+    path, suffix = given or Path(beside), SUFFIXES[form]
     if given is None or path.is_dir() or not path.suffix:
         return path / f"model{suffix}"
     if path.suffix != suffix:

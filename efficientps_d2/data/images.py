@@ -96,12 +96,13 @@ def read_rgb(file: str | Path, name: str = "") -> np.ndarray:
         raise
     except DAMAGED as error:
         raise _unreadable(name, error, "give another image") from error
-    bits = bits_in_use(int(image.pixels.max())) if image.has_16_bits else None
-    if bits:
+    peak = int(image.pixels.max()) if image.has_16_bits else 0  # a black image says nothing
+    if peak and (bits := bits_in_use(peak)):
         log_first_n(
             logging.WARNING,
-            f"{name} has 16 bits but seems to use only {bits}; the upper 8 are read, so it gets "
-            f"dark. Multiply its values by {2 ** (16 - bits)}, unless the training images are so.",
+            f"{name} has 16 bits but seems to use only {bits}; the upper 8 are read, so that it "
+            f"looks dark. Multiply its values by {2 ** (16 - bits)}, unless the images of the "
+            "training are stored the same way.",
             key="caller",  # once, whatever the name
         )
     return image.pixels

@@ -81,10 +81,14 @@ def _statistics(name: str) -> Statistics:
     errors = sum(KINDS[problem.kind].is_error for problem in result.problems)
     if result.problems:
         logger.warning(
-            'The data "%s" have %d errors and %d warnings; "efficientps-d2 check %s" lists them.',
+            'Dataset "%s": %s, %s; "efficientps-d2 check %s" lists them.',
             name,
-            errors,
-            len(result.problems) - errors,
+            _count(errors, "error"),
+            _count(len(result.problems) - errors, "warning"),
             name,
         )
     return result.statistics
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")

@@ -7,6 +7,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable
 from functools import partial
+from urllib.parse import urlsplit
 
 import torch
 from detectron2.engine import launch as detectron2_launch
@@ -78,13 +79,25 @@ def _check_flags(args: Namespace) -> None:
             f"--machine-rank is {args.machine_rank}; of {args.num_machines} machines it is from 0 "
             f"to {args.num_machines - 1}."
         )
-    if args.dist_url != "auto" and not args.dist_url.startswith(("tcp://", "file://", "env://")):
+    if args.dist_url != "auto" and not _is_meeting_point(args.dist_url):
         raise InputError(f"--dist-url is {args.dist_url!r}; give tcp://ADDRESS:PORT.")
     if args.num_machines > 1 and args.dist_url == "auto":
         raise InputError(
             "--num-machines needs --dist-url, the same on all of them, such as "
             "tcp://ADDRESS_OF_MACHINE_0:PORT."
         )
+
+
+def _is_meeting_point(url: str) -> bool:
+    """Whether it is tcp://ADDRESS:PORT or file:///FILE; torchrun alone gives env://."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:  # brackets, or a port that is none
+        return False
+    if parts.scheme == "file":
+        return bool(parts.path.strip("/"))
+    return parts.scheme == "tcp" and bool(parts.hostname and port)
 
 
 def _number_of_processes(args: Namespace) -> int:

@@ -20,5 +20,7 @@ def prints_in_log() -> Iterator[None]:
 
 def log_prints(text: str) -> None:
     """Of this function, by its name, nothing goes to the console (engine/logs.py)."""
+    # Of a line that a program has written over, the last version.
+    lines = [line.rstrip("\r").rpartition("\r")[2] for line in text.strip().split("\n")]
     if text.strip():
-        logger.info("\n%s", text.strip())
+        logger.info("\n%s", "\n".join(lines).replace("\b", ""))

@@ -63,16 +63,23 @@ def image_targets(files: list[Path], output: Path, save_json: bool) -> dict[Path
     alike = {}
     for file, name in zip(files, names, strict=True):
         alike.setdefault(name, []).append(file)
-    if groups := [" and ".join(map(str, group)) for group in alike.values() if len(group) > 1]:
-        listed = "; of ".join(groups[:5]) + ("; and more" if len(groups) > 5 else "")
+    if groups := [group for group in alike.values() if len(group) > 1]:
+        listed = "; ".join(_named(group) for group in groups[:5])
+        more = f"; and {len(groups) - 5} more such groups" if len(groups) > 5 else ""
         raise InputError(
-            f"Results would replace each other: of {listed}. Predict these into different folders."
+            f"Some files would have results of the same name: {listed}{more}. Predict them into "
+            "different folders."
         )
     for file, target in targets.items():
         _refuse_overwriting(file, target)
         if save_json:
             _refuse_overwriting(file, output / "panoptic" / f"{file.stem}.png")
     return targets
+
+
+def _named(group: list[Path]) -> str:
+    more = f" and {len(group) - 2} more" if len(group) > 2 else ""
+    return f"{group[0]} and {group[1]}{more}"
 
 
 def video_target(video: Path, output: Path) -> Path:

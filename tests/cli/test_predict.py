@@ -153,11 +153,16 @@ def test_options(model_folder, pictures, tmp_path, capsys, options, message):
         (["--input", "none*.jpg", "--output", "x"], "No file is called none*.jpg or fits it"),
         (
             ["--input", "a.jpg", "sub/a.jpg", "--output", "x"],
-            "Results would replace each other: of a.jpg and sub/a.jpg. Predict these",
+            "Some files would have results of the same name: a.jpg and sub/a.jpg. Predict them",
+        ),
+        (
+            ["--input", "a.jpg", *(f"{i}/a.jpg" for i in range(3)), "--output", "x"],
+            "Some files would have results of the same name: a.jpg and 0/a.jpg and 2 more. Predict them",
         ),
         (
             ["--input", "a.jpg", "a.png", "b.jpg", "b.png", "--output", "x", "--save-json"],
-            "Results would replace each other: of a.jpg and a.png; of b.jpg and b.png. Predict",
+            "Some files would have results of the same name: a.jpg and a.png; b.jpg and b.png. "
+            "Predict them",
         ),
         (
             ["--input", "a.jpg", "--output", "x.png", "--save-json"],
@@ -184,8 +189,9 @@ def test_mistakes_are_one_sentence(
     monkeypatch.chdir(pictures)
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    (pictures / "sub").mkdir()
-    for copy in ("sub/a.jpg", "a.png", "b.jpg", "b.png", "v.mp4"):
+    copies = ("a.png", "b.jpg", "b.png", "v.mp4", "sub/a.jpg", "0/a.jpg", "1/a.jpg", "2/a.jpg")
+    for copy in copies:
+        (pictures / copy).parent.mkdir(exist_ok=True)
         (pictures / copy).write_bytes((pictures / "a.jpg").read_bytes())
     assert run_verb("predict", "--model", str(model_folder), *arguments) == 1
     assert f"Error: {message}" in capsys.readouterr().err

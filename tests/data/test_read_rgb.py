@@ -42,7 +42,9 @@ def test_a_12_bit_camera_is_noticed_once(tmp_path, caplog):
     """Its values fill the lower bits of 16, of which the upper 8 are read."""
     _LOG_COUNTER.clear()
     values = np.arange(4096, dtype=np.uint16).reshape(64, 64)
-    for name, image in (("full.png", values * 16), ("dark.png", values), ("next.png", values)):
+    images = {"full": values * 16, "black": values * 0, "dark": values, "next": values}
+    for name, image in images.items():
+        name = f"{name}.png"
         Image.fromarray(image).save(tmp_path / name)
         read_rgb(tmp_path / name)
     (record,) = caplog.records

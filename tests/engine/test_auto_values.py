@@ -49,7 +49,7 @@ def test_problems_of_the_data_are_counted(small, caplog):
     assert not caplog.text
     edit_json(folder, lambda content: content["annotations"][0]["segments_info"][0].pop("iscrowd"))
     fill_auto(custom(name))
-    assert f'The data "{name}" have 1 errors and 0 warnings' in caplog.text
+    assert f'Dataset "{name}": 1 error, 0 warnings; ' in caplog.text
 
 
 def test_a_given_value_wins(small):

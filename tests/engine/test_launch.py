@@ -49,6 +49,9 @@ def test_status(monkeypatch, capsys, error, status, message):
         ({"num_machines": 0}, "--num-machines is 0; give a whole number from 1."),
         ({"machine_rank": 5}, "--machine-rank is 5; of 1 machines it is from 0 to 0."),
         ({"dist_url": "nonsense"}, "--dist-url is 'nonsense'; give tcp://ADDRESS:PORT."),
+        ({"dist_url": "tcp://nonsense"}, "--dist-url is 'tcp://nonsense'; give tcp://"),
+        ({"dist_url": "tcp://host:99999999"}, "--dist-url is 'tcp://host:99999999'; give"),
+        ({"dist_url": "env://"}, "--dist-url is 'env://'; give tcp://ADDRESS:PORT."),
         ({"num_machines": 2}, "--num-machines needs --dist-url"),
     ],
 )

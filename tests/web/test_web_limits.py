@@ -49,6 +49,7 @@ def test_a_huge_image_is_refused_before_it_is_decoded(tmp_path):
     assert len(content.getvalue()) < 20_000
     with serving(tmp_path, megapixels=8) as (address, predictor):
         page = Page(address)
+        assert b"up to 50 MB and 8 megapixels" in page.request("/").content, "as the page says"
         path, small = (
             json.loads(page.upload("a.png", data).content)[0]
             for data in (content.getvalue(), png(1))
