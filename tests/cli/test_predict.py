@@ -157,7 +157,7 @@ def test_options(model_folder, pictures, tmp_path, capsys, options, message):
         ),
         (
             ["--input", "a.jpg", *(f"{i}/a.jpg" for i in range(3)), "--output", "x"],
-            "Some files would have results of the same name: a.jpg and 0/a.jpg and 2 more. Predict them",
+            "Some files would have results of the same name: a.jpg and 0/a.jpg and 2 more. Predict",
         ),
         (
             ["--input", "a.jpg", "a.png", "b.jpg", "b.png", "--output", "x", "--save-json"],
