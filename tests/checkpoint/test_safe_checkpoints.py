@@ -116,7 +116,7 @@ def test_what_an_address_gives_is_not_mixed_up(toy, tiny_config, tmp_path, monke
                 load_trained_model(cfg)
             (folder / "model.pth").write_bytes(whole)
             loaded = load_trained_model(cfg)
-        values.append(float(loaded.sem_seg_head.predictor.bias[0]))
+        values.append(loaded.sem_seg_head.predictor.bias[0].item())
     assert values == [1.0, 2.0]
 
 
