@@ -119,8 +119,12 @@ def read_state_dict(path: str | Path) -> tuple[dict[str, Tensor], list[str]]:
     return state, [name for name in content if name != key] if key else []
 
 
-class ArrayUnpickler(pickle.Unpickler):
-    """Reads dicts, lists, numbers, text, and arrays of numbers, and refuses all else."""
+class ArrayUnpickler(pickle._Unpickler):
+    """Reads dicts, lists, numbers, text, and arrays of numbers, and refuses all else.
+
+    It is the one in Python: that in C makes room for as many objects as a damaged number says,
+    which can be more than the memory.
+    """
 
     def find_class(self, module: str, name: str):
         # NumPy 2 has other names for the same.

@@ -53,8 +53,9 @@ def exit_status(command: Callable[[], int]) -> int:
         message, status = f"Error: {sentence_of(error)}", 1
     except KeyboardInterrupt:
         message, status = "Stopped.", 130
-    with contextlib.suppress(OSError):  # in a file of both streams, the error comes last
-        sys.stdout.flush()
+    if sys.stdout:  # in a file of both streams, the error comes last
+        with contextlib.suppress(OSError, ValueError):  # full, or closed
+            sys.stdout.flush()
     # Only now, when the frames of the error are gone, have progress bars ended their line.
     print(message, file=sys.stderr)
     return status

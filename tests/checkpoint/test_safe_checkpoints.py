@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import resource
 import threading
 from collections import OrderedDict
 from functools import partial
@@ -161,6 +162,15 @@ def test_the_model_zoo_loads(protocol):
     assert FittingCheckpointer(model).load("zoo.pkl") == {"__author__": "zoo", "score": 0.5}
     for name, tensor in model.state_dict().items():
         assert (tensor.numpy() == expected[name]).all(), name
+
+
+def test_a_small_pickle_takes_little_memory(tmp_path):
+    """One that numbers an object so that the unpickler makes room for a billion others."""
+    (tmp_path / "bomb.pkl").write_bytes(b"\x80\x02}r\x00\x00\x00\x40")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputError, match="bomb.pkl cannot be read"):
+        read_weights(tmp_path / "bomb.pkl")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000, "kilobytes"
 
 
 def test_a_tensor_alone_is_no_checkpoint(tmp_path):
