@@ -59,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
     from efficientps_d2.prediction.files import predict_images, predict_video
 
     predictor = _predictor(args)
+    print(f"Model: {predictor.cfg.MODEL.WEIGHTS}, {predictor}.")
     if files:
         return predict_images(predictor, files, args.output, args.task, args.save_json)
     return predict_video(predictor, args.video_input, args.output, args.task)

@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import struct
 import zipfile
 import zlib
 from collections import OrderedDict
@@ -125,6 +126,13 @@ class ArrayUnpickler(pickle._Unpickler):
     It is the one in Python: that in C makes room for as many objects as a damaged number says,
     which can be more than the memory.
     """
+
+    def load_bytearray8(self):
+        """As in Python, but without room for bytes that the file does not have."""
+        (size,) = struct.unpack("<Q", self.read(8))
+        self.append(bytearray(self.read(size)))
+
+    dispatch = {**pickle._Unpickler.dispatch, pickle.BYTEARRAY8[0]: load_bytearray8}
 
     def find_class(self, module: str, name: str):
         # NumPy 2 has other names for the same.

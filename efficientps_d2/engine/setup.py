@@ -55,16 +55,9 @@ def setup(args: Namespace) -> CfgNode:
     run_folder = cfg.OUTPUT_DIR if resumes else os.path.dirname(weights) if args.eval_only else None
     if args.eval_only:
         cfg.DATASETS.TRAIN = ()
-    elif not cfg.DATASETS.TRAIN:
-        raise InputError("DATASETS.TRAIN is empty; give DATASETS.TRAIN \"('NAME_train',)\".")
-    elif not resumes:
+    elif cfg.DATASETS.TRAIN and not resumes:
         check_schedule(cfg)  # before data are read; again with the values that were "auto"
-    if len(set(cfg.DATASETS.TEST)) < len(cfg.DATASETS.TEST):
-        raise InputError(
-            f"DATASETS.TEST {cfg.DATASETS.TEST} names a dataset twice; once is enough."
-        )
-    for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
-        check_dataset_files(name)
+    _check_datasets(cfg, args.eval_only)
     cfg = with_class_counts(cfg)
     check_network(cfg)
     chosen = fill_auto(cfg, run_folder)
@@ -84,6 +77,17 @@ def setup(args: Namespace) -> CfgNode:
         logger.info('Values that were "auto":\n%s', suggestion_table(chosen))
     _warn(cfg, args, has_weights=resumes or bool(weights))
     return cfg
+
+
+def _check_datasets(cfg: CfgNode, eval_only: bool) -> None:
+    if not (eval_only or cfg.DATASETS.TRAIN):
+        raise InputError("DATASETS.TRAIN is empty; give DATASETS.TRAIN \"('NAME_train',)\".")
+    if len(set(cfg.DATASETS.TEST)) < len(cfg.DATASETS.TEST):
+        raise InputError(
+            f"DATASETS.TEST {cfg.DATASETS.TEST} names a dataset twice; once is enough."
+        )
+    for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
+        check_dataset_files(name)
 
 
 def _start_logs(cfg: CfgNode, args: Namespace) -> None:

@@ -10,6 +10,7 @@ from detectron2.config import CfgNode
 from detectron2.evaluation.testing import flatten_results_dict
 from tabulate import tabulate
 
+from efficientps_d2.config.keys import has_semantic_head
 from efficientps_d2.data.classes import class_table
 from efficientps_d2.data.datasets.register import dataset_metadata
 from efficientps_d2.utils.files import replacing_file
@@ -47,8 +48,13 @@ def write_results(folder: str | Path, name: str, results: dict) -> None:
         partial.write_text(json.dumps(content), encoding="utf-8")
 
 
-def results_table(results: dict) -> str:
-    """Panoptic metrics (all, things, stuff), AP and mIoU, as tables for the log and for a file."""
+def results_table(results: dict, things_only: bool = False) -> str:
+    """Panoptic metrics (all, things, stuff), AP and mIoU, as tables for the log and for a file.
+
+    Args:
+        results: of each task.
+        things_only: of a network that predicts no stuff.
+    """
     panoptic = results["panoptic_seg"]
     # Detectron2's own evaluator has only the first three.
     metrics = [m for m in ("PQ", "SQ", "RQ", "PQ_dagger", "PC") if m in panoptic]
@@ -56,6 +62,7 @@ def results_table(results: dict) -> str:
         [label, *(panoptic[f"{metric}{suffix}"] for metric in metrics)]
         for label, suffix in (("All", ""), ("Things", "_th"), ("Stuff", "_st"))
     ]
+    rows = rows[1:2] if things_only else rows
     others = []
     for task, label in (("bbox", "box"), ("segm", "mask")):
         if task in results:
@@ -79,7 +86,8 @@ def _without_nan(rows: list[list]) -> list[list]:
 def write_tables(cfg: CfgNode, results: dict, file: str) -> None:
     """Log one table of results for each dataset, and write them to a file in ``OUTPUT_DIR``."""
     text = "\n".join(
-        f"Results on {name}\n\n{results_table(metrics)}\n" for name, metrics in results.items()
+        f"Results on {name}\n\n{results_table(metrics, not has_semantic_head(cfg))}\n"
+        for name, metrics in results.items()
     )
     logger.info("\n%s", text)
     with replacing_file(Path(cfg.OUTPUT_DIR, file)) as partial:

@@ -9,6 +9,7 @@ from efficientps_d2.utils.errors import InputError
 from efficientps_d2.utils.visualizer import (
     POLYGON_WIDTH,
     FrameVisualizer,
+    hatch,
     make_visualizer,
     overlay_panoptic,
     side_by_side,
@@ -41,7 +42,8 @@ class PredictionPainter:
             task: one of ``TASKS``, or "all" for all of them side by side.
 
         Returns:
-            uint8 RGB; small images are enlarged. One of two pixels' width comes back as it is.
+            uint8 RGB, in the panoptic layer hatched where no segment is; small images are
+            enlarged. One of two pixels' width comes back as it is.
 
         Raises:
             InputError: for the task "semantic" of a network without a semantic head.
@@ -58,8 +60,12 @@ class PredictionPainter:
         return layers[0] if len(layers) == 1 else side_by_side(layers, tasks)
 
     def _layer(self, image, prediction, task, thing_colors, instance_colors) -> np.ndarray:
-        if image.shape[1] == POLYGON_WIDTH or (task == "panoptic" and not prediction.segments):
+        if image.shape[1] == POLYGON_WIDTH:
             return image.copy()
+        if task == "panoptic":
+            image = hatch(image, prediction.panoptic_seg)
+            if not prediction.segments:
+                return image
         if self.video:
             things = np.isin(prediction.panoptic_seg, [s.id for s in things_of(prediction)])
             objects = np.where(things, prediction.panoptic_seg, 0)

@@ -18,6 +18,7 @@ from efficientps_d2.data.images import read_rgb
 from efficientps_d2.utils.errors import InputError, one_line
 
 ImageInput = np.ndarray | str | Path
+LISTED = 20  # classes
 
 
 @dataclass
@@ -32,7 +33,7 @@ class Segment:
     area: int  # pixels
 
 
-@dataclass
+@dataclass(repr=False)
 class Prediction:
     """What a model says of one image, in the image's own size; tensors are on the CPU."""
 
@@ -44,6 +45,11 @@ class Prediction:
     sem_seg_logits: Tensor | None = None  # (K, H, W) float32, on request
     # (N, M, M) float32 inside the boxes, on request; Detectron2's own mask heads give none
     mask_logits: Tensor | None = None
+
+    def __repr__(self) -> str:
+        found = ", ".join(f"{s.name} {s.score:.2f}" for s in self.segments) or "nothing"
+        height, width = self.panoptic_seg.shape
+        return f"<Prediction, {width} x {height} pixels: {found}>"
 
 
 def load_predictor(folder: str | Path | None = None, device: str = "") -> "Predictor":
@@ -87,6 +93,12 @@ class Predictor:
         self.model = load_trained_model(cfg)
         size = cfg.INPUT.MIN_SIZE_TEST
         self.resize = T.ResizeShortestEdge([size, size], cfg.INPUT.MAX_SIZE_TEST)
+
+    def __str__(self) -> str:
+        """The network and its classes."""
+        names = self.metadata.stuff_classes
+        listed = ", ".join(names[:LISTED]) + (", …" if len(names) > LISTED else "")
+        return f"{self.cfg.MODEL.META_ARCHITECTURE} for {len(names)} classes ({listed})"
 
     def __call__(
         self,

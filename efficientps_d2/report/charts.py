@@ -30,7 +30,9 @@ def training_chart(run: Run, earlier: Run | None = None) -> str:
     """Losses, learning rate and, if there were evaluations on the way, PQ, over iterations."""
     panels = 3 if len(run.validation) > 1 else 2
     heights = [3, 1, 1.5][:panels]
-    with matplotlib.rc_context(STYLE):
+    # A line of one point is invisible.
+    marker = {"lines.marker": "o"} if len(run.training) == 1 else {}
+    with matplotlib.rc_context(STYLE | marker):
         figure = Figure(figsize=(9, 1 + 1.25 * sum(heights)), layout="constrained")
         axes = figure.subplots(panels, 1, sharex=True, height_ratios=heights)
         _draw_losses(axes[0], run, earlier)
@@ -101,7 +103,7 @@ def size_chart(matches: Sequence[Match], thing_ids: Sequence[int]) -> str:
         axes = figure.subplots()
         bars = axes.bar([f"{2**side}² to {2 ** (side + 1)}²" for side in sides], values, color=BLUE)
         counts = [len(bins.get(side, ())) for side in sides]
-        labels = [f"{v:.0f}\n{n} seg." if n else "" for v, n in zip(values, counts, strict=True)]
+        labels = [f"{v:.0f}\nn = {n}" if n else "" for v, n in zip(values, counts, strict=True)]
         axes.bar_label(bars, labels, padding=2, fontsize=9)
         axes.set_ylim(0, 118)
         axes.set_yticks(range(0, 101, 25))

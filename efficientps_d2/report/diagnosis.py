@@ -8,7 +8,6 @@ import numpy as np
 from detectron2.config import CfgNode
 from detectron2.utils import comm
 
-from efficientps_d2.config.keys import has_semantic_head
 from efficientps_d2.report.run import Run, matches_of, read_run
 from efficientps_d2.utils.errors import InputError, one_sentence
 
@@ -77,30 +76,33 @@ def _things_at_zero(run: Run) -> Iterator[str]:
             "MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH, so train longer or lower it."
         )
     else:
-        yield (
-            f"PQ of things is {things:.1f}, and no boxes are found: train longer, or compare "
-            "MODEL.ANCHOR_GENERATOR.SIZES with the sizes of the things "
-            "(efficientps-d2 check NAME --suggest)."
-        )
+        cure = "train longer"
+        if run.cfg.MODEL.META_ARCHITECTURE != "LPSNetStyle":  # it has no anchors
+            cure += (
+                ", or compare MODEL.ANCHOR_GENERATOR.SIZES with the sizes of the things "
+                "(efficientps-d2 check NAME --suggest)"
+            )
+        yield f"PQ of things is {things:.1f}, and hardly any box fits: {cure}."
 
 
 def _classes_never_predicted(run: Run) -> Iterator[str]:
-    kinds, can_be_found = Counter(), range(len(run.names))
-    if not has_semantic_head(run.cfg):
-        can_be_found = run.thing_ids
+    kinds = Counter()
     for image in run.images:
         kinds.update((match.class_id, match.kind) for match in matches_of(image))
     lost = [
         (name, kinds[i, "fn"])
         for i, name in enumerate(run.names)
-        if i in can_be_found and kinds[i, "fn"] and not kinds[i, "tp"] and not kinds[i, "fp"]
+        if kinds[i, "fn"] and not kinds[i, "tp"] and not kinds[i, "fp"]
     ]
     if lost:
         names = ", ".join(f"{name} (0 of {count})" for name, count in lost)
         things = {run.names[i] for i in run.thing_ids}
         cure = "train longer, or add images with these classes to DATASETS.TRAIN"
         if not things.issuperset(name for name, _ in lost):
-            cure += ", or lower MODEL.PANOPTIC_FPN.COMBINE.STUFF_AREA_LIMIT, the smallest stuff"
+            cure += (
+                ", or lower MODEL.PANOPTIC_FPN.COMBINE.STUFF_AREA_LIMIT (pixels; smaller regions "
+                "of a stuff class become void)"
+            )
         yield f"Never predicted: {names}; {cure}."
 
 

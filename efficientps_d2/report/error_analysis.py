@@ -18,12 +18,12 @@ CORRECT, BOUNDARY, WRONG_CLASS, MISSED, EXTRA, UNLABELED = KINDS = (
     "unlabeled",
 )
 MEANING = {
-    CORRECT: "in the predicted segment that matches the true one",
-    BOUNDARY: "near the edge of a segment that was found",
-    WRONG_CLASS: "predicted as another class; in an object, as an object that matches nothing",
-    MISSED: "in an object that was not found, or where nothing of another class is predicted",
-    EXTRA: "in a found segment, under a prediction that matches nothing",
-    UNLABELED: "void or crowd in the ground truth, and not counted",
+    CORRECT: "in the segment that matches the true one",
+    BOUNDARY: "wrong, but near the edge of a segment that was found",
+    WRONG_CLASS: "predicted as another class",
+    MISSED: "in an object that was not found, or outside the mask that was found for it",
+    EXTRA: "under a predicted object that matches nothing",
+    UNLABELED: "void or crowd in the ground truth; not counted",
 }
 EDGE = 0.005  # of the diagonal: how far "beside" reaches
 

@@ -100,7 +100,7 @@ def make_page(run: Run, earlier: Run | None, images: int, processes: int) -> str
         summary=summary_rows(run, earlier),
         classes=classes,
         class_changes=any(row["before"] is not None for row in classes),
-        absent=[name for name in run.names if name not in [row["name"] for row in classes]],
+        absent=absent_classes(run, classes),
         training=training_chart(run, earlier) if run.training else "",
         sizes=size_chart(matches, run.thing_ids),
         errors=error_rows(errors.pixels) if errors else [],
@@ -154,6 +154,12 @@ def class_rows(run: Run, earlier: Run | None, matches: list) -> list[dict]:
             }
         )
     return rows
+
+
+def absent_classes(run: Run, rows: list[dict]) -> list[str]:
+    """The classes that the network can predict, but that are not among those with metrics."""
+    names = run.names if run.has_stuff else [run.names[i] for i in run.thing_ids]
+    return [name for name in names if name not in [row["name"] for row in rows]]
 
 
 def error_rows(pixels: dict[str, int]) -> list[tuple[str, float]]:

@@ -1,12 +1,13 @@
 """Reading of what a run has left in its ``OUTPUT_DIR``."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from detectron2.config import CfgNode
 
+from efficientps_d2.config.keys import has_semantic_head
 from efficientps_d2.config.loading import load_config
 from efficientps_d2.data.coco_panoptic import read_json
 from efficientps_d2.evaluation.panoptic_metrics import Match
@@ -41,12 +42,18 @@ class Run:
     thing_ids: list[int]
     cfg: CfgNode
     training: list[dict]  # lines of metrics.json with losses, by iteration
-    # Of evaluations during training: "iteration", "panoptic_seg/PQ" and, if computed, losses.
+    # Of evaluations during training: "iteration", "panoptic_seg/PQ" (of things, if the network
+    # predicts nothing else) and, if computed, losses.
     validation: list[dict]
     results: dict[str, float]  # such as "panoptic_seg/PQ-car"
     results_tta: dict[str, float]  # the same with test-time augmentation, if there was any
     images: list[dict]  # what PanopticEvaluator wrote; empty with Detectron2's evaluator
     saved: SavedPredictions | None
+
+    @property
+    def has_stuff(self) -> bool:
+        """Whether the network predicts stuff, which Mask R-CNN does not."""
+        return has_semantic_head(self.cfg)
 
     @property
     def validation_losses(self) -> list[tuple[int, float]]:
@@ -81,14 +88,15 @@ def read_run(folder: str | Path, dataset: str = "") -> Run:
     evaluation = _evaluation(folder / FOLDER / f"{dataset}{RESULTS}")
     augmented = folder / FOLDER_TTA / f"{dataset}{RESULTS}"
     results_tta = _evaluation(augmented)["results"] if augmented.is_file() else {}
-    training, validation = _curves(folder / "metrics.json", dataset, cfg.DATASETS.TEST)
+    headline = HEADLINE if has_semantic_head(cfg) else f"{HEADLINE}_th"
+    training, validation = _curves(folder / "metrics.json", headline, dataset, cfg.DATASETS.TEST)
     images_file = folder / FOLDER / f"{dataset}{IMAGES}"
     images = _json_lines(images_file) if images_file.is_file() else []
     saved = None
     if images and "prediction" in images[0]:
         content = read_json(folder / FOLDER / f"{dataset}{PREDICTIONS}", ("categories",))
         saved = SavedPredictions(folder / FOLDER / f"{dataset}_panoptic", content["categories"])
-    return Run(
+    run = Run(
         folder,
         dataset,
         evaluation["classes"],
@@ -100,6 +108,34 @@ def read_run(folder: str | Path, dataset: str = "") -> Run:
         results_tta,
         images,
         saved,
+    )
+    return run if run.has_stuff else without_stuff(run)
+
+
+def without_stuff(run: Run) -> Run:
+    """What counts of a network that predicts things only: stuff is void and has no metrics."""
+
+    def things_only(results: dict[str, float]) -> dict[str, float]:
+        names = {f"-{name}" for i, name in enumerate(run.names) if i not in run.thing_ids}
+        lost = {*names, "_st", ""}
+        metrics = {
+            f"panoptic_seg/{m}{x}" for m in ("PQ", "SQ", "RQ", "PQ_dagger", "PC") for x in lost
+        }
+        return {k: float("nan") if k in metrics else value for k, value in results.items()}
+
+    images = []
+    for image in run.images:
+        segments = [
+            s if s["category_id"] in run.thing_ids else {**s, "iscrowd": 1}
+            for s in image["segments_info"]
+        ]
+        matches = [m._asdict() for m in matches_of(image) if m.class_id in run.thing_ids]
+        images.append({**image, "segments_info": segments, "matches": matches})
+    return replace(
+        run,
+        results=things_only(run.results),
+        results_tta=things_only(run.results_tta),
+        images=images,
     )
 
 
@@ -145,12 +181,15 @@ def _config(folder: Path) -> CfgNode:
     raise InputError(f"{folder} has no config.yaml; give the OUTPUT_DIR of a run.")
 
 
-def _curves(file: Path, dataset: str, datasets: tuple[str, ...]) -> tuple[list[dict], list[dict]]:
+def _curves(
+    file: Path, headline: str, dataset: str, datasets: tuple[str, ...]
+) -> tuple[list[dict], list[dict]]:
     """Lines of the losses and of the evaluations of a training, by iteration.
 
     With several test sets, the names of metrics begin with theirs.
     """
-    headline = HEADLINE if len(datasets) == 1 else f"{dataset}/{HEADLINE}"
+    if len(datasets) != 1:
+        headline = f"{dataset}/{headline}"
     training, validation = [], []
     file_lines = _json_lines(file) if file.is_file() else []
     # Earlier versions wrote the metrics of validation under their own names only, which now are

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable
 
 # A disk that is full or broken, or a share that is gone; not every system knows all of them.
-DISK_ERRORS = "ENOSPC EDQUOT EFBIG EROFS EIO ENOTCONN ESTALE EREMOTEIO"
-DISK = {getattr(errno, name, None) for name in DISK_ERRORS.split()} - {None}
+_NAMES = {"ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EIO", "ENOTCONN", "ESTALE", "EREMOTEIO"}
+DISK = {code for code, name in errno.errorcode.items() if name in _NAMES}
 
 
 class InputError(ValueError):

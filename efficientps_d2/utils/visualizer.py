@@ -1,6 +1,7 @@
 """Drawing of panoptic maps on images, and of images side by side."""
 
 import cv2
+import matplotlib.colors as mplc
 import numpy as np
 from detectron2.data.catalog import Metadata
 from detectron2.utils.visualizer import ColorMode, Visualizer
@@ -9,22 +10,69 @@ from efficientps_d2.utils.instance_colors import shades
 
 # Pixels of the long side: small images are enlarged, so that labels take less of them.
 SCALE_TO = 1024
-EDGE = (1.0, 1.0, 240 / 255)  # of stuff, as Detectron2 draws it
+EDGE = (1.0, 1.0, 240 / 255)  # as Detectron2 draws that of stuff
 POLYGON_WIDTH = 2  # Detectron2 takes masks of this width for polygons and fails
 MANY_THINGS = 30  # whose labels would cover the image
 MAX_COVERED = 0.25  # of an object, by a label of a frame
+LABEL_SHIFTS = (0, 1, -1, 2, -2)  # lines to where a label goes if its place is taken
+LUMINANCE = 0.6  # of labels, from 0 to 1; Detectron2 draws them on black
+HATCH = (60, 130)  # grey of the stripes where no segment is
 
 
 class UnclutteredVisualizer(Visualizer):
-    """Detectron2's visualizer, without the labels of a crowd, and for names with any letters."""
+    """Detectron2's visualizer with labels and edges that can be told apart."""
 
-    def draw_text(self, text, position, **kwargs):
-        """As in :class:`Visualizer`."""
-        # matplotlib reads text between two dollars as a formula.
-        return super().draw_text(text.replace("$", r"\$"), position, **kwargs)
+    def __init__(self, image: np.ndarray, metadata, **kwargs):
+        """As in :class:`Visualizer`; ``image`` is (H, W, 3) uint8 RGB."""
+        super().__init__(image, metadata, **kwargs)
+        self.labels: list[tuple[int, int, int, int]] = []  # where they are: x0, y0, x1, y1
+
+    def draw_text(
+        self,
+        text,
+        position,
+        *,
+        font_size=None,
+        color="g",
+        horizontal_alignment="center",
+        rotation=0,
+    ):
+        """As in :class:`Visualizer`, but bright, and above or below labels that are there."""
+        font_size = font_size or self._default_font_size
+        pixels = font_size * self.output.dpi / 72
+        width, height = 0.65 * pixels * len(text) + 4, 1.4 * pixels + 4  # with the background
+        left = position[0] - (width / 2 if horizontal_alignment == "center" else 0)
+        x0, x1 = (max(0, int(x)) for x in (left, left + width + 1))
+        for lines in LABEL_SHIFTS:
+            top = position[1] + lines * height
+            y0, y1 = (max(0, int(y)) for y in (top - 2, top + height - 1))
+            if not self.is_free(x0, y0, x1, y1):
+                continue
+            self.labels.append((x0, y0, x1, y1))
+            # matplotlib reads text between two dollars as a formula.
+            return super().draw_text(
+                text.replace("$", r"\$"),
+                (position[0], top),
+                font_size=font_size,
+                color=_bright(mplc.to_rgb(color)),
+                horizontal_alignment=horizontal_alignment,
+                rotation=rotation,
+            )
+        return self.output
+
+    def is_free(self, x0: int, y0: int, x1: int, y1: int) -> bool:
+        """Whether a label there covers no other one and is inside the image."""
+        return y1 <= max(self.output.height, y1 - y0) and not any(
+            x0 < right and left < x1 and y0 < bottom and top < y1
+            for left, top, right, bottom in self.labels
+        )
+
+    def draw_polygon(self, segment, color, edge_color=None, alpha=0.5):
+        """As in :class:`Visualizer`, but with a bright edge, so that neighbours do not merge."""
+        return super().draw_polygon(segment, color, edge_color or EDGE, alpha)
 
     def overlay_instances(self, *, labels=None, **kwargs):
-        """As in :class:`Visualizer`."""
+        """As in :class:`Visualizer`, without the labels of a crowd."""
         if labels is not None and len(labels) > MANY_THINGS:
             labels = None
         return super().overlay_instances(labels=labels, **kwargs)
@@ -43,20 +91,33 @@ class FrameVisualizer(UnclutteredVisualizer):
         super().__init__(image, metadata)
         self.objects, self.areas = objects, np.bincount(objects.ravel())
 
-    def draw_text(self, text, position, *, font_size=None, horizontal_alignment="center", **kwargs):
-        """As in :class:`Visualizer`."""
-        font_size = font_size or self._default_font_size
-        pixels = font_size * self.output.dpi / 72
-        width, height = 0.65 * pixels * len(text) + 4, 1.4 * pixels + 4  # with the background
-        left = position[0] - (width / 2 if horizontal_alignment == "center" else 0)
-        x0, x1 = (max(0, int(x)) for x in (left, left + width + 1))
-        y0, y1 = (max(0, int(y)) for y in (position[1] - 2, position[1] + height - 1))
+    def is_free(self, x0: int, y0: int, x1: int, y1: int) -> bool:
+        """Whether a label there covers no other one, and no small object."""
         covered = np.bincount(self.objects[y0:y1, x0:x1].ravel(), minlength=len(self.areas))
-        if (covered[1:] > MAX_COVERED * self.areas[1:]).any():
-            return self.output
-        return super().draw_text(
-            text, position, font_size=font_size, horizontal_alignment=horizontal_alignment, **kwargs
-        )
+        covers_objects = (covered[1:] > MAX_COVERED * self.areas[1:]).any()
+        return super().is_free(x0, y0, x1, y1) and not covers_objects
+
+
+def _bright(color: tuple[float, float, float]) -> tuple[float, ...]:
+    """``color``, mixed with white until it can be read on black."""
+    luminance = float(np.dot(color, (0.299, 0.587, 0.114)))
+    white = max(0.0, (LUMINANCE - luminance) / (1 - luminance))
+    return tuple(white + (1 - white) * x for x in color)
+
+
+def hatch(image: np.ndarray, pan_seg: np.ndarray) -> np.ndarray:
+    """A copy of an image, hatched where no segment is, so that this does not look like one.
+
+    Args:
+        image: (H, W, 3) uint8.
+        pan_seg: (H, W) segment ids, 0 for void.
+    """
+    hatched = image.copy()
+    y, x = np.nonzero(pan_seg == 0)
+    stripe = max(2, max(pan_seg.shape) // 128)
+    lightness = np.where((x + y) // stripe % 2, *HATCH)[:, None]
+    hatched[y, x] = 0.4 * image[y, x] + 0.6 * lightness
+    return hatched
 
 
 def draw_panoptic(
@@ -77,10 +138,14 @@ def draw_panoptic(
             their classes.
 
     Returns:
-        uint8 RGB; small images are enlarged. One of two pixels' width comes back as it is.
+        uint8 RGB, hatched where no segment is; small images are enlarged. One of two pixels' width
+        comes back as it is.
     """
-    if not segments_info or image.shape[1] == POLYGON_WIDTH:
+    if image.shape[1] == POLYGON_WIDTH:
         return image.copy()
+    image = hatch(image, pan_seg)
+    if not segments_info:
+        return image
     things, names = thing_segments(segments_info, metadata), metadata.stuff_classes
     ids = {s["id"] for s in things}
     stuff = [s for s in segments_info if s["id"] not in ids]

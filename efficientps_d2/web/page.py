@@ -22,7 +22,9 @@ from efficientps_d2.utils.errors import InputError
 
 INTRODUCTION = """# Panoptic segmentation
 Drop an image of up to {megabytes} MB and {megapixels:g} megapixels, then point at the result to
-see the class, score and area of each segment. Images stay on the computer that runs this page."""
+see the class, score and area of each segment. Images stay on the computer that runs this page.
+
+The model: {model}."""
 UPLOAD_LIMIT = 50 * 2**20  # bytes of an image
 KEEP_UPLOADS = 600  # seconds
 JPEG_LIMIT = 65_500  # pixels of a side
@@ -45,7 +47,7 @@ def make_page(predictor: Predictor, pixel_limit: int) -> gr.Blocks:
     cache = (KEEP_UPLOADS, KEEP_UPLOADS)
     with gr.Blocks(title="efficientps_d2", delete_cache=cache) as page:
         limits = {"megabytes": UPLOAD_LIMIT // 2**20, "megapixels": pixel_limit / 1e6}
-        gr.Markdown(INTRODUCTION.format(**limits))
+        gr.Markdown(INTRODUCTION.format(**limits, model=predictor))
         # Of any type, because what cannot be read is named by a sentence of ours.
         file = gr.File(label="Image", height=130, elem_id="image")
         file.async_move_resource_to_block_cache = _leave

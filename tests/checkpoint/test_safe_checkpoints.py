@@ -164,9 +164,16 @@ def test_the_model_zoo_loads(protocol):
         assert (tensor.numpy() == expected[name]).all(), name
 
 
-def test_a_small_pickle_takes_little_memory(tmp_path):
-    """One that numbers an object so that the unpickler makes room for a billion others."""
-    (tmp_path / "bomb.pkl").write_bytes(b"\x80\x02}r\x00\x00\x00\x40")
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x80\x02}r\x00\x00\x00\x40",  # an object with the number 2**30
+        b"\x80\x05\x96" + (2**30).to_bytes(8, "little"),  # as many bytes
+    ],
+)
+def test_a_small_pickle_takes_little_memory(tmp_path, content):
+    """Whatever it says that is still to come."""
+    (tmp_path / "bomb.pkl").write_bytes(content)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(InputError, match="bomb.pkl cannot be read"):
         read_weights(tmp_path / "bomb.pkl")

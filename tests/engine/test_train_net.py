@@ -67,9 +67,8 @@ def trained(datasets, tmp_path_factory):
 
 def test_a_run_leaves_checkpoint_table_and_images(trained):
     output, result = trained
-    assert {"model_final.pth", "config.yaml", "metrics.json", "results.md"} <= set(
-        os.listdir(output)
-    )
+    left = set(os.listdir(output))
+    assert {"model_final.pth", "config.yaml", "metrics.json", "results.md"} <= left
     assert len(os.listdir(output / "pictures")) == 1
     table = (output / "results.md").read_text()
     assert all(word in table for word in ("PQ", "Things", "Stuff", "mask AP", "mIoU"))

@@ -81,8 +81,13 @@ def test_colours_of_a_video_stay(metadata):
 
 @pytest.fixture
 def drawn_texts(monkeypatch):
+    """Texts and where they begin: (x, y) of their middle or left, and of their top."""
     texts = []
-    monkeypatch.setattr(Visualizer, "draw_text", lambda self, text, *a, **k: texts.append(text))
+
+    def draw_text(self, text, position, **kwargs):
+        texts.append((text, position, kwargs))
+
+    monkeypatch.setattr(Visualizer, "draw_text", draw_text)
     return texts
 
 
@@ -90,11 +95,18 @@ def drawn_texts(monkeypatch):
 def test_labels_of_frames_do_not_cover_small_objects(metadata, drawn_texts, task):
     """The label of the road would lie in its middle, on the person."""
     image = np.full((*SHAPE, 3), 90, np.uint8)
-    person = (146, 96, 152, 108, 2)
-    PredictionPainter(metadata, video=True).draw(image, predicted([person]), task)
-    assert "road" not in drawn_texts
-    PredictionPainter(metadata, video=True).draw(image, predicted([(5, 5, 12, 20, 2)]), task)
-    assert "road" in drawn_texts
+    for person, moves in ((146, 96, 152, 108, 2), True), ((5, 5, 12, 20, 2), False):
+        drawn_texts.clear()
+        PredictionPainter(metadata, video=True).draw(image, predicted([person]), task)
+        (top,) = [position[1] for text, position, _ in drawn_texts if text == "road"]
+        assert (top > 108 or top < 80) == moves
+
+
+def test_a_label_that_would_cover_many_small_objects_is_left_out(metadata, drawn_texts):
+    image = np.full((*SHAPE, 3), 90, np.uint8)
+    people = [(x, y, x + 6, y + 6, 2) for x in range(90, 210, 12) for y in range(20, 180, 12)]
+    PredictionPainter(metadata, video=True).draw(image, predicted(people), "semantic")
+    assert "road" not in [text for text, *_ in drawn_texts]
 
 
 def test_large_objects_of_frames_have_labels(metadata, drawn_texts):
@@ -102,7 +114,31 @@ def test_large_objects_of_frames_have_labels(metadata, drawn_texts):
     prediction = predicted([(20, 20, 180, 180, 1)])
     for task in ("panoptic", "instance"):
         PredictionPainter(metadata, video=True).draw(image, prediction, task)
-    assert drawn_texts.count("car") == 2
+    assert [text for text, *_ in drawn_texts].count("car") == 2
+
+
+def test_labels_do_not_cover_each_other(metadata, drawn_texts):
+    image = np.full((*SHAPE, 3), 90, np.uint8)
+    cars = [(100, 100, 106, 104, 1), (101, 105, 107, 109, 1), (100, 110, 106, 114, 1)]
+    PredictionPainter(metadata).draw(image, predicted(cars), "instance")
+    tops = sorted(position[1] for text, position, _ in drawn_texts)
+    assert len(tops) == 3 and np.diff(tops).min() > 8
+
+
+def test_void_is_hatched_in_the_panoptic_layer(metadata):
+    """It does not look like a segment, or like the image."""
+    image = np.full((*SHAPE, 3), 90, np.uint8)
+    prediction = predicted(BOXES)
+    prediction.segments, prediction.instances = prediction.segments[:1], prediction.instances[:0]
+    prediction.panoptic_seg = np.ones(SHAPE, np.int32)
+    prediction.panoptic_seg[:, :150] = 0
+    for segments in (prediction.segments, []):
+        prediction.segments = segments
+        drawn = PredictionPainter(metadata).draw(image, prediction, "panoptic")
+        left = drawn[:, : drawn.shape[1] // 3].astype(int)
+        assert {tuple(c) for c in left.reshape(-1, 3)} >= {(72, 72, 72), (114, 114, 114)}
+    drawn = PredictionPainter(metadata).draw(image, prediction, "instance")
+    assert (drawn[::8, ::8] == 90).all()
 
 
 def test_without_instances(metadata):

@@ -149,7 +149,7 @@ def test_sizes_of_objects():
     stuff = Match("tp", 0, 5000, 1.0, 4, 4)
     text = text_of(size_chart([*things, stuff], [1]))
     assert "4² to 8²" in text and "8² to 16²" in text and "16²" not in text.replace("to 16²", "")
-    assert "53" in text and "2 seg." in text and "1 seg." in text  # 0.8 / 1.5
+    assert "53" in text and "n = 2" in text and "n = 1" in text  # 0.8 / 1.5
     assert size_chart([stuff], [1]) == ""
 
 

@@ -1,5 +1,7 @@
 """Reading of what a run left."""
 
+import math
+import re
 import shutil
 
 import pytest
@@ -7,7 +9,8 @@ from reported_run import training_lines, without_results, write_lines, write_run
 
 from efficientps_d2 import InputError
 from efficientps_d2.evaluation.results import write_results
-from efficientps_d2.report.run import read_run
+from efficientps_d2.report.page import make_page
+from efficientps_d2.report.run import matches_of, read_run
 
 
 @pytest.fixture
@@ -109,3 +112,24 @@ def test_losses_on_validation_images(run_folder):
     write_lines(run_folder, [{"iteration": 80, "panoptic_seg/PQ": 9.0}])
     run = read_run(run_folder)
     assert run.validation[-1]["iteration"] == 70 and run.validation_losses == [(70, 1.5)]
+
+
+def test_stuff_is_not_asked_of_a_network_that_predicts_things_only(run_folder):
+    file = run_folder / "config.yaml"
+    config = file.read_text()
+    before = read_run(run_folder)
+    head = before.cfg.MODEL.SEM_SEG_HEAD.NAME
+    config = config.replace(f"NAME: {head}", "NAME: NoSemSegHead")
+    file.write_text(config.replace("ARCHITECTURE: EfficientPS", "ARCHITECTURE: MaskRCNN"))
+    run = read_run(run_folder)
+    for metric in ("PQ", "PQ_st", "PQ-road", "PC_st"):
+        assert math.isnan(run.results[f"panoptic_seg/{metric}"])
+    for metric in ("panoptic_seg/PQ_th", "panoptic_seg/PQ-car"):
+        assert run.results[metric] == before.results[metric]
+    assert curve(run) == [(60, before.results["panoptic_seg/PQ_th"])]
+    assert {m.class_id for image in run.images for m in matches_of(image)} == {2, 3}
+    page = make_page(run, None, images=1, processes=1)
+    assert "predicts things only" in page and "No segment, neither" not in page
+    assert not any("road" in row.split("</td>")[0] for row in page.split("<tr><td>")[1:])
+    (missed,) = re.findall(r"missed</td><td>([0-9.]+)", page)
+    assert float(missed) < 60, "stuff is not missed"

@@ -7,7 +7,7 @@ from detectron2.data.catalog import Metadata
 from detectron2.utils.visualizer import Visualizer
 
 from efficientps_d2.utils.instance_colors import shades_of_both
-from efficientps_d2.utils.visualizer import draw_panoptic
+from efficientps_d2.utils.visualizer import draw_panoptic, make_visualizer
 
 
 @pytest.mark.parametrize(("count", "labelled"), [(4, 5), (60, 1)])
@@ -26,6 +26,20 @@ def test_a_crowd_of_things_has_no_labels(toy, monkeypatch, count, labelled):
     drawn = draw_panoptic(image, pan_seg, segments, MetadataCatalog.get(toy))
     assert len(texts) == labelled
     assert drawn.shape[2] == 3 and drawn.std() > 0
+
+
+def test_labels_are_bright(toy, monkeypatch):
+    """Detectron2 puts them on black; blue would be dark there."""
+    DatasetCatalog.get(toy)
+    colors = []
+    monkeypatch.setattr(Visualizer, "draw_text", lambda *a, color, **k: colors.append(color))
+    visualizer = make_visualizer(np.zeros((96, 160, 3), np.uint8), MetadataCatalog.get(toy))
+    for i, color in enumerate([(0, 0, 0.9), "k", (1, 1, 1)]):
+        visualizer.draw_text("car", (80, 30 * i), color=color)
+    assert len(colors) == 3
+    for color in colors:
+        assert np.dot(color, (0.3, 0.59, 0.11)) > 0.59 and max(color) <= 1
+    assert colors[0][2] > colors[0][0]
 
 
 def test_names_are_no_formulas(toy):

@@ -128,12 +128,16 @@ def test_opacity(page, picture):
     assert text(page, ".opacity output") == "0 %"
     bare = drawn(page)
     assert np.abs(bare - original).max() < 12, "the image itself"
-    assert np.abs(full - original)[:, 152:].max() < 12, "void shows the image"
+    void = {tuple(color) for color in full[:, 153:].reshape(-1, 3).tolist()}
+    assert void == {(60,) * 3, (130,) * 3}, "void is hatched"
+    assert text(page, ".void") == "Hatched: no segment, 6.3 %"
     slider.send_keys("\ue010" + "\ue012" * 50)  # End, then to the left
     assert text(page, ".opacity output") == "50 %"
     assert np.abs(drawn(page) - (bare + full) / 2).max() <= 2
-    choose(page, "semantic")
+    choose(page, "instance")
     assert text(page, ".opacity output") == "50 %"
+    assert np.abs(drawn(page) - original)[:, 152:].max() < 12, "no instance: the image"
+    assert not page.find_element(BY, "#viewer .void").is_displayed()
 
 
 def test_hovering(page, picture):
