@@ -5,6 +5,7 @@ efficientps-d2 VERB --help has the flags of each verb and examples.
 
 import argparse
 import contextlib
+import difflib
 import gc
 import signal
 import sys
@@ -57,14 +58,28 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``efficientps-d2``; returns the exit status."""
-    return execute(make_parser().parse_args(argv))
+    return execute(parse(make_parser(), argv))
 
 
 def main_of(verb: str, prog: str, argv: Sequence[str] | None = None) -> int:
     """Run one verb under the name of a script, such as demo.py; returns the exit status."""
     parser = _parser(VERBS[verb], prog=prog)
     _fill(parser, VERBS[verb])
-    return execute(parser.parse_args(argv))
+    return execute(parse(parser, argv))
+
+
+def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """As ``parse_args``, but flags that a verb does not know show its own usage, and a cure."""
+    args, unknown = parser.parse_known_args(argv)
+    if not unknown:
+        return args
+    flag, known = unknown[0].partition("=")[0], args.parser._option_string_actions
+    close = difflib.get_close_matches(flag, known, 1)
+    starting = [name for name in known if flag.startswith("--") and name.startswith(flag)]
+    cure = f"; did you mean {(close or starting)[0]}?" if close or starting else ""
+    if not cure and hasattr(args, "opts"):
+        cure = "; config values come last, as KEY VALUE"
+    args.parser.error(f"unrecognized arguments: {' '.join(unknown)}{cure}")
 
 
 def execute(args: argparse.Namespace) -> int:

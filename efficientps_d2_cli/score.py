@@ -53,8 +53,8 @@ def _score(args: argparse.Namespace):
     if scores.mismatches:
         cure = ", or add --only-predicted" if scores.unpredicted else ""
         raise InputError(
-            f"There are no scores (mismatches: {len(scores.mismatches)}, the first of them above); "
-            f"correct these files{cure}."
+            f"There are no scores, because files do not fit together ({len(scores.mismatches)} "
+            f"times, see above); correct them{cure}."
         )
     return scores
 
@@ -76,7 +76,8 @@ def _print_scores(scores, file: Path | None) -> None:
     rows = [[label, *(means[m + suffix] for m in metrics)] for label, suffix in groups]
     names = [category["name"] for category in categories]
     rows += zip(names, *of_class.values(), strict=True)
-    print(tabulate(rows, ["", *metrics], tablefmt="github", floatfmt=".2f"))
+    rows = [[None if value != value else value for value in row] for row in rows]  # NaN
+    print(tabulate(rows, ["", *metrics], tablefmt="github", floatfmt=".2f", missingval="–"))
     print(f"\nScored images: {scores.num_images}.")
     if file:
         metrics = named_metrics(sums, names, things)

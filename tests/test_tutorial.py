@@ -56,7 +56,7 @@ def test_the_tutorial_runs_as_written(tmp_path, monkeypatch):
     assert len(list(Path("output/trial/pictures").iterdir())) == 4
     assert "PQ" in Path("output/trial/results.md").read_text()
     assert 'Values that were "auto"' in outputs[4] and "median thing" in outputs[4]
-    assert "Starting training from iteration 0" in outputs[5]
-    assert re.search(r"Starting training from iteration [1-9]", outputs[6])
+    assert "Training from iteration 0" in outputs[5]
+    assert re.search(r"Training from iteration [1-9]", outputs[6])
     assert "Results on mine_val" in outputs[7]
-    assert "Starting training from iteration 0" in outputs[8], "of Panoptic FPN"
+    assert "Training from iteration 0" in outputs[8], "of Panoptic FPN"

@@ -92,7 +92,9 @@ class FittingCheckpointer(DetectionCheckpointer):
             )
 
     def load(self, path: str, *args, **kwargs) -> dict:
-        """As in the base class, which loads nothing more after a file that it could not load."""
+        """As in the base class, but silent without a path, and of use after a file that failed."""
+        if not path:
+            return {}
         try:
             return super().load(path, *args, **kwargs)
         finally:

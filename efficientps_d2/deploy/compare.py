@@ -66,17 +66,14 @@ def check_file(
 
 
 def difference_table(differences: list[Difference]) -> str:
-    """One line for each output of each image."""
-    header = ["image", "output", "shape", "largest difference", "largest value"]
-    rows = [
-        (_by(d.size), d.output, _by(d.shape), f"{d.largest:.1e}", f"{d.value:.3g}")
-        for d in differences
-    ]
+    """One line for each output, over all images."""
+    header = ["output", "largest difference", "largest value"]
+    rows = []
+    for output in dict.fromkeys(d.output for d in differences):
+        group = [d for d in differences if d.output == output]
+        largest, value = max(d.largest for d in group), max(d.value for d in group)
+        rows.append((output, f"{largest:.1e}", f"{value:.3g}"))
     return tabulate(rows, header, disable_numparse=True, tablefmt="github")
-
-
-def _by(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape))
 
 
 def require_same(differences: list[Difference], form: str) -> list[str]:

@@ -43,6 +43,8 @@ class GuardedTrainer(DefaultTrainer):
             super().after_step()
 
     def after_train(self):
+        # Detectron2 counts one more, also if a complete run is resumed.
+        self.iter = min(self.iter, self.max_iter)
         with self._naming_disks():
             super().after_train()
 

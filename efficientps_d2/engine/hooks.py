@@ -2,7 +2,6 @@
 
 import logging
 import os
-import shlex
 import signal
 import sys
 import time
@@ -15,6 +14,8 @@ from detectron2.utils import comm
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel
+
+from efficientps_d2.utils.shell import shell_command
 
 logger = logging.getLogger(__name__)
 
@@ -137,11 +138,10 @@ class StopOnSignal(HookBase):
             # After the end the evaluated weights may be older ones, which must not replace it.
             if checkpointer.saved_iteration != self.completed:
                 checkpointer.save(f"model_{self.completed:07d}", iteration=self.completed)
-            logger.warning(
-                "Stopped after iteration %d and saved a checkpoint; continue with: %s",
-                self.completed,
-                resume_command(sys.argv),
-            )
+            done = "Stopped after iteration %d and saved a checkpoint; continue with: %s"
+            if self.completed + 1 >= self.trainer.max_iter:
+                done = "Stopped after the last iteration, %d; evaluate with: %s"
+            logger.warning(done, self.completed, resume_command(sys.argv))
         comm.synchronize()
         self.after_train()  # which the trainer skips if it is in its last evaluation already
         raise SystemExit(128 + self.signal)
@@ -161,7 +161,7 @@ def resume_command(argv: Sequence[str]) -> str:
     if arguments[:1] == ["train"]:
         command.append(arguments.pop(0))
     # Flags must stand before the config overrides.
-    return shlex.join([*command, "--resume", *arguments])
+    return shell_command([*command, "--resume", *arguments])
 
 
 def _leave_signals_to_the_parent() -> None:

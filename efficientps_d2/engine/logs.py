@@ -26,6 +26,8 @@ PLAIN = logging.Formatter("[%(asctime)s] %(name)s: %(message)s", datefmt="%m/%d 
 DUMPS = {
     ("efficientps_d2", "_log_everything"),
     ("detectron2.engine.defaults", "build_model"),  # every layer
+    ("detectron2.engine.train_loop", "train"),  # "starting" also of what is complete
+    ("detectron2.checkpoint.detection_checkpoint", "load"),  # fvcore says the same
     ("detectron2.data.common", "__init__"),  # how records are held in memory
     ("detectron2.evaluation.testing", "print_csv_format"),  # as results.md has it
     ("detectron2.engine.defaults", "test"),

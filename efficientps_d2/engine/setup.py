@@ -45,7 +45,6 @@ def setup(args: Namespace) -> CfgNode:
     """
     quiet_known_warnings()
     cfg = _on_device(load_config(args.config_file, args.opts))
-    _make_output_dir(cfg.OUTPUT_DIR)
     resumes = args.resume and has_checkpoint(cfg.OUTPUT_DIR)
     weights = cfg.MODEL.WEIGHTS
     if not resumes:
@@ -60,6 +59,7 @@ def setup(args: Namespace) -> CfgNode:
     _check_datasets(cfg, args.eval_only)
     cfg = with_class_counts(cfg)
     check_network(cfg)
+    _make_output_dir(cfg.OUTPUT_DIR)
     chosen = fill_auto(cfg, run_folder)
     run = config_of_run(cfg.OUTPUT_DIR) if resumes and not args.eval_only else None
     if not args.eval_only:
@@ -174,6 +174,6 @@ def _check_weights(weights: str, args: Namespace, output_dir: str) -> None:
     if args.eval_only and not weights:
         if args.resume:
             raise InputError(f"{output_dir} has no checkpoint to resume; give MODEL.WEIGHTS FILE.")
-        raise InputError("--eval-only needs a checkpoint: give MODEL.WEIGHTS FILE, or --resume.")
+        raise InputError("An evaluation needs a checkpoint: give MODEL.WEIGHTS FILE, or --resume.")
     if weights:
         require_file(weights)

@@ -35,6 +35,7 @@ from efficientps_d2.evaluation.results import (
 )
 from efficientps_d2.modeling.test_time_augmentation import PanopticTTA
 from efficientps_d2.utils.errors import InputError
+from efficientps_d2.utils.shell import shell_command
 
 logger = logging.getLogger(__name__)
 
@@ -177,6 +178,7 @@ class Trainer(GuardedTrainer):
             hooks.append(FreezeBatchNorm(cfg.SOLVER.FREEZE_BN_ITER))
         self.validation = self._build_validation()
         evaluations = [self.validation]
+        evaluations.append(CallbackHook(after_train=lambda _: self._save_model()))
         if cfg.TEST.AUG.ENABLED:
             PanopticTTA.of_config(cfg, model)  # mistakes show now, not after the training
             evaluations.append(EvalHook(0, self._evaluate_with_tta))
@@ -215,6 +217,10 @@ class Trainer(GuardedTrainer):
         if self.validation.patience_is_over:
             logger.info("This run has stopped early; a larger TEST.PATIENCE lets it go on.")
             self.max_iter = self.start_iter
+        elif self.start_iter >= self.max_iter:
+            logger.info("This run has all its %d iterations; it is evaluated again.", self.max_iter)
+        else:
+            logger.info("Training from iteration %d to %d.", self.start_iter, self.max_iter - 1)
 
     def train(self):
         """As in :class:`DefaultTrainer`; leaves a saved model in ``OUTPUT_DIR/model``."""
@@ -224,9 +230,21 @@ class Trainer(GuardedTrainer):
                 set_aside(self.cfg.OUTPUT_DIR, f"{BEST}.pth")
         with contextlib.suppress(EarlyStop):
             super().train()
-        if comm.is_main_process():
-            metadata = dataset_metadata(self.cfg.DATASETS.TRAIN[0])
-            model = self.checkpointer.model  # the best, if there were evaluations
-            folder = save_model(Path(self.cfg.OUTPUT_DIR, "model"), model, self.cfg, metadata)
-            logger.info("The folder %s is all that predicting elsewhere needs.", folder)
+        folder, command = self.cfg.OUTPUT_DIR, "efficientps-d2"
+        model = os.path.join(folder, "model")
+        predict = shell_command([command, "predict", "--model", model])
+        if self.cfg.DATASETS.TEST:
+            logger.info(
+                "For curves, errors and images: %s", shell_command([command, "report", folder])
+            )
+        logger.info("To predict: %s IMAGE... --output FOLDER", predict)
         return self.validation.results
+
+    def _save_model(self) -> None:
+        """At the end, before an augmented evaluation, which may take long."""
+        if self.iter < self.max_iter or not comm.is_main_process():
+            return
+        metadata = dataset_metadata(self.cfg.DATASETS.TRAIN[0])
+        model = self.checkpointer.model  # the best, if there were evaluations
+        folder = save_model(Path(self.cfg.OUTPUT_DIR, "model"), model, self.cfg, metadata)
+        logger.info("Saved %s, all that predicting elsewhere needs.", folder)

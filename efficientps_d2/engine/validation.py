@@ -146,7 +146,7 @@ class Validation(HookBase):
             # Saved first: a checkpoint must not know of a best that is not there.
             self.checkpointer.save_weights(BEST, iteration=iteration, metric={self.metric: value})
             self.best, self.best_iteration, self.since_best = value, iteration, 0
-            logger.info("%s is %.2f, the best so far; saved %s.pth.", self.metric, value, BEST)
+            logger.info("%s is %.2f, the best of this run; saved %s.pth.", self.metric, value, BEST)
         else:
             self.since_best += 1
             text = "%s is %.2f; the best was %.2f in iteration %d."

@@ -70,6 +70,12 @@ class ThingsCOCOEvaluator(COCOEvaluator):
         with prints_in_log():
             return super().evaluate(img_ids)
 
+    def _derive_coco_results(self, coco_eval, iou_type, class_names=None):
+        """As in :class:`COCOEvaluator`, but without predictions the AP of things is 0."""
+        if coco_eval is None and self._coco_api.anns:
+            return dict.fromkeys(("AP", "AP50", "AP75"), 0.0)
+        return super()._derive_coco_results(coco_eval, iou_type, class_names)
+
 
 def _write_once(name: str, json_file: str, modified: float) -> None:
     """Not before each validation of a training: reading all ground truth can take minutes."""

@@ -79,10 +79,14 @@ def score_files(
             mismatches.append(result)
         else:
             sums += result
-    # Last, since there may be many of them.
-    for image_id in sorted(gts.keys() ^ predictions.keys(), key=str):
-        files = (predicted_json, gt_json) if image_id in gts else (gt_json, predicted_json)
-        mismatches.append(f"{files[0]}: has no image {image_id!r}, which {files[1]} has")
+    for file, lost, other in (
+        (predicted_json, gts.keys() - predictions.keys(), gt_json),
+        (gt_json, predictions.keys() - gts.keys(), predicted_json),
+    ):
+        if lost:
+            first, more = min(lost, key=str), len(lost) - 1
+            others = f" and {more} more" if more else ""
+            mismatches.append(f"{file}: has no image {first!r}{others} of {other}")
     unpredicted = len(gts.keys() - predictions.keys())
     return Scores(sums, content["categories"], mismatches, len(pairs), unpredicted)
 

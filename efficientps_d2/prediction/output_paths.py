@@ -32,6 +32,10 @@ def _images_of(folder: str) -> list[str]:
     files = [entry.path for entry in os.scandir(folder) if entry.is_file()]
     images = sorted(f for f in files if Path(f).suffix.lower() in IMAGE_SUFFIXES)
     if not images:
+        below = Path(folder).glob("*/**/*.*")
+        if found := next((f for f in below if f.suffix.lower() in IMAGE_SUFFIXES), None):
+            pattern = os.path.join(folder, "**", f"*{found.suffix}")
+            raise InputError(f"{folder} holds no image, but its folders do; give '{pattern}'.")
         raise InputError(f"{folder} holds no image; give a folder with images, or their names.")
     return images
 

@@ -1,7 +1,6 @@
 """One HTML page about a run: numbers, curves, errors and images, with no other files."""
 
 import math
-import shlex
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +16,7 @@ from efficientps_d2.report.gallery import COLORS, analyse
 from efficientps_d2.report.run import CONFIGS, Run, matches_of, read_run
 from efficientps_d2.utils.errors import InputError
 from efficientps_d2.utils.files import replacing_file
+from efficientps_d2.utils.shell import shell_command
 
 SUMMARY = {
     "PQ": ("panoptic_seg/PQ",),
@@ -232,7 +232,7 @@ def evaluation_command(run: Run) -> str:
     if tuple(run.cfg.DATASETS.TEST) != (run.dataset,):
         options += ["DATASETS.TEST", f"('{run.dataset}',)"]
     start = ["efficientps-d2", "evaluate", "--config-file", str(run.folder / config)]
-    return shlex.join([*start, *weights, *options])
+    return shell_command([*start, *weights, *options])
 
 
 def _first(run: Run | None, keys) -> float | None:

@@ -14,7 +14,7 @@ EDGE = (1.0, 1.0, 240 / 255)  # as Detectron2 draws that of stuff
 POLYGON_WIDTH = 2  # Detectron2 takes masks of this width for polygons and fails
 MANY_THINGS = 30  # whose labels would cover the image
 MAX_COVERED = 0.25  # of an object, by a label of a frame
-LABEL_SHIFTS = (0, 1, -1, 2, -2)  # lines to where a label goes if its place is taken
+LABEL_SHIFTS = (0, 1, -1)  # lines to where a label goes if its place is taken; else it is left out
 LUMINANCE = 0.6  # of labels, from 0 to 1; Detectron2 draws them on black
 HATCH = (60, 130)  # grey of the stripes where no segment is
 
@@ -37,7 +37,7 @@ class UnclutteredVisualizer(Visualizer):
         horizontal_alignment="center",
         rotation=0,
     ):
-        """As in :class:`Visualizer`, but bright, and above or below labels that are there."""
+        """As in :class:`Visualizer`, but bright, and only where no other label is."""
         font_size = font_size or self._default_font_size
         pixels = font_size * self.output.dpi / 72
         width, height = 0.65 * pixels * len(text) + 4, 1.4 * pixels + 4  # with the background

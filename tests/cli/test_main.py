@@ -36,6 +36,22 @@ def test_no_help_imports_what_takes_seconds():
     assert all(f"usage: efficientps-d2 {verb}" in run.stdout for verb in VERBS)
 
 
+@pytest.mark.parametrize(
+    ("words", "cure"),
+    [
+        (["train", "--config", "a.yaml"], "did you mean --config-file?"),
+        (["evaluate", "--config-file", "a", "--weights=x"], "come last, as KEY VALUE"),
+        (["streets", "--fast"], "unrecognized arguments: --fast\n"),
+    ],
+)
+def test_a_flag_that_a_verb_does_not_know(words, cure, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    text = capsys.readouterr().err
+    assert stop.value.code == 2 and text.startswith(f"usage: efficientps-d2 {words[0]}")
+    assert cure in text
+
+
 def flags(parser: argparse.ArgumentParser) -> dict:
     return {
         action.dest: (action.option_strings, action.nargs, action.default, action.type)

@@ -31,6 +31,7 @@ def test_bad_images_are_named_and_the_rest_goes_on(
     assert {file.name for file in output.iterdir()} == {"a.jpg", "b.png"}
     text = capsys.readouterr()
     assert "Wrote 2 of 5 images" in text.out
+    assert text.out.startswith(f"Model: {model_folder}/model.pth, EfficientPS for 4 classes (road,")
     for name in ("folder.png", "empty.png", "cut.jpg"):
         assert f"{name} cannot be read as an image" in text.err
     assert run_verb("predict", *arguments, str(pictures / "a.jpg"), str(pictures / "b.*")) == 0
@@ -57,9 +58,14 @@ def test_a_folder_gives_its_images(model_folder, pictures, tmp_path, capsys):
     output = ["--model", model_folder, "--output", tmp_path / "out"]
     assert run_verb("predict", pictures, *output) == 1  # for two damaged ones
     assert {file.name for file in (tmp_path / "out").iterdir()} == {"a.jpg", "b.png"}
-    (tmp_path / "empty").mkdir()
-    assert run_verb("predict", tmp_path / "empty", *output) == 1
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert run_verb("predict", empty, *output) == 1
     assert "empty holds no image; give" in capsys.readouterr().err
+    (empty / "sub").mkdir()
+    (empty / "sub" / "a.png").touch()
+    assert run_verb("predict", empty, *output) == 1
+    assert f"its folders do; give '{empty}/**/*.png'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("task", ["panoptic", "instance", "semantic", "all"])

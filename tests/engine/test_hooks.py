@@ -1,6 +1,7 @@
 """Batch statistics that stay from an iteration on, and averages of weights."""
 
 import multiprocessing
+import shlex
 import signal
 from types import SimpleNamespace
 
@@ -113,3 +114,13 @@ def test_the_command_that_goes_on(began, goes_on):
     expected = f"{goes_on} --config-file 'a b.yaml' OUTPUT_DIR train"
     assert resume_command([*began, *arguments]) == expected
     assert resume_command([*began, "--resume", *arguments]) == expected
+
+
+def test_the_command_can_be_pasted(monkeypatch):
+    """Also where the datasets are is part of it."""
+    monkeypatch.setenv("DETECTRON2_DATASETS", "/my data")
+    words = ["train_net.py", "DATASETS.TRAIN", "('mine_train',)", "OUTPUT_DIR", "it's $HOME"]
+    command = resume_command(words)
+    assert command.startswith("DETECTRON2_DATASETS='/my data' python train_net.py --resume")
+    assert """ "('mine_train',)" """ in command
+    assert shlex.split(command)[4:] == words[1:]

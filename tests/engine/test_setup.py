@@ -27,7 +27,9 @@ def prepare(toy, output, monkeypatch):
 
     def prepare(*flags, config="custom"):
         file = str(CONFIGS / f"efficientps_{config}.yaml")
-        argv = ["--config-file", file, *flags, *data, "MODEL.DEVICE", "cpu"]
+        words = [word for word in flags if word.startswith("--")]
+        keys = flags[len(words) :]
+        argv = ["--config-file", file, *words, *data, "MODEL.DEVICE", "cpu", *keys]
         return setup.setup(default_argument_parser().parse_args(argv))
 
     return prepare
@@ -47,6 +49,14 @@ def test_two_sizes_that_do_not_fit_are_refused_before_data_are_read(prepare, mon
     monkeypatch.setattr(setup, "check_dataset_files", None)
     with pytest.raises(InputError, match="MIN_SIZE_TRAIN .900,. must not exceed .* 600"):
         prepare("INPUT.MIN_SIZE_TRAIN", "(900,)", "INPUT.MAX_SIZE_TRAIN", "600")
+
+
+def test_a_refused_run_leaves_no_folder(prepare, output):
+    with pytest.raises(InputError, match="needs RoI heads; set it False"):
+        prepare("TEST.AUG.ENABLED", "True", "MODEL.META_ARCHITECTURE", "LPSNetStyle")
+    with pytest.raises(InputError, match='no dataset "nobody_val"'):
+        prepare("DATASETS.TEST", "('nobody_val',)")
+    assert not output.exists()
 
 
 def test_what_a_killed_training_left_is_removed(prepare, output):

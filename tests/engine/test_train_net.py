@@ -83,7 +83,7 @@ def test_a_run_leaves_checkpoint_table_and_images(trained):
 def test_the_start_of_a_run_fits_on_a_screen(trained):
     """Environment, config and network are in log.txt; redirected output has no colour codes."""
     output, result = trained
-    assert result.stdout.partition("Starting training")[0].count("\n") < 25
+    assert result.stdout.partition("Training from iteration")[0].count("\n") < 25
     assert "\x1b" not in result.stdout
     log = (output / "log.txt").read_text()
     parts = ("Environment info", "Running with full config", "(backbone)", "EfficientPS with")
@@ -160,16 +160,16 @@ def test_ctrl_c_saves_a_checkpoint_and_resume_goes_on(datasets, tmp_path):
 
     last = stopped + 3
     printed = text.split("continue with: ")[1].splitlines()[0]
-    resume = shlex.split(printed.replace("python", sys.executable, 1))
+    resume = shlex.split(printed.replace(" python ", f" {sys.executable} ", 1))
+    assert resume.pop(0) == f"DETECTRON2_DATASETS={datasets}"
     resume.insert(resume.index("--resume"), "--force")  # for an earlier end
     resume += ["SOLVER.MAX_ITER", str(last), "TEST.PICTURES", "0"]
     resumed = subprocess.run(resume, cwd=ROOT, env=env, capture_output=True, text=True)
     assert resumed.returncode == 0, resumed.stderr[-3000:]
-    assert f"Starting training from iteration {stopped + 1}" in resumed.stdout
+    assert f"Training from iteration {stopped + 1} to" in resumed.stdout
     final = torch.load(tmp_path / "model_final.pth", weights_only=False)
     assert final["iteration"] == last - 1
-    scheduler = final["trainer"]["hooks"]["LRScheduler"]
-    assert scheduler["last_epoch"] == last
+    assert final["trainer"]["hooks"]["LRScheduler"]["last_epoch"] == last
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,27 @@ def test_patience_ends_a_run_with_its_best_weights(make_trainer, caplog):
     assert torch.equal(again.calls[0][2], trainer.calls[1][2])
 
 
+def test_a_complete_run_that_is_resumed_says_so(make_trainer, caplog):
+    make_trainer([10.0, 20.0, 30.0, 40.0]).train()
+    caplog.clear()
+    with caplog.at_level(logging.INFO, logger="efficientps_d2"):
+        again = make_trainer([40.0], resume=True)
+        again.train()
+    assert "has all its 4 iterations" in caplog.text
+    assert "Training from" not in caplog.text
+    lines = Path(again.cfg.OUTPUT_DIR, "metrics.json").read_text().splitlines()
+    assert max(json.loads(line)["iteration"] for line in lines) == 4
+
+
+def test_the_model_is_saved_before_an_augmented_evaluation(make_trainer, monkeypatch):
+    """Which may take long, and may be stopped."""
+    monkeypatch.setattr(Trainer, "test_with_TTA", lambda *_: signal.raise_signal(signal.SIGINT))
+    trainer = make_trainer([10.0, 20.0, 30.0, 40.0], "TEST.AUG.ENABLED", True)
+    with pytest.raises(SystemExit):
+        trainer.train()
+    assert saved(trainer.cfg.OUTPUT_DIR, "model/model.pth")
+
+
 def test_the_best_value_survives_an_interruption(make_trainer):
     """Also one in the middle of an evaluation, whose iteration was saved by the signal."""
     trainer = make_trainer([30.0, 20.0], "SOLVER.MAX_ITER", 9)

@@ -117,6 +117,10 @@ MISFITS = {
         edit_predictions(lambda a: a.pop(0)),
         "files_panoptic.json: has no image 'i0'",
     ),
+    "missing images": (
+        edit_predictions(lambda a: a.__delitem__(slice(2))),
+        "files_panoptic.json: has no image 'i0' and 1 more of ",
+    ),
     "image of another set": (
         edit_predictions(lambda a: a[0].update(image_id="x9")),
         "data/panoptic.json: has no image 'x9'",

@@ -24,7 +24,7 @@ from efficientps_d2.data.streets.dataset import make_streets
 from efficientps_d2.engine.trainer import Trainer
 from efficientps_d2.evaluation.build import build_panoptic_evaluator
 from efficientps_d2.evaluation.cityscapes_evaluation import NumPyWithIn1d
-from efficientps_d2.evaluation.instance_evaluation import write_instance_json
+from efficientps_d2.evaluation.instance_evaluation import ThingsCOCOEvaluator, write_instance_json
 from efficientps_d2.evaluation.results import results_table
 from efficientps_d2.utils.files import LOCK
 from efficientps_d2.utils.locks import lock
@@ -45,6 +45,17 @@ def test_perfect_predictions_on_coco_panoptic_data(tmp_path, register, tiny_conf
     assert "100.0" in table and "mIoU" in table and "mask AP" in table
     (image,) = (tmp_path / "output" / "pictures").iterdir()
     assert np.asarray(Image.open(image)).std() > 10
+
+
+def test_ap_without_detections_is_zero(toy, tmp_path):
+    records = DatasetCatalog.get(toy)
+    evaluator = ThingsCOCOEvaluator(toy, str(tmp_path))
+    evaluator.reset()
+    for record in records:
+        outputs = perfect_outputs(record, [2, 3], 4)
+        evaluator.process([record], [{**outputs, "instances": outputs["instances"][:0]}])
+    results = evaluator.evaluate()
+    assert results["bbox"]["AP"] == results["segm"]["AP50"] == 0
 
 
 @pytest.fixture(params=["installed", "2.4"])

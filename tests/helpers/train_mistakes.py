@@ -41,7 +41,7 @@ def mistakes(trained_output: Path, tmp_path: Path) -> dict[str, tuple[list, str]
         ),
         "missing weights": (["MODEL.WEIGHTS", "none.pth"], "MODEL.WEIGHTS none.pth"),
         "missing backbone": (["MODEL.EFFICIENTNET.WEIGHTS", "none.pth"], '"none.pth"'),
-        "eval without weights": (["--eval-only"], "--eval-only needs a checkpoint"),
+        "eval without weights": (["--eval-only"], "An evaluation needs a checkpoint"),
         "eval of a run that is not there": (
             ["--eval-only", "--resume"],
             "has no checkpoint to resume; give MODEL.WEIGHTS FILE",

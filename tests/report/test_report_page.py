@@ -153,6 +153,12 @@ def test_sizes_of_objects():
     assert size_chart([stuff], [1]) == ""
 
 
+def test_a_short_run_has_a_curve_that_can_be_seen(run_folder):
+    run = read_run(run_folder)
+    one = dataclasses.replace(run, training=run.training[:1], validation=[])
+    assert "<use" in training_chart(one), "markers"
+
+
 def test_curves(run_folder, monkeypatch):
     run = read_run(run_folder)
     lines = [line | {"lr": 0.1 * i} for i, line in enumerate(run.training)]

@@ -1,5 +1,6 @@
 """Tables and texts about a checked dataset."""
 
+import re
 from collections import defaultdict
 
 import numpy as np
@@ -88,5 +89,8 @@ def suggestion_text(suggestions: list[Suggestion]) -> str:
     """A table of suggestions, and the same as overrides for a command line."""
     if not suggestions:
         return "There is nothing to suggest without images."
-    overrides = " \\\n".join(f'    {s.key} "{s.value}"' for s in suggestions)
+    values = [str(s.value) for s in suggestions]
+    values = [value if re.fullmatch(r"[\w.+-]+", value) else f'"{value}"' for value in values]
+    pairs = zip((s.key for s in suggestions), values, strict=True)
+    overrides = " \\\n".join(f"    {key} {value}" for key, value in pairs)
     return f"{suggestion_table(suggestions)}\n\nAs config overrides:\n\n{overrides}"

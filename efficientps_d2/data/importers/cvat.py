@@ -68,7 +68,7 @@ def _regions(shapes: list[Element], source: Source, file: Path, place: str) -> I
     for shape in shapes:
         outline = _shape(shape, place)
         if outline is None:
-            source.warn(f'shapes of type "{shape.tag}" have no area and were left out', file)
+            source.warn(f'shapes of type "{shape.tag}" are not read and were left out', file)
             continue
         crowd = any(
             a.get("name") == "is_crowd" and (a.text or "").strip().lower() in ("true", "1")

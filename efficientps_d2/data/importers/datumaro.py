@@ -105,7 +105,7 @@ def _regions(
         shape = _shape(annotation, f"{place} {kind}")
         if shape is None:
             if kind not in ("label", "caption"):  # those are about the whole image
-                source.warn(f'shapes of type "{kind}" have no area and were left out', file)
+                source.warn(f'shapes of type "{kind}" are not read and were left out', file)
             continue
         if label is not None and not (isinstance(label, int) and 0 <= label < len(labels)):
             raise InputError(f"{place} has the label_id {label!r}, which no label has; repair it.")

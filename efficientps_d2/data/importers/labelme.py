@@ -126,7 +126,7 @@ def _regions(shapes: list, source: Source, file: Path) -> Iterator[Region]:
             outline = _outline(kind, shape.get("points"), place)
             yield Region(shape["label"], outline, group, box=kind == "rectangle")
         else:
-            source.warn(f'shapes of type "{kind}" have no area and were left out', file)
+            source.warn(f'shapes of type "{kind}" are not read and were left out', file)
 
 
 def _outline(kind: str, points, place: str) -> np.ndarray:

@@ -96,7 +96,7 @@ def test_shapes_without_area(tmp_path, tag, capsys):
     gt = import_all("cvat", tmp_path / "source")["a"]
     assert {s["name"] for s in gt.segments} == {"road"}
     out = capsys.readouterr().out
-    assert f'"{tag}" have no area and were left out: 1' in out and '"tag"' not in out
+    assert f'"{tag}" are not read and were left out: 1' in out and '"tag"' not in out
 
 
 def test_images_of_a_subset(tmp_path):

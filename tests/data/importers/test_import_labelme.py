@@ -127,7 +127,7 @@ def test_shapes_without_area_are_left_out(tmp_path, kind, capsys):
     write_labelme(tmp_path / "source", shapes)
     gt = import_all("labelme", tmp_path / "source")["a"]
     assert {s["name"] for s in gt.segments} == {"road"}
-    assert f'shapes of type "{kind}" have no area and were left out: 1 (a.json)' in (
+    assert f'shapes of type "{kind}" are not read and were left out: 1 (a.json)' in (
         capsys.readouterr().out
     )
 
