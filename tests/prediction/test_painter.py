@@ -118,11 +118,12 @@ def test_large_objects_of_frames_have_labels(metadata, drawn_texts):
 
 
 def test_labels_do_not_cover_each_other(metadata, drawn_texts):
+    """They go a line up or down; one that has no place near its object is left out."""
     image = np.full((*SHAPE, 3), 90, np.uint8)
     cars = [(100, 100, 106, 104, 1), (101, 105, 107, 109, 1), (100, 110, 106, 114, 1)]
     PredictionPainter(metadata).draw(image, predicted(cars), "instance")
     tops = sorted(position[1] for text, position, _ in drawn_texts)
-    assert len(tops) == 3 and np.diff(tops).min() > 8
+    assert len(tops) == 2 and np.diff(tops).min() > 8
 
 
 def test_void_is_hatched_in_the_panoptic_layer(metadata):
