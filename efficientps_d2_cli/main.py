@@ -79,6 +79,7 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpar
     cure = f"; did you mean {(close or starting)[0]}?" if close or starting else ""
     if not cure and hasattr(args, "opts"):
         cure = "; config values come last, as KEY VALUE"
+        cure += " after --opts" if "--opts" in known else ""
     args.parser.error(f"unrecognized arguments: {' '.join(unknown)}{cure}")
 
 

@@ -50,11 +50,13 @@ def _score(args: argparse.Namespace):
     )
     for mismatch in scores.mismatches[:FIRST_MISMATCHES]:
         print(f"  {mismatch}", file=sys.stderr)
+    if (more := len(scores.mismatches) - FIRST_MISMATCHES) > 0:
+        print(f"  and {more} more", file=sys.stderr)
     if scores.mismatches:
         cure = ", or add --only-predicted" if scores.unpredicted else ""
         raise InputError(
-            f"There are no scores, because files do not fit together ({len(scores.mismatches)} "
-            f"times, see above); correct them{cure}."
+            f"There are no scores, because files do not fit together, as listed above; correct "
+            f"them{cure}."
         )
     return scores
 
@@ -67,6 +69,7 @@ def _print_scores(scores, file: Path | None) -> None:
         mean_metrics,
         named_metrics,
     )
+    from efficientps_d2.evaluation.results import without_nan
 
     sums, categories = scores.sums, scores.categories
     things = [i for i, category in enumerate(categories) if category["isthing"]]
@@ -76,7 +79,7 @@ def _print_scores(scores, file: Path | None) -> None:
     rows = [[label, *(means[m + suffix] for m in metrics)] for label, suffix in groups]
     names = [category["name"] for category in categories]
     rows += zip(names, *of_class.values(), strict=True)
-    rows = [[None if value != value else value for value in row] for row in rows]  # NaN
+    rows = without_nan(rows)
     print(tabulate(rows, ["", *metrics], tablefmt="github", floatfmt=".2f", missingval="–"))
     print(f"\nScored images: {scores.num_images}.")
     if file:

@@ -25,11 +25,6 @@ def check_values(cfg: CfgNode) -> None:
     _check_upright_boxes(cfg)
     _check_semantic_head(cfg)
     _check_levels(cfg)
-    if cfg.TEST.AUG.ENABLED and cfg.MODEL.META_ARCHITECTURE == "LPSNetStyle":
-        raise InputError(
-            "TEST.AUG.ENABLED is not for LPSNetStyle: test-time augmentation needs RoI heads; "
-            "set it False."
-        )
 
 
 def _check_upright_boxes(cfg: CfgNode) -> None:

@@ -71,7 +71,7 @@ def difference_table(differences: list[Difference]) -> str:
     rows = []
     for output in dict.fromkeys(d.output for d in differences):
         group = [d for d in differences if d.output == output]
-        largest, value = max(d.largest for d in group), max(d.value for d in group)
+        largest, value = np.max([(d.largest, d.value) for d in group], axis=0)  # NaN stays
         rows.append((output, f"{largest:.1e}", f"{value:.3g}"))
     return tabulate(rows, header, disable_numparse=True, tablefmt="github")
 

@@ -44,7 +44,7 @@ class GuardedTrainer(DefaultTrainer):
 
     def after_train(self):
         # Detectron2 counts one more, also if a complete run is resumed.
-        self.iter = min(self.iter, self.max_iter)
+        self.iter = min(self.iter, max(self.start_iter, self.max_iter))
         with self._naming_disks():
             super().after_train()
 

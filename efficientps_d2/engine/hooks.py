@@ -161,7 +161,7 @@ def resume_command(argv: Sequence[str]) -> str:
     if arguments[:1] == ["train"]:
         command.append(arguments.pop(0))
     # Flags must stand before the config overrides.
-    return shell_command([*command, "--resume", *arguments])
+    return shell_command([*command, "--resume", *arguments], needs_datasets=True)
 
 
 def _leave_signals_to_the_parent() -> None:

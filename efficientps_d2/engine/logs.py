@@ -17,6 +17,7 @@ from detectron2.utils.logger import setup_logger
 
 from efficientps_d2.utils.errors import one_line
 from efficientps_d2.utils.files import replacing_file
+from efficientps_d2.utils.shell import shell_command
 
 logger = logging.getLogger("efficientps_d2")
 
@@ -71,6 +72,15 @@ def start_logs(cfg: CfgNode, args: Namespace) -> None:
     device = torch.cuda.get_device_name(device) if device.type == "cuda" else f"the {device}"
     logger.info("%s, on %s.", ", ".join(f"{n} {_version(p)}" for n, p in PACKAGES.items()), device)
     logger.info("Versions, config and network in full: %s/log.txt.", folder)
+
+
+def log_next_steps(cfg: CfgNode) -> None:
+    """What to do with a run that has ended."""
+    command, folder = "efficientps-d2", cfg.OUTPUT_DIR
+    if cfg.DATASETS.TEST:
+        logger.info("Curves, errors and images: %s", shell_command([command, "report", folder]))
+    predict = shell_command([command, "predict", "--model", os.path.join(folder, "model")])
+    logger.info("Prediction: %s IMAGE --output FOLDER", predict)
 
 
 def _log_everything(cfg: CfgNode, args: Namespace) -> None:

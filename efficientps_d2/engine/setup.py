@@ -59,6 +59,8 @@ def setup(args: Namespace) -> CfgNode:
     _check_datasets(cfg, args.eval_only)
     cfg = with_class_counts(cfg)
     check_network(cfg)
+    if cfg.TEST.AUG.ENABLED and cfg.MODEL.META_ARCHITECTURE == "LPSNetStyle":
+        raise InputError("TEST.AUG.ENABLED needs RoI heads, which LPSNetStyle lacks; set it False.")
     _make_output_dir(cfg.OUTPUT_DIR)
     chosen = fill_auto(cfg, run_folder)
     run = config_of_run(cfg.OUTPUT_DIR) if resumes and not args.eval_only else None

@@ -21,6 +21,7 @@ from efficientps_d2.data.datasets.register import dataset_metadata
 from efficientps_d2.data.loaders import build_test_loader, build_train_loader
 from efficientps_d2.engine.guarded_trainer import GuardedTrainer
 from efficientps_d2.engine.hooks import FreezeBatchNorm, StopOnSignal, WeightAverage
+from efficientps_d2.engine.logs import log_next_steps
 from efficientps_d2.engine.optimizer import build_optimizer, scaled_to_workers
 from efficientps_d2.engine.validation import EarlyStop, Validation, broadcast
 from efficientps_d2.engine.validation_losses import validation_losses
@@ -35,7 +36,6 @@ from efficientps_d2.evaluation.results import (
 )
 from efficientps_d2.modeling.test_time_augmentation import PanopticTTA
 from efficientps_d2.utils.errors import InputError
-from efficientps_d2.utils.shell import shell_command
 
 logger = logging.getLogger(__name__)
 
@@ -218,7 +218,7 @@ class Trainer(GuardedTrainer):
             logger.info("This run has stopped early; a larger TEST.PATIENCE lets it go on.")
             self.max_iter = self.start_iter
         elif self.start_iter >= self.max_iter:
-            logger.info("This run has all its %d iterations; it is evaluated again.", self.max_iter)
+            logger.info("This run has had its %d iterations already.", self.start_iter)
         else:
             logger.info("Training from iteration %d to %d.", self.start_iter, self.max_iter - 1)
 
@@ -230,14 +230,7 @@ class Trainer(GuardedTrainer):
                 set_aside(self.cfg.OUTPUT_DIR, f"{BEST}.pth")
         with contextlib.suppress(EarlyStop):
             super().train()
-        folder, command = self.cfg.OUTPUT_DIR, "efficientps-d2"
-        model = os.path.join(folder, "model")
-        predict = shell_command([command, "predict", "--model", model])
-        if self.cfg.DATASETS.TEST:
-            logger.info(
-                "For curves, errors and images: %s", shell_command([command, "report", folder])
-            )
-        logger.info("To predict: %s IMAGE... --output FOLDER", predict)
+        log_next_steps(self.cfg)
         return self.validation.results
 
     def _save_model(self) -> None:

@@ -137,7 +137,7 @@ class Validation(HookBase):
             known = ", ".join(sorted(name for name in metrics if "-" not in name.split("/")[-1]))
             raise InputError(f"TEST.BEST_METRIC is {self.metric!r}; use one of {known}.")
         # Under a name of its own: at the end the metrics of the best weights take the other one.
-        curves = {self.metric, HEADLINE} & metrics.keys()
+        curves = {self.metric, HEADLINE, f"{HEADLINE}_th"} & metrics.keys()
         self._put({name: metrics[name] for name in curves}, VALIDATION)
         value = float(value)  # NumPy's numbers could not be read again
         if math.isnan(value):  # for instance AP where nothing is predicted

@@ -45,9 +45,11 @@ class ImageWriter(DatasetEvaluator):
                 (true_segment_ids(item), record["segments_info"]),
                 (pan_seg.cpu().numpy(), segments),
             ]
-            panels = [image]
-            for (ids, segments), colors in zip(maps, self._colors(maps), strict=True):
-                panels.append(draw_panoptic(image, ids, segments, self.metadata, colors))
+            panels, has_stuff = [image], (True, "sem_seg" in output)
+            for (ids, segments), colors, stuff in zip(
+                maps, self._colors(maps), has_stuff, strict=True
+            ):
+                panels.append(draw_panoptic(image, ids, segments, self.metadata, colors, stuff))
             name = os.path.splitext(os.path.basename(record["file_name"]))[0]
             sample = side_by_side(panels, CAPTIONS)
             cv2.imwrite(os.path.join(self.folder, f"{name}.png"), sample[:, :, ::-1])

@@ -72,8 +72,9 @@ class ThingsCOCOEvaluator(COCOEvaluator):
 
     def _derive_coco_results(self, coco_eval, iou_type, class_names=None):
         """As in :class:`COCOEvaluator`, but without predictions the AP of things is 0."""
-        if coco_eval is None and self._coco_api.anns:
-            return dict.fromkeys(("AP", "AP50", "AP75"), 0.0)
+        if coco_eval is None and not all(a["iscrowd"] for a in self._coco_api.anns.values()):
+            nothing = dict.fromkeys(("APs", "APm", "APl"), float("nan"))
+            return {**dict.fromkeys(("AP", "AP50", "AP75"), 0.0), **nothing}
         return super()._derive_coco_results(coco_eval, iou_type, class_names)
 
 

@@ -73,12 +73,12 @@ def results_table(results: dict, things_only: bool = False) -> str:
     others.append(["mIoU", sem_seg.get("mIoU", sem_seg.get("IoU", float("nan")))])
     tables = ((["", *metrics], rows), (["", "%"], others))
     return "\n\n".join(
-        tabulate(_without_nan(content), header, tablefmt="github", floatfmt=".1f", missingval="–")
+        tabulate(without_nan(content), header, tablefmt="github", floatfmt=".1f", missingval="–")
         for header, content in tables
     )
 
 
-def _without_nan(rows: list[list]) -> list[list]:
+def without_nan(rows: list[list]) -> list[list]:
     """Metrics of what did not occur have no value."""
     return [[None if value != value else value for value in row] for row in rows]
 

@@ -17,6 +17,8 @@ from efficientps_d2.evaluation.panoptic_metrics import PREDICTION, PanopticSums
 from efficientps_d2.utils.errors import InputError
 from efficientps_d2.utils.parallel import map_images
 
+NAMED = 3  # images that are missing
+
 
 class Side(NamedTuple):
     """Ground truth or prediction of an image: its PNG, and segments with ``category_id`` 0..K-1."""
@@ -79,16 +81,19 @@ def score_files(
             mismatches.append(result)
         else:
             sums += result
-    for file, lost, other in (
-        (predicted_json, gts.keys() - predictions.keys(), gt_json),
-        (gt_json, predictions.keys() - gts.keys(), predicted_json),
-    ):
-        if lost:
-            first, more = min(lost, key=str), len(lost) - 1
-            others = f" and {more} more" if more else ""
-            mismatches.append(f"{file}: has no image {first!r}{others} of {other}")
+    mismatches += _missing(gts.keys() - predictions.keys(), predicted_json, gt_json)
+    mismatches += _missing(predictions.keys() - gts.keys(), gt_json, predicted_json)
     unpredicted = len(gts.keys() - predictions.keys())
     return Scores(sums, content["categories"], mismatches, len(pairs), unpredicted)
+
+
+def _missing(ids: set, file: Path, other: Path) -> list[str]:
+    """A sentence about the images that ``file`` lacks, if any."""
+    if not ids:
+        return []
+    named = ", ".join(map(repr, sorted(ids, key=str)[:NAMED]))
+    more = f" and {len(ids) - NAMED} more" if len(ids) > NAMED else ""
+    return [f"{file}: has no image {named}{more} of {other}"]
 
 
 def _classes(categories: list[dict], gt_json: Path) -> dict:

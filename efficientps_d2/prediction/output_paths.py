@@ -32,10 +32,13 @@ def _images_of(folder: str) -> list[str]:
     files = [entry.path for entry in os.scandir(folder) if entry.is_file()]
     images = sorted(f for f in files if Path(f).suffix.lower() in IMAGE_SUFFIXES)
     if not images:
-        below = Path(folder).glob("*/**/*.*")
-        if found := next((f for f in below if f.suffix.lower() in IMAGE_SUFFIXES), None):
-            pattern = os.path.join(folder, "**", f"*{found.suffix}")
-            raise InputError(f"{folder} holds no image, but its folders do; give '{pattern}'.")
+        below = glob.iglob(os.path.join(glob.escape(folder), "*", "**", "*.*"), recursive=True)
+        for file in below:
+            if Path(file).suffix.lower() in IMAGE_SUFFIXES and os.path.isfile(file):
+                raise InputError(
+                    f"{folder} holds no image, but folders in it do; give these, such as "
+                    f"{os.path.dirname(file)}, or a pattern."
+                )
         raise InputError(f"{folder} holds no image; give a folder with images, or their names.")
     return images
 

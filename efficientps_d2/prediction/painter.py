@@ -42,8 +42,8 @@ class PredictionPainter:
             task: one of ``TASKS``, or "all" for all of them side by side.
 
         Returns:
-            uint8 RGB, in the panoptic layer hatched where no segment is; small images are
-            enlarged. One of two pixels' width comes back as it is.
+            uint8 RGB; small images are enlarged. The panoptic layer of a network with a semantic
+            head is hatched where no segment is. One of two pixels' width comes back as it is.
 
         Raises:
             InputError: for the task "semantic" of a network without a semantic head.
@@ -62,10 +62,10 @@ class PredictionPainter:
     def _layer(self, image, prediction, task, thing_colors, instance_colors) -> np.ndarray:
         if image.shape[1] == POLYGON_WIDTH:
             return image.copy()
-        if task == "panoptic":
+        if task == "panoptic" and prediction.sem_seg is not None:
             image = hatch(image, prediction.panoptic_seg)
-            if not prediction.segments:
-                return image
+        if task == "panoptic" and not prediction.segments:
+            return image.copy()
         if self.video:
             things = np.isin(prediction.panoptic_seg, [s.id for s in things_of(prediction)])
             objects = np.where(things, prediction.panoptic_seg, 0)

@@ -18,7 +18,7 @@ from efficientps_d2.data.images import read_rgb
 from efficientps_d2.utils.errors import InputError, one_line
 
 ImageInput = np.ndarray | str | Path
-LISTED = 20  # classes
+LISTED = 20  # classes or segments, in one line
 
 
 @dataclass
@@ -47,7 +47,8 @@ class Prediction:
     mask_logits: Tensor | None = None
 
     def __repr__(self) -> str:
-        found = ", ".join(f"{s.name} {s.score:.2f}" for s in self.segments) or "nothing"
+        found = ", ".join(f"{s.name} {s.score:.2f}" for s in self.segments[:LISTED]) or "nothing"
+        found += ", …" if len(self.segments) > LISTED else ""
         height, width = self.panoptic_seg.shape
         return f"<Prediction, {width} x {height} pixels: {found}>"
 

@@ -31,7 +31,7 @@ def training_chart(run: Run, earlier: Run | None = None) -> str:
     panels = 3 if len(run.validation) > 1 else 2
     heights = [3, 1, 1.5][:panels]
     # A line of one point is invisible.
-    marker = {"lines.marker": "o"} if len(run.training) == 1 else {}
+    marker = {"lines.marker": "o", "lines.markersize": 3} if len(run.training) == 1 else {}
     with matplotlib.rc_context(STYLE | marker):
         figure = Figure(figsize=(9, 1 + 1.25 * sum(heights)), layout="constrained")
         axes = figure.subplots(panels, 1, sharex=True, height_ratios=heights)
@@ -80,7 +80,7 @@ def _draw_validation(axes: Axes, run: Run) -> None:
     axes.plot(*best, color=BLUE, marker="o", markersize=7)
     axes.annotate(f"{best[1]:.1f}", best, (0, 6), textcoords="offset points", ha="center")
     axes.margins(y=0.3)
-    axes.set_ylabel("PQ, validation")
+    axes.set_ylabel("PQ, validation" if run.has_stuff else "PQ of things,\nvalidation")
 
 
 def size_chart(matches: Sequence[Match], thing_ids: Sequence[int]) -> str:

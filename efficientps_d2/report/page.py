@@ -125,9 +125,11 @@ def summary_rows(run: Run, earlier: Run | None) -> list[dict]:
     """The main metrics that either run has."""
     rows = []
     for label, keys in SUMMARY.items():
+        if not run.has_stuff and label in ("SQ", "RQ", "PC"):
+            label, keys = f"{label} things", [f"{key}_th" for key in keys]
         value, before = _first(run, keys), _first(earlier, keys)
         augmented = next((run.results_tta[k] for k in keys if k in run.results_tta), None)
-        if value is None and before is None:
+        if all(x is None or math.isnan(x) for x in (value, before)):
             continue
         change = value - before if value is not None and before is not None else None
         rows.append(
@@ -232,7 +234,7 @@ def evaluation_command(run: Run) -> str:
     if tuple(run.cfg.DATASETS.TEST) != (run.dataset,):
         options += ["DATASETS.TEST", f"('{run.dataset}',)"]
     start = ["efficientps-d2", "evaluate", "--config-file", str(run.folder / config)]
-    return shell_command([*start, *weights, *options])
+    return shell_command([*start, *weights, *options], needs_datasets=True)
 
 
 def _first(run: Run | None, keys) -> float | None:

@@ -22,6 +22,7 @@ from efficientps_d2.evaluation.results import (
 )
 from efficientps_d2.utils.errors import InputError
 
+HEADLINE_TH = f"{HEADLINE}_th"
 CONFIGS = ("config.yaml", f"{FOLDER}/config.yaml")  # of a training, of an evaluation alone
 
 
@@ -42,8 +43,7 @@ class Run:
     thing_ids: list[int]
     cfg: CfgNode
     training: list[dict]  # lines of metrics.json with losses, by iteration
-    # Of evaluations during training: "iteration", "panoptic_seg/PQ" (of things, if the network
-    # predicts nothing else) and, if computed, losses.
+    # Of evaluations during training: "iteration", "panoptic_seg/PQ" and, if computed, losses.
     validation: list[dict]
     results: dict[str, float]  # such as "panoptic_seg/PQ-car"
     results_tta: dict[str, float]  # the same with test-time augmentation, if there was any
@@ -88,8 +88,7 @@ def read_run(folder: str | Path, dataset: str = "") -> Run:
     evaluation = _evaluation(folder / FOLDER / f"{dataset}{RESULTS}")
     augmented = folder / FOLDER_TTA / f"{dataset}{RESULTS}"
     results_tta = _evaluation(augmented)["results"] if augmented.is_file() else {}
-    headline = HEADLINE if has_semantic_head(cfg) else f"{HEADLINE}_th"
-    training, validation = _curves(folder / "metrics.json", headline, dataset, cfg.DATASETS.TEST)
+    training, validation = _curves(folder / "metrics.json", dataset, cfg.DATASETS.TEST)
     images_file = folder / FOLDER / f"{dataset}{IMAGES}"
     images = _json_lines(images_file) if images_file.is_file() else []
     saved = None
@@ -123,6 +122,7 @@ def without_stuff(run: Run) -> Run:
         }
         return {k: float("nan") if k in metrics else value for k, value in results.items()}
 
+    validation = [{**line, HEADLINE: line[HEADLINE_TH]} for line in run.validation]
     images = []
     for image in run.images:
         segments = [
@@ -136,6 +136,7 @@ def without_stuff(run: Run) -> Run:
         results=things_only(run.results),
         results_tta=things_only(run.results_tta),
         images=images,
+        validation=validation,
     )
 
 
@@ -181,15 +182,12 @@ def _config(folder: Path) -> CfgNode:
     raise InputError(f"{folder} has no config.yaml; give the OUTPUT_DIR of a run.")
 
 
-def _curves(
-    file: Path, headline: str, dataset: str, datasets: tuple[str, ...]
-) -> tuple[list[dict], list[dict]]:
+def _curves(file: Path, dataset: str, datasets: tuple[str, ...]) -> tuple[list[dict], list[dict]]:
     """Lines of the losses and of the evaluations of a training, by iteration.
 
     With several test sets, the names of metrics begin with theirs.
     """
-    if len(datasets) != 1:
-        headline = f"{dataset}/{headline}"
+    headline = HEADLINE if len(datasets) == 1 else f"{dataset}/{HEADLINE}"
     training, validation = [], []
     file_lines = _json_lines(file) if file.is_file() else []
     # Earlier versions wrote the metrics of validation under their own names only, which now are
@@ -210,7 +208,10 @@ def _curves(
         pq = of_validation.get(headline, line.get(headline) if is_old else None)
         # Iteration 0 is that of an evaluation alone.
         if pq is not None and line["iteration"] > 0 and dataset in datasets:
-            validation.append({**of_validation, "iteration": line["iteration"], HEADLINE: pq})
+            # Runs before 2026-11-29 have that of things only under its own name.
+            things = of_validation.get(f"{headline}_th", line.get(f"{headline}_th", pq))
+            values = {"iteration": line["iteration"], HEADLINE: pq, HEADLINE_TH: things}
+            validation.append({**of_validation, **values})
     return training, validation
 
 

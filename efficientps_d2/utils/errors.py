@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 # A disk that is full or broken, or a share that is gone; not every system knows all of them.
 _NAMES = {"ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EIO", "ENOTCONN", "ESTALE", "EREMOTEIO"}
-DISK = {code for code, name in errno.errorcode.items() if name in _NAMES}
+DISK = {getattr(errno, name, None) for name in _NAMES} - {None}
 
 
 class InputError(ValueError):

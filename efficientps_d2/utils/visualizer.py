@@ -42,13 +42,14 @@ class UnclutteredVisualizer(Visualizer):
         pixels = font_size * self.output.dpi / 72
         width, height = 0.65 * pixels * len(text) + 4, 1.4 * pixels + 4  # with the background
         left = position[0] - (width / 2 if horizontal_alignment == "center" else 0)
-        x0, x1 = (max(0, int(x)) for x in (left, left + width + 1))
         for lines in LABEL_SHIFTS:
-            top = position[1] + lines * height
-            y0, y1 = (max(0, int(y)) for y in (top - 2, top + height - 1))
-            if not self.is_free(x0, y0, x1, y1):
+            top = position[1] + lines * (height + 2)
+            if lines and not 2 <= top <= self.output.height - height:
                 continue
-            self.labels.append((x0, y0, x1, y1))
+            box = tuple(max(0, int(x)) for x in (left, top - 2, left + width + 1, top + height - 1))
+            if not self.is_free(*box):
+                continue
+            self.labels.append(box)
             # matplotlib reads text between two dollars as a formula.
             return super().draw_text(
                 text.replace("$", r"\$"),
@@ -61,8 +62,8 @@ class UnclutteredVisualizer(Visualizer):
         return self.output
 
     def is_free(self, x0: int, y0: int, x1: int, y1: int) -> bool:
-        """Whether a label there covers no other one and is inside the image."""
-        return y1 <= max(self.output.height, y1 - y0) and not any(
+        """Whether a label there covers no other one."""
+        return not any(
             x0 < right and left < x1 and y0 < bottom and top < y1
             for left, top, right, bottom in self.labels
         )
@@ -101,7 +102,9 @@ class FrameVisualizer(UnclutteredVisualizer):
 def _bright(color: tuple[float, float, float]) -> tuple[float, ...]:
     """``color``, mixed with white until it can be read on black."""
     luminance = float(np.dot(color, (0.299, 0.587, 0.114)))
-    white = max(0.0, (LUMINANCE - luminance) / (1 - luminance))
+    if luminance >= LUMINANCE:
+        return color
+    white = (LUMINANCE - luminance) / (1 - luminance)
     return tuple(white + (1 - white) * x for x in color)
 
 
@@ -112,12 +115,14 @@ def hatch(image: np.ndarray, pan_seg: np.ndarray) -> np.ndarray:
         image: (H, W, 3) uint8.
         pan_seg: (H, W) segment ids, 0 for void.
     """
-    hatched = image.copy()
-    y, x = np.nonzero(pan_seg == 0)
+    void = (pan_seg == 0)[:, :, None]
+    if not void.any():
+        return image.copy()
+    y, x = (np.arange(side, dtype=np.int32) for side in pan_seg.shape)
     stripe = max(2, max(pan_seg.shape) // 128)
-    lightness = np.where((x + y) // stripe % 2, *HATCH)[:, None]
-    hatched[y, x] = 0.4 * image[y, x] + 0.6 * lightness
-    return hatched
+    stripes = np.where((x + y[:, None]) // stripe % 2, *map(np.uint8, HATCH))
+    hatched = cv2.addWeighted(image, 0.4, cv2.cvtColor(stripes, cv2.COLOR_GRAY2RGB), 0.6, 0)
+    return np.where(void, hatched, image)
 
 
 def draw_panoptic(
@@ -126,6 +131,7 @@ def draw_panoptic(
     segments_info: list[dict],
     metadata: Metadata,
     colors: list | None = None,
+    has_stuff: bool = True,
 ) -> np.ndarray:
     """Overlay a panoptic map.
 
@@ -136,14 +142,14 @@ def draw_panoptic(
         metadata: of the dataset.
         colors: RGB, from 0 to 1, of each of the :func:`thing_segments`; by default shades of
             their classes.
+        has_stuff: of a map that can have a segment everywhere; what has none is then hatched.
 
     Returns:
-        uint8 RGB, hatched where no segment is; small images are enlarged. One of two pixels' width
-        comes back as it is.
+        uint8 RGB; small images are enlarged. One of two pixels' width comes back as it is.
     """
     if image.shape[1] == POLYGON_WIDTH:
         return image.copy()
-    image = hatch(image, pan_seg)
+    image = hatch(image, pan_seg) if has_stuff else image.copy()
     if not segments_info:
         return image
     things, names = thing_segments(segments_info, metadata), metadata.stuff_classes
@@ -176,6 +182,8 @@ def overlay_panoptic(
 ) -> None:
     """Draw stuff, large segments first, and things over it, as Detectron2 does.
 
+    Labels of things have the first choice of their place.
+
     Args:
         visualizer: of the image.
         stuff: (H, W) bool mask and class of each segment.
@@ -184,14 +192,11 @@ def overlay_panoptic(
         alpha: opacity, from 0 to 1.
     """
     metadata = visualizer.metadata
-    for mask, class_id in sorted(stuff, key=lambda segment: -segment[0].sum()):
+    stuff = sorted(stuff, key=lambda segment: -segment[0].sum())
+    rgb = [[x / 255 for x in color] for color in metadata.stuff_colors]
+    for mask, class_id in stuff:
         visualizer.draw_binary_mask(
-            mask,
-            color=[x / 255 for x in metadata.stuff_colors[class_id]],
-            edge_color=EDGE,
-            text=metadata.stuff_classes[class_id],
-            alpha=alpha,
-            area_threshold=1,
+            mask, color=rgb[class_id], edge_color=EDGE, alpha=alpha, area_threshold=1
         )
     visualizer.overlay_instances(
         masks=[mask for mask, _ in things],
@@ -199,6 +204,9 @@ def overlay_panoptic(
         assigned_colors=colors,
         alpha=alpha,
     )
+    for mask, class_id in stuff:
+        name = metadata.stuff_classes[class_id]
+        visualizer._draw_text_in_mask(mask.astype(np.uint8), name, rgb[class_id])
 
 
 def make_visualizer(image: np.ndarray, metadata) -> UnclutteredVisualizer:

@@ -25,12 +25,13 @@ async function decode(value) {
   return { value, image, layers };
 }
 
-// Segments in their colours, with white outlines. Where there is none, the image shows; the
-// panoptic layer is hatched there, since each of its pixels should have a segment.
+// Segments in their colours, with white outlines. Where there is none, the image shows, or the
+// hatching of a panoptic layer whose every pixel could have a segment.
 function paint() {
   const { width, height } = canvas;
   const { numbers, segments } = layer;
   const stripe = Math.max(2, Math.round(Math.max(width, height) / 128));
+  const hatches = isHatched();
   const image = new ImageData(width, height);
   const pixels = new Uint32Array(image.data.buffer);
   const colors = Uint32Array.from([{ color: [0, 0, 0] }, ...segments], ({ color }, number) => {
@@ -41,9 +42,9 @@ function paint() {
     for (let x = 0; x < width; x++, i++) {
       const number = numbers[i];
       const edge = (x && numbers[i - 1] !== number) || (y && numbers[i - width] !== number);
-      const hatched = number === 0 && isPanoptic();
-      const hatch = Math.floor((x + y) / stripe) % 2 ? 0xff828282 : 0xff3c3c3c;
-      pixels[i] = edge ? 0xffffffff : hatched ? hatch : colors[number];
+      if (edge) pixels[i] = 0xffffffff;
+      else if (number || !hatches) pixels[i] = colors[number];
+      else pixels[i] = Math.floor((x + y) / stripe) % 2 ? 0xff828282 : 0xff3c3c3c;
     }
   }
   overlay.getContext("2d").putImageData(image, 0, 0);
@@ -60,7 +61,7 @@ function blend() {
   context.drawImage(overlay, 0, 0);
 }
 
-const isPanoptic = () => find(".choices input:checked").value === "panoptic";
+const isHatched = () => layer === shown.layers.panoptic && "semantic" in shown.layers;
 
 const score = (segment) => segment.score.toFixed(2);
 const area = (segment) => segment.area.toLocaleString("en");
@@ -82,7 +83,7 @@ function list() {
   find("table").hidden = rows.length === 0;
   find(".none").hidden = rows.length > 0;
   const empty = layer.numbers.reduce((count, number) => count + (number === 0), 0);
-  find(".void").hidden = empty === 0 || !isPanoptic();
+  find(".void").hidden = empty === 0 || !isHatched();
   find(".void").textContent = `Hatched: no segment, ${share({ area: empty })} %`;
 }
 

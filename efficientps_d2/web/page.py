@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 import zlib
 from dataclasses import asdict
 from importlib.resources import files
@@ -47,7 +48,8 @@ def make_page(predictor: Predictor, pixel_limit: int) -> gr.Blocks:
     cache = (KEEP_UPLOADS, KEEP_UPLOADS)
     with gr.Blocks(title="efficientps_d2", delete_cache=cache) as page:
         limits = {"megabytes": UPLOAD_LIMIT // 2**20, "megapixels": pixel_limit / 1e6}
-        gr.Markdown(INTRODUCTION.format(**limits, model=predictor))
+        model = re.sub(r"([\\`*_{}\[\]<>#|~$])", r"\\\1", str(predictor))
+        gr.Markdown(INTRODUCTION.format(**limits, model=model))
         # Of any type, because what cannot be read is named by a sentence of ours.
         file = gr.File(label="Image", height=130, elem_id="image")
         file.async_move_resource_to_block_cache = _leave

@@ -41,6 +41,7 @@ def test_no_help_imports_what_takes_seconds():
     [
         (["train", "--config", "a.yaml"], "did you mean --config-file?"),
         (["evaluate", "--config-file", "a", "--weights=x"], "come last, as KEY VALUE"),
+        (["predict", "a.jpg", "-o", "x"], "come last, as KEY VALUE after --opts"),
         (["streets", "--fast"], "unrecognized arguments: --fast\n"),
     ],
 )

@@ -62,10 +62,15 @@ def test_a_folder_gives_its_images(model_folder, pictures, tmp_path, capsys):
     empty.mkdir()
     assert run_verb("predict", empty, *output) == 1
     assert "empty holds no image; give" in capsys.readouterr().err
-    (empty / "sub").mkdir()
-    (empty / "sub" / "a.png").touch()
+    (empty / ".thumbs").mkdir()
+    (empty / ".thumbs" / "a.png").touch()
+    (empty / "x" / "folder.png").mkdir(parents=True)
     assert run_verb("predict", empty, *output) == 1
-    assert f"its folders do; give '{empty}/**/*.png'" in capsys.readouterr().err
+    assert "empty holds no image; give" in capsys.readouterr().err
+    (empty / "x" / "y").mkdir()
+    (empty / "x" / "y" / "a.png").touch()
+    assert run_verb("predict", empty, *output) == 1
+    assert f"folders in it do; give these, such as {empty}/x/y, or" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("task", ["panoptic", "instance", "semantic", "all"])

@@ -109,7 +109,8 @@ def test_forked_processes_die_of_signals():
         (["/src/efficientps_d2/__main__.py", "train"], "python -m efficientps_d2 train --resume"),
     ],
 )
-def test_the_command_that_goes_on(began, goes_on):
+def test_the_command_that_goes_on(began, goes_on, monkeypatch):
+    monkeypatch.delenv("DETECTRON2_DATASETS", raising=False)
     arguments = ["--config-file", "a b.yaml", "OUTPUT_DIR", "train"]
     expected = f"{goes_on} --config-file 'a b.yaml' OUTPUT_DIR train"
     assert resume_command([*began, *arguments]) == expected

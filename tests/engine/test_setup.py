@@ -52,7 +52,7 @@ def test_two_sizes_that_do_not_fit_are_refused_before_data_are_read(prepare, mon
 
 
 def test_a_refused_run_leaves_no_folder(prepare, output):
-    with pytest.raises(InputError, match="needs RoI heads; set it False"):
+    with pytest.raises(InputError, match="needs RoI heads, which LPSNetStyle lacks"):
         prepare("TEST.AUG.ENABLED", "True", "MODEL.META_ARCHITECTURE", "LPSNetStyle")
     with pytest.raises(InputError, match='no dataset "nobody_val"'):
         prepare("DATASETS.TEST", "('nobody_val',)")

@@ -67,10 +67,18 @@ def test_a_complete_run_that_is_resumed_says_so(make_trainer, caplog):
     with caplog.at_level(logging.INFO, logger="efficientps_d2"):
         again = make_trainer([40.0], resume=True)
         again.train()
-    assert "has all its 4 iterations" in caplog.text
+    assert "has had its 4 iterations already" in caplog.text
     assert "Training from" not in caplog.text
     lines = Path(again.cfg.OUTPUT_DIR, "metrics.json").read_text().splitlines()
     assert max(json.loads(line)["iteration"] for line in lines) == 4
+
+
+def test_fewer_iterations_than_a_run_has_had(make_trainer, caplog):
+    make_trainer([10.0, 20.0, 30.0, 40.0]).train()
+    with caplog.at_level(logging.INFO, logger="efficientps_d2"):
+        again = make_trainer([40.0], "SOLVER.MAX_ITER", 2, resume=True)
+        again.train()
+    assert "has had its 4 iterations already" in caplog.text and again.iter == 4
 
 
 def test_the_model_is_saved_before_an_augmented_evaluation(make_trainer, monkeypatch):

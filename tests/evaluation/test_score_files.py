@@ -119,7 +119,7 @@ MISFITS = {
     ),
     "missing images": (
         edit_predictions(lambda a: a.__delitem__(slice(2))),
-        "files_panoptic.json: has no image 'i0' and 1 more of ",
+        "files_panoptic.json: has no image 'i0', 'i1' of ",
     ),
     "image of another set": (
         edit_predictions(lambda a: a[0].update(image_id="x9")),

@@ -56,6 +56,10 @@ def test_ap_without_detections_is_zero(toy, tmp_path):
         evaluator.process([record], [{**outputs, "instances": outputs["instances"][:0]}])
     results = evaluator.evaluate()
     assert results["bbox"]["AP"] == results["segm"]["AP50"] == 0
+    assert np.isnan(results["segm"]["APs"])
+    for annotation in evaluator._coco_api.anns.values():
+        annotation["iscrowd"] = 1
+    assert np.isnan(evaluator.evaluate()["bbox"]["AP"])
 
 
 @pytest.fixture(params=["installed", "2.4"])

@@ -124,6 +124,20 @@ def test_labels_do_not_cover_each_other(metadata, drawn_texts):
     PredictionPainter(metadata).draw(image, predicted(cars), "instance")
     tops = sorted(position[1] for text, position, _ in drawn_texts)
     assert len(tops) == 2 and np.diff(tops).min() > 8
+    drawn_texts.clear()
+    row = [(100, 2, 106, 8, 1), (108, 2, 114, 8, 1)]
+    PredictionPainter(metadata).draw(image, predicted(row), "instance")
+    tops = sorted(position[1] for text, position, _ in drawn_texts)
+    assert len(tops) == 2 and np.diff(tops).min() > 8 and tops[0] >= 0
+
+
+def test_a_label_of_stuff_does_not_take_the_place_of_a_thing(metadata, drawn_texts):
+    image = np.full((*SHAPE, 3), 90, np.uint8)
+    car = [(10, 60, 290, 140, 1)]  # around the middle of the road
+    for video in (False, True):
+        PredictionPainter(metadata, video).draw(image, predicted(car), "panoptic")
+        assert drawn_texts[0][0].startswith("car")
+        drawn_texts.clear()
 
 
 def test_void_is_hatched_in_the_panoptic_layer(metadata):
@@ -139,6 +153,9 @@ def test_void_is_hatched_in_the_panoptic_layer(metadata):
         left = drawn[:, : drawn.shape[1] // 3].astype(int)
         assert {tuple(c) for c in left.reshape(-1, 3)} >= {(72, 72, 72), (114, 114, 114)}
     drawn = PredictionPainter(metadata).draw(image, prediction, "instance")
+    assert (drawn[::8, ::8] == 90).all()
+    prediction.sem_seg = None  # of Mask R-CNN, which cannot fill an image
+    drawn = PredictionPainter(metadata).draw(image, prediction, "panoptic")
     assert (drawn[::8, ::8] == 90).all()
 
 

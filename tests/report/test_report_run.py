@@ -9,7 +9,7 @@ from reported_run import training_lines, without_results, write_lines, write_run
 
 from efficientps_d2 import InputError
 from efficientps_d2.evaluation.results import write_results
-from efficientps_d2.report.page import make_page
+from efficientps_d2.report.page import make_page, summary_rows
 from efficientps_d2.report.run import matches_of, read_run
 
 
@@ -127,8 +127,14 @@ def test_stuff_is_not_asked_of_a_network_that_predicts_things_only(run_folder):
     for metric in ("panoptic_seg/PQ_th", "panoptic_seg/PQ-car"):
         assert run.results[metric] == before.results[metric]
     assert curve(run) == [(60, before.results["panoptic_seg/PQ_th"])]
+    values = {"validation/panoptic_seg/PQ": 10.0, "validation/panoptic_seg/PQ_th": 20.0}
+    write_lines(run_folder, [{"iteration": 80, **values, "validation/total_loss": 3.0}])
+    run = read_run(run_folder)
+    assert curve(run) == [(80, 20.0)] and run.validation_losses == [(80, 3.0)]
     assert {m.class_id for image in run.images for m in matches_of(image)} == {2, 3}
     page = make_page(run, None, images=1, processes=1)
+    rows = {row["label"] for row in summary_rows(run, None)}
+    assert rows == {"PQ things", "SQ things", "RQ things", "PC things"}
     assert "predicts things only" in page and "No segment, neither" not in page
     assert not any("road" in row.split("</td>")[0] for row in page.split("<tr><td>")[1:])
     (missed,) = re.findall(r"missed</td><td>([0-9.]+)", page)

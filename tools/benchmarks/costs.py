@@ -102,22 +102,36 @@ def _memory(folder: Path, name: str) -> float:
     """Megabytes that a process of its own needs, besides libraries, data and weights."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(_growth, folder, name).result()
+        pool.submit(_load, folder).result()
+        return peak(pool, _call, name)
 
 
-def _growth(folder: Path, name: str) -> float:
-    return peak(getattr(Trained(folder), name))
+def _load(folder: Path) -> None:
+    global _trained
+    _trained = Trained(folder)
 
 
-def peak(function: Callable[[], object]) -> float:
-    """Megabytes that this process holds during a call, at most, above what it held before."""
-    Path("/proc/self/clear_refs").write_text("5")  # or an earlier peak counts, also a parent's
-    before = _status("VmRSS")
-    function()
-    return (_status("VmHWM") - before) / 1024
+def _call(name: str) -> None:
+    getattr(_trained, name)()
 
 
-def _status(name: str) -> int:
-    """Kilobytes, from what Linux says of this process."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+def peak(pool: ProcessPoolExecutor, function: Callable, *args) -> float:
+    """Megabytes that the only process of a pool holds during a call, at most, above before.
+
+    Looks every 2 ms. Libraries do not count: the system may drop or load their pages at any time.
+    """
+    pool.submit(int).result()  # starts it
+    (pid,) = pool._processes
+    before = most = _own_memory(pid)
+    future = pool.submit(function, *args)
+    while not future.done():
+        most = max(most, _own_memory(pid))
+        time.sleep(0.002)
+    future.result()
+    return (most - before) / 1024
+
+
+def _own_memory(pid: int) -> int:
+    """Kilobytes, from what Linux says of a process."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))

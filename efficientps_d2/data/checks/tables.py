@@ -1,6 +1,5 @@
 """Tables and texts about a checked dataset."""
 
-import re
 from collections import defaultdict
 
 import numpy as np
@@ -11,6 +10,7 @@ from efficientps_d2.data.checks.dataset import Statistics
 from efficientps_d2.data.checks.listing import Listing
 from efficientps_d2.data.checks.problems import KINDS, Problem
 from efficientps_d2.data.checks.suggest import Suggestion, resized_things
+from efficientps_d2.utils.shell import quoted
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1)
 
@@ -89,8 +89,5 @@ def suggestion_text(suggestions: list[Suggestion]) -> str:
     """A table of suggestions, and the same as overrides for a command line."""
     if not suggestions:
         return "There is nothing to suggest without images."
-    values = [str(s.value) for s in suggestions]
-    values = [value if re.fullmatch(r"[\w.+-]+", value) else f'"{value}"' for value in values]
-    pairs = zip((s.key for s in suggestions), values, strict=True)
-    overrides = " \\\n".join(f"    {key} {value}" for key, value in pairs)
+    overrides = " \\\n".join(f"    {s.key} {quoted(str(s.value))}" for s in suggestions)
     return f"{suggestion_table(suggestions)}\n\nAs config overrides:\n\n{overrides}"

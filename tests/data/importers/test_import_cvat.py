@@ -90,7 +90,7 @@ def test_only_crowds_is_a_warning(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("tag", ["polyline", "points", "cuboid"])
-def test_shapes_without_area(tmp_path, tag, capsys):
+def test_shapes_of_other_types(tmp_path, tag, capsys):
     shapes = f'{ROAD}<{tag} label="car" points="1,1;9,9"/><tag label="car"/>'
     write_cvat(tmp_path / "source", shapes)
     gt = import_all("cvat", tmp_path / "source")["a"]

@@ -122,7 +122,7 @@ def test_mask_shape_lies_in_its_box(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["line", "linestrip", "point", "points", "banana"])
-def test_shapes_without_area_are_left_out(tmp_path, kind, capsys):
+def test_shapes_of_other_types_are_left_out(tmp_path, kind, capsys):
     shapes = [ROAD, labelme_shape("car", [[2, 2], [5, 5], [9, 2]], kind)]
     write_labelme(tmp_path / "source", shapes)
     gt = import_all("labelme", tmp_path / "source")["a"]
