@@ -129,7 +129,8 @@ def summary_rows(run: Run, earlier: Run | None) -> list[dict]:
             label, keys = f"{label} things", [f"{key}_th" for key in keys]
         value, before = _first(run, keys), _first(earlier, keys)
         augmented = next((run.results_tta[k] for k in keys if k in run.results_tta), None)
-        if all(x is None or math.isnan(x) for x in (value, before)):
+        has_none = value is None or (math.isnan(value) and not run.has_stuff)
+        if has_none and before is None:
             continue
         change = value - before if value is not None and before is not None else None
         rows.append(

@@ -122,7 +122,7 @@ def without_stuff(run: Run) -> Run:
         }
         return {k: float("nan") if k in metrics else value for k, value in results.items()}
 
-    validation = [{**line, HEADLINE: line[HEADLINE_TH]} for line in run.validation]
+    validation = [{**x, HEADLINE: x.get(HEADLINE_TH, x[HEADLINE])} for x in run.validation]
     images = []
     for image in run.images:
         segments = [
@@ -209,9 +209,9 @@ def _curves(file: Path, dataset: str, datasets: tuple[str, ...]) -> tuple[list[d
         # Iteration 0 is that of an evaluation alone.
         if pq is not None and line["iteration"] > 0 and dataset in datasets:
             # Runs before 2026-11-29 have that of things only under its own name.
-            things = of_validation.get(f"{headline}_th", line.get(f"{headline}_th", pq))
-            values = {"iteration": line["iteration"], HEADLINE: pq, HEADLINE_TH: things}
-            validation.append({**of_validation, **values})
+            if (name := f"{headline}_th") in line:
+                of_validation.setdefault(HEADLINE_TH, line[name])
+            validation.append({**of_validation, "iteration": line["iteration"], HEADLINE: pq})
     return training, validation
 
 

@@ -16,8 +16,15 @@ def page(tmp_path, register, tiny_config, browser):
     earlier = write_run(cfg, tmp_path / "earlier", seed=3)
     file = write_report(write_run(cfg, tmp_path / "run"), earlier, images=2)
     browser.get(file.as_uri())
+    until(browser, "document.querySelector('#gallery .card')")  # a busy machine is slow
     yield browser
     assert browser.get_log("browser") == [], "errors in the console"
+
+
+def until(page, script: str) -> None:
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    WebDriverWait(page, 60).until(lambda page: page.execute_script(f"return {script}"))
 
 
 def cards(page, value: str) -> list[str]:
@@ -76,6 +83,7 @@ def test_bars_and_changes_tell_the_numbers(page):
 
 def test_images_are_seen_and_grow(page):
     page.set_window_size(1280, 900)  # another test makes it narrow
+    until(page, "[...document.querySelectorAll('.card:first-child img')].every(i => i.complete)")
     images = page.find_elements(BY, ".card:first-child img")
     widths = [page.execute_script("return arguments[0].naturalWidth", i) for i in images]
     assert widths == [160] * 4, "images that the browser cannot read have no width"
