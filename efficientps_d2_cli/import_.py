@@ -96,10 +96,11 @@ def _print_summary(summary, classes) -> None:
 def _print_next_commands(dest: Path, splits: list[str]) -> None:
     """What to run now; without a val split, the training images serve both."""
     from efficientps_d2.data.datasets.register import datasets_root
+    from efficientps_d2.utils.shell import quoted
 
     elsewhere = dest.parent.resolve() != Path(datasets_root()).resolve()
     datasets = f"DETECTRON2_DATASETS={shlex.quote(str(dest.parent))} " if elsewhere else ""
-    train, test = (shlex.quote(f'("{dest.name}_{s}",)') for s in (splits[0], splits[-1]))
+    train, test = (quoted(f"('{dest.name}_{s}',)") for s in (splits[0], splits[-1]))
     print(f"\nWrote {dest}. Look at it, then train:\n")
     print(f"efficientps-d2 check {shlex.quote(str(dest / 'train'))}")
     print(f"{datasets}efficientps-d2 train --config-file configs/efficientps_custom.yaml \\")

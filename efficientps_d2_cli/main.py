@@ -58,7 +58,11 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``efficientps-d2``; returns the exit status."""
-    return execute(parse(make_parser(), argv))
+    parser, words = make_parser(), sys.argv[1:] if argv is None else list(argv)
+    close = difflib.get_close_matches(words[0], VERBS, 1) if words else []
+    if close and words[0] not in VERBS:
+        parser.error(f"there is no verb {words[0]}; did you mean {close[0]}?")
+    return execute(parse(parser, words))
 
 
 def main_of(verb: str, prog: str, argv: Sequence[str] | None = None) -> int:

@@ -23,7 +23,9 @@ THRESHOLDS = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     model = parser.add_mutually_exclusive_group()
     model.add_argument("--config-file", metavar="FILE", help="of a run; weights by --opts")
-    model.add_argument("--model", type=path, metavar="DIR", help="a saved model")
+    model.add_argument(
+        "--model", type=path, metavar="DIR", help="a saved model; default: that of make demo"
+    )
     parser.add_argument("images", nargs="*", metavar="IMAGE", help="files, folders or patterns")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--input", nargs="+", default=[], metavar="IMAGE", help="same as IMAGE")
@@ -58,8 +60,14 @@ def run(args: argparse.Namespace) -> int:
         args.parser.error("--webcam shows a window and writes nothing; leave --output out")
     from efficientps_d2.prediction.files import predict_images, predict_video
 
+    if files:
+        from efficientps_d2.prediction.output_paths import expand
+
+        files = expand(files)  # mistakes show before the model is loaded
     predictor = _predictor(args)
     print(f"Model: {predictor.cfg.MODEL.WEIGHTS}, {predictor}.")
+    if not (args.model or args.config_file):
+        print("That of make demo: it knows painted streets only. --model takes another.")
     if files:
         return predict_images(predictor, files, args.output, args.task, args.save_json)
     return predict_video(predictor, args.video_input, args.output, args.task)

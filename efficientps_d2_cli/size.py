@@ -15,9 +15,16 @@ from efficientps_d2_cli.options import side
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config-file", required=True, metavar="FILE")
     parser.add_argument(
-        "--size", type=side, nargs=2, default=(1024, 2048), metavar=("HEIGHT", "WIDTH")
+        "--config-file", required=True, metavar="FILE", help="a config, or its name"
+    )
+    parser.add_argument(
+        "--size",
+        type=side,
+        nargs=2,
+        default=(1024, 2048),
+        metavar=("HEIGHT", "WIDTH"),
+        help="of the image; default 1024 2048, as in Cityscapes",
     )
     parser.add_argument(
         "opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config overrides"

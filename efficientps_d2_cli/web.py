@@ -11,7 +11,9 @@ from efficientps_d2_cli.options import path, positive
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", type=path, metavar="DIR", help="a saved model")
+    parser.add_argument(
+        "--model", type=path, metavar="DIR", help="a saved model; default: that of make demo"
+    )
     parser.add_argument("--port", type=int, default=7860, help="default 7860; 0 takes a free one")
     hosts = "default 127.0.0.1; 0.0.0.0 lets other computers in, with the password that it prints"
     parser.add_argument("--host", default="127.0.0.1", help=hosts)

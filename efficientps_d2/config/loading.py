@@ -20,6 +20,15 @@ BAD_VALUE = (KeyError, ValueError, TypeError, AttributeError, AssertionError, Sy
 BAD_VALUE += (RecursionError, MemoryError)  # of texts that would be lists nested too deeply
 AUTO = "auto"
 ADDRESS = re.compile(r"[\w+-]{2,}:")  # such as https:, hf-hub:, detectron2:
+WHOLE = re.compile(r"[+-]?[0-9]{1,15}")
+KINDS = {
+    bool: "give True or False",
+    int: "give a whole number",
+    float: "give a number",
+    str: "give a text",
+    tuple: "give a list, of one name as \"('name',)\"",
+    list: "give a list, of one name as \"('name',)\"",
+}
 # On Detectron2's own server.
 BACKBONES = re.compile(r"detectron2://ImageNetPretrained/[\w-]+/[\w-]+\.pkl")
 
@@ -90,6 +99,7 @@ def load_config(
     try:
         content = CN(keys)
         auto = list(_pop_auto(content))
+        _make_fractions(content, cfg)
         cfg.merge_from_other_cfg(content)
         cfg.AUTO = [*cfg.AUTO, *auto]  # a saved config has an AUTO of its own
         for key in cfg.AUTO:
@@ -125,22 +135,41 @@ def _override(cfg: CN, overrides: list[str]) -> None:
     for key, value in pairs.items():
         _refuse_parts(key, value)
     try:
-        cfg.merge_from_list([x for key, v in pairs.items() if key not in auto for x in (key, v)])
+        values = {k: _fraction(v, value_of(cfg, k)) for k, v in pairs.items() if k not in auto}
+        cfg.merge_from_list([x for pair in values.items() for x in pair])
         for key in auto:
             value_of(cfg, key)
     except BAD_VALUE as error:
-        raise InputError(f"Config overrides: {_sentence(error)}; {_cure(cfg, pairs)}.") from error
+        text = _sentence(error)
+        raise InputError(f"Config overrides: {text}; {_cure(cfg, pairs, text)}.") from error
     cfg.AUTO = [key for key in cfg.AUTO if key not in pairs] + auto
 
 
-def _cure(cfg: CN, pairs: dict) -> str:
-    """What to do about overrides that the config refuses."""
+def _make_fractions(content: CN, cfg: CN) -> None:
+    """Whole numbers become fractions, in place, where ``cfg`` has one: yacs refuses them."""
+    for key in content.keys() & cfg.keys():
+        if isinstance(content[key], CN) and isinstance(cfg[key], CN):
+            _make_fractions(content[key], cfg[key])
+        else:
+            content[key] = _fraction(content[key], cfg[key])
+
+
+def _fraction(value: object, former: object) -> object:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    whole |= isinstance(value, str) and WHOLE.fullmatch(value) is not None
+    return float(value) if whole and isinstance(former, float) else value
+
+
+def _cure(cfg: CN, pairs: dict, text: str) -> str:
+    """What to do about overrides that the config refuses with a text."""
     known = [key for key, _ in flat_items(cfg)]
     for key in pairs:
         if key not in known:
             close = difflib.get_close_matches(key, known, 1, cutoff=0.8)
             return f"write {close[0]} for {key}" if close else f"there is no key {key}"
-    return "give a value of the right type, for a list of one \"('name',)\""
+    key = text.rpartition("config key: ")[2]
+    kind = type(value_of(cfg, key)) if key in known else None
+    return KINDS.get(kind, "give a value of the right type")
 
 
 def _pop_auto(node: CN, prefix: str = "") -> Iterator[str]:

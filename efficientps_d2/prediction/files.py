@@ -12,7 +12,6 @@ from tqdm import tqdm
 
 from efficientps_d2.data.images import read_rgb
 from efficientps_d2.prediction.output_paths import (
-    expand,
     image_targets,
     make_folder,
     video_target,
@@ -29,7 +28,7 @@ WINDOW = "efficientps_d2"
 
 def predict_images(
     predictor: Predictor,
-    patterns: list[str],
+    files: list[Path],
     output: Path | None,
     task: str = "panoptic",
     save_json: bool = False,
@@ -37,7 +36,7 @@ def predict_images(
     """Predict and draw every image.
 
     Args:
-        patterns: names of files, and patterns of them.
+        files: of :func:`expand`.
         output: a folder, or the file of one result; by default each is shown in a window.
         task: what is drawn; see :class:`PredictionPainter`.
         save_json: also write ``output/panoptic/`` and ``output/panoptic.json``.
@@ -46,9 +45,8 @@ def predict_images(
         The exit status of a command: 1 if images were skipped.
 
     Raises:
-        InputError: if ``output`` cannot be written or a name fits no file.
+        InputError: if ``output`` cannot be written.
     """
-    files = expand(patterns)
     targets = image_targets(files, output, save_json) if output else {}
     for folder in {target.parent for target in targets.values()}:
         make_folder(folder)
@@ -71,6 +69,8 @@ def predict_images(
                 break
             if writing:
                 writing.add(file, prediction)
+    if len(files) == 1 and not skipped:
+        print(f"{files[0]}: {prediction.summary()}.")
     if output:
         print(f"Wrote {len(files) - skipped} of {len(files)} images to {output}.")
     return int(skipped > 0)

@@ -47,10 +47,13 @@ class Prediction:
     mask_logits: Tensor | None = None
 
     def __repr__(self) -> str:
-        found = ", ".join(f"{s.name} {s.score:.2f}" for s in self.segments[:LISTED]) or "nothing"
-        found += ", …" if len(self.segments) > LISTED else ""
         height, width = self.panoptic_seg.shape
-        return f"<Prediction, {width} x {height} pixels: {found}>"
+        return f"<Prediction, {width} x {height} pixels: {self.summary()}>"
+
+    def summary(self) -> str:
+        """Names and scores of the first segments."""
+        found = ", ".join(f"{s.name} {s.score:.2f}" for s in self.segments[:LISTED]) or "nothing"
+        return found + (", …" if len(self.segments) > LISTED else "")
 
 
 def load_predictor(folder: str | Path | None = None, device: str = "") -> "Predictor":

@@ -95,13 +95,13 @@ def _classes_never_predicted(run: Run) -> Iterator[str]:
         if kinds[i, "fn"] and not kinds[i, "tp"] and not kinds[i, "fp"]
     ]
     if lost:
-        names = ", ".join(f"{name} (0 of {count})" for name, count in lost)
+        names = ", ".join(f"{name} (0 of {count} segments)" for name, count in lost)
         things = {run.names[i] for i in run.thing_ids}
         cure = "train longer, or add images with these classes to DATASETS.TRAIN"
         if not things.issuperset(name for name, _ in lost):
             cure += (
-                ", or lower MODEL.PANOPTIC_FPN.COMBINE.STUFF_AREA_LIMIT (pixels; smaller regions "
-                "of a stuff class become void)"
+                "; for stuff also lower MODEL.PANOPTIC_FPN.COMBINE.STUFF_AREA_LIMIT (pixels; "
+                "smaller regions become void)"
             )
         yield f"Never predicted: {names}; {cure}."
 

@@ -5,16 +5,16 @@ import matplotlib.colors as mplc
 import numpy as np
 from detectron2.data.catalog import Metadata
 from detectron2.utils.visualizer import ColorMode, Visualizer
+from matplotlib.collections import LineCollection
 
 from efficientps_d2.utils.instance_colors import shades
+from efficientps_d2.utils.label_places import MAX_COVERED, LabelPlaces
 
 # Pixels of the long side: small images are enlarged, so that labels take less of them.
 SCALE_TO = 1024
 EDGE = (1.0, 1.0, 240 / 255)  # as Detectron2 draws that of stuff
 POLYGON_WIDTH = 2  # Detectron2 takes masks of this width for polygons and fails
 MANY_THINGS = 30  # whose labels would cover the image
-MAX_COVERED = 0.25  # of an object, by a label of a frame
-LABEL_SHIFTS = (0, 1, -1)  # lines to where a label goes if its place is taken; else it is left out
 LUMINANCE = 0.6  # of labels, from 0 to 1; Detectron2 draws them on black
 HATCH = (60, 130)  # grey of the stripes where no segment is
 
@@ -22,65 +22,84 @@ HATCH = (60, 130)  # grey of the stripes where no segment is
 class UnclutteredVisualizer(Visualizer):
     """Detectron2's visualizer with labels and edges that can be told apart."""
 
+    may_cover_own = True  # whether the label of an object may cover it, however small it is
+
     def __init__(self, image: np.ndarray, metadata, **kwargs):
         """As in :class:`Visualizer`; ``image`` is (H, W, 3) uint8 RGB."""
         super().__init__(image, metadata, **kwargs)
-        self.labels: list[tuple[int, int, int, int]] = []  # where they are: x0, y0, x1, y1
+        self.places = LabelPlaces(self.output.height, self.output.width)
 
-    def draw_text(
-        self,
-        text,
-        position,
-        *,
-        font_size=None,
-        color="g",
-        horizontal_alignment="center",
-        rotation=0,
-    ):
-        """As in :class:`Visualizer`, but bright, and only where no other label is."""
+    def draw_text(self, text, position, *, font_size=None, color="g", **kwargs):
+        """As in :class:`Visualizer`, but bright, and where no other label is."""
         font_size = font_size or self._default_font_size
-        pixels = font_size * self.output.dpi / 72
-        width, height = 0.65 * pixels * len(text) + 4, 1.4 * pixels + 4  # with the background
-        left = position[0] - (width / 2 if horizontal_alignment == "center" else 0)
-        for lines in LABEL_SHIFTS:
-            top = position[1] + lines * (height + 2)
-            if lines and not 2 <= top <= self.output.height - height:
-                continue
-            box = tuple(max(0, int(x)) for x in (left, top - 2, left + width + 1, top + height - 1))
-            if not self.is_free(*box):
-                continue
-            self.labels.append(box)
-            # matplotlib reads text between two dollars as a formula.
-            return super().draw_text(
-                text.replace("$", r"\$"),
-                (position[0], top),
-                font_size=font_size,
-                color=_bright(mplc.to_rgb(color)),
-                horizontal_alignment=horizontal_alignment,
-                rotation=rotation,
-            )
+        x, y = position
+        line = self._size(text, font_size)[1] + 2
+        return self._draw_label(text, x, (y, y + line, y - line), font_size, color)
+
+    def overlay_instances(self, *, masks=None, labels=None, assigned_colors=None, **kwargs):
+        """As in :class:`Visualizer`, with labels on or beside their objects, but not of a crowd."""
+        super().overlay_instances(masks=masks, assigned_colors=assigned_colors, **kwargs)
+        if not labels or len(labels) > MANY_THINGS:
+            return self.output
+        order = sorted(range(len(labels)), key=lambda i: -masks[i].sum())
+        if self.places.objects is None:
+            objects = np.zeros(masks[0].shape, dtype=np.int32)
+            for i in order:
+                objects[masks[i]] = i + 1
+            self.places.avoid(objects)
+        for i in order:
+            if masks[i].any():
+                self._label_object(masks[i], labels[i], assigned_colors[i], i + 1)
         return self.output
 
-    def is_free(self, x0: int, y0: int, x1: int, y1: int) -> bool:
-        """Whether a label there covers no other one."""
-        return not any(
-            x0 < right and left < x1 and y0 < bottom and top < y1
-            for left, top, right, bottom in self.labels
-        )
+    def _label_object(self, mask: np.ndarray, text: str, color, number: int) -> None:
+        """On the object, or below or above it if it is small."""
+        ys, xs = np.nonzero(mask)
+        y0, y1 = ys.min(), ys.max() + 1
+        # As Detectron2 chooses it.
+        share = (y1 - y0) / np.sqrt(mask.size)
+        font_size = np.clip((share - 0.02) / 0.08 + 1, 1.2, 2) * 0.5 * self._default_font_size
+        width, height = self._size(text, font_size)
+        x, y = np.median(xs), np.median(ys) - height / 2
+        tops = (y, y + height, y - height)
+        if width * height > MAX_COVERED * len(xs):
+            tops = (y1 + 3, y0 - height - 1)
+        own = number if self.may_cover_own else 0
+        self._draw_label(text, x, tops, font_size, color, own)
+
+    def _size(self, text: str, font_size: float) -> tuple[float, float]:
+        """Width and height of a label with its background, in pixels of the image."""
+        pixels = font_size * self.output.dpi / 72
+        return 0.65 * pixels * len(text) + 4, 1.4 * pixels + 4
+
+    def _draw_label(self, text: str, x: float, tops, font_size: float, color, own: int = 0):
+        place = self.places.find(x, tops, self._size(text, font_size), own)
+        if place is None:
+            return self.output
+        # matplotlib reads text between two dollars as a formula.
+        text, color = text.replace("$", r"\$"), _bright(mplc.to_rgb(color))
+        return super().draw_text(text, place, font_size=font_size, color=color)
 
     def draw_polygon(self, segment, color, edge_color=None, alpha=0.5):
         """As in :class:`Visualizer`, but with a bright edge, so that neighbours do not merge."""
         return super().draw_polygon(segment, color, edge_color or EDGE, alpha)
 
-    def overlay_instances(self, *, labels=None, **kwargs):
-        """As in :class:`Visualizer`, without the labels of a crowd."""
-        if labels is not None and len(labels) > MANY_THINGS:
-            labels = None
-        return super().overlay_instances(labels=labels, **kwargs)
+    def draw_binary_mask(self, binary_mask, color=None, **kwargs):
+        """As in :class:`Visualizer`, but with edges also if the mask has holes."""
+        super().draw_binary_mask(binary_mask, color, **kwargs)
+        mask = binary_mask.astype(np.uint8)
+        contours, tree = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+        if tree is not None and (tree[0, :, 3] >= 0).any():
+            lines = [np.vstack([points, points[:1]])[:, 0] + 0.5 for points in contours]
+            width = max(self._default_font_size // 15 * self.output.scale, 1)
+            self.output.ax.add_collection(LineCollection(lines, colors=[EDGE], linewidths=width))
+        return self.output
 
 
 class FrameVisualizer(UnclutteredVisualizer):
     """For frames of a video, which are not enlarged: without labels that cover small objects."""
+
+    may_cover_own = False
 
     def __init__(self, image: np.ndarray, metadata, objects: np.ndarray):
         """
@@ -90,13 +109,7 @@ class FrameVisualizer(UnclutteredVisualizer):
             objects: (H, W) integers: which object each pixel belongs to, 0 for none.
         """
         super().__init__(image, metadata)
-        self.objects, self.areas = objects, np.bincount(objects.ravel())
-
-    def is_free(self, x0: int, y0: int, x1: int, y1: int) -> bool:
-        """Whether a label there covers no other one, and no small object."""
-        covered = np.bincount(self.objects[y0:y1, x0:x1].ravel(), minlength=len(self.areas))
-        covers_objects = (covered[1:] > MAX_COVERED * self.areas[1:]).any()
-        return super().is_free(x0, y0, x1, y1) and not covers_objects
+        self.places.avoid(objects)
 
 
 def _bright(color: tuple[float, float, float]) -> tuple[float, ...]:

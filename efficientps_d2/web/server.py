@@ -99,7 +99,9 @@ def _serve(model: Path | None, host: str, port: int, device: str, megapixels: fl
         with listen(host, port) as listener:
             open_to_others = not is_loopback(listener.getsockname()[0])
             password = secrets.token_urlsafe(9) if open_to_others else ""
-            server = make_server(load_predictor(model, device), host, password, megapixels)
+            predictor = load_predictor(model, device)
+            print(f"Model: {predictor.cfg.MODEL.WEIGHTS}, {predictor}.", flush=True)
+            server = make_server(predictor, host, password, megapixels)
             print(f"{address(listener)} is ready; Ctrl-C ends it.", flush=True)
             if password:
                 sentence = f"Other computers can open it, with any name and the password {password}"

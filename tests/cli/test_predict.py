@@ -35,6 +35,11 @@ def test_bad_images_are_named_and_the_rest_goes_on(
     for name in ("folder.png", "empty.png", "cut.jpg"):
         assert f"{name} cannot be read as an image" in text.err
     assert run_verb("predict", *arguments, str(pictures / "a.jpg"), str(pictures / "b.*")) == 0
+    capsys.readouterr()
+    assert run_verb("predict", *arguments, str(pictures / "a.jpg")) == 0
+    assert f"{pictures / 'a.jpg'}: " in capsys.readouterr().out
+    assert run_verb("predict", "--model", "nothing", "--output", output, pictures / "c.jpg") == 1
+    assert "No file is called" in capsys.readouterr().err, "before a model is loaded"
 
 
 def test_names_in_any_encoding(model_folder, pictures, tmp_path, capsys):
@@ -210,6 +215,7 @@ def test_mistakes_are_one_sentence(
 
 def test_without_a_model(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    Path("a.jpg").touch()
     assert run_verb("predict", "a.jpg") == 1
     assert "output/streets/model does not exist; run make demo" in capsys.readouterr().err
     config = str(ROOT / "configs" / "efficientps_streets.yaml")

@@ -185,3 +185,21 @@ def test_numbers(value, low, high):
     assert Number(low, high, whole=True).holds(value) == (inside and value == int(value))
     assert ListOf(Number(low, high), "two numbers", 2, 2).holds([value, low]) == inside
     assert Number(low, high, also=-1.0).holds(-1) and not Number(low, high).holds(True)
+
+
+def test_a_whole_number_can_stand_for_a_fraction(tmp_path):
+    """On the command line and in a file; what is refused names what the key takes."""
+    assert config("SOLVER.BASE_LR", "1").SOLVER.BASE_LR == 1.0
+    file = tmp_path / "config.yaml"
+    file.write_text("SOLVER: {BASE_LR: 1, MOMENTUM: 0}\n")
+    solver = load_config(str(file)).SOLVER
+    assert isinstance(solver.BASE_LR, float) and solver.MOMENTUM == 0.0
+    with pytest.raises(InputError, match="SOLVER.BASE_LR is -1.0; give"):
+        config("SOLVER.BASE_LR", "-1")
+    for key, value, cure in (
+        ("SOLVER.MAX_ITER", "ten", "give a whole number"),
+        ("SOLVER.BASE_LR", "fast", "give a number"),
+        ("DATASETS.TRAIN", "mine", "of one name as"),
+    ):
+        with pytest.raises(InputError, match=cure):
+            config(key, value)

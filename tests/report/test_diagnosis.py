@@ -57,7 +57,7 @@ def test_things_at_zero(run):
 def test_a_class_that_is_never_predicted(run):
     run.images.append({"matches": [["fn", 2, 80, 0.0, 9, 0], ["fn", 2, 70, 0.0, 8, 0]]})
     (sentence,) = diagnose(run)
-    assert "Never predicted: bus (0 of 2)" in sentence and "train longer" in sentence
+    assert "Never predicted: bus (0 of 2 segments)" in sentence and "train longer" in sentence
     run.images.append({"matches": [["fp", 2, 80, 0.0, 0, 9]]})
     assert diagnose(run) == []
 

@@ -42,6 +42,19 @@ def test_labels_are_bright(toy, monkeypatch):
     assert colors[0][2] > colors[0][0]
 
 
+def test_stuff_with_a_hole_has_edges_too(toy):
+    DatasetCatalog.get(toy)
+    pan_seg = np.zeros((96, 160), dtype=np.int64)
+    pan_seg[20:80, 30:130] = 1
+    segments, image = [{"id": 1, "category_id": 0}], np.zeros((96, 160, 3), np.uint8)
+    edges = []
+    for hole in (0, 20):
+        pan_seg[40 : 40 + hole, 60 : 60 + hole] = 0
+        drawn = draw_panoptic(image, pan_seg, segments, MetadataCatalog.get(toy), has_stuff=False)
+        edges.append((drawn.min(axis=2) > 200).sum())
+    assert edges[1] > edges[0] > 1000, "and the hole has some"
+
+
 def test_names_are_no_formulas(toy):
     DatasetCatalog.get(toy)
     metadata = MetadataCatalog.get(toy)

@@ -39,6 +39,7 @@ def test_the_command_serves_a_saved_model_until_ctrl_c(model_folder, tmp_path):
     command += ["--model", str(model_folder)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=env) as process:
+        assert process.stdout.readline().startswith(f"Model: {model_folder}/model.pth, EfficientPS")
         address = process.stdout.readline().split()[0]
         with urllib.request.urlopen(address) as answer:
             assert answer.headers["Content-Security-Policy"].startswith("default-src 'self'")
@@ -55,5 +56,5 @@ def test_other_computers_are_let_in_with_a_password_that_is_printed(model_folder
     monkeypatch.setattr("uvicorn.Server.run", lambda self, sockets: None)
     for host in ("127.0.0.1", "0.0.0.0"):
         assert run_verb("web", "--port", 0, "--host", host, "--model", model_folder) == 0
-    assert len(lines) == 3 and "with any name and the password" in lines[2]
-    assert len(lines[2].rpartition(" ")[2]) == 12
+    assert len(lines) == 5 and "with any name and the password" in lines[-1]
+    assert len(lines[-1].rpartition(" ")[2]) == 12

@@ -73,7 +73,7 @@ def test_imported_folder_is_a_data_set(tmp_path, capsys):
         row[:4] for row in rows
     ]
     output = ["OUTPUT_DIR", "output/imported"]
-    names = [f"""'("imported_{split}",)'""" for split in ("train", "val")]
+    names = [f"""\"('imported_{split}',)\"""" for split in ("train", "val")]
     assert rows[-1] == ["DATASETS.TRAIN", names[0], "DATASETS.TEST", names[1], *output]
 
 
