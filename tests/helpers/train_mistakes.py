@@ -10,7 +10,7 @@ def mistakes(trained_output: Path, tmp_path: Path) -> dict[str, tuple[list, str]
     return {
         "unknown key": (["MODEL.NONSENSE", "1"], "there is no key MODEL.NONSENSE"),
         "misspelt key": (["SOLVER.BASELR", "1"], "write SOLVER.BASE_LR for SOLVER.BASELR"),
-        "text for a list": (["DATASETS.TRAIN", "toy_train"], "give a list, of one name as \"('name',)\""),
+        "text for a list": (["DATASETS.TRAIN", "toy_train"], "list, of one name as \"('name',)\""),
         "bad value": (["SOLVER.MAX_ITER", "many"], "SOLVER.MAX_ITER"),
         "key without value": (["SOLVER.MAX_ITER"], "give pairs KEY VALUE"),
         "unknown part": (["MODEL.BACKBONE.NAME", "build_none"], "build_none"),
