@@ -6,6 +6,7 @@ from argparse import Namespace
 
 import torch
 from detectron2.config import CfgNode
+from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.utils import comm
 
 from efficientps_d2.checkpoint.checkpoint_files import has_checkpoint
@@ -25,6 +26,7 @@ from efficientps_d2.engine.run_folder import (
     lock_run,
     remove_partial_checkpoints,
 )
+from efficientps_d2.modeling.test_time_augmentation import PanopticTTA
 from efficientps_d2.utils.env import quiet_known_warnings
 from efficientps_d2.utils.errors import InputError, one_line
 
@@ -59,8 +61,9 @@ def setup(args: Namespace) -> CfgNode:
     _check_datasets(cfg, args.eval_only)
     cfg = with_class_counts(cfg)
     check_network(cfg)
-    if cfg.TEST.AUG.ENABLED and cfg.MODEL.META_ARCHITECTURE == "LPSNetStyle":
-        raise InputError("TEST.AUG.ENABLED needs RoI heads, which LPSNetStyle lacks; set it False.")
+    network = META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE)
+    if cfg.TEST.AUG.ENABLED and isinstance(network, type):  # a function's is known when it is built
+        PanopticTTA.require_roi_heads(network)
     _make_output_dir(cfg.OUTPUT_DIR)
     chosen = fill_auto(cfg, run_folder)
     run = config_of_run(cfg.OUTPUT_DIR) if resumes and not args.eval_only else None

@@ -51,11 +51,7 @@ class PanopticTTA(nn.Module):
         """With the scales and flip of ``TEST.AUG``, of a model that may be distributed."""
         model = getattr(model, "module", model)
         scales = cfg.TEST.AUG.SCALES
-        if not isinstance(model, PanopticSegmentor):
-            raise InputError(
-                f"TEST.AUG.ENABLED is not for MODEL.META_ARCHITECTURE {type(model).__name__}: it "
-                "augments networks with RoI heads, such as EfficientPS."
-            )
+        cls.require_roi_heads(type(model))
         if not getattr(model.roi_heads.mask_head, "keeps_logits", False):
             raise InputError(
                 "TEST.AUG.ENABLED needs a mask head that keeps its logits; set "
@@ -63,6 +59,16 @@ class PanopticTTA(nn.Module):
                 "augmentation out."
             )
         return cls(model, scales, cfg.TEST.AUG.FLIP, cfg)
+
+    @staticmethod
+    def require_roi_heads(network: type) -> None:
+        """Refuse networks that are no :class:`PanopticSegmentor`."""
+        if not issubclass(network, PanopticSegmentor):
+            name = network.__name__
+            raise InputError(
+                f"TEST.AUG.ENABLED is not for MODEL.META_ARCHITECTURE {name}: it needs RoI heads, "
+                f"which {name} lacks; set it False."
+            )
 
     def forward(self, batched_inputs: list[dict]) -> list[dict]:
         """As :meth:`PanopticSegmentor.inference`."""

@@ -114,13 +114,15 @@ def read_run(folder: str | Path, dataset: str = "") -> Run:
 def without_stuff(run: Run) -> Run:
     """What counts of a network that predicts things only: stuff is void and has no metrics."""
 
+    things = [run.names[i] for i in run.thing_ids]
+
+    def counts(key: str) -> bool:
+        task, _, metric = key.partition("/")
+        name = metric.partition("-")[2]
+        return task != "panoptic_seg" or (name in things if name else metric.endswith("_th"))
+
     def things_only(results: dict[str, float]) -> dict[str, float]:
-        names = {f"-{name}" for i, name in enumerate(run.names) if i not in run.thing_ids}
-        lost = {*names, "_st", ""}
-        metrics = {
-            f"panoptic_seg/{m}{x}" for m in ("PQ", "SQ", "RQ", "PQ_dagger", "PC") for x in lost
-        }
-        return {k: float("nan") if k in metrics else value for k, value in results.items()}
+        return {k: value if counts(k) else float("nan") for k, value in results.items()}
 
     validation = [{**x, HEADLINE: x.get(HEADLINE_TH, x[HEADLINE])} for x in run.validation]
     images = []
