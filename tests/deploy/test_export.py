@@ -10,7 +10,7 @@ from detectron2.modeling import build_model
 from project import run_verb
 
 from efficientps_d2 import InputError
-from efficientps_d2.deploy.compare import UNPADDED, Difference, check_file, runner
+from efficientps_d2.deploy.compare import UNPADDED, Difference, check_file, difference_table, runner
 from efficientps_d2.deploy.export import SUFFIXES, DensePart, export_model, with_static_padding
 
 DENSE_OUTPUTS = {"sem_seg", "p2", "p3", "p4", "p5"}
@@ -113,6 +113,8 @@ def test_tool_writes_and_checks(run, capsys, monkeypatch):
     )
 
     difference = Difference((3, 9, 9), "sem_seg", (4, 9, 9), 0.5, 1.0, False)
+    small = difference._replace(largest=0.1)
+    assert "5.0e-01" in difference_table([small, difference, small])
     monkeypatch.setattr("efficientps_d2.deploy.compare.check_file", lambda *_, **__: [difference])
     monkeypatch.setattr("efficientps_d2.deploy.export.export_model", lambda *_: None)
     before = (run / "model.ts").read_bytes()

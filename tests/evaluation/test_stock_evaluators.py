@@ -42,6 +42,7 @@ def test_perfect_predictions_on_coco_panoptic_data(tmp_path, register, tiny_conf
     assert results["sem_seg"]["mIoU"] == pytest.approx(100.0)
     assert "AP-person" in results["segm"]
     table = results_table(results)
+    assert "| All" in table and "| All" not in results_table(results, things_only=True)
     assert "100.0" in table and "mIoU" in table and "mask AP" in table
     (image,) = (tmp_path / "output" / "pictures").iterdir()
     assert np.asarray(Image.open(image)).std() > 10

@@ -131,14 +131,15 @@ def test_labels_do_not_cover_each_other(metadata, drawn_texts):
     assert len(tops) == 2 and np.diff(tops).min() > 8 and tops[0] >= 0
 
 
-@pytest.mark.parametrize("box", [(100, 20, 280, 180), (150, 90, 158, 98), (292, 192, 300, 200)])
+@pytest.mark.parametrize("box", [(100, 20, 280, 180), (150, 90, 158, 98), (294, 192, 300, 200)])
 def test_a_label_is_on_or_beside_its_object(metadata, drawn_texts, box):
     """Also at the border, where it stays in the image."""
     image = np.full((*SHAPE, 3), 90, np.uint8)
     PredictionPainter(metadata).draw(image, predicted([(*box, 1)]), "instance")
     ((text, (x, top), options),) = drawn_texts
     half, height = 0.3 * options["font_size"] * len(text), 2 * options["font_size"]
-    assert half < x < SHAPE[1] - half and 0 <= top <= SHAPE[0] - height
+    border = 1.5 * half
+    assert border < x < SHAPE[1] - border and 0 <= top <= SHAPE[0] - height
     assert box[0] - half < x < box[2] + half and box[1] - 3 * height < top < box[3] + 4
 
 

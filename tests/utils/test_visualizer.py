@@ -42,6 +42,19 @@ def test_labels_are_bright(toy, monkeypatch):
     assert colors[0][2] > colors[0][0]
 
 
+def test_things_that_touch_have_an_edge_between_them(toy):
+    DatasetCatalog.get(toy)
+    pan_seg = np.repeat([1, 2], 80)[None] * np.ones((96, 1), dtype=np.int64)
+    segments, image = (
+        [{"id": i, "category_id": 2} for i in (1, 2)],
+        np.zeros((96, 160, 3), np.uint8),
+    )
+    colors = [(0.2, 0.2, 0.6)] * 2
+    drawn = draw_panoptic(image, pan_seg, segments, MetadataCatalog.get(toy), colors)
+    middle = drawn[:, drawn.shape[1] * 78 // 160 : drawn.shape[1] * 82 // 160]
+    assert (middle.min(axis=2).max(axis=1) > 180).mean() > 0.8
+
+
 def test_stuff_with_a_hole_has_edges_too(toy):
     DatasetCatalog.get(toy)
     pan_seg = np.zeros((96, 160), dtype=np.int64)
