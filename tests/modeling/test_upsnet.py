@@ -7,7 +7,9 @@ from detectron2.modeling import build_backbone, build_model
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
 from project import CONFIGS
+from torch import nn
 from torch.nn import functional as F
+from torchvision.ops import deform_conv2d
 from training_samples import sample
 
 from efficientps_d2 import InputError
@@ -165,6 +167,29 @@ class TestDeformable:
         shifted = F.pad(x[:, :, 2:], (0, 0, 0, 2))
         expected = F.conv2d(shifted, conv.weight, conv.bias, padding=1)
         torch.testing.assert_close(conv(x)[:, :, 1:6], expected[:, :, 1:6])
+
+    @pytest.mark.parametrize(
+        "options", [{"padding": 1}, {"padding": 2, "dilation": 2, "stride": 2}, {"kernel_size": 1}]
+    )
+    @pytest.mark.parametrize("reach", [0.3, 30])  # within and beyond the border
+    def test_it_is_the_operator_of_torchvision(self, options, reach):
+        torch.manual_seed(0)
+        conv, x = DeformConv2d(5, 6, **options), torch.randn(2, 5, 9, 12, requires_grad=True)
+        nn.init.normal_(conv.offset.weight, std=reach)
+        inputs = [x, *conv.parameters()]
+        steps = {key: getattr(conv, key) for key in ("stride", "padding", "dilation")}
+        expected = deform_conv2d(x, conv.offset(x), conv.weight, conv.bias, **steps)
+        found, direction = conv(x), torch.randn_like(expected)
+        torch.testing.assert_close(found, expected)
+        gradients = [torch.autograd.grad(out, inputs, direction) for out in (found, expected)]
+        torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-4)
+
+    @pytest.mark.parametrize("offset", [float("nan"), float("inf"), -1e30])
+    def test_offsets_of_a_diverged_network_do_no_harm(self, offset):
+        conv, x = DeformConv2d(2, 3, padding=1), torch.rand(1, 2, 6, 6)
+        nn.init.constant_(conv.offset.bias, offset)
+        found = conv(x)
+        assert found.isnan().all() if offset != -1e30 else (found == conv.bias[:, None, None]).all()
 
     def test_its_offsets_learn(self):
         conv = DeformConv2d(2, 3, padding=1)
