@@ -66,7 +66,8 @@ def with_class_counts(cfg: CfgNode) -> CfgNode:
     if not 0 < len(table.thing_ids) < len(table.names):
         raise InputError(
             f"The datasets have {len(table.thing_ids)} thing classes among {len(table.names)}; "
-            "panoptic segmentation needs at least one thing and one stuff class."
+            'panoptic segmentation needs at least one of each; add for instance "background" as '
+            "stuff to their categories."
         )
     cfg = cfg.clone()
     frozen = cfg.is_frozen()

@@ -1,4 +1,4 @@
-"""Trainer hooks: averaged weights, fixed batch norm statistics, and stopping on signals."""
+"""Trainer hooks: averaged weights, fixed norm statistics, time left, stopping on signals."""
 
 import logging
 import os
@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -90,6 +91,24 @@ class FreezeBatchNorm(HookBase):
         for module in self.trainer.model.modules():
             if isinstance(module, _BatchNorm):  # an evaluation sets them to training again
                 module.eval()
+
+
+class FirstEstimate(HookBase):
+    """Say after three iterations how long the training takes: the first losses may be far."""
+
+    def before_step(self):
+        if self.trainer.iter == self.trainer.start_iter + 1:  # the first one takes longer
+            self.since = time.monotonic()
+
+    def after_step(self):
+        left = self.trainer.max_iter - self.trainer.iter - 1
+        if self.trainer.iter == self.trainer.start_iter + 2 and left > 0:
+            seconds = (time.monotonic() - self.since) / 2
+            logger.info(
+                "An iteration takes %.2g s: %s to the end, besides evaluations.",
+                seconds,
+                timedelta(seconds=round(seconds * left)),
+            )
 
 
 class StopOnSignal(HookBase):

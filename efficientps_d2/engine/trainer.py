@@ -20,7 +20,7 @@ from efficientps_d2.config.check import check_values
 from efficientps_d2.data.datasets.register import dataset_metadata
 from efficientps_d2.data.loaders import build_test_loader, build_train_loader
 from efficientps_d2.engine.guarded_trainer import GuardedTrainer
-from efficientps_d2.engine.hooks import FreezeBatchNorm, StopOnSignal, WeightAverage
+from efficientps_d2.engine.hooks import FirstEstimate, FreezeBatchNorm, StopOnSignal, WeightAverage
 from efficientps_d2.engine.logs import log_next_steps
 from efficientps_d2.engine.optimizer import build_optimizer, scaled_to_workers
 from efficientps_d2.engine.validation import EarlyStop, Validation, broadcast
@@ -172,6 +172,7 @@ class Trainer(GuardedTrainer):
             saver.max_to_keep = cfg.SOLVER.CHECKPOINTS_KEPT or None
         writers = [h for h in hooks if isinstance(h, PeriodicWriter)]
         hooks = [h for h in hooks if not isinstance(h, EvalHook) and h not in savers + writers]
+        hooks.append(FirstEstimate())
         if average is not None:
             hooks.append(average)
         if cfg.SOLVER.FREEZE_BN_ITER > 0:

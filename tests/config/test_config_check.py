@@ -1,11 +1,14 @@
 """Wrong config values are refused at once, in one sentence."""
 
+import json
+
 import pytest
 import yaml
 from detectron2.config import CfgNode, get_cfg
 from hypothesis import given
 from hypothesis import strategies as st
 from project import CONFIGS, ROOT, load_tool
+from scenes import write_dataset
 
 from efficientps_d2.config.allowed import ListOf, Number
 from efficientps_d2.config.building import check_network
@@ -127,6 +130,19 @@ def test_what_only_detectron2_refuses_is_one_sentence(key, value, message, toy):
     cfg = config(f"MODEL.{key}", value, "DATASETS.TRAIN", f"('{toy}',)", "DATASETS.TEST", "()")
     with pytest.raises(InputError, match=f"cannot be built from this config: .*{message}"):
         check_network(with_class_counts(cfg))
+
+
+@pytest.mark.parametrize("kind", [0, 1], ids=["stuff", "things"])
+def test_classes_of_one_kind_are_refused(kind, tmp_path, register):
+    folder = write_dataset(tmp_path / "data")
+    content = json.loads((folder / "panoptic.json").read_text())
+    for category in content["categories"]:
+        category["isthing"] = kind
+    (folder / "panoptic.json").write_text(json.dumps(content))
+    register("one_kind", folder)
+    cfg = config("DATASETS.TRAIN", "('one_kind',)", "DATASETS.TEST", "()")
+    with pytest.raises(InputError, match=f"{4 * kind} thing classes among 4; .*at least one"):
+        with_class_counts(cfg)
 
 
 @pytest.mark.parametrize("file", sorted(CONFIGS.glob("[a-z]*.yaml")), ids=lambda f: f.stem)

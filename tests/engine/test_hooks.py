@@ -3,13 +3,20 @@
 import multiprocessing
 import shlex
 import signal
+import time
 from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
-from efficientps_d2.engine.hooks import FreezeBatchNorm, StopOnSignal, WeightAverage, resume_command
+from efficientps_d2.engine.hooks import (
+    FirstEstimate,
+    FreezeBatchNorm,
+    StopOnSignal,
+    WeightAverage,
+    resume_command,
+)
 
 
 def test_batch_statistics_stay_from_the_named_iteration_on():
@@ -26,6 +33,21 @@ def test_batch_statistics_stay_from_the_named_iteration_on():
     assert not torch.equal(means[0], means[1]), "statistics are learned before"
     assert all(torch.equal(mean, means[1]) for mean in means[2:])
     assert model[1].weight.grad.abs().sum() > 0 and model[1].weight.requires_grad
+
+
+@pytest.mark.parametrize(("last", "said"), [(43, "2 s: 0:01:20 to the end"), (3, ""), (2, "")])
+def test_the_time_to_the_end_is_said_early(last, said, monkeypatch, caplog):
+    """Iterations from 3 on, of 2 s each; not where nothing would be left."""
+    caplog.set_level("INFO", "efficientps_d2.engine.hooks")
+    now, hook = [0.0], FirstEstimate()
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    hook.trainer = SimpleNamespace(start_iter=3, max_iter=last + 3)
+    for iteration in range(3, min(hook.trainer.max_iter, 12)):
+        hook.trainer.iter = iteration
+        hook.before_step()
+        now[0] += 60.0 if iteration == 3 else 2.0
+        hook.after_step()
+    assert said in caplog.text and len(caplog.records) == bool(said)
 
 
 def small_model() -> nn.Module:

@@ -1,5 +1,6 @@
 """UPSNet: its panoptic loss, its deformable convolutions, and the backbones of its paper."""
 
+import onnxruntime
 import pytest
 import torch
 from detectron2.layers import ROIAlign
@@ -190,6 +191,16 @@ class TestDeformable:
         nn.init.constant_(conv.offset.bias, offset)
         found = conv(x)
         assert found.isnan().all() if offset != -1e30 else (found == conv.bias[:, None, None]).all()
+
+    def test_exported_files_have_it(self, tmp_path):
+        conv, x = DeformConv2d(3, 4, padding=1).eval(), torch.rand(1, 3, 9, 12)
+        nn.init.normal_(conv.offset.weight, std=0.3)
+        torch.onnx.export(conv, (x,), tmp_path / "conv.onnx", dynamo=True, opset_version=20)
+        session = onnxruntime.InferenceSession(tmp_path / "conv.onnx")
+        (found,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+        expected = conv(x)
+        torch.testing.assert_close(torch.from_numpy(found), expected)
+        torch.testing.assert_close(torch.jit.trace(conv, x)(x.flip(3)), conv(x.flip(3)))
 
     def test_its_offsets_learn(self):
         conv = DeformConv2d(2, 3, padding=1)
