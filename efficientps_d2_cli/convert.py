@@ -13,8 +13,8 @@ from efficientps_d2_cli.options import path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("input", type=path)
-    parser.add_argument("output", type=path)
+    parser.add_argument("input", type=path, help="the checkpoint")
+    parser.add_argument("output", type=path, help="NAME.pth or, of this project, NAME.safetensors")
     parser.add_argument("--reverse", action="store_true", help="from here to the authors' code")
     parser.add_argument(
         "--config-file",

@@ -59,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
     if args.webcam and args.output:
         args.parser.error("--webcam shows a window and writes nothing; leave --output out")
     from efficientps_d2.prediction.files import predict_images, predict_video
+    from efficientps_d2.prediction.predictor import OF_DEMO
 
     if files:
         from efficientps_d2.prediction.output_paths import expand
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     predictor = _predictor(args)
     print(f"Model: {predictor.cfg.MODEL.WEIGHTS}, {predictor}.")
     if not (args.model or args.config_file):
-        print("That of make demo: it knows painted streets only. --model takes another.")
+        print(f"{OF_DEMO} --model takes another.")
     if files:
         return predict_images(predictor, files, args.output, args.task, args.save_json)
     return predict_video(predictor, args.video_input, args.output, args.task)

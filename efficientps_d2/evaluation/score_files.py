@@ -32,7 +32,7 @@ class Scores(NamedTuple):
 
     sums: PanopticSums
     categories: list[dict]
-    mismatches: list[str]
+    mismatches: list[str]  # of the JSONs, or if they fit, of the PNGs
     num_images: int
     unpredicted: int  # images of the ground truth without a prediction
 
@@ -73,16 +73,17 @@ def score_files(
         gts = {i: gt for i, gt in gts.items() if i in predictions}
     if not gts.keys() & predictions.keys():
         mismatches.append(f"{predicted_json}: has no image of {gt_json}")
+    mismatches += _missing(gts.keys() - predictions.keys(), predicted_json, gt_json)
+    mismatches += _missing(predictions.keys() - gts.keys(), gt_json, predicted_json)
     pairs = [(gts[i], predictions[i]) for i in gts if i in predictions]
     sums = PanopticSums(len(classes))
+    to_score = [] if mismatches else pairs  # which may take long
     score = partial(_score_pair, num_classes=len(classes))
-    for result in map_images(score, pairs, processes, "scoring"):
+    for result in map_images(score, to_score, processes, "scoring"):
         if isinstance(result, str):
             mismatches.append(result)
         else:
             sums += result
-    mismatches += _missing(gts.keys() - predictions.keys(), predicted_json, gt_json)
-    mismatches += _missing(predictions.keys() - gts.keys(), gt_json, predicted_json)
     unpredicted = len(gts.keys() - predictions.keys())
     return Scores(sums, content["categories"], mismatches, len(pairs), unpredicted)
 

@@ -19,6 +19,7 @@ from efficientps_d2.utils.errors import InputError, one_line
 
 ImageInput = np.ndarray | str | Path
 LISTED = 20  # classes or segments, in one line
+OF_DEMO = "That of make demo: it knows painted streets only."
 
 
 @dataclass

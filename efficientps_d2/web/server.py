@@ -8,7 +8,7 @@ import socket
 import tempfile
 from pathlib import Path
 
-from efficientps_d2.prediction.predictor import Predictor, load_predictor
+from efficientps_d2.prediction.predictor import OF_DEMO, Predictor, load_predictor
 from efficientps_d2.utils.errors import InputError, one_line
 
 # Gradio's page has its fonts and scripts with it; with this the browser refuses any other host.
@@ -101,6 +101,8 @@ def _serve(model: Path | None, host: str, port: int, device: str, megapixels: fl
             password = secrets.token_urlsafe(9) if open_to_others else ""
             predictor = load_predictor(model, device)
             print(f"Model: {predictor.cfg.MODEL.WEIGHTS}, {predictor}.", flush=True)
+            if model is None:
+                print(f"{OF_DEMO} --model takes another.", flush=True)
             server = make_server(predictor, host, password, megapixels)
             print(f"{address(listener)} is ready; Ctrl-C ends it.", flush=True)
             if password:

@@ -89,6 +89,14 @@ def test_only_images_with_a_prediction(files, tmp_path, capsys):
     assert "has no image of" in capsys.readouterr().err
 
 
+def test_missing_predictions_are_said_before_anything_is_scored(files, capsys):
+    edit(files[2], lambda c: c["annotations"].pop(0))
+    halve(files)  # which only scoring shows
+    assert run(files, "--processes", 1) == 1
+    error = capsys.readouterr().err
+    assert "has no image" in error and "pixels" not in error
+
+
 def edit(file, change):
     content = json.loads(file.read_text())
     change(content)
