@@ -6,6 +6,8 @@ from detectron2.layers import Conv2d
 from torch import Tensor, nn
 from torchvision.ops import deform_conv2d
 
+from efficientps_d2.modeling.cpu_sampling import is_sampled, pixel_table, sums_of_rows
+
 
 class DeformConv2d(Conv2d):
     """A convolution that samples its input where a second one says.
@@ -34,7 +36,7 @@ class DeformConv2d(Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, out_channels, H / stride, W / stride)."""
         offset = self.offset(x)
-        if self._is_plain_cpu(x):
+        if is_sampled(x) and self.groups == 1:
             x = self._convolve(x, offset)
         else:
             x = deform_conv2d(
@@ -50,19 +52,10 @@ class DeformConv2d(Conv2d):
             x = self.norm(x)
         return x if self.activation is None else self.activation(x)
 
-    def _is_plain_cpu(self, x: Tensor) -> bool:
-        """Whether ``_convolve`` is for it. Exported files have torchvision's operator."""
-        exporting = torch.jit.is_tracing() or torch.compiler.is_compiling()
-        return x.is_cpu and x.dtype == torch.float32 and self.groups == 1 and not exporting
-
     def _convolve(self, x: Tensor, offset: Tensor) -> Tensor:
-        """As torchvision's operator, whose gradients take seven times as long on a CPU.
-
-        A tap is a weighted sum of four rows of a table of pixels: what ``embedding_bag`` is for.
-        """
+        """As torchvision's operator, whose gradients take seven times as long on a CPU."""
         pixels, weights = _corners(x, *self._taps(offset))
-        table = F.pad(x, (1, 1, 1, 1)).permute(0, 2, 3, 1).flatten(0, 2)
-        taps = F.embedding_bag(pixels, table, mode="sum", per_sample_weights=weights)
+        taps = sums_of_rows(pixel_table(F.pad(x, (1, 1, 1, 1))), pixels, weights)
         (n, _, h, w), channels = offset.shape, x.shape[1]
         kernel = self.weight.permute(0, 2, 3, 1).flatten(1)  # taps, then channels
         out = F.linear(taps.view(n, h * w, -1, channels).flatten(2), kernel, self.bias)

@@ -11,6 +11,7 @@ from detectron2.structures import ImageList, Instances
 from torch import Tensor, nn
 
 from efficientps_d2.data.classes import with_class_counts
+from efficientps_d2.modeling.cpu_sampling import sample_rois_fast
 from efficientps_d2.modeling.fusion.build import Fusion, build_fusion
 from efficientps_d2.utils.errors import InputError
 
@@ -71,6 +72,7 @@ class PanopticSegmentor(PanopticFPN):
         self.fusion = fusion
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.to(memory_format=self.memory_format)
+        sample_rois_fast(self)
 
     @classmethod
     def from_config(cls, cfg: CfgNode):

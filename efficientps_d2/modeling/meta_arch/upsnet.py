@@ -2,12 +2,12 @@
 
 import torch
 from detectron2.config import configurable
-from detectron2.layers import ROIAlign
 from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.structures import Boxes, Instances
 from torch import Tensor
 from torch.nn import functional as F
 
+from efficientps_d2.modeling.cpu_sampling import SampledROIAlign
 from efficientps_d2.modeling.fusion.shared import stuff_classes
 from efficientps_d2.modeling.fusion.upsnet_logits import panoptic_logits
 from efficientps_d2.modeling.instance_heads.crowd import split_crowd
@@ -49,7 +49,7 @@ class UPSNet(PanopticSegmentor):
         self.panoptic_loss_weight = panoptic_loss_weight
         self.roi_loss_weight = roi_loss_weight
         self.kept_boxes = kept_boxes
-        self.roi_align = ROIAlign(ROI_CELLS, 1 / STRIDE, sampling_ratio=2)
+        self.roi_align = SampledROIAlign((ROI_CELLS, ROI_CELLS), 1 / STRIDE, sampling_ratio=2)
 
     @classmethod
     def from_config(cls, cfg):
