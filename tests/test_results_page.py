@@ -113,7 +113,7 @@ def cells_of(text: str) -> list[list[str]]:
 
 def test_results_in_the_readme_are_those_of_the_benchmarks():
     benchmarks = section(
-        (ROOT / "docs" / "BENCHMARKS.md").read_text(), "EfficientPS and Panoptic FPN"
+        (ROOT / "docs" / "COMPARISON.md").read_text(), "EfficientPS and Panoptic FPN"
     )
     measured, dataset = {}, ""
     for first, *rest in cells_of(benchmarks):
