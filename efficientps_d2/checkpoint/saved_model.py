@@ -37,7 +37,15 @@ def save_model(folder: str | Path, model: nn.Module, cfg: CfgNode, metadata: Met
 
     Returns:
         The folder.
+
+    Raises:
+        InputError: for the form of a network that only predicts.
     """
+    if getattr(model, "is_optimized", False):
+        raise InputError(
+            "This network was optimized for inference, which changes its weights, and cannot be "
+            "saved; load it with optimize=False."
+        )
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     cfg = cfg.clone()

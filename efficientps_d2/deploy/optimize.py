@@ -24,17 +24,19 @@ BLOCKS = (EfficientNet, DepthwiseSeparableConv, InvertedResidual, EdgeResidual)
 MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1  # of mallopt
 
 
-def optimize_for_inference(model: nn.Module) -> nn.Module:
+def optimize_for_inference(model: nn.Module, masks: bool = False) -> nn.Module:
     """A copy of a network, in the mode of inference, with the same outputs up to rounding.
 
     Norms with fixed statistics become part of the convolution before them. Images and weights have
-    the memory format channels_last on a CPU, which depthwise convolutions need. The copy has other
-    names of weights and cannot be trained.
+    the memory format channels_last on a CPU, which depthwise convolutions need. Outputs of a
+    :class:`PanopticSegmentor` are light. The copy has other names of weights and cannot be trained.
 
     Args:
         model: of this project or of Detectron2.
+        masks: whether instances have ``pred_masks``, which AP needs.
     """
     model = copy.deepcopy(model).eval().requires_grad_(False)
+    model.is_optimized = True
     for module in list(model.modules()):
         if isinstance(module, Conv2d) and isinstance(module.norm, NORMS):
             _fold(module, module.norm)
@@ -44,6 +46,8 @@ def optimize_for_inference(model: nn.Module) -> nn.Module:
     if next(model.parameters()).device.type == "cpu":
         model.to(memory_format=torch.channels_last)
         model.memory_format = torch.channels_last
+    if getattr(model, "has_light_outputs", False):
+        model.light_outputs, model.paste_masks = True, masks
     return model
 
 

@@ -3,12 +3,15 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from detectron2.data.catalog import Metadata
 from detectron2.structures import Instances
 from detectron2.utils.colormap import colormap
 from torch import Tensor
 
-from efficientps_d2.prediction.predictor import Prediction, mean_probability
+from efficientps_d2.modeling.fusion.semantic_logits import SemanticLogits
+from efficientps_d2.prediction.predictor import Prediction
+from efficientps_d2.prediction.scores import mean_probabilities
 
 
 @dataclass
@@ -92,15 +95,15 @@ def semantic_layer(sem_seg: np.ndarray, logits: Tensor, metadata: Metadata) -> L
         logits: (K, H, W) float32.
         metadata: names and colours of the classes.
     """
-    total = logits.logsumexp(dim=0)
     numbers, segments = np.zeros(sem_seg.shape, dtype=np.uint16), []
     areas = np.bincount(sem_seg.ravel())
-    for class_id in np.argsort(-areas, kind="stable")[: np.count_nonzero(areas)].tolist():
-        mask = sem_seg == class_id
-        score = mean_probability(logits, total, class_id, mask)
+    found = np.argsort(-areas, kind="stable")[: np.count_nonzero(areas)].tolist()
+    classes = dict(zip(found, found, strict=True))
+    scores = mean_probabilities(SemanticLogits(logits), torch.as_tensor(sem_seg).int(), classes)
+    for class_id in found:
         name, color = metadata.stuff_classes[class_id], _class_color(metadata, class_id)
-        segments.append(LayerSegment(name, float(score), int(areas[class_id]), color))
-        numbers[mask] = len(segments)
+        segments.append(LayerSegment(name, scores[class_id], int(areas[class_id]), color))
+        numbers[sem_seg == class_id] = len(segments)
     return Layer(numbers, segments)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,15 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.data import transforms as T
 from detectron2.data.catalog import Metadata
-from detectron2.structures import Instances
+from detectron2.structures import Instances, ROIMasks
 from torch import Tensor
 
 from efficientps_d2.checkpoint.checkpointer import load_trained_model
 from efficientps_d2.checkpoint.saved_model import read_saved_model
 from efficientps_d2.data.images import read_rgb
+from efficientps_d2.deploy.optimize import optimize_for_inference
+from efficientps_d2.modeling.fusion.semantic_logits import SemanticLogits
+from efficientps_d2.prediction.scores import mean_probabilities
 from efficientps_d2.utils.errors import InputError, one_line
 
 ImageInput = np.ndarray | str | Path
@@ -41,11 +45,25 @@ class Prediction:
     panoptic_seg: np.ndarray  # (H, W) int32 segment ids, 0 for void
     segments: list[Segment]
     sem_seg: np.ndarray | None  # (H, W) uint8 class ids; Mask R-CNN gives none
-    # pred_boxes, scores, pred_classes (contiguous ids), pred_masks (N, H, W)
-    instances: Instances
+    detections: Instances  # as ``instances``, but maybe with pred_mask_logits for pred_masks
     sem_seg_logits: Tensor | None = None  # (K, H, W) float32, on request
     # (N, M, M) float32 inside the boxes, on request; Detectron2's own mask heads give none
     mask_logits: Tensor | None = None
+
+    @cached_property
+    def instances(self) -> Instances:
+        """``pred_boxes``, ``scores``, ``pred_classes`` (contiguous ids), ``pred_masks`` (N, H, W).
+
+        Masks, which may need much memory, are made when they are first asked for.
+        """
+        found = self.detections
+        if found is None or found.has("pred_masks"):
+            return found
+        masks = ROIMasks(found.pred_mask_logits.float().sigmoid())
+        found = Instances(found.image_size, **found.get_fields())
+        found.remove("pred_mask_logits")
+        found.pred_masks = masks.to_bitmasks(found.pred_boxes, *found.image_size, 0.5).tensor
+        return found
 
     def __repr__(self) -> str:
         height, width = self.panoptic_seg.shape
@@ -57,29 +75,34 @@ class Prediction:
         return found + (", …" if len(self.segments) > LISTED else "")
 
 
-def load_predictor(folder: str | Path | None = None, device: str = "") -> "Predictor":
+def load_predictor(
+    folder: str | Path | None = None, device: str = "", optimize: bool = True
+) -> "Predictor":
     """A predictor of a saved model.
 
     Args:
         folder: with model.pth, config.yaml and metadata.json; a training leaves one in
             ``OUTPUT_DIR/model``; by default that of ``make demo``.
         device: "cuda", "cpu" or such; CUDA if there is one by default.
+        optimize: see :class:`Predictor`.
 
     Raises:
         InputError: if a file is missing or damaged.
     """
-    return Predictor(*read_saved_model(folder), device)
+    return Predictor(*read_saved_model(folder), device, optimize)
 
 
 class Predictor:
     """A model with its weights, and the names and colours of its classes."""
 
-    def __init__(self, cfg: CfgNode, metadata: Metadata, device: str = ""):
+    def __init__(self, cfg: CfgNode, metadata: Metadata, device: str = "", optimize: bool = True):
         """
         Args:
             cfg: with ``MODEL.WEIGHTS`` and the class table, as a training leaves it.
             metadata: names and colours of the classes.
             device: CUDA if there is one by default.
+            optimize: take the form of :func:`optimize_for_inference`, which is faster; its weights
+                have other names.
 
         Raises:
             InputError: if the weights or the device cannot be used.
@@ -96,6 +119,8 @@ class Predictor:
         cfg.MODEL.EFFICIENTNET.WEIGHTS = ""
         self.cfg, self.metadata = cfg, metadata
         self.model = load_trained_model(cfg)
+        if optimize:
+            self.model = optimize_for_inference(self.model)
         size = cfg.INPUT.MIN_SIZE_TEST
         self.resize = T.ResizeShortestEdge([size, size], cfg.INPUT.MAX_SIZE_TEST)
 
@@ -164,48 +189,35 @@ class Predictor:
 
     def _prediction(self, output: dict, logits: bool) -> Prediction:
         pan_seg, segments_info = output["panoptic_seg"]
-        sem_seg = output.get("sem_seg")
-        if sem_seg is not None:
-            sem_seg = sem_seg.float()
-            total = torch.logsumexp(sem_seg, dim=0)
-        segments = []
-        for segment in segments_info:
-            class_id, mask = segment["category_id"], pan_seg == segment["id"]
-            score = segment.get("score")
-            if score is None:
-                score = mean_probability(sem_seg, total, class_id, mask)
-            segments.append(
-                Segment(
-                    segment["id"],
-                    class_id,
-                    self.metadata.stuff_classes[class_id],
-                    segment["isthing"],
-                    float(score),
-                    int(mask.sum()),
-                )
+        sem_seg = SemanticLogits.of(output["sem_seg"]) if "sem_seg" in output else None
+        areas = torch.bincount(pan_seg.flatten()).tolist()
+        stuff = {s["id"]: s["category_id"] for s in segments_info if "score" not in s}
+        scores = {s["id"]: s["score"] for s in segments_info if "score" in s}
+        if stuff:
+            scores |= mean_probabilities(sem_seg, pan_seg, stuff)
+        names = self.metadata.stuff_classes
+        segments = [
+            Segment(
+                segment["id"],
+                class_id := segment["category_id"],
+                names[class_id],
+                segment["isthing"],
+                float(scores[segment["id"]]),
+                areas[segment["id"]],
             )
+            for segment in segments_info
+        ]
         instances = output["instances"].to("cpu")
-        mask_logits = None
-        if instances.has("pred_mask_logits"):  # Detectron2's own mask heads keep none
-            mask_logits = instances.pred_mask_logits if logits else None
+        # Detectron2's own mask heads keep no logits.
+        has_logits = instances.has("pred_mask_logits")
+        mask_logits = instances.pred_mask_logits if logits and has_logits else None
+        if has_logits and instances.has("pred_masks"):
             instances.remove("pred_mask_logits")
         return Prediction(
             pan_seg.cpu().numpy().astype(np.int32),
             segments,
-            None if sem_seg is None else sem_seg.argmax(dim=0).cpu().numpy().astype(np.uint8),
+            None if sem_seg is None else sem_seg.argmax().cpu().numpy().astype(np.uint8),
             instances,
-            sem_seg.cpu() if logits and sem_seg is not None else None,
+            sem_seg.full().cpu() if logits and sem_seg is not None else None,
             mask_logits,
         )
-
-
-def mean_probability(logits: Tensor, total: Tensor, class_id: int, mask: Tensor) -> Tensor:
-    """The mean softmax probability of a class in a mask.
-
-    Args:
-        logits: (K, H, W) float32.
-        total: (H, W), their logsumexp over the classes.
-        class_id: one of the K classes.
-        mask: (H, W) bool.
-    """
-    return (logits[class_id][mask] - total[mask]).exp().mean()

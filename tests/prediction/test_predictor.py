@@ -182,11 +182,33 @@ def test_a_lost_tensor_is_not_random(model_folder):
         load_predictor(model_folder, "cpu")
 
 
-def test_a_distributed_model_is_saved_as_itself(predictor, tmp_path):
+def test_the_optimized_form_predicts_the_same_and_is_not_saved(model_folder, tmp_path):
+    fast, slow = (load_predictor(model_folder, "cpu", optimize=o) for o in (True, False))
+    for image in (IMAGE, IMAGE[:50, :70]):
+        found, expected = fast(image, logits=True), slow(image, logits=True)
+        assert (found.panoptic_seg == expected.panoptic_seg).mean() > 0.999
+        assert (found.sem_seg == expected.sem_seg).mean() > 0.999
+        torch.testing.assert_close(
+            found.sem_seg_logits, expected.sem_seg_logits, rtol=1e-3, atol=1e-3
+        )
+        assert len(found.segments) == len(expected.segments) > 0
+        for a, b in zip(found.segments, expected.segments, strict=True):
+            assert (a.id, a.name, a.isthing) == (b.id, b.name, b.isthing)
+            assert a.score == pytest.approx(b.score, abs=1e-3)
+            assert abs(a.area - b.area) <= 0.001 * image.size
+        assert found.instances.pred_masks.shape == expected.instances.pred_masks.shape
+        different = found.instances.pred_masks != expected.instances.pred_masks
+        assert different.float().mean() < 1e-3
+    with pytest.raises(InputError, match="optimized for inference.*load it with optimize=False"):
+        save_model(tmp_path / "again", fast.model, fast.cfg, fast.metadata)
+
+
+def test_a_distributed_model_is_saved_as_itself(model_folder, tmp_path):
     """DistributedDataParallel holds it as ``module``."""
+    predictor = load_predictor(model_folder, "cpu", optimize=False)
     wrapped = torch.nn.Module()
     wrapped.module = predictor.model
     folder = save_model(tmp_path / "again", wrapped, predictor.cfg, predictor.metadata)
     saved = torch.load(folder / "model.pth")["model"]
     assert saved.keys() == predictor.model.state_dict().keys()
-    assert same(load_predictor(folder, "cpu")(IMAGE), predictor(IMAGE))
+    assert same(load_predictor(folder, "cpu", optimize=False)(IMAGE), predictor(IMAGE))

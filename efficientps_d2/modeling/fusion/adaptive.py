@@ -9,6 +9,7 @@ from detectron2.structures import Instances
 from torch import Tensor
 
 from efficientps_d2.modeling.fusion.build import FUSION_REGISTRY, Fusion, thresholds
+from efficientps_d2.modeling.fusion.semantic_logits import SemanticLogits
 from efficientps_d2.modeling.fusion.shared import (
     Window,
     assemble,
@@ -35,7 +36,7 @@ def adaptive(combine: CfgNode) -> Fusion:
 @torch.no_grad()
 def adaptive_panoptic_fusion(
     instances: Instances,
-    sem_seg_logits: Tensor,
+    sem_seg_logits: Tensor | SemanticLogits,
     *,
     thing_class_ids: Sequence[int],
     score_threshold: float = 0.5,
@@ -58,7 +59,8 @@ def adaptive_panoptic_fusion(
     Args:
         instances: detections at the output size, with ``pred_boxes``, ``scores``, ``pred_classes``
             (0..things-1) and ``pred_mask_logits`` (N, M, M).
-        sem_seg_logits: (K, H, W) logits of all classes, stuff and things in any order.
+        sem_seg_logits: (K, H, W) logits of all classes, stuff and things in any order: a tensor,
+            or, for less memory, :class:`SemanticLogits`.
         thing_class_ids: semantic channel of each thing class.
         score_threshold: only instances with a score strictly above it are used.
         overlap_threshold: largest covered share of a mask.
@@ -73,13 +75,11 @@ def adaptive_panoptic_fusion(
         ``id`` (from 1), ``isthing`` (bool), ``category_id`` (semantic channel), ``area`` (pixels),
         and for things ``score`` and ``instance_id`` (index into ``instances``).
     """
-    sem_seg_logits = sem_seg_logits.float()
+    sem_seg_logits = SemanticLogits.of(sem_seg_logits)
     thing_class_ids = list(thing_class_ids)
-    stuff_class_ids = stuff_classes(len(sem_seg_logits), thing_class_ids)
-    if stuff_class_ids:
-        best_logit = _max_over_channels(sem_seg_logits, stuff_class_ids)
-    else:
-        best_logit = torch.full_like(sem_seg_logits[0], -torch.inf)
+    sem_seg, best_logit = _labels_and_best_stuff(
+        sem_seg_logits, stuff_classes(len(sem_seg_logits), thing_class_ids)
+    )
     winner = torch.full_like(best_logit, -1, dtype=torch.int32)  # index into the order of scores
 
     order = candidates(instances, score_threshold)
@@ -99,24 +99,29 @@ def adaptive_panoptic_fusion(
         winner,
         order,
         instances,
-        sem_seg_logits.argmax(dim=0),
+        sem_seg,
         num_classes=len(sem_seg_logits),
         thing_class_ids=thing_class_ids,
         stuff_area_limit=stuff_area_limit,
     )
 
 
-def _max_over_channels(logits: Tensor, channels: list[int]) -> Tensor:
-    """Maximum over some channels, without copying them together."""
-    best = logits[channels[0]].clone()
-    for channel in channels[1:]:
-        torch.maximum(best, logits[channel], out=best)
-    return best
+def _labels_and_best_stuff(
+    logits: SemanticLogits, stuff_class_ids: list[int]
+) -> tuple[Tensor, Tensor]:
+    """(H, W) int64 class of each pixel, and the largest logit of stuff there."""
+    labels = torch.empty(logits.size, dtype=torch.int64, device=logits.device)
+    best = torch.full(logits.size, -torch.inf, device=logits.device)
+    for rows, strip in logits.strips():
+        labels[rows] = strip.max(dim=0).indices
+        for channel in stuff_class_ids:  # without copying them together
+            torch.maximum(best[rows], strip[channel], out=best[rows])
+    return labels, best
 
 
 def _paste_instances(
     instances: Instances,
-    sem_seg_logits: Tensor,
+    sem_seg_logits: SemanticLogits,
     channels: list[int],
     best_logit: Tensor,
     winner: Tensor,
@@ -141,7 +146,7 @@ def _paste_instances(
             continue
 
         logit_b = torch.zeros_like(logit_a)
-        logit_b[inside.within(window)] = sem_seg_logits[channels[rank]][inside.slices]
+        logit_b[inside.within(window)] = sem_seg_logits.crop(*inside.slices, channels[rank])
         logit_a = logit_a * mask_logit_scale
         fused = (logit_a.sigmoid() + logit_b.sigmoid()) * (logit_a + logit_b)
         best, taken_by = best_logit[window.slices], winner[window.slices]

@@ -10,6 +10,7 @@ from detectron2.structures import Instances
 from torch import Tensor
 
 from efficientps_d2.modeling.fusion.build import FUSION_REGISTRY, Fusion, thresholds
+from efficientps_d2.modeling.fusion.semantic_logits import SemanticLogits
 from efficientps_d2.modeling.fusion.shared import stuff_classes
 
 
@@ -21,7 +22,7 @@ def heuristic(combine: CfgNode) -> Fusion:
 
 def heuristic_panoptic_fusion(
     instances: Instances,
-    sem_seg_logits: Tensor,
+    sem_seg_logits: Tensor | SemanticLogits,
     *,
     thing_class_ids: Sequence[int],
     score_threshold: float,
@@ -45,7 +46,7 @@ def heuristic_panoptic_fusion(
     to_label[stuff_ids] = torch.arange(1, len(stuff_ids) + 1, device=device)
     panoptic_seg, segments_info = combine_semantic_and_instance_outputs(
         instances,
-        to_label[sem_seg_logits.argmax(dim=0)],
+        to_label[SemanticLogits.of(sem_seg_logits).argmax()],
         overlap_threshold,
         stuff_area_limit,
         score_threshold,

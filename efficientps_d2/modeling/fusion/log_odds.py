@@ -9,6 +9,7 @@ from detectron2.structures import Instances
 from torch import Tensor
 
 from efficientps_d2.modeling.fusion.build import FUSION_REGISTRY, Fusion, thresholds
+from efficientps_d2.modeling.fusion.semantic_logits import SemanticLogits
 from efficientps_d2.modeling.fusion.shared import (
     Window,
     assemble,
@@ -40,7 +41,7 @@ def log_odds(combine: CfgNode) -> Fusion:
 @torch.no_grad()
 def log_odds_panoptic_fusion(
     instances: Instances,
-    sem_seg_logits: Tensor,
+    sem_seg_logits: Tensor | SemanticLogits,
     *,
     thing_class_ids: Sequence[int],
     score_threshold: float = 0.5,
@@ -68,14 +69,18 @@ def log_odds_panoptic_fusion(
     Returns:
         As :func:`adaptive_panoptic_fusion`.
     """
-    sem_seg_logits = sem_seg_logits.float()
+    sem_seg_logits = SemanticLogits.of(sem_seg_logits)
     thing_class_ids = list(thing_class_ids)
     order = candidates(instances, score_threshold)
     usable = instances[order]
+    labels, stuff_logit = _labels_and_stuff(
+        sem_seg_logits, stuff_classes(len(sem_seg_logits), thing_class_ids)
+    )
     winner = _compete(
         usable,
-        [sem_seg_logits[class_id] for class_id in semantic_channels(usable, thing_class_ids)],
-        _log_sum_of_stuff(sem_seg_logits, stuff_classes(len(sem_seg_logits), thing_class_ids)),
+        sem_seg_logits,
+        semantic_channels(usable, thing_class_ids),
+        stuff_logit,
         overlap_threshold,
         semantic_weight,
     )
@@ -83,26 +88,31 @@ def log_odds_panoptic_fusion(
         winner,
         order,
         instances,
-        sem_seg_logits.argmax(dim=0),
+        labels,
         num_classes=len(sem_seg_logits),
         thing_class_ids=thing_class_ids,
         stuff_area_limit=stuff_area_limit,
     )
 
 
-def _log_sum_of_stuff(sem_seg_logits: Tensor, stuff_class_ids: list[int]) -> Tensor:
-    """(H, W) logarithm of the summed exponentials, without copying the channels together."""
-    if not stuff_class_ids:  # nothing speaks against a thing
-        return torch.full_like(sem_seg_logits[0], -torch.inf)
-    total = sem_seg_logits[stuff_class_ids[0]].clone()
-    for class_id in stuff_class_ids[1:]:
-        torch.logaddexp(total, sem_seg_logits[class_id], out=total)
-    return total
+def _labels_and_stuff(logits: SemanticLogits, stuff_class_ids: list[int]) -> tuple[Tensor, Tensor]:
+    """(H, W) int64 class of each pixel, and logarithm of the summed exponentials of stuff.
+
+    Without stuff nothing speaks against a thing: the second is minus infinity.
+    """
+    labels = torch.empty(logits.size, dtype=torch.int64, device=logits.device)
+    total = torch.full(logits.size, -torch.inf, device=logits.device)
+    for rows, strip in logits.strips():
+        labels[rows] = strip.max(dim=0).indices
+        for channel in stuff_class_ids:  # without copying them together
+            torch.logaddexp(total[rows], strip[channel], out=total[rows])
+    return labels, total
 
 
 def _compete(
     instances: Instances,
-    class_logits: list[Tensor],
+    sem_seg_logits: SemanticLogits,
+    channels: list[int],
     stuff_logit: Tensor,
     overlap_threshold: float,
     semantic_weight: float,
@@ -114,12 +124,12 @@ def _compete(
     best = torch.zeros_like(stuff_logit)  # log-odds, of no instance 0
     occupied = torch.zeros_like(stuff_logit, dtype=torch.bool)
     boxes = instances.pred_boxes.tensor.tolist()
-    for rank, (box, class_logit) in enumerate(zip(boxes, class_logits, strict=True)):
+    for rank, (box, channel) in enumerate(zip(boxes, channels, strict=True)):
         window = touched_pixels(box, image)
         # A mask that fades at the border of its box would be outvoted there.
         mask_logits = instances.pred_mask_logits[rank].float()
         log_odds = paste_mask(mask_logits, box, window, fade=False)
-        semantic = class_logit[window.slices] - stuff_logit[window.slices]
+        semantic = sem_seg_logits.crop(*window.slices, channel) - stuff_logit[window.slices]
         log_odds += semantic_weight * semantic.clamp_(-SEMANTIC_LIMIT, SEMANTIC_LIMIT)
 
         if not occupy(log_odds > 0, occupied[window.slices], overlap_threshold):

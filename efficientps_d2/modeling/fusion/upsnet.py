@@ -10,6 +10,7 @@ from detectron2.structures import Instances
 from torch import Tensor
 
 from efficientps_d2.modeling.fusion.build import FUSION_REGISTRY, Fusion, thresholds
+from efficientps_d2.modeling.fusion.semantic_logits import SemanticLogits
 from efficientps_d2.modeling.fusion.shared import (
     Window,
     assemble,
@@ -23,7 +24,6 @@ from efficientps_d2.modeling.fusion.shared import (
 from efficientps_d2.modeling.fusion.upsnet_logits import panoptic_logits
 
 NMS_THRESHOLD = 0.5  # over all classes
-STRIP = 64  # rows for which all logits are in memory at once
 
 
 @FUSION_REGISTRY.register()
@@ -35,7 +35,7 @@ def upsnet(combine: CfgNode) -> Fusion:
 @torch.no_grad()
 def upsnet_panoptic_fusion(
     instances: Instances,
-    sem_seg_logits: Tensor,
+    sem_seg_logits: Tensor | SemanticLogits,
     *,
     thing_class_ids: Sequence[int],
     score_threshold: float = 0.6,
@@ -60,11 +60,11 @@ def upsnet_panoptic_fusion(
     Returns:
         As :func:`adaptive_panoptic_fusion`.
     """
-    sem_seg_logits = sem_seg_logits.float()
+    sem_seg_logits = SemanticLogits.of(sem_seg_logits)
     order = candidates(instances, score_threshold)
     found = instances[order]
     order = order[nms(found.pred_boxes.tensor, found.scores, NMS_THRESHOLD)]
-    order = order[_unclaimed(instances[order], sem_seg_logits.shape[-2:], overlap_threshold)]
+    order = order[_unclaimed(instances[order], sem_seg_logits.size, overlap_threshold)]
     winner, sem_seg = _winners(instances[order], sem_seg_logits, thing_class_ids)
     _correct_by_majority(winner, sem_seg, sem_seg_logits, thing_class_ids)
     return assemble(
@@ -93,7 +93,7 @@ def _unclaimed(instances: Instances, size: tuple[int, int], overlap_threshold: f
 
 
 def _winners(
-    instances: Instances, sem_seg_logits: Tensor, thing_class_ids: Sequence[int]
+    instances: Instances, sem_seg_logits: SemanticLogits, thing_class_ids: Sequence[int]
 ) -> tuple[Tensor, Tensor]:
     """(H, W) int32 index of the instance that has a pixel, or -1; (H, W) stuff class of the others.
 
@@ -103,14 +103,14 @@ def _winners(
     channels = semantic_channels(instances, thing_class_ids)
     best = [
         panoptic_logits(
-            sem_seg_logits[:, top : top + STRIP],
+            strip,
             boxes,
             mask_logits,
             channels,
             thing_class_ids=thing_class_ids,
-            top=top,
+            top=rows.start,
         ).argmax(dim=0)
-        for top in range(0, sem_seg_logits.shape[1], STRIP)
+        for rows, strip in sem_seg_logits.strips()
     ]
     best = torch.cat(best)
     num_classes = len(sem_seg_logits)
@@ -121,7 +121,7 @@ def _winners(
 
 
 def _correct_by_majority(
-    winner: Tensor, sem_seg: Tensor, sem_seg_logits: Tensor, thing_class_ids: Sequence[int]
+    winner: Tensor, sem_seg: Tensor, sem_seg_logits: SemanticLogits, thing_class_ids: Sequence[int]
 ) -> None:
     """Turn regions of instances, at least half of which is one stuff class, into that stuff."""
     num_classes, count = len(sem_seg_logits), int(winner.max()) + 1

@@ -14,6 +14,8 @@ class MaskRCNN(PanopticSegmentor):
     Its semantic head is a :class:`NoSemSegHead`.
     """
 
+    has_light_outputs = False  # it has no semantic logits that could be
+
     def postprocess(self, instances: Instances, sem_seg: Tensor, inputs: dict) -> dict:
         """As in :class:`PanopticSegmentor`, without ``sem_seg``."""
         outputs = super().postprocess(instances, sem_seg, inputs)

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from efficientps_d2.data.classes import with_class_counts
 from efficientps_d2.modeling.cpu_sampling import sample_rois_fast
 from efficientps_d2.modeling.fusion.build import Fusion, build_fusion
+from efficientps_d2.modeling.fusion.semantic_logits import SemanticLogits
+from efficientps_d2.modeling.semantic_heads.base import STRIDE
 from efficientps_d2.utils.errors import InputError
 
 BY_LOGITS = ("adaptive", "log_odds", "upsnet")  # fusions that take ``pred_mask_logits``
@@ -42,13 +44,27 @@ def padded_labels(model: nn.Module, batched_inputs: list[dict]) -> Tensor:
     ).tensor
 
 
+def output_size(instances: Instances, inputs: dict) -> tuple[int, int]:
+    """Height and width of the output; by default those of the network's input."""
+    height, width = instances.image_size
+    return inputs.get("height", height), inputs.get("width", width)
+
+
 @META_ARCH_REGISTRY.register()
 class PanopticSegmentor(PanopticFPN):
     """A backbone, instance heads and a semantic head, whose outputs a rule fuses.
 
     Training is that of :class:`PanopticFPN`. With Detectron2's heads and ``METHOD "heuristic"`` it
     is Panoptic FPN itself; networks of other papers derive from it.
+
+    With ``light_outputs`` inference takes less memory and time: ``sem_seg`` is
+    :class:`SemanticLogits`, and instances have no ``pred_masks``, unless ``paste_masks`` is True or
+    the fusion needs them.
     """
+
+    has_light_outputs = True
+    light_outputs = False
+    paste_masks = False
 
     @configurable
     def __init__(
@@ -56,6 +72,7 @@ class PanopticSegmentor(PanopticFPN):
         *,
         thing_class_ids: Sequence[int],
         fusion: Fusion,
+        fuses_masks: bool = True,
         channels_last: bool = False,
         **kwargs,
     ):
@@ -63,13 +80,14 @@ class PanopticSegmentor(PanopticFPN):
         Args:
             thing_class_ids: contiguous id of each class of the detector.
             fusion: a function such as :func:`adaptive_panoptic_fusion`.
+            fuses_masks: whether it takes ``pred_masks``, not ``pred_mask_logits``.
             channels_last: memory format of weights and images; only speed depends on it.
 
         Other arguments are those of :class:`PanopticFPN`.
         """
         super().__init__(**kwargs)
         self.thing_class_ids = list(thing_class_ids)
-        self.fusion = fusion
+        self.fusion, self.fuses_masks = fusion, fuses_masks
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.to(memory_format=self.memory_format)
         sample_rois_fast(self)
@@ -90,6 +108,7 @@ class PanopticSegmentor(PanopticFPN):
             **parts,
             "thing_class_ids": cfg.MODEL.EFFICIENTPS.THING_CLASS_IDS,
             "fusion": build_fusion(cfg.MODEL.PANOPTIC_FPN.COMBINE),
+            "fuses_masks": method not in BY_LOGITS,
             "channels_last": cfg.MODEL.EFFICIENTPS.CHANNELS_LAST,
         }
 
@@ -113,6 +132,8 @@ class PanopticSegmentor(PanopticFPN):
             :func:`adaptive_panoptic_fusion`. Without post-processing, the raw instances (classes
             0..things-1) and semantic logits at the padded size.
         """
+        if self.light_outputs and do_postprocess:
+            return self._light_inference(batched_inputs)
         detections, sem_seg_logits = super().inference(batched_inputs, do_postprocess=False)
         if not do_postprocess:
             return detections, sem_seg_logits
@@ -123,15 +144,36 @@ class PanopticSegmentor(PanopticFPN):
 
     def postprocess(self, instances: Instances, sem_seg: Tensor, inputs: dict) -> dict:
         """Outputs of one image; ``sem_seg`` covers its padding too, ``instances`` do not."""
-        image_size = instances.image_size
-        height = inputs.get("height", image_size[0])
-        width = inputs.get("width", image_size[1])
-        sem_seg = self.resize_sem_seg(sem_seg, image_size, height, width)
+        height, width = output_size(instances, inputs)
+        sem_seg = self.resize_sem_seg(sem_seg, instances.image_size, height, width)
+        return self._fused(instances, sem_seg, height, width)
+
+    def _fused(
+        self, instances: Instances, sem_seg: Tensor | SemanticLogits, height: int, width: int
+    ) -> dict:
         instances = detector_postprocess(instances, height, width)
         panoptic_seg = self.fusion(instances, sem_seg, thing_class_ids=self.thing_class_ids)
         thing_ids = torch.as_tensor(self.thing_class_ids, device=instances.pred_classes.device)
         instances.pred_classes = thing_ids[instances.pred_classes]
         return {"sem_seg": sem_seg, "instances": instances, "panoptic_seg": panoptic_seg}
+
+    def _light_inference(self, batched_inputs: list[dict]) -> list[dict]:
+        """As :meth:`inference`, without tensors of all classes, or of all instances, and pixels."""
+        images = self.preprocess_image(batched_inputs)
+        features = self.backbone(images.tensor)
+        logits = self.sem_seg_head.layers(features)
+        proposals, _ = self.proposal_generator(images, features, None)
+        detections, _ = self.roi_heads(images, features, proposals, None)
+        outputs = []
+        for instances, of_image, inputs in zip(detections, logits, batched_inputs, strict=True):
+            size, image_size = output_size(instances, inputs), instances.image_size
+            sem_seg = SemanticLogits(of_image, image_size, STRIDE)
+            if size != image_size:  # resized twice, as otherwise
+                sem_seg = SemanticLogits(sem_seg_postprocess(sem_seg.full(), image_size, *size))
+            if not (self.paste_masks or self.fuses_masks):
+                instances.remove("pred_masks")
+            outputs.append(self._fused(instances, sem_seg, *size))
+        return outputs
 
     def resize_sem_seg(
         self, sem_seg: Tensor, image_size: tuple[int, int], height: int, width: int

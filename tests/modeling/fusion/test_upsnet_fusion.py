@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from efficientps_d2 import upsnet_panoptic_fusion
-from efficientps_d2.modeling.fusion import upsnet
+from efficientps_d2.modeling.fusion import semantic_logits
 
 
 @st.composite
@@ -24,11 +24,11 @@ def upsnet_cases(draw):
 def test_equals_dense_definition(case, rows):
     instances, sem_seg_logits, options = case
     expected = dense_upsnet_fusion(instances, sem_seg_logits, **options)
-    before, upsnet.STRIP = upsnet.STRIP, rows
+    before, semantic_logits.STRIP = semantic_logits.STRIP, rows
     try:
         result = upsnet_panoptic_fusion(instances, sem_seg_logits, **options)
     finally:
-        upsnet.STRIP = before
+        semantic_logits.STRIP = before
     # Where two logits are equal to the last bits, the pixel may fall either way.
     assert (as_labels(*result) != expected).sum() <= 1
 

@@ -1,0 +1,88 @@
+"""Semantic logits at the size of the output, of which only a few rows are in memory."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+STRIP = 64  # rows
+
+
+class SemanticLogits:
+    """(K, H, W) float32 logits: a tensor, or the bilinear enlargement of a smaller one.
+
+    Parts of the enlargement are those of the whole; PyTorch rounds narrow ones otherwise.
+    """
+
+    def __init__(self, source: Tensor, size: tuple[int, int] | None = None, stride: int = 1):
+        """
+        Args:
+            source: (K, h, w) logits of any type.
+            size: height and width, at most ``stride`` times those of the source; all by default.
+            stride: a power of two; 1 for logits that have their size already.
+        """
+        self.source = source if stride > 1 else source.float()
+        height, width = (side * stride for side in source.shape[1:])
+        self.size, self.stride = size or (height, width), stride
+
+    @classmethod
+    def of(cls, logits: "Tensor | SemanticLogits") -> "SemanticLogits":
+        """As they are, if they are no tensor."""
+        return logits if isinstance(logits, cls) else cls(logits)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return (len(self.source), *self.size)
+
+    @property
+    def device(self) -> torch.device:
+        return self.source.device
+
+    def __len__(self) -> int:
+        """The number of classes."""
+        return len(self.source)
+
+    def crop(
+        self, rows: slice, columns: slice, channels: int | Sequence[int] | slice = slice(None)
+    ) -> Tensor:
+        """The logits of some pixels; without a dimension for the channel if it is one number."""
+        if isinstance(channels, int):
+            return self.crop(rows, columns, slice(channels, channels + 1))[0]
+        source = self.source[channels]
+        if self.stride == 1:
+            return source[:, rows, columns]
+        (rows, near_rows), (columns, near_columns) = (
+            _neighbours(part, side, self.stride)
+            for part, side in zip((rows, columns), source.shape[1:], strict=True)
+        )
+        near = source[None, :, near_rows, near_columns].float()
+        if 0 in near.shape:
+            return near.new_zeros(len(source), rows.stop - rows.start, columns.stop - columns.start)
+        large = F.interpolate(near, scale_factor=self.stride, mode="bilinear", align_corners=False)
+        return large[0, :, rows, columns]
+
+    def strips(self) -> Iterator[tuple[slice, Tensor]]:
+        """Rows, and the logits (K, rows, W) in them."""
+        height, width = self.size
+        for top in range(0, height, STRIP):
+            rows = slice(top, min(top + STRIP, height))
+            yield rows, self.crop(rows, slice(0, width))
+
+    def full(self) -> Tensor:
+        """(K, H, W), all in memory."""
+        return self.crop(slice(0, self.size[0]), slice(0, self.size[1]))
+
+    def argmax(self, dim: int = 0) -> Tensor:
+        """(H, W) int64 class of each pixel, as of a tensor; the first of those that are equal."""
+        if dim != 0:
+            raise ValueError(f"classes are in dimension 0, not {dim}")
+        # Four times as fast as Tensor.argmax.
+        return torch.cat([logits.max(dim=0).indices for _, logits in self.strips()])
+
+
+def _neighbours(part: slice, side: int, stride: int) -> tuple[slice, slice]:
+    """Where ``part`` lies in the enlargement of the cells that it depends on, and these cells."""
+    first = max(part.start // stride - 1, 0)
+    end = min(-(-part.stop // stride) + 1, side)
+    return slice(part.start - first * stride, part.stop - first * stride), slice(first, end)

@@ -1,0 +1,75 @@
+"""Parts of enlarged logits are those of the whole, and every fusion takes them."""
+
+import numpy as np
+import pytest
+import torch
+from dense_fusion import make_instances
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from efficientps_d2 import (
+    adaptive_panoptic_fusion,
+    log_odds_panoptic_fusion,
+    upsnet_panoptic_fusion,
+)
+from efficientps_d2.modeling.fusion import semantic_logits
+from efficientps_d2.modeling.fusion.heuristic import heuristic_panoptic_fusion
+from efficientps_d2.modeling.fusion.semantic_logits import SemanticLogits
+
+
+def enlarged(source, size, stride):
+    large = F.interpolate(source[None], scale_factor=stride, mode="bilinear", align_corners=False)
+    return large[0, :, : size[0], : size[1]]
+
+
+@st.composite
+def parts(draw, end):
+    start = draw(st.integers(0, end))
+    return slice(start, draw(st.integers(start, end)))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data(), st.sampled_from([1, 4]), st.integers(1, 30), st.integers(1, 9))
+def test_crops_are_those_of_the_whole(data, stride, height, width):
+    torch.manual_seed(data.draw(st.integers(0, 99)))
+    source = torch.randn(5, height, width)
+    size = (data.draw(st.integers(1, height * stride)), data.draw(st.integers(1, width * stride)))
+    logits, whole = SemanticLogits(source, size, stride), enlarged(source, size, stride)
+    rows, columns = data.draw(parts(size[0])), data.draw(parts(size[1]))
+    torch.testing.assert_close(logits.crop(rows, columns), whole[:, rows, columns])
+    torch.testing.assert_close(logits.crop(rows, columns, 3), whole[3, rows, columns])
+    torch.testing.assert_close(logits.full(), whole)
+    assert logits.shape == whole.shape
+    assert torch.equal(logits.argmax(dim=0), whole.argmax(dim=0))
+
+
+def test_the_first_of_equal_classes_is_named():
+    assert SemanticLogits(torch.zeros(3, 70, 2)).argmax().unique().tolist() == [0]
+
+
+RULES = {
+    "adaptive": adaptive_panoptic_fusion,
+    "log_odds": log_odds_panoptic_fusion,
+    "upsnet": upsnet_panoptic_fusion,
+    "heuristic": heuristic_panoptic_fusion,
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_rule_gives_what_it_gives_for_a_tensor(rule, monkeypatch):
+    monkeypatch.setattr(semantic_logits, "STRIP", 12)
+    torch.manual_seed(0)
+    source, size = torch.randn(5, 10, 14), (38, 53)
+    boxes = np.array([[3, 2, 30, 30], [20, 10, 53, 38], [0, 20, 12, 38]], dtype=float)
+    instances = make_instances(
+        boxes, np.array([0.9, 0.8, 0.7]), np.array([0, 1, 0]), torch.randn(3, 4, 4).numpy() + 1
+    )
+    instances._image_size = size
+    instances.pred_masks = torch.rand(3, *size) > 0.5
+    options = {"thing_class_ids": [1, 4], "stuff_area_limit": 5}
+    options |= {"score_threshold": 0.1, "overlap_threshold": 0.5}
+    expected = RULES[rule](instances, enlarged(source, size, 4), **options)
+    found = RULES[rule](instances, SemanticLogits(source, size, 4), **options)
+    assert torch.equal(found[0], expected[0]) and found[1] == expected[1]
+    assert len(found[1]) > 3
