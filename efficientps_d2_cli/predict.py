@@ -41,6 +41,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of instances; default: that of the model's fusion",
     )
     parser.add_argument(
+        "--tile",
+        type=int,
+        default=0,
+        metavar="SIZE",
+        help="predict large images in tiles of this many pixels, in little memory",
+    )
+    parser.add_argument(
         "--save-json",
         action="store_true",
         help="also write OUTPUT/panoptic/ and OUTPUT/panoptic.json in COCO's panoptic format",
@@ -94,4 +101,5 @@ def _predictor(args: argparse.Namespace):
     if threshold is None:
         threshold = cfg.MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH
     cfg.merge_from_list([x for k in THRESHOLDS if k not in keys for x in (k, float(threshold))])
-    return Predictor(cfg, metadata, cfg.MODEL.DEVICE if "MODEL.DEVICE" in keys else "")
+    device = cfg.MODEL.DEVICE if "MODEL.DEVICE" in keys else ""
+    return Predictor(cfg, metadata, device, tile=args.tile)

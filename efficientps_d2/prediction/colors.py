@@ -5,7 +5,7 @@ from itertools import count
 import numpy as np
 from detectron2.utils.video_visualizer import VideoVisualizer, _DetectedInstance
 
-from efficientps_d2.prediction.predictor import Prediction, Segment
+from efficientps_d2.prediction.result import Prediction, Segment
 from efficientps_d2.utils.instance_colors import encode, shades, twins
 
 FRAMES = 8  # that a colour is kept for an instance that is not seen

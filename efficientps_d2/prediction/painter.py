@@ -4,7 +4,7 @@ import numpy as np
 from detectron2.utils.visualizer import Visualizer
 
 from efficientps_d2.prediction.colors import InstanceColors, things_of
-from efficientps_d2.prediction.predictor import Prediction
+from efficientps_d2.prediction.result import Prediction
 from efficientps_d2.utils.errors import InputError
 from efficientps_d2.utils.visualizer import (
     POLYGON_WIDTH,

@@ -9,7 +9,7 @@ from detectron2.data.catalog import Metadata
 
 from efficientps_d2.data.coco_panoptic import categories_of, save_panoptic
 from efficientps_d2.prediction.output_paths import make_folder
-from efficientps_d2.prediction.predictor import Prediction
+from efficientps_d2.prediction.result import Prediction
 from efficientps_d2.utils.errors import InputError
 from efficientps_d2.utils.files import replacing_file
 

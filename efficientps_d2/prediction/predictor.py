@@ -1,8 +1,6 @@
 """Predict images with a trained model, without the data it was trained on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -10,73 +8,26 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.data import transforms as T
 from detectron2.data.catalog import Metadata
-from detectron2.structures import Instances, ROIMasks
-from torch import Tensor
+from detectron2.structures import Boxes, Instances
+from tqdm import tqdm
 
 from efficientps_d2.checkpoint.checkpointer import load_trained_model
 from efficientps_d2.checkpoint.saved_model import read_saved_model
 from efficientps_d2.data.images import read_rgb
 from efficientps_d2.deploy.optimize import optimize_for_inference
 from efficientps_d2.modeling.fusion.semantic_logits import SemanticLogits
+from efficientps_d2.prediction.mosaic import Mosaic, tiles
+from efficientps_d2.prediction.result import LISTED, Prediction, Segment
 from efficientps_d2.prediction.scores import mean_probabilities
 from efficientps_d2.utils.errors import InputError, one_line
 
 ImageInput = np.ndarray | str | Path
-LISTED = 20  # classes or segments, in one line
+SMALLEST_TILE = 64
 OF_DEMO = "That of make demo: it knows painted streets only."
 
 
-@dataclass
-class Segment:
-    """A segment of a panoptic map."""
-
-    id: int  # in the map, from 1
-    category_id: int  # contiguous class id
-    name: str  # of the class
-    isthing: bool
-    score: float  # of a thing its detection's, of stuff the mean semantic probability
-    area: int  # pixels
-
-
-@dataclass(repr=False)
-class Prediction:
-    """What a model says of one image, in the image's own size; tensors are on the CPU."""
-
-    panoptic_seg: np.ndarray  # (H, W) int32 segment ids, 0 for void
-    segments: list[Segment]
-    sem_seg: np.ndarray | None  # (H, W) uint8 class ids; Mask R-CNN gives none
-    detections: Instances  # as ``instances``, but maybe with pred_mask_logits for pred_masks
-    sem_seg_logits: Tensor | None = None  # (K, H, W) float32, on request
-    # (N, M, M) float32 inside the boxes, on request; Detectron2's own mask heads give none
-    mask_logits: Tensor | None = None
-
-    @cached_property
-    def instances(self) -> Instances:
-        """``pred_boxes``, ``scores``, ``pred_classes`` (contiguous ids), ``pred_masks`` (N, H, W).
-
-        Masks, which may need much memory, are made when they are first asked for.
-        """
-        found = self.detections
-        if found is None or found.has("pred_masks"):
-            return found
-        masks = ROIMasks(found.pred_mask_logits.float().sigmoid())
-        found = Instances(found.image_size, **found.get_fields())
-        found.remove("pred_mask_logits")
-        found.pred_masks = masks.to_bitmasks(found.pred_boxes, *found.image_size, 0.5).tensor
-        return found
-
-    def __repr__(self) -> str:
-        height, width = self.panoptic_seg.shape
-        return f"<Prediction, {width} x {height} pixels: {self.summary()}>"
-
-    def summary(self) -> str:
-        """Names and scores of the first segments."""
-        found = ", ".join(f"{s.name} {s.score:.2f}" for s in self.segments[:LISTED]) or "nothing"
-        return found + (", …" if len(self.segments) > LISTED else "")
-
-
 def load_predictor(
-    folder: str | Path | None = None, device: str = "", optimize: bool = True
+    folder: str | Path | None = None, device: str = "", optimize: bool = True, tile: int = 0
 ) -> "Predictor":
     """A predictor of a saved model.
 
@@ -84,18 +35,25 @@ def load_predictor(
         folder: with model.pth, config.yaml and metadata.json; a training leaves one in
             ``OUTPUT_DIR/model``; by default that of ``make demo``.
         device: "cuda", "cpu" or such; CUDA if there is one by default.
-        optimize: see :class:`Predictor`.
+        optimize, tile: see :class:`Predictor`.
 
     Raises:
         InputError: if a file is missing or damaged.
     """
-    return Predictor(*read_saved_model(folder), device, optimize)
+    return Predictor(*read_saved_model(folder), device, optimize, tile)
 
 
 class Predictor:
     """A model with its weights, and the names and colours of its classes."""
 
-    def __init__(self, cfg: CfgNode, metadata: Metadata, device: str = "", optimize: bool = True):
+    def __init__(
+        self,
+        cfg: CfgNode,
+        metadata: Metadata,
+        device: str = "",
+        optimize: bool = True,
+        tile: int = 0,
+    ):
         """
         Args:
             cfg: with ``MODEL.WEIGHTS`` and the class table, as a training leaves it.
@@ -103,6 +61,9 @@ class Predictor:
             device: CUDA if there is one by default.
             optimize: take the form of :func:`optimize_for_inference`, which is faster; its weights
                 have other names.
+            tile: side of the square tiles, in pixels, that larger images are predicted in; the
+                memory then hardly depends on the image. Instances are those of the panoptic map,
+                and there are no logits. 0 for images as wholes.
 
         Raises:
             InputError: if the weights or the device cannot be used.
@@ -117,7 +78,13 @@ class Predictor:
         cfg.defrost()
         cfg.MODEL.DEVICE = device
         cfg.MODEL.EFFICIENTNET.WEIGHTS = ""
-        self.cfg, self.metadata = cfg, metadata
+        self.cfg, self.metadata, self.tile = cfg, metadata, tile
+        self.stuff_area_limit = cfg.MODEL.PANOPTIC_FPN.COMBINE.STUFF_AREA_LIMIT
+        if tile:
+            if tile < SMALLEST_TILE:
+                raise InputError(f"A tile has {tile} pixels; give {SMALLEST_TILE} or more.")
+            cfg = cfg.clone()
+            cfg.MODEL.PANOPTIC_FPN.COMBINE.STUFF_AREA_LIMIT = 0  # a tile sees only a part
         self.model = load_trained_model(cfg)
         if optimize:
             self.model = optimize_for_inference(self.model)
@@ -157,9 +124,36 @@ class Predictor:
         if not several:
             return self([images], image_format, logits)[0]
         arrays = [self._rgb(image, image_format) for image in images]
+        if self.tile:
+            return [self._tiled(array) for array in arrays]
+        return self._whole(arrays, logits)
+
+    def _whole(self, images: list[np.ndarray], logits: bool = False) -> list[Prediction]:
+        """Of RGB images, in one batch."""
         with torch.no_grad():
-            outputs = self.model([self._input(array) for array in arrays]) if arrays else []
+            outputs = self.model([self._input(image) for image in images]) if images else []
         return [self._prediction(output, logits) for output in outputs]
+
+    def _tiled(self, image: np.ndarray) -> Prediction:
+        size = image.shape[:2]
+        parts, mosaic = list(tiles(size, self.tile)), Mosaic(size)
+        sem_seg = None
+        for part in tqdm(parts, desc="tiles", unit="tile", leave=False, disable=len(parts) == 1):
+            (seen,) = self._whole([image[part.rows, part.columns]])
+            mosaic.add(part, seen.panoptic_seg, seen.segments)
+            if seen.sem_seg is not None:
+                sem_seg = np.zeros(size, dtype=np.uint8) if sem_seg is None else sem_seg
+                sem_seg[part.core] = seen.sem_seg[part.inner]
+        names, segments = self.metadata.stuff_classes, []
+        for class_id, isthing, score, area in mosaic.finish(self.stuff_area_limit):
+            name, number = names[class_id], len(segments) + 1
+            segments.append(Segment(number, class_id, name, isthing, float(score), area))
+        things = [s for s in segments if s.isthing]
+        boxes = torch.from_numpy(mosaic.boxes(len(things))).float()
+        instances = Instances(size, pred_boxes=Boxes(boxes))
+        instances.scores = torch.tensor([s.score for s in things])
+        instances.pred_classes = torch.tensor([s.category_id for s in things], dtype=torch.int64)
+        return Prediction(mosaic.pan_seg, segments, sem_seg, instances)
 
     def _rgb(self, image: ImageInput, image_format: str) -> np.ndarray:
         if isinstance(image, str | Path):

@@ -1,0 +1,221 @@
+"""One panoptic map of overlapping tiles: objects across seams are neither cut nor doubled."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+SAME = 0.5  # IoU, where both tiles look, of two views of one object
+BAND = 256  # rows that are renumbered at once
+
+
+@dataclass
+class Tile:
+    """A part of an image, and the part of it that no other tile decides on."""
+
+    rows: slice
+    columns: slice
+    core: tuple[slice, slice]
+    is_inner: tuple[bool, bool, bool, bool]  # whether more image is above, below, left, right
+
+    @property
+    def inner(self) -> tuple[slice, slice]:
+        """The core, in the tile."""
+        return _within(self.core[0], self.rows), _within(self.core[1], self.columns)
+
+
+def tiles(size: tuple[int, int], side: int) -> Iterator[Tile]:
+    """Tiles of ``side`` x ``side`` pixels, row by row, that overlap by a quarter or more."""
+    rows, columns = (_parts(length, side) for length in size)
+    for row, core_row in rows:
+        for column, core_column in columns:
+            edges = (row.start > 0, row.stop < size[0], column.start > 0, column.stop < size[1])
+            yield Tile(row, column, (core_row, core_column), edges)
+
+
+def _parts(length: int, side: int) -> list[tuple[slice, slice]]:
+    """Even parts of one axis, and where each of them ends in the middle of an overlap."""
+    if length <= side:
+        return [(slice(0, length), slice(0, length))]
+    overlap = side // 4
+    count = -(-(length - overlap) // (side - overlap))
+    starts = np.linspace(0, length - side, count).round().astype(int).tolist()
+    seams = [0, *((a + side + b) // 2 for a, b in pairwise(starts)), length]
+    cores = [slice(a, b) for a, b in pairwise(seams)]
+    return [(slice(s, s + side), core) for s, core in zip(starts, cores, strict=True)]
+
+
+@dataclass
+class View:
+    """What a tile sees of an object, or all tiles of a class of stuff."""
+
+    class_id: int
+    score: float
+    weight: int  # pixels that the score is a mean of
+    is_thing: bool = False
+    is_whole: bool = False
+    same: int = 0  # a smaller index, of the same object, or its own
+
+
+class Mosaic:
+    """Takes the results of tiles, in their order, and joins them.
+
+    The tile whose core a pixel is in decides what it is. But an object that a tile sees to its end
+    has all its pixels, also in the cores of other tiles that do not see it. Two objects of a class
+    that are alike where two tiles look are one.
+    """
+
+    def __init__(self, size: tuple[int, int]):
+        """
+        Args:
+            size: height and width of the image.
+        """
+        # Indices of views. Beyond the cores there are things only, until their own tile comes.
+        self.pan_seg = np.zeros(size, dtype=np.int32)
+        self._views = [View(-1, 0.0, 0)]  # void
+        self._stuff = {}  # index of each class
+        self._tiles = []
+
+    def add(self, tile: Tile, pan_seg: np.ndarray, segments: list) -> None:
+        """Add the panoptic map of a tile and its segments, with ``category_id`` and the like."""
+        index_of = np.zeros(max((s.id for s in segments), default=0) + 1, dtype=np.int32)
+        for segment in segments:
+            is_whole = segment.isthing and _is_whole(tile, pan_seg == segment.id)
+            index_of[segment.id] = self._index(segment, is_whole)
+        before = self.pan_seg[tile.rows, tile.columns]
+        before[...] = self._firsts()[before]
+        found, seen = index_of[pan_seg], self._seen(tile)
+        is_matched = self._match(found, before, seen)
+        found = self._firsts()[found]
+        is_thing = np.array([view.is_thing for view in self._views])
+        is_alone = np.array([view.is_whole for view in self._views]) & ~is_matched
+        free = ~is_thing[before]
+        taken = np.zeros(found.shape, dtype=bool)
+        taken[tile.inner] = True
+        taken &= is_thing[found] | ~is_alone[before]
+        taken |= is_alone[found] & free
+        taken |= is_thing[found] & ~seen & free
+        before[taken] = found[taken]
+        self._tiles.append(tile)
+
+    def _index(self, segment, is_whole: bool) -> int:
+        """That of its class of stuff, or a new one."""
+        if segment.isthing or segment.category_id not in self._stuff:
+            index = len(self._views)
+            view = View(segment.category_id, segment.score, segment.area)
+            view.is_thing, view.is_whole, view.same = segment.isthing, is_whole, index
+            self._views.append(view)
+            if not segment.isthing:
+                self._stuff[segment.category_id] = index
+            return index
+        view = self._views[index := self._stuff[segment.category_id]]
+        total = view.weight + segment.area
+        view.score = (view.score * view.weight + segment.score * segment.area) / total
+        view.weight = total
+        return index
+
+    def _seen(self, tile: Tile) -> np.ndarray:
+        """(h, w) bool: pixels of a tile that earlier ones have seen."""
+        seen = np.zeros((_length(tile.rows), _length(tile.columns)), dtype=bool)
+        for other in self._tiles:
+            part = []
+            for a, b in ((other.rows, tile.rows), (other.columns, tile.columns)):
+                start = max(a.start - b.start, 0)
+                part.append(slice(start, max(a.stop - b.start, start)))
+            seen[tuple(part)] = True
+        return seen
+
+    def _match(self, found: np.ndarray, before: np.ndarray, seen: np.ndarray) -> np.ndarray:
+        """Join views of one object, of this tile and earlier ones; gives which have others."""
+        count, is_matched = len(self._views), np.zeros(len(self._views), dtype=bool)
+        old, new = before[seen].astype(np.int64), found[seen]
+        old_areas, new_areas = (np.bincount(x, minlength=count) for x in (old, new))
+        pairs, shared = np.unique(old * count + new, return_counts=True)
+        for pair, both in zip(pairs.tolist(), shared.tolist(), strict=True):
+            a, b = divmod(pair, count)
+            first, second = self._views[a], self._views[b]
+            if not (first.is_thing and second.is_thing and first.class_id == second.class_id):
+                continue
+            of_all = old_areas[a] + new_areas[b] - both
+            if not (first.is_whole and second.is_whole):  # one is cut by the side of its tile
+                of_all = min(old_areas[a], new_areas[b])
+            if both > SAME * of_all:
+                is_matched[[a, self._join(a, b)]] = True
+        return is_matched
+
+    def _join(self, a: int, b: int) -> int:
+        """Make two views one, whose index it gives."""
+        a, b = sorted((self._first(a), self._first(b)))
+        first, second = self._views[a], self._views[b]
+        second.same, first.score = a, max(first.score, second.score)
+        first.is_whole |= second.is_whole
+        return a
+
+    def _first(self, index: int) -> int:
+        while self._views[index].same != index:
+            index = self._views[index].same
+        return index
+
+    def _firsts(self) -> np.ndarray:
+        return np.array([self._first(i) for i in range(len(self._views))], dtype=np.int32)
+
+    def finish(self, stuff_area_limit: int) -> list[tuple[int, bool, float, int]]:
+        """Number the segments from 1: things by their scores, then stuff by its classes.
+
+        Args:
+            stuff_area_limit: smaller stuff becomes void.
+
+        Returns:
+            Class, whether it is a thing, score and area of each segment of ``pan_seg``.
+        """
+        count = len(self._views)
+        self._renumber(self._firsts())
+        areas = sum(np.bincount(band.ravel(), minlength=count) for band in self._bands()).tolist()
+        alive = [i for i in range(1, count) if areas[i]]
+        things = [i for i in alive if self._views[i].is_thing]
+        stuff = [i for i in self._stuff.values() if areas[i] >= max(stuff_area_limit, 1)]
+        things.sort(key=lambda i: -self._views[i].score)
+        stuff.sort(key=lambda i: self._views[i].class_id)
+        order, new_index = things + stuff, np.zeros(count, dtype=np.int32)
+        new_index[order] = np.arange(1, len(order) + 1)
+        self._renumber(new_index)
+        views = [self._views[i] for i in order]
+        return [
+            (v.class_id, v.is_thing, v.score, areas[i]) for i, v in zip(order, views, strict=True)
+        ]
+
+    def boxes(self, count: int) -> np.ndarray:
+        """(count, 4) x0 y0 x1 y1 of the first segments, the things, of the finished map."""
+        low, high = np.full((2, count), 2**31 - 1), np.zeros((2, count), dtype=int)
+        top = 0
+        for band in self._bands():
+            places = np.nonzero((band > 0) & (band <= count))
+            index = band[places] - 1
+            for axis, first in enumerate((top, 0)):
+                np.minimum.at(low[axis], index, places[axis] + first)
+                np.maximum.at(high[axis], index, places[axis] + first + 1)
+            top += len(band)
+        return np.stack([low[1], low[0], high[1], high[0]], axis=1)
+
+    def _bands(self) -> Iterator[np.ndarray]:
+        for top in range(0, len(self.pan_seg), BAND):
+            yield self.pan_seg[top : top + BAND]
+
+    def _renumber(self, new_id: np.ndarray) -> None:
+        for band in self._bands():
+            band[...] = new_id[band]
+
+
+def _is_whole(tile: Tile, mask: np.ndarray) -> bool:
+    """Whether an object ends before the sides of its tile beyond which there is more image."""
+    sides = (mask[0], mask[-1], mask[:, 0], mask[:, -1])
+    return not any(inner and side.any() for inner, side in zip(tile.is_inner, sides, strict=True))
+
+
+def _length(part: slice) -> int:
+    return part.stop - part.start
+
+
+def _within(part: slice, outer: slice) -> slice:
+    return slice(part.start - outer.start, part.stop - outer.start)

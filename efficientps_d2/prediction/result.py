@@ -1,0 +1,64 @@
+"""What a predictor says of an image."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from detectron2.structures import Instances, ROIMasks
+from torch import Tensor
+
+LISTED = 20  # classes or segments, in one line
+
+
+@dataclass
+class Segment:
+    """A segment of a panoptic map."""
+
+    id: int  # in the map, from 1
+    category_id: int  # contiguous class id
+    name: str  # of the class
+    isthing: bool
+    score: float  # of a thing its detection's, of stuff the mean semantic probability
+    area: int  # pixels
+
+
+@dataclass(repr=False)
+class Prediction:
+    """What a model says of one image, in the image's own size; tensors are on the CPU."""
+
+    panoptic_seg: np.ndarray  # (H, W) int32 segment ids, 0 for void
+    segments: list[Segment]
+    sem_seg: np.ndarray | None  # (H, W) uint8 class ids; Mask R-CNN gives none
+    detections: Instances  # as ``instances``, but maybe with pred_mask_logits for pred_masks
+    sem_seg_logits: Tensor | None = None  # (K, H, W) float32, on request
+    # (N, M, M) float32 inside the boxes, on request; Detectron2's own mask heads give none
+    mask_logits: Tensor | None = None
+
+    @cached_property
+    def instances(self) -> Instances:
+        """``pred_boxes``, ``scores``, ``pred_classes`` (contiguous ids), ``pred_masks`` (N, H, W).
+
+        Masks, which may need much memory, are made when they are first asked for.
+        """
+        found = self.detections
+        if found is None or found.has("pred_masks"):
+            return found
+        found = Instances(found.image_size, **found.get_fields())
+        if found.has("pred_mask_logits"):
+            masks = ROIMasks(found.pred_mask_logits.float().sigmoid())
+            found.remove("pred_mask_logits")
+            found.pred_masks = masks.to_bitmasks(found.pred_boxes, *found.image_size, 0.5).tensor
+        else:  # of tiles
+            ids = torch.tensor([s.id for s in self.segments if s.isthing], dtype=torch.int32)
+            found.pred_masks = torch.from_numpy(self.panoptic_seg) == ids[:, None, None]
+        return found
+
+    def __repr__(self) -> str:
+        height, width = self.panoptic_seg.shape
+        return f"<Prediction, {width} x {height} pixels: {self.summary()}>"
+
+    def summary(self) -> str:
+        """Names and scores of the first segments."""
+        found = ", ".join(f"{s.name} {s.score:.2f}" for s in self.segments[:LISTED]) or "nothing"
+        return found + (", …" if len(self.segments) > LISTED else "")
