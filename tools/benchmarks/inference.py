@@ -13,6 +13,7 @@ import json
 import multiprocessing
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -76,8 +77,11 @@ class Timed:
         self.times = {}
         for stage, path in self.stages.items():
             module = self.model.get_submodule(path)
-            module.register_forward_pre_hook(partial(self._start, stage))
-            module.register_forward_hook(partial(self._stop, stage))
+            if hasattr(module, "layers"):  # a semantic head, less the enlargement of its logits
+                module.layers = self._timed(stage, module.layers)
+            else:
+                module.register_forward_pre_hook(partial(self._start, stage))
+                module.register_forward_hook(partial(self._stop, stage))
 
     def _now(self) -> float:
         if self.device.startswith("cuda"):
@@ -89,6 +93,15 @@ class Timed:
 
     def _stop(self, stage: str, *_) -> None:
         self.times[stage] += self._now()
+
+    def _timed(self, stage: str, function: Callable) -> Callable:
+        def timed(*args):
+            self._start(stage)
+            result = function(*args)
+            self._stop(stage)
+            return result
+
+        return timed
 
     @torch.no_grad()
     def predict(self) -> dict[str, float]:
