@@ -65,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
         args.parser.error("--confidence-threshold must be from 0 to 1")
     if args.webcam and args.output:
         args.parser.error("--webcam shows a window and writes nothing; leave --output out")
+    from efficientps_d2.deploy.optimize import keep_freed_memory
     from efficientps_d2.prediction.files import predict_images, predict_video
     from efficientps_d2.prediction.predictor import OF_DEMO
 
@@ -72,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
         from efficientps_d2.prediction.output_paths import expand
 
         files = expand(files)  # mistakes show before the model is loaded
+    keep_freed_memory()
     predictor = _predictor(args)
     print(f"Model: {predictor.cfg.MODEL.WEIGHTS}, {predictor}.")
     if not (args.model or args.config_file):
