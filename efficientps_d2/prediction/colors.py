@@ -26,13 +26,18 @@ class InstanceColors:
         self.class_colors = metadata.stuff_colors
         self.tracker = VideoVisualizer(metadata) if video else None
 
-    def __call__(self, prediction: Prediction) -> tuple[list, list]:
-        """RGB colours, from 0 to 1, of the things of the panoptic map and of the instances."""
+    def __call__(self, prediction: Prediction, instances: bool = True) -> tuple[list, list]:
+        """RGB colours, from 0 to 1, of the things of the panoptic map and of the instances.
+
+        Args:
+            prediction: of the next frame.
+            instances: whether they are wanted, too; it takes a mask of each.
+        """
         pan_seg, segments = prediction.panoptic_seg, things_of(prediction)
         classes = [segment.category_id for segment in segments]
         rles = [encode(pan_seg == segment.id) for segment in segments]
         same = list(range(len(segments)))
-        if prediction.instances is not None:
+        if instances and prediction.instances is not None:
             instance_classes = prediction.instances.pred_classes.tolist()
             instance_rles = [encode(mask) for mask in np.asarray(prediction.instances.pred_masks)]
             found = twins(instance_rles, instance_classes, rles, classes)

@@ -1,5 +1,7 @@
 """Drawing of predictions."""
 
+import math
+
 import numpy as np
 from detectron2.utils.visualizer import Visualizer
 
@@ -16,6 +18,7 @@ from efficientps_d2.utils.visualizer import (
 )
 
 TASKS = ("panoptic", "instance", "semantic")
+PIXELS, THINGS = 16e6, 64  # of the largest drawing; of more things it is smaller
 
 
 class PredictionPainter:
@@ -42,8 +45,9 @@ class PredictionPainter:
             task: one of ``TASKS``, or "all" for all of them side by side.
 
         Returns:
-            uint8 RGB; small images are enlarged. The panoptic layer of a network with a semantic
-            head is hatched where no segment is. One of two pixels' width comes back as it is.
+            uint8 RGB; small images are enlarged, and those above 16 megapixels reduced. The
+            panoptic layer of a network with a semantic head is hatched where no segment is. One of
+            two pixels' width comes back as it is.
 
         Raises:
             InputError: for the task "semantic" of a network without a semantic head.
@@ -55,7 +59,11 @@ class PredictionPainter:
                     "This network has no semantic head; give --task panoptic, instance or all."
                 )
             tasks = tuple(t for t in tasks if t != "semantic")
-        colors = self.colors(prediction)
+        # Each thing is drawn by a mask of its own.
+        pixels = image.shape[0] * image.shape[1] * max(1, len(things_of(prediction)) / THINGS)
+        if (step := math.ceil(math.sqrt(pixels / PIXELS))) > 1:
+            image, prediction = image[::step, ::step], prediction.reduced(step)
+        colors = self.colors(prediction, self.video or "instance" in tasks)
         layers = [self._layer(image, prediction, task, *colors) for task in tasks]
         return layers[0] if len(layers) == 1 else side_by_side(layers, tasks)
 

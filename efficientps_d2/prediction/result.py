@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from detectron2.structures import Instances, ROIMasks
+from detectron2.structures import Boxes, Instances, ROIMasks
 from torch import Tensor
 
 LISTED = 20  # classes or segments, in one line
@@ -53,6 +53,20 @@ class Prediction:
             ids = torch.tensor([s.id for s in self.segments if s.isthing], dtype=torch.int32)
             found.pred_masks = torch.from_numpy(self.panoptic_seg) == ids[:, None, None]
         return found
+
+    def reduced(self, step: int) -> "Prediction":
+        """Every ``step``-th row and column, for a drawing; areas stay those of all pixels."""
+        size = self.panoptic_seg[::step, ::step].shape
+        found = Instances(size)
+        for name, value in self.detections.get_fields().items():
+            if name == "pred_boxes":
+                value = Boxes(value.tensor / step)
+            elif name == "pred_masks":
+                value = value[:, ::step, ::step]
+            found.set(name, value)
+        sem_seg = None if self.sem_seg is None else self.sem_seg[::step, ::step]
+        pan_seg = np.ascontiguousarray(self.panoptic_seg[::step, ::step])
+        return Prediction(pan_seg, self.segments, sem_seg, found)
 
     def __repr__(self) -> str:
         height, width = self.panoptic_seg.shape

@@ -9,6 +9,7 @@ from detectron2.utils.visualizer import Visualizer
 
 from efficientps_d2.data.coco_panoptic import set_classes
 from efficientps_d2.data.training_order import seeded
+from efficientps_d2.prediction import painter
 from efficientps_d2.prediction.colors import InstanceColors
 from efficientps_d2.prediction.painter import PredictionPainter
 from efficientps_d2.prediction.predictor import Prediction, Segment
@@ -177,3 +178,24 @@ def test_without_instances(metadata):
     image = np.full((*SHAPE, 3), 90, np.uint8)
     for video in (False, True):
         assert PredictionPainter(metadata, video).draw(image, prediction, "all").ndim == 3
+
+
+@pytest.mark.parametrize("task", ["panoptic", "instance", "semantic"])
+def test_huge_images_are_drawn_smaller(metadata, monkeypatch, task):
+    image, prediction = np.full((*SHAPE, 3), 200, np.uint8), predicted(BOXES)
+    monkeypatch.setattr(painter, "PIXELS", SHAPE[0] * SHAPE[1] / 4)
+    small = PredictionPainter(metadata).draw(image, prediction, task)
+    monkeypatch.setattr(painter, "PIXELS", 16e6)
+    half = image[::2, ::2].copy()
+    expected = PredictionPainter(metadata).draw(half, prediction.reduced(2), task)
+    assert small.shape == expected.shape and (small == expected).mean() > 0.99
+    assert prediction.reduced(2).segments == prediction.segments
+
+
+def test_things_are_drawn_without_masks_of_all_instances(metadata):
+    prediction = predicted(BOXES)
+    prediction.detections.remove("pred_masks")  # asking for them would fail
+    drawn = PredictionPainter(metadata).draw(
+        np.zeros((*SHAPE, 3), np.uint8), prediction, "panoptic"
+    )
+    assert drawn.max() > 100
