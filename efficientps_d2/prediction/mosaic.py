@@ -137,10 +137,7 @@ class Mosaic:
             first, second = self._views[a], self._views[b]
             if not (first.is_thing and second.is_thing and first.class_id == second.class_id):
                 continue
-            of_all = old_areas[a] + new_areas[b] - both
-            if not (first.is_whole and second.is_whole):  # one is cut by the side of its tile
-                of_all = min(old_areas[a], new_areas[b])
-            if both > SAME * of_all:
+            if both > SAME * (old_areas[a] + new_areas[b] - both):
                 is_matched[[a, self._join(a, b)]] = True
         return is_matched
 

@@ -116,6 +116,20 @@ def test_neighbours_of_one_class_stay_two():
     check(scene, [ROAD, CAR, CAR], *joined(scene, [ROAD, CAR, CAR], 64))
 
 
+def test_stray_pixels_join_no_neighbours():
+    """A tile that gives an object a few pixels of another one does not make them one."""
+    scene = np.zeros((40, 100), dtype=int)
+    scene[5:35, 30:58], scene[5:35, 66:100] = 1, 2
+    mosaic, predict = Mosaic(scene.shape), perfect(scene, [ROAD, CAR, CAR])
+    for number, tile in enumerate(tiles(scene.shape, 64)):
+        pan_seg, segments = predict(tile)
+        if number == 1:
+            of_second = pan_seg[20, -1]
+            pan_seg[5:8, :3] = of_second
+        mosaic.add(tile, pan_seg, segments)
+    assert [s[0] for s in mosaic.finish(0)] == [CAR, CAR, ROAD]
+
+
 def test_an_image_that_fits_is_the_same_tiled_or_not(model_folder):
     image = np.random.default_rng(0).integers(0, 255, (96, 160, 3), dtype=np.uint8)
     whole, tiled = (load_predictor(model_folder, "cpu", tile=side)(image) for side in (0, 160))
