@@ -41,6 +41,7 @@ def save_model(folder: str | Path, model: nn.Module, cfg: CfgNode, metadata: Met
     Raises:
         InputError: for the form of a network that only predicts.
     """
+    model = getattr(model, "module", model)
     if getattr(model, "is_optimized", False):
         raise InputError(
             "This network was optimized for inference, which changes its weights, and cannot be "
@@ -54,7 +55,6 @@ def save_model(folder: str | Path, model: nn.Module, cfg: CfgNode, metadata: Met
     cfg.MODEL.WEIGHTS = cfg.MODEL.EFFICIENTNET.WEIGHTS = ""
     cfg.DATASETS.TRAIN = cfg.DATASETS.TEST = ()
     cfg.OUTPUT_DIR = "output"
-    model = getattr(model, "module", model)
     write_weights(folder / WEIGHTS, model.state_dict())
     classes = json.dumps({"categories": categories_of(metadata)}, indent=1)
     for name, content in ((CONFIG, cfg.dump()), (METADATA, classes)):

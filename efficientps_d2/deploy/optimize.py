@@ -12,7 +12,7 @@ from timm.models._efficientnet_blocks import (
     EdgeResidual,
     InvertedResidual,
 )
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
@@ -68,13 +68,9 @@ def _fold(conv: nn.Conv2d, norm: nn.Module) -> None:
         norm.running_mean,
         norm.running_var,
         norm.eps,
-        _plain(norm.weight),
-        _plain(norm.bias),
+        norm.weight,
+        norm.bias,
     )
-
-
-def _plain(values: Tensor) -> Tensor:
-    return values.detach()
 
 
 def keep_freed_memory() -> None:

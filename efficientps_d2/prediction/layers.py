@@ -98,8 +98,8 @@ def semantic_layer(sem_seg: np.ndarray, logits: Tensor, metadata: Metadata) -> L
     numbers, segments = np.zeros(sem_seg.shape, dtype=np.uint16), []
     areas = np.bincount(sem_seg.ravel())
     found = np.argsort(-areas, kind="stable")[: np.count_nonzero(areas)].tolist()
-    classes = dict(zip(found, found, strict=True))
-    scores = mean_probabilities(SemanticLogits(logits), torch.as_tensor(sem_seg).int(), classes)
+    classes = {class_id: class_id for class_id in found}
+    scores = mean_probabilities(SemanticLogits(logits), torch.as_tensor(sem_seg), areas, classes)
     for class_id in found:
         name, color = metadata.stuff_classes[class_id], _class_color(metadata, class_id)
         segments.append(LayerSegment(name, scores[class_id], int(areas[class_id]), color))

@@ -103,9 +103,8 @@ class Mosaic:
         """That of its class of stuff, or a new one."""
         if segment.isthing or segment.category_id not in self._stuff:
             index = len(self._views)
-            view = View(segment.category_id, segment.score, segment.area)
-            view.is_thing, view.is_whole, view.same = segment.isthing, is_whole, index
-            self._views.append(view)
+            what = segment.category_id, segment.score, segment.area, segment.isthing
+            self._views.append(View(*what, is_whole, index))
             if not segment.isthing:
                 self._stuff[segment.category_id] = index
             return index

@@ -59,9 +59,9 @@ class PredictionPainter:
                     "This network has no semantic head; give --task panoptic, instance or all."
                 )
             tasks = tuple(t for t in tasks if t != "semantic")
-        # Each thing is drawn by a mask of its own.
+        # Each thing is drawn by a mask of its own. The frames of a video have one size.
         pixels = image.shape[0] * image.shape[1] * max(1, len(things_of(prediction)) / THINGS)
-        if (step := math.ceil(math.sqrt(pixels / PIXELS))) > 1:
+        if not self.video and (step := math.ceil(math.sqrt(pixels / PIXELS))) > 1:
             image, prediction = image[::step, ::step], prediction.reduced(step)
         colors = self.colors(prediction, self.video or "instance" in tasks)
         layers = [self._layer(image, prediction, task, *colors) for task in tasks]

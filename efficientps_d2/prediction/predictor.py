@@ -79,7 +79,6 @@ class Predictor:
         cfg.MODEL.DEVICE = device
         cfg.MODEL.EFFICIENTNET.WEIGHTS = ""
         self.cfg, self.metadata, self.tile = cfg, metadata, tile
-        self.stuff_area_limit = cfg.MODEL.PANOPTIC_FPN.COMBINE.STUFF_AREA_LIMIT
         if tile:
             if tile < SMALLEST_TILE:
                 raise InputError(f"A tile has {tile} pixels; give {SMALLEST_TILE} or more.")
@@ -145,7 +144,8 @@ class Predictor:
                 sem_seg = np.zeros(size, dtype=np.uint8) if sem_seg is None else sem_seg
                 sem_seg[part.core] = seen.sem_seg[part.inner]
         names, segments = self.metadata.stuff_classes, []
-        for class_id, isthing, score, area in mosaic.finish(self.stuff_area_limit):
+        limit = self.cfg.MODEL.PANOPTIC_FPN.COMBINE.STUFF_AREA_LIMIT
+        for class_id, isthing, score, area in mosaic.finish(limit):
             name, number = names[class_id], len(segments) + 1
             segments.append(Segment(number, class_id, name, isthing, float(score), area))
         things = [s for s in segments if s.isthing]
@@ -188,7 +188,7 @@ class Predictor:
         stuff = {s["id"]: s["category_id"] for s in segments_info if "score" not in s}
         scores = {s["id"]: s["score"] for s in segments_info if "score" in s}
         if stuff:
-            scores |= mean_probabilities(sem_seg, pan_seg, stuff)
+            scores |= mean_probabilities(sem_seg, pan_seg, areas, stuff)
         names = self.metadata.stuff_classes
         segments = [
             Segment(

@@ -192,6 +192,13 @@ def test_huge_images_are_drawn_smaller(metadata, monkeypatch, task):
     assert prediction.reduced(2).segments == prediction.segments
 
 
+def test_frames_of_a_video_keep_their_size(metadata, monkeypatch):
+    """However many things are in one."""
+    monkeypatch.setattr(painter, "PIXELS", SHAPE[0] * SHAPE[1] / 4)
+    draw = PredictionPainter(metadata, video=True).draw
+    assert draw(np.zeros((*SHAPE, 3), np.uint8), predicted(BOXES), "panoptic").shape == (*SHAPE, 3)
+
+
 def test_things_are_drawn_without_masks_of_all_instances(metadata):
     prediction = predicted(BOXES)
     prediction.detections.remove("pred_masks")  # asking for them would fail

@@ -77,9 +77,8 @@ def adaptive_panoptic_fusion(
     """
     sem_seg_logits = SemanticLogits.of(sem_seg_logits)
     thing_class_ids = list(thing_class_ids)
-    sem_seg, best_logit = _labels_and_best_stuff(
-        sem_seg_logits, stuff_classes(len(sem_seg_logits), thing_class_ids)
-    )
+    stuff_class_ids = stuff_classes(len(sem_seg_logits), thing_class_ids)
+    sem_seg, best_logit = sem_seg_logits.labels_and_stuff(stuff_class_ids, torch.maximum)
     winner = torch.full_like(best_logit, -1, dtype=torch.int32)  # index into the order of scores
 
     order = candidates(instances, score_threshold)
@@ -104,19 +103,6 @@ def adaptive_panoptic_fusion(
         thing_class_ids=thing_class_ids,
         stuff_area_limit=stuff_area_limit,
     )
-
-
-def _labels_and_best_stuff(
-    logits: SemanticLogits, stuff_class_ids: list[int]
-) -> tuple[Tensor, Tensor]:
-    """(H, W) int64 class of each pixel, and the largest logit of stuff there."""
-    labels = torch.empty(logits.size, dtype=torch.int64, device=logits.device)
-    best = torch.full(logits.size, -torch.inf, device=logits.device)
-    for rows, strip in logits.strips():
-        labels[rows] = strip.max(dim=0).indices
-        for channel in stuff_class_ids:  # without copying them together
-            torch.maximum(best[rows], strip[channel], out=best[rows])
-    return labels, best
 
 
 def _paste_instances(

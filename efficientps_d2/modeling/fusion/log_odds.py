@@ -73,9 +73,8 @@ def log_odds_panoptic_fusion(
     thing_class_ids = list(thing_class_ids)
     order = candidates(instances, score_threshold)
     usable = instances[order]
-    labels, stuff_logit = _labels_and_stuff(
-        sem_seg_logits, stuff_classes(len(sem_seg_logits), thing_class_ids)
-    )
+    stuff_class_ids = stuff_classes(len(sem_seg_logits), thing_class_ids)
+    sem_seg, stuff_logit = sem_seg_logits.labels_and_stuff(stuff_class_ids, torch.logaddexp)
     winner = _compete(
         usable,
         sem_seg_logits,
@@ -88,25 +87,11 @@ def log_odds_panoptic_fusion(
         winner,
         order,
         instances,
-        labels,
+        sem_seg,
         num_classes=len(sem_seg_logits),
         thing_class_ids=thing_class_ids,
         stuff_area_limit=stuff_area_limit,
     )
-
-
-def _labels_and_stuff(logits: SemanticLogits, stuff_class_ids: list[int]) -> tuple[Tensor, Tensor]:
-    """(H, W) int64 class of each pixel, and logarithm of the summed exponentials of stuff.
-
-    Without stuff nothing speaks against a thing: the second is minus infinity.
-    """
-    labels = torch.empty(logits.size, dtype=torch.int64, device=logits.device)
-    total = torch.full(logits.size, -torch.inf, device=logits.device)
-    for rows, strip in logits.strips():
-        labels[rows] = strip.max(dim=0).indices
-        for channel in stuff_class_ids:  # without copying them together
-            torch.logaddexp(total[rows], strip[channel], out=total[rows])
-    return labels, total
 
 
 def _compete(

@@ -1,6 +1,6 @@
 """Semantic logits at the size of the output, of which only a few rows are in memory."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -43,13 +43,13 @@ class SemanticLogits:
         """The number of classes."""
         return len(self.source)
 
-    def crop(
-        self, rows: slice, columns: slice, channels: int | Sequence[int] | slice = slice(None)
-    ) -> Tensor:
-        """The logits of some pixels; without a dimension for the channel if it is one number."""
-        if isinstance(channels, int):
-            return self.crop(rows, columns, slice(channels, channels + 1))[0]
-        source = self.source[channels]
+    def crop(self, rows: slice, columns: slice, channel: int | None = None) -> Tensor:
+        """The logits of some pixels: (K, rows, columns), or (rows, columns) of one channel."""
+        if channel is not None:
+            return SemanticLogits(self.source[channel, None], self.size, self.stride).crop(
+                rows, columns
+            )[0]
+        source = self.source
         if self.stride == 1:
             return source[:, rows, columns]
         (rows, near_rows), (columns, near_columns) = (
@@ -79,6 +79,23 @@ class SemanticLogits:
             raise ValueError(f"classes are in dimension 0, not {dim}")
         # Four times as fast as Tensor.argmax.
         return torch.cat([logits.max(dim=0).indices for _, logits in self.strips()])
+
+    def labels_and_stuff(
+        self, stuff_class_ids: Sequence[int], join: Callable[..., Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """(H, W) int64 class of each pixel, and (H, W) float32 logits of stuff as one.
+
+        Args:
+            stuff_class_ids: channels of stuff; of none the second is minus infinity.
+            join: makes one logit of two, such as ``torch.maximum``; takes ``out``.
+        """
+        labels = torch.empty(self.size, dtype=torch.int64, device=self.device)
+        stuff = torch.full(self.size, -torch.inf, device=self.device)
+        for rows, strip in self.strips():
+            labels[rows] = strip.max(dim=0).indices
+            for channel in stuff_class_ids:  # without copying them together
+                join(stuff[rows], strip[channel], out=stuff[rows])
+        return labels, stuff
 
 
 def _neighbours(part: slice, side: int, stride: int) -> tuple[slice, slice]:
