@@ -29,4 +29,4 @@ def mean_probabilities(
         inside = own >= 0
         found = torch.bincount(ids[inside], score.exp()[inside], minlength=len(areas))
         totals += found.cpu()
-    return {i: float(totals[i]) / areas[i] for i in classes}
+    return {i: float(totals[i] / areas[i]) for i in classes}
