@@ -21,6 +21,7 @@ from efficientps_d2.checkpoint.checkpoint_files import (
 )
 from efficientps_d2.checkpoint.weights_file import read_weights
 from efficientps_d2.config.building import build_network, check_network
+from efficientps_d2.modeling.backbone.two_way_fpn import LINEAR
 from efficientps_d2.utils.errors import InputError, one_line
 from efficientps_d2.utils.files import replacing_file
 
@@ -150,6 +151,8 @@ class FittingCheckpointer(DetectionCheckpointer):
                 f"The checkpoint does not fit this config: it has {statistics[0]}, so its network "
                 "has other norms; use the config it was trained with."
             )
+        if self.strict:
+            _refuse_other_pyramid(lost, incompatible.unexpected_keys)
         if lost and (self.strict or len(lost) == len(expected)):
             what = "has another shape" if lost[0] in wrong_shapes else "is missing"
             raise InputError(
@@ -157,6 +160,16 @@ class FittingCheckpointer(DetectionCheckpointer):
                 f"{len(expected)} tensors); use the config it was trained with."
             )
         return incompatible
+
+
+def _refuse_other_pyramid(lost: list[str], unexpected: list[str]) -> None:
+    """Fail if the weights are of a 2-way FPN with other activations, and fit else."""
+    is_linear = any(key.endswith(LINEAR) for key in unexpected)
+    if (is_linear and not lost) or (len(lost) == 1 and lost[0].endswith(LINEAR)):
+        raise InputError(
+            f"The checkpoint does not fit this config: its 2-way FPN has {'no ' * is_linear}"
+            f"LeakyReLU; set MODEL.EFFICIENTPS.LINEAR_FPN {is_linear}."
+        )
 
 
 def _of_zoo(content: dict, suffix: str) -> dict:

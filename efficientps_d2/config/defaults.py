@@ -25,6 +25,7 @@ def _add_model_keys(cfg: CN) -> None:
 
     cfg.MODEL.EFFICIENTPS = CN()
     cfg.MODEL.EFFICIENTPS.SEPARABLE_FPN = True
+    cfg.MODEL.EFFICIENTPS.LINEAR_FPN = False
     # Set from the datasets and saved, so that a trained model can be built where its data are not.
     cfg.MODEL.EFFICIENTPS.THING_CLASS_IDS = []
     cfg.MODEL.EFFICIENTPS.CLASS_NAMES = []

@@ -71,6 +71,7 @@ MODEL_RULES = [
         FLAG,
     ),
     Rule("MODEL.EFFICIENTPS.SEPARABLE_FPN", "depthwise separable outputs of the 2-way FPN", FLAG),
+    Rule("MODEL.EFFICIENTPS.LINEAR_FPN", "no LeakyReLU in the 2-way FPN, unlike the paper", FLAG),
     Rule(
         "MODEL.EFFICIENTPS.INNER_NORM",
         "norm and activation inside separable convolutions, too",

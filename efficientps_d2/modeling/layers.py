@@ -20,16 +20,25 @@ def norm_layer(norm: str, channels: int) -> nn.Module | None:
 
 
 def conv_norm_act(
-    in_channels: int, out_channels: int, kernel_size: int = 1, *, norm: str, **kwargs
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int = 1,
+    *,
+    norm: str,
+    linear: bool = False,
+    **kwargs,
 ) -> Conv2d:
-    """A convolution without bias, its norm and LeakyReLU(0.01): the paper's "iABN" convolution."""
+    """A convolution without bias, its norm and LeakyReLU(0.01): the paper's "iABN" convolution.
+
+    If it is ``linear`` it has no LeakyReLU.
+    """
     conv = Conv2d(
         in_channels,
         out_channels,
         kernel_size,
         bias=not norm,
         norm=norm_layer(norm, out_channels),
-        activation=nn.LeakyReLU(0.01, inplace=True),
+        activation=None if linear else nn.LeakyReLU(0.01, inplace=True),
         **kwargs,
     )
     weight_init.c2_msra_fill(conv)
@@ -38,6 +47,8 @@ def conv_norm_act(
 
 class SeparableConv2d(nn.Sequential):
     """Depthwise k x k, then pointwise 1x1 convolution, norm and LeakyReLU; (N, C, H, W) in and out.
+
+    If it is ``linear`` it has no LeakyReLU.
 
     With ``inner_norm`` the depthwise convolution has a norm and activation of its own, as in the
     authors' code; the paper's 40.89 M parameters are only reached without it.
@@ -51,6 +62,7 @@ class SeparableConv2d(nn.Sequential):
         *,
         norm: str,
         inner_norm: bool = False,
+        linear: bool = False,
         dilation: tuple[int, int] = (1, 1),
     ):
         spatial = {
@@ -60,11 +72,12 @@ class SeparableConv2d(nn.Sequential):
             "groups": in_channels,
         }
         if inner_norm:
-            depthwise = conv_norm_act(in_channels, in_channels, norm=norm, **spatial)
+            depthwise = conv_norm_act(in_channels, in_channels, norm=norm, linear=linear, **spatial)
         else:
             depthwise = Conv2d(in_channels, in_channels, bias=False, **spatial)
             weight_init.c2_msra_fill(depthwise)
-        super().__init__(depthwise, conv_norm_act(in_channels, out_channels, norm=norm))
+        pointwise = conv_norm_act(in_channels, out_channels, norm=norm, linear=linear)
+        super().__init__(depthwise, pointwise)
 
 
 def fill_classifier(conv: nn.Conv2d) -> None:

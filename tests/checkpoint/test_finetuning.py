@@ -69,6 +69,18 @@ def test_batch_norms_are_not_taken_for_group_norms(toy, tmp_path, tiny_config):
         load_trained_model(cfg)
 
 
+@pytest.mark.parametrize("linear", [True, False])
+def test_weights_of_the_other_pyramid_are_refused(toy, tmp_path, tiny_config, linear):
+    """They have the same names and shapes, and give another network."""
+    key = "MODEL.EFFICIENTPS.LINEAR_FPN"
+    model = build_model(with_class_counts(tiny_config(toy, key, linear)))
+    torch.save({"model": model.state_dict()}, tmp_path / "model.pth")
+    weights = ("MODEL.WEIGHTS", str(tmp_path / "model.pth"))
+    load_trained_model(with_class_counts(tiny_config(toy, *weights, key, linear)))
+    with pytest.raises(InputError, match=f"LeakyReLU; set {key} {linear}\\."):
+        load_trained_model(with_class_counts(tiny_config(toy, *weights, key, not linear)))
+
+
 def raise_interrupt(_):
     raise KeyboardInterrupt
 

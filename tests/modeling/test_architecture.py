@@ -75,6 +75,31 @@ def test_separable_convolution(inner_norm):
     assert (layer[0].norm is not None) == inner_norm
 
 
+def test_linear_separable_convolution():
+    layer = SeparableConv2d(6, 8, norm="BN", inner_norm=True, linear=True).eval()
+    x = torch.randn(2, 6, 12, 10)
+    torch.testing.assert_close(layer(x) + layer(-x), 2 * layer(0 * x))
+
+
+@pytest.mark.parametrize("is_separable", [True, False])
+def test_linear_two_way_fpn(is_separable):
+    """Without LeakyReLU it is an affine map; with it, it is none."""
+    features = {f"res{i}": torch.randn(1, 3, 128 >> i, 128 >> i) for i in range(2, 6)}
+
+    def outputs(linear: bool, factor: float):
+        scaled = FixedFeatures({name: factor * value for name, value in features.items()})
+        torch.manual_seed(0)
+        fpn = TwoWayFPN(scaled, out_channels=5, separable=is_separable, linear=linear).eval()
+        randomise_norms(fpn)
+        return fpn(None)["p3"]
+
+    def bend(linear: bool) -> float:
+        middle = outputs(linear, 1) + outputs(linear, -1) - 2 * outputs(linear, 0)
+        return float(middle.abs().max())
+
+    assert bend(linear=True) < 1e-4 < 0.1 < bend(linear=False)
+
+
 @pytest.mark.parametrize("is_separable", [True, False])
 def test_two_way_fpn(is_separable):
     sides = {"res2": 64, "res3": 32, "res4": 16, "res5": 8}

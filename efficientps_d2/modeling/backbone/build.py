@@ -80,6 +80,7 @@ def build_efficientnet_two_way_fpn_backbone(cfg, input_shape: ShapeSpec) -> TwoW
         norm=cfg.MODEL.FPN.NORM,
         separable=cfg.MODEL.EFFICIENTPS.SEPARABLE_FPN,
         inner_norm=cfg.MODEL.EFFICIENTPS.INNER_NORM,
+        linear=cfg.MODEL.EFFICIENTPS.LINEAR_FPN,
     )
 
 

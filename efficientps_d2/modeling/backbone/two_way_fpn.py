@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 
+import torch
 from detectron2.modeling import Backbone
 from torch import nn
 from torch.nn import functional as F
 
 from efficientps_d2.modeling.layers import SeparableConv2d, conv_norm_act
+
+LINEAR = "is_linear"  # in the state dict of a pyramid without activations
 
 
 class TwoWayFPN(Backbone):
@@ -26,6 +29,7 @@ class TwoWayFPN(Backbone):
         norm: str = "BN",
         separable: bool = True,
         inner_norm: bool = False,
+        linear: bool = False,
     ):
         """
         Args:
@@ -35,20 +39,25 @@ class TwoWayFPN(Backbone):
             norm: kind of norm after every convolution.
             separable: separable (paper) or full 3x3 (authors' code) output convolutions.
             inner_norm: see :class:`SeparableConv2d`.
+            linear: no LeakyReLU after the convolutions, which the paper has.
         """
         super().__init__()
         shapes = [bottom_up.output_shape()[f] for f in in_features]
         self.bottom_up = bottom_up
         self.in_features = tuple(in_features)
 
+        options = {"norm": norm, "linear": linear}
+
         def laterals():
-            convs = [conv_norm_act(s.channels, out_channels, norm=norm) for s in shapes]
-            return nn.ModuleList(convs)
+            return nn.ModuleList(
+                [conv_norm_act(s.channels, out_channels, **options) for s in shapes]
+            )
 
         def output():
+            channels = (out_channels, out_channels)
             if separable:
-                return SeparableConv2d(out_channels, out_channels, norm=norm, inner_norm=inner_norm)
-            return conv_norm_act(out_channels, out_channels, 3, padding=1, norm=norm)
+                return SeparableConv2d(*channels, inner_norm=inner_norm, **options)
+            return conv_norm_act(*channels, 3, padding=1, **options)
 
         self.top_down_laterals = laterals()
         self.bottom_up_laterals = laterals()
@@ -57,6 +66,9 @@ class TwoWayFPN(Backbone):
             for module in layers.modules():
                 if isinstance(module, nn.Conv2d):
                     nn.init.xavier_uniform_(module.weight)
+
+        if linear:  # leaves no other trace in weights, which fit both forms
+            self.register_buffer(LINEAR, torch.tensor(True))
 
         self._out_features = [f"p{s.stride.bit_length() - 1}" for s in shapes]
         self._out_feature_strides = {
