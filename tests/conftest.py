@@ -114,6 +114,7 @@ def model_folder(tmp_path, toy, tiny_config, keen_model) -> Path:
         *("MODEL.ROI_HEADS.SCORE_THRESH_TEST", 0.0),
         *("MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH", 0.0),
         *("MODEL.PANOPTIC_FPN.COMBINE.STUFF_AREA_LIMIT", 1),
+        *("TEST.DETECTIONS_PER_IMAGE", 20),  # drawing more takes seconds
     )
     metadata = MetadataCatalog.get(toy)
     return save_model(tmp_path / "model", keen_model, with_class_counts(cfg), metadata)

@@ -36,7 +36,9 @@ def run(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", STATE_DICTS)
 def test_names_of_weights(name):
-    cfg = get_config(name, ["MODEL.DEVICE", "cpu", "MODEL.EFFICIENTNET.WEIGHTS", ""]).clone()
+    keys = ["MODEL.DEVICE", "cpu", "MODEL.EFFICIENTNET.WEIGHTS", ""]
+    keys += ["MODEL.EFFICIENTPS.LINEAR_FPN", False]  # as all were
+    cfg = get_config(name, keys).clone()
     cfg.defrost()
     cfg.MODEL.EFFICIENTPS.CLASS_NAMES = [str(i) for i in range(19)]
     cfg.MODEL.EFFICIENTPS.THING_CLASS_IDS = list(range(11, 19))

@@ -21,13 +21,13 @@ from efficientps_d2.checkpoint.checkpoint_files import (
 )
 from efficientps_d2.checkpoint.weights_file import read_weights
 from efficientps_d2.config.building import build_network, check_network
-from efficientps_d2.modeling.backbone.two_way_fpn import LINEAR
 from efficientps_d2.utils.errors import InputError, one_line
 from efficientps_d2.utils.files import replacing_file
 
 BEST = "model_best"  # the weights that were best in validation, of which --resume knows nothing
 HTTP = ("http", "https")
 STATISTICS = ("running_mean", "running_var")
+LINEAR = "is_linear"  # the buffer of a 2-way FPN without LeakyReLU
 
 
 class FittingCheckpointer(DetectionCheckpointer):

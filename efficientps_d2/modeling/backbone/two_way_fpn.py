@@ -9,8 +9,6 @@ from torch.nn import functional as F
 
 from efficientps_d2.modeling.layers import SeparableConv2d, conv_norm_act
 
-LINEAR = "is_linear"  # in the state dict of a pyramid without activations
-
 
 class TwoWayFPN(Backbone):
     """Two pyramids, one top-down and one bottom-up, summed at each scale (paper section 3.2).
@@ -68,7 +66,7 @@ class TwoWayFPN(Backbone):
                     nn.init.xavier_uniform_(module.weight)
 
         if linear:  # leaves no other trace in weights, which fit both forms
-            self.register_buffer(LINEAR, torch.tensor(True))
+            self.register_buffer("is_linear", torch.tensor(True))
 
         self._out_features = [f"p{s.stride.bit_length() - 1}" for s in shapes]
         self._out_feature_strides = {
