@@ -27,6 +27,14 @@ from efficientps_d2 import save_model  # noqa: E402
 from efficientps_d2.config.loading import load_config  # noqa: E402
 from efficientps_d2.data.classes import with_class_counts  # noqa: E402
 
+# An untrained model says something, everywhere.
+KEEN = (
+    *("MODEL.ROI_HEADS.SCORE_THRESH_TEST", 0.0),
+    *("MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH", 0.0),
+    *("MODEL.PANOPTIC_FPN.COMBINE.STUFF_AREA_LIMIT", 1),
+    *("TEST.DETECTIONS_PER_IMAGE", 20),  # drawing more takes seconds
+)
+
 gc.freeze()  # what is imported stays: collections need not look at it, and forks not copy it
 
 
@@ -95,27 +103,13 @@ def tiny_config(tmp_path):
 def keen_model(toy, tiny_config):
     """A model of random weights that detects something everywhere."""
     torch.manual_seed(0)
-    model = build_model(
-        tiny_config(
-            toy,
-            *("MODEL.ROI_HEADS.SCORE_THRESH_TEST", 0.0),
-            *("MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH", 0.0),
-            *("MODEL.PANOPTIC_FPN.COMBINE.STUFF_AREA_LIMIT", 1),
-        )
-    )
-    return model.eval()
+    return build_model(tiny_config(toy, *KEEN)).eval()
 
 
 @pytest.fixture
 def model_folder(tmp_path, toy, tiny_config, keen_model) -> Path:
     """Saved with thresholds at which the untrained model says something."""
-    cfg = tiny_config(
-        toy,
-        *("MODEL.ROI_HEADS.SCORE_THRESH_TEST", 0.0),
-        *("MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH", 0.0),
-        *("MODEL.PANOPTIC_FPN.COMBINE.STUFF_AREA_LIMIT", 1),
-        *("TEST.DETECTIONS_PER_IMAGE", 20),  # drawing more takes seconds
-    )
+    cfg = tiny_config(toy, *KEEN)
     metadata = MetadataCatalog.get(toy)
     return save_model(tmp_path / "model", keen_model, with_class_counts(cfg), metadata)
 

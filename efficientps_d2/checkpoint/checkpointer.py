@@ -163,7 +163,7 @@ class FittingCheckpointer(DetectionCheckpointer):
 
 
 def _refuse_other_pyramid(lost: list[str], unexpected: list[str]) -> None:
-    """Fail if the weights are of a 2-way FPN with other activations, and fit else."""
+    """Fail if the weights are of a 2-way FPN with other activations and fit otherwise."""
     is_linear = any(key.endswith(LINEAR) for key in unexpected)
     if (is_linear and not lost) or (len(lost) == 1 and lost[0].endswith(LINEAR)):
         raise InputError(
