@@ -118,6 +118,19 @@ SOLVER_RULES = [
     ),
     Rule("SOLVER.CLIP_GRADIENTS.CLIP_VALUE", "limit of the gradients", POSITIVE),
     Rule("SOLVER.AMP.ENABLED", "mixed precision, on CUDA", FLAG),
+    Rule("SOLVER.AMP.DTYPE", "its lower precision", OneOf(("float16", "bfloat16"))),
+    Rule(
+        "SOLVER.GRADIENT_ACCUMULATION",
+        "parts that the images of a step are computed in, one after the other, to save memory; 1 "
+        "for all at once",
+        POSITIVE_COUNT,
+    ),
+    Rule(
+        "SOLVER.ACTIVATION_CHECKPOINTING",
+        "compute blocks of the network twice instead of remembering what they computed, to save "
+        "memory",
+        FLAG,
+    ),
     Rule(
         "SOLVER.EMA_DECAY",
         "share that the moving average of the weights keeps in a step; 0 for none",

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from pathlib import Path
 
 from detectron2.config import CfgNode
-from detectron2.engine import AMPTrainer, SimpleTrainer, TrainerBase, create_ddp_model
+from detectron2.engine import TrainerBase, create_ddp_model
 from detectron2.engine.hooks import CallbackHook, EvalHook, PeriodicCheckpointer, PeriodicWriter
 from detectron2.utils import comm
 
@@ -23,6 +23,7 @@ from efficientps_d2.engine.guarded_trainer import GuardedTrainer
 from efficientps_d2.engine.hooks import FirstEstimate, FreezeBatchNorm, StopOnSignal, WeightAverage
 from efficientps_d2.engine.logs import log_next_steps
 from efficientps_d2.engine.optimizer import build_optimizer, scaled_to_workers
+from efficientps_d2.engine.step_trainer import StepTrainer
 from efficientps_d2.engine.validation import EarlyStop, Validation, broadcast
 from efficientps_d2.engine.validation_losses import validation_losses
 from efficientps_d2.evaluation.build import build_panoptic_evaluator
@@ -34,6 +35,7 @@ from efficientps_d2.evaluation.results import (
     write_results,
     write_tables,
 )
+from efficientps_d2.modeling.recomputing import recompute_blocks
 from efficientps_d2.modeling.test_time_augmentation import PanopticTTA
 from efficientps_d2.utils.errors import InputError
 
@@ -61,8 +63,7 @@ class Trainer(GuardedTrainer):
         data_loader = self.build_train_loader(cfg)
         devices = [comm.get_local_rank()] if model.device.type == "cuda" else None
         model = create_ddp_model(model, broadcast_buffers=False, device_ids=devices)
-        kind = AMPTrainer if cfg.SOLVER.AMP.ENABLED else SimpleTrainer
-        self._trainer = kind(model, data_loader, optimizer)
+        self._trainer = StepTrainer.of_config(cfg, model, data_loader, optimizer)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.start_iter, self.max_iter, self.cfg = 0, cfg.SOLVER.MAX_ITER, cfg
         self.register_hooks(self.build_hooks())
@@ -73,6 +74,8 @@ class Trainer(GuardedTrainer):
         """As in :class:`DefaultTrainer`; errors as those of :func:`build_network`."""
         with naming_bad_keys(cfg):
             model = super().build_model(cfg)
+        if cfg.SOLVER.ACTIVATION_CHECKPOINTING:
+            recompute_blocks(model)
         parameters = sum(p.numel() for p in model.parameters())
         logger.info("%s with %s parameters.", cfg.MODEL.META_ARCHITECTURE, f"{parameters:,}")
         return model
