@@ -66,7 +66,7 @@ def test_memory_is_that_of_the_call_alone(load):
     code = "import numpy, time; x = numpy.ones({}); time.sleep(0.2)"
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         pool.submit(exec, code.format(40_000_000)).result()
-        grown = load("costs").peak(pool, exec, code.format(10_000_000))
+        grown = load("turns").peak(pool, exec, code.format(10_000_000))
     assert grown == pytest.approx(76, abs=8)
 
 

@@ -2,7 +2,6 @@
 
 import multiprocessing
 import time
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import torch
 from detectron2.data import DatasetCatalog
 from detectron2.utils.events import EventStorage
 from tqdm import tqdm
+from turns import peak
 
 from efficientps_d2.checkpoint.weights_file import read_weights
 from efficientps_d2.config.building import build_network
@@ -113,25 +113,3 @@ def _load(folder: Path) -> None:
 
 def _call(name: str) -> None:
     getattr(_trained, name)()
-
-
-def peak(pool: ProcessPoolExecutor, function: Callable, *args) -> float:
-    """Megabytes that the only process of a pool holds during a call, at most, above before.
-
-    Looks every 2 ms. Libraries do not count: the system may drop or load their pages at any time.
-    """
-    pool.submit(int).result()  # starts it
-    (pid,) = pool._processes
-    before = most = _own_memory(pid)
-    future = pool.submit(function, *args)
-    while not future.done():
-        most = max(most, _own_memory(pid))
-        time.sleep(0.002)
-    future.result()
-    return (most - before) / 1024
-
-
-def _own_memory(pid: int) -> int:
-    """Kilobytes, from what Linux says of a process."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))

@@ -8,24 +8,19 @@ Times are medians over the rounds; memory is the most that one inference holds b
 """
 
 import argparse
-import ctypes
 import json
-import multiprocessing
 import sys
-import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import peers
 import torch
-from costs import peak
 from detectron2.modeling import build_model
 from tabulate import tabulate
 from torch import nn
-from tqdm import tqdm
+from turns import in_turns, machine_peak, now
 
 from efficientps_d2.deploy.optimize import keep_freed_memory, optimize_for_inference
 from efficientps_d2.deploy.size import analyze
@@ -83,16 +78,11 @@ class Timed:
                 module.register_forward_pre_hook(partial(self._start, stage))
                 module.register_forward_hook(partial(self._stop, stage))
 
-    def _now(self) -> float:
-        if self.device.startswith("cuda"):
-            torch.cuda.synchronize()
-        return 1000 * time.perf_counter()
-
     def _start(self, stage: str, *_) -> None:
-        self.times[stage] = -self._now()
+        self.times[stage] = -now(self.device)
 
     def _stop(self, stage: str, *_) -> None:
-        self.times[stage] += self._now()
+        self.times[stage] += now(self.device)
 
     def _timed(self, stage: str, function: Callable) -> Callable:
         def timed(*args):
@@ -106,9 +96,9 @@ class Timed:
     @torch.no_grad()
     def predict(self) -> dict[str, float]:
         """Milliseconds of each stage and of all, and the number of objects."""
-        start = self._now()
+        start = now(self.device)
         (output,) = self.model(self.inputs)
-        whole = self._now() - start
+        whole = now(self.device) - start
         times = dict(self.times)
         if "FPN" in times:
             times["FPN"] -= times["backbone"]
@@ -134,52 +124,15 @@ def calibrated(model: nn.Module, inputs: list[dict]) -> nn.Module:
     return model.eval()
 
 
-def _build(name: str, args: argparse.Namespace) -> float:
+def _build(name: str, args: argparse.Namespace) -> dict[str, float]:
     global _timed
     _timed = Timed(name, args)
     _timed.predict()  # warms up
-    return _timed.multiply_adds()
-
-
-def _trim() -> None:
-    """Give free memory back to the system, so that the next inference is seen to take it."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).malloc_trim(0)
+    return {"multiply-adds": _timed.multiply_adds()}
 
 
 def _predict() -> dict[str, float]:
     return _timed.predict()
-
-
-def machine_peak(threads: int) -> float:
-    """1e9 multiply-adds in a second, of a product of two large matrices."""
-    torch.set_num_threads(threads)
-    a, times = torch.rand(2048, 2048), []
-    for _ in range(5):
-        start = time.perf_counter()
-        a @ a
-        times.append(time.perf_counter() - start)
-    return 2048**3 / min(times) / 1e9
-
-
-def measure(args: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """Costs of each network, by its name."""
-    context, pools, found = multiprocessing.get_context("spawn"), {}, {}
-    for name in tqdm(args.networks, desc="building", unit="network"):
-        pools[name] = ProcessPoolExecutor(1, mp_context=context)
-        found[name] = {"multiply-adds": pools[name].submit(_build, name, args).result()}
-    rounds = {name: [] for name in pools}
-    for _ in tqdm(range(args.rounds), desc="timing", unit="round"):
-        for name, pool in pools.items():
-            rounds[name].append(pool.submit(_predict).result())
-    for name, pool in pools.items():
-        columns = rounds[name][0]
-        found[name] |= {c: float(np.median([r[c] for r in rounds[name]])) for c in columns}
-        if args.device == "cpu":
-            pool.submit(_trim).result()
-            found[name]["memory"] = peak(pool, _predict)
-        pool.shutdown()
-    return found
 
 
 def table(found: dict[str, dict[str, float]], peak_of_machine: float) -> str:
@@ -220,7 +173,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--json", type=Path, help="also write the numbers to this file")
     args = parser.parse_args(argv)
-    at_most, found = machine_peak(args.threads), measure(args)
+    at_most, build = machine_peak(args.threads), partial(_build, args=args)
+    found = in_turns(args.networks, build, _predict, args.rounds, args.device)
     print(f"{args.size[0]} x {args.size[1]}, {args.device}, {args.threads} threads, ", end="")
     print(f"PyTorch {torch.__version__}, milliseconds; a product of matrices: {at_most:.0f}e9/s")
     print(table(found, at_most))

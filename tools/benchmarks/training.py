@@ -1,0 +1,175 @@
+"""Time training steps, and measure their memory, of networks side by side.
+
+python tools/benchmarks/training.py --size 512 1024 --batch 2
+
+Networks are untrained, of 19 classes; images are noise with --objects rectangles. Each network has
+a process of its own with the same threads, and they take turns: leave the machine alone meanwhile.
+Times are medians over the rounds; memory is the most that a step holds besides weights.
+"""
+
+import argparse
+import itertools
+import json
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import peers
+import torch
+from detectron2.modeling import build_model
+from detectron2.projects.panoptic_deeplab.target_generator import PanopticDeepLabTargetGenerator
+from detectron2.structures import BitMasks, Instances
+from detectron2.utils.events import EventStorage
+from tabulate import tabulate
+from turns import in_turns, now
+
+from efficientps_d2.config.defaults import add_efficientps_config
+from efficientps_d2.config.loading import without_cuda
+from efficientps_d2.engine.optimizer import build_optimizer
+from efficientps_d2.engine.step_trainer import StepTrainer
+from efficientps_d2.modeling.recomputing import recompute_blocks
+
+STUFF = peers.CLASSES - peers.THINGS
+EFFICIENTPS = partial(peers.of_this_project, "efficientps_cityscapes")
+CHECKPOINTING = {"SOLVER.ACTIVATION_CHECKPOINTING": True}
+# A config, and keys that are changed in it. GRADIENT_ACCUMULATION 0 stands for as many as images.
+NETWORKS = {
+    "Panoptic FPN R50": (peers.panoptic_fpn, {}),
+    "Panoptic-DeepLab R52": (peers.panoptic_deeplab, {}),
+    "EfficientPS": (EFFICIENTPS, {}),
+    "EfficientPS, norms of the backbone frozen": (
+        EFFICIENTPS,
+        {"MODEL.EFFICIENTNET.NORM": "FrozenBN"},
+    ),
+    "EfficientPS, activation checkpointing": (EFFICIENTPS, CHECKPOINTING),
+    "EfficientPS, one image at a time": (EFFICIENTPS, {"SOLVER.GRADIENT_ACCUMULATION": 0}),
+    "EfficientPS, both": (EFFICIENTPS, {**CHECKPOINTING, "SOLVER.GRADIENT_ACCUMULATION": 0}),
+    "EfficientPS, official form": (
+        partial(peers.of_this_project, "efficientps_cityscapes_official"),
+        {},
+    ),
+}
+AMP = ("float16", "bfloat16")
+STAGES = ("forward", "backward", "optimizer")
+FIRST = "Panoptic FPN R50"  # that others are compared with
+
+
+def scene(height: int, width: int, objects: int, seed: int) -> dict:
+    """An image of noise, with what all networks learn from: bands of stuff behind rectangles."""
+    rng = np.random.default_rng(seed)
+    panoptic = np.repeat(np.arange(height) * STUFF // height, width).reshape(height, width)
+    segments = [{"id": i, "category_id": i, "iscrowd": 0} for i in range(STUFF)]
+    for i in range(objects):
+        y, x = rng.integers(0, height * 4 // 5), rng.integers(0, width * 4 // 5)
+        h, w = rng.integers(height // 32, height // 4, 2)
+        panoptic[y : y + h, x : x + w] = STUFF + i
+        category = STUFF + i % peers.THINGS
+        segments.append({"id": STUFF + i, "category_id": category, "iscrowd": 0})
+    things = [s for s in segments[STUFF:] if (panoptic == s["id"]).any()]
+    masks = BitMasks(torch.from_numpy(np.stack([panoptic == s["id"] for s in things])))
+    instances = Instances((height, width), gt_masks=masks, gt_boxes=masks.get_bounding_boxes())
+    instances.gt_classes = torch.tensor([s["category_id"] - STUFF for s in things])
+    image = torch.from_numpy(rng.integers(0, 255, (3, height, width), dtype=np.uint8))
+    targets = PanopticDeepLabTargetGenerator(255, range(STUFF, peers.CLASSES))(panoptic, segments)
+    return {"image": image, "instances": instances, **targets}
+
+
+class Timed:
+    """A network that learns from one batch, again and again."""
+
+    def __init__(self, name: str, args: argparse.Namespace):
+        torch.set_num_threads(args.threads)
+        torch.manual_seed(0)
+        make, keys = NETWORKS[name]
+        cfg = make()
+        if "GRADIENT_ACCUMULATION" not in cfg.SOLVER:  # of a network of others
+            add_efficientps_config(cfg)
+        cfg = cfg if args.device == "cuda" else without_cuda(cfg)
+        cfg.merge_from_list([x for item in keys.items() for x in item])
+        cfg.MODEL.DEVICE, self.device = args.device, args.device
+        cfg.SOLVER.IMS_PER_BATCH = args.batch
+        cfg.SOLVER.GRADIENT_ACCUMULATION = cfg.SOLVER.GRADIENT_ACCUMULATION or args.batch
+        cfg.SOLVER.AMP.ENABLED = args.amp is not None
+        cfg.SOLVER.AMP.DTYPE = args.amp or cfg.SOLVER.AMP.DTYPE
+        cfg.SOLVER.BASE_LR = 1e-6  # noise teaches nothing; numbers must stay finite
+        self.model = build_model(cfg)
+        if cfg.SOLVER.ACTIVATION_CHECKPOINTING:
+            recompute_blocks(self.model)
+        batch = [scene(*args.size, args.objects, seed) for seed in range(args.batch)]
+        optimizer = build_optimizer(cfg, self.model)
+        self.trainer = StepTrainer.of_config(cfg, self.model, itertools.repeat(batch), optimizer)
+        self.times = {}
+        for stage, before, after in (
+            ("forward", self.model.register_forward_pre_hook, self.model.register_forward_hook),
+            (
+                "optimizer",
+                optimizer.register_step_pre_hook,
+                optimizer.register_step_post_hook,
+            ),
+        ):
+            before(partial(self._add, stage, -1))
+            after(partial(self._add, stage, 1))
+
+    def _add(self, stage: str, sign: int, *_) -> None:
+        self.times[stage] = self.times.get(stage, 0) + sign * now(self.device)
+
+    def step(self) -> dict[str, float]:
+        """Milliseconds of each stage of a step, and of all."""
+        self.times = dict.fromkeys(("forward", "optimizer"), 0.0)
+        self.trainer.iter = 0
+        start = now(self.device)
+        with EventStorage():
+            self.trainer.run_step()
+        whole = now(self.device) - start
+        return {**self.times, "backward": whole - sum(self.times.values()), "whole": whole}
+
+
+def _build(name: str, args: argparse.Namespace) -> dict[str, float]:
+    global _timed
+    _timed = Timed(name, args)
+    _timed.step()  # warms up
+    return {"parameters": sum(p.numel() for p in _timed.model.parameters()) / 1e6}
+
+
+def _step() -> dict[str, float]:
+    return _timed.step()
+
+
+def table(found: dict[str, dict[str, float]]) -> str:
+    """One row for each network, times and memory also as a share of the first's."""
+    first, rows = found.get(FIRST, next(iter(found.values()))), []
+    for name, costs in found.items():
+        row = [name, *(f"{costs[key]:.0f}" for key in (*STAGES, "whole"))]
+        row.append(f"{costs['whole'] / first['whole']:.2f}")
+        row += [f"{costs['memory']:.0f}", f"{costs['memory'] / first['memory']:.2f}"]
+        rows.append([*row, f"{costs['parameters']:.1f}"])
+    header = ["", *STAGES, "whole", "ratio", "MB", "ratio", "million parameters"]
+    return tabulate(rows, header, tablefmt="github", disable_numparse=True)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=[*NETWORKS])
+    parser.add_argument("--size", type=int, nargs=2, default=(512, 1024), metavar=("H", "W"))
+    parser.add_argument("--batch", type=int, default=2, help="images of a step (default: 2)")
+    parser.add_argument("--objects", type=int, default=15, help="in each image (default: 15)")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--amp", choices=AMP, help="mixed precision, on CUDA (default: none)")
+    parser.add_argument("--json", type=Path, help="also write the numbers to this file")
+    args = parser.parse_args(argv)
+    found = in_turns(args.networks, partial(_build, args=args), _step, args.rounds, args.device)
+    print(f"{args.batch} images of {args.size[0]} x {args.size[1]}, {args.device}, ", end="")
+    print(f"{args.threads} threads, PyTorch {torch.__version__}, {args.amp or 'float32'}, ms")
+    print(table(found))
+    if args.json:
+        args.json.write_text(json.dumps(found, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""Measure networks side by side: each in a process of its own, one after the other in each round.
+
+So what happens on the machine meanwhile happens to all of them.
+"""
+
+import ctypes
+import multiprocessing
+import sys
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+
+def in_turns(
+    networks: Iterable[str],
+    build: Callable[[str], dict[str, float]],
+    call: Callable[[], dict[str, float]],
+    rounds: int,
+    device: str,
+) -> dict[str, dict[str, float]]:
+    """Medians of what calls measure, by the name of a network.
+
+    Args:
+        networks: their names.
+        build: makes the network of a name, in its process, and keeps it there; returns what holds
+            for all calls.
+        call: measures that network once.
+        rounds: calls of each network.
+        device: where they are. "memory" of the result is the megabytes that a call holds there at
+            most, besides weights.
+    """
+    context, pools, found = multiprocessing.get_context("spawn"), {}, {}
+    for name in tqdm(networks, desc="building", unit="network"):
+        pools[name] = ProcessPoolExecutor(1, mp_context=context)
+        found[name] = pools[name].submit(build, name).result()
+    calls = {name: [] for name in pools}
+    for _ in tqdm(range(rounds), desc="timing", unit="round"):
+        for name, pool in pools.items():
+            calls[name].append(pool.submit(call).result())
+    for name, pool in pools.items():
+        keys = calls[name][0]
+        found[name] |= {key: float(np.median([c[key] for c in calls[name]])) for key in keys}
+        if device == "cpu":
+            pool.submit(_trim).result()
+            found[name]["memory"] = peak(pool, call)
+        else:
+            found[name]["memory"] = pool.submit(_peak_on_cuda, call).result()
+        pool.shutdown()
+    return found
+
+
+def _trim() -> None:
+    """Give free memory back to the system, so that the next call is seen to take it."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _peak_on_cuda(call: Callable) -> float:
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    call()
+    return (torch.cuda.max_memory_allocated() - before) / 2**20
+
+
+def peak(pool: ProcessPoolExecutor, function: Callable, *args) -> float:
+    """Megabytes that the only process of a pool holds during a call, at most, above before.
+
+    Looks every 2 ms. Libraries do not count: the system may drop or load their pages at any time.
+    """
+    pool.submit(int).result()  # starts it
+    (pid,) = pool._processes
+    before = most = _own_memory(pid)
+    future = pool.submit(function, *args)
+    while not future.done():
+        most = max(most, _own_memory(pid))
+        time.sleep(0.002)
+    future.result()
+    return (most - before) / 1024
+
+
+def _own_memory(pid: int) -> int:
+    """Kilobytes, from what Linux says of a process."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
+
+
+def now(device: str) -> float:
+    """Milliseconds, when all work on a device is done."""
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+    return 1000 * time.perf_counter()
+
+
+def machine_peak(threads: int) -> float:
+    """1e9 multiply-adds in a second, of a product of two large matrices on the CPU."""
+    torch.set_num_threads(threads)
+    a, times = torch.rand(2048, 2048), []
+    for _ in range(5):
+        start = time.perf_counter()
+        a @ a
+        times.append(time.perf_counter() - start)
+    return 2048**3 / min(times) / 1e9
