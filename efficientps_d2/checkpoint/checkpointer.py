@@ -1,5 +1,6 @@
 """A checkpointer that refuses weights that do not fit, and saves no NaN."""
 
+import logging
 import os
 import urllib.parse
 from contextlib import contextmanager
@@ -151,8 +152,7 @@ class FittingCheckpointer(DetectionCheckpointer):
                 f"The checkpoint does not fit this config: it has {statistics[0]}, so its network "
                 "has other norms; use the config it was trained with."
             )
-        if self.strict:
-            _refuse_other_pyramid(lost, incompatible.unexpected_keys)
+        self._mind_other_pyramid(lost, incompatible.unexpected_keys)
         if lost and (self.strict or len(lost) == len(expected)):
             what = "has another shape" if lost[0] in wrong_shapes else "is missing"
             raise InputError(
@@ -161,15 +161,19 @@ class FittingCheckpointer(DetectionCheckpointer):
             )
         return incompatible
 
-
-def _refuse_other_pyramid(lost: list[str], unexpected: list[str]) -> None:
-    """Fail if the weights are of a 2-way FPN with other activations and fit otherwise."""
-    is_linear = any(key.endswith(LINEAR) for key in unexpected)
-    if (is_linear and not lost) or (len(lost) == 1 and lost[0].endswith(LINEAR)):
-        raise InputError(
-            f"The checkpoint does not fit this config: its 2-way FPN has {'no ' * is_linear}"
-            f"LeakyReLU; set MODEL.EFFICIENTPS.LINEAR_FPN {is_linear}."
-        )
+    def _mind_other_pyramid(self, lost: list[str], unexpected: list[str]) -> None:
+        """Look for weights of a 2-way FPN with other activations, which fit all the same."""
+        is_linear = any(key.endswith(LINEAR) for key in unexpected)
+        if not is_linear and not any(key.endswith(LINEAR) for key in lost):
+            return
+        if any(".top_down_laterals." in key for key in lost):
+            return  # weights without such a pyramid
+        text = f"2-way FPN has {'no ' * is_linear}LeakyReLU"
+        cure = f"set MODEL.EFFICIENTPS.LINEAR_FPN {is_linear}"
+        if not self.strict:
+            logging.getLogger(__name__).warning("The checkpoint's %s; %s to keep that.", text, cure)
+        elif len(lost) == (not is_linear):  # nothing else is amiss
+            raise InputError(f"The checkpoint does not fit this config: its {text}; {cure}.")
 
 
 def _of_zoo(content: dict, suffix: str) -> dict:

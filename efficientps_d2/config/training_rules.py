@@ -39,7 +39,11 @@ DATA_RULES = [
         COUNT,
     ),
     Rule("INPUT.FORMAT", "order of the channels", OneOf(("RGB", "BGR"))),
-    Rule("INPUT.MASK_FORMAT", "form of instance masks", OneOf(("bitmask", "polygon"))),
+    Rule(
+        "INPUT.MASK_FORMAT",
+        "form of masks in Detectron2's mapper; those of this project are always bitmaps",
+        OneOf(("bitmask", "polygon")),
+    ),
     Rule(
         "INPUT.MIN_SIZE_TRAIN",
         "pixels of the shorter side in training, drawn from these; 0 for the native size",

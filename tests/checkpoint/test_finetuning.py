@@ -70,7 +70,7 @@ def test_batch_norms_are_not_taken_for_group_norms(toy, tmp_path, tiny_config):
 
 
 @pytest.mark.parametrize("linear", [True, False])
-def test_weights_of_the_other_pyramid_are_refused(toy, tmp_path, tiny_config, linear):
+def test_weights_of_the_other_pyramid_are_refused(toy, tmp_path, tiny_config, caplog, linear):
     """They have the same names and shapes, and give another network."""
     key = "MODEL.EFFICIENTPS.LINEAR_FPN"
     model = build_model(with_class_counts(tiny_config(toy, key, linear)))
@@ -79,6 +79,19 @@ def test_weights_of_the_other_pyramid_are_refused(toy, tmp_path, tiny_config, li
     load_trained_model(with_class_counts(tiny_config(toy, *weights, key, linear)))
     with pytest.raises(InputError, match=f"LeakyReLU; set {key} {linear}\\."):
         load_trained_model(with_class_counts(tiny_config(toy, *weights, key, not linear)))
+    other = build_model(with_class_counts(tiny_config(toy, key, not linear)))
+    with caplog.at_level("WARNING"):
+        FittingCheckpointer(other).load(str(tmp_path / "model.pth"))  # as finetuning does
+    assert f"LeakyReLU; set {key} {linear} to keep that" in caplog.text
+
+
+def test_weights_of_a_backbone_alone_are_of_no_pyramid(toy, tmp_path, tiny_config, caplog):
+    model = build_model(with_class_counts(tiny_config(toy, "MODEL.EFFICIENTPS.LINEAR_FPN", True)))
+    weights = {k: v for k, v in model.state_dict().items() if "bottom_up." in k}
+    torch.save({"model": weights}, tmp_path / "backbone.pth")
+    with caplog.at_level("WARNING"):
+        FittingCheckpointer(model).load(str(tmp_path / "backbone.pth"))
+    assert "LINEAR_FPN" not in caplog.text
 
 
 def raise_interrupt(_):

@@ -26,6 +26,10 @@ FORMS = {
     ],
     "upsnet": [],
     "panoptic_fpn": [],
+    "panoptic_fpn, logits at stride 8": [
+        *("MODEL.SEM_SEG_HEAD.IN_FEATURES", ["p3", "p4", "p5"]),
+        *("MODEL.SEM_SEG_HEAD.COMMON_STRIDE", 8),
+    ],
     "mask_rcnn": [],
     "lpsnet_style": [],
 }

@@ -25,21 +25,31 @@ def test_the_pretence_refuses_a_mixture():
         torch.ones(3, device=CUDA) + torch.arange(3)
 
 
+NETWORKS = {  # and the number of their losses
+    "efficientps_streets": 6,
+    "panoptic_fpn_streets": 6,
+    "upsnet_streets": 8,
+    "mask_rcnn_streets": 5,
+    "lpsnet_style_streets": 3,
+}
+
+
 @pytest.mark.parametrize("amp", [False, True])
-def test_training(config, toy, amp):
-    cfg = config()
+@pytest.mark.parametrize("name", NETWORKS)
+def test_training(small_config, toy, name, amp):
+    cfg = small_config(name, "MODEL.UPSNET.ROI_LOSS_WEIGHT", 0.04, "INPUT.CROP.SIZE", (64, 96))
     mapper = PanopticDatasetMapper(cfg)
     inputs = [mapper(record) for record in DatasetCatalog.get(toy)[:2]]
     model = move(build_model(cfg))
     # Without gradients: those of PyTorch itself would want a GPU.
     with EventStorage(), pretended_cuda(amp), torch.no_grad():
         losses = model(inputs)
-    assert len(losses) == 6 and {loss.device for loss in losses.values()} == {CUDA}
+    assert len(losses) == NETWORKS[name] and {loss.device for loss in losses.values()} == {CUDA}
     assert all(loss.held.isfinite() for loss in losses.values())
     assert {loss.dtype for loss in losses.values()} == {torch.float32}
 
 
-@pytest.mark.parametrize("method", ["adaptive", "heuristic", "log_odds"])
+@pytest.mark.parametrize("method", ["adaptive", "heuristic", "log_odds", "upsnet"])
 @pytest.mark.parametrize("augmented", [False, True])
 def test_inference(config, toy, method, augmented):
     cfg = config("MODEL.PANOPTIC_FPN.COMBINE.METHOD", method, "TEST.AUG.SCALES", (1.0,))
@@ -54,3 +64,14 @@ def test_inference(config, toy, method, augmented):
     assert all(type(segment["isthing"]) is bool for segment in segments)
     assert pan_seg.device == output["sem_seg"].device == CUDA
     assert instances.pred_boxes.device == instances.pred_masks.device == CUDA
+
+
+@pytest.mark.parametrize("name", ["mask_rcnn_streets", "lpsnet_style_streets"])
+def test_inference_of_other_networks(small_config, toy, name):
+    cfg = small_config(name, *FEW, *KEEN)
+    inputs = [EvaluationMapper(cfg, False)(DatasetCatalog.get(toy)[0])]
+    model = move(build_model(cfg).eval())
+    with pretended_cuda(), torch.no_grad():
+        (output,) = model(inputs)
+    assert output["panoptic_seg"][0].device == output["instances"].pred_boxes.device == CUDA
+    assert len(output["instances"])

@@ -49,6 +49,36 @@ def test_no_instance_has_no_box_loss(lpsnet):
     sum(losses.values()).backward()
 
 
+def test_crowds_are_no_instances(lpsnet):
+    boxes = [[5, 5, 40, 40], [50, 20, 90, 60]]
+    data = [sample(64, 96, boxes, [0, -1])]
+    alone = [{**data[0], "instances": data[0]["instances"][:1]}]
+    found, expected = losses_of(lpsnet, data), losses_of(lpsnet, alone)
+    torch.testing.assert_close(found, expected)
+
+
+def test_losses_have_weights(small_config, lpsnet):
+    keys = ("MODEL.LPSNET.BOX_LOSS_WEIGHT", 3.0, "MODEL.LPSNET.CENTERNESS_LOSS_WEIGHT", 5.0)
+    weighted = build_model(small_config("lpsnet_style_streets", *keys))
+    weighted.load_state_dict(lpsnet.state_dict())
+    data = [sample(64, 96, [[5, 5, 40, 40]], [0])]
+    one, other = losses_of(lpsnet, data), losses_of(weighted, data)
+    torch.testing.assert_close(other["loss_box_reg"], 3 * one["loss_box_reg"])
+    torch.testing.assert_close(other["loss_centerness"], 5 * one["loss_centerness"])
+    torch.testing.assert_close(other["loss_sem_seg"], one["loss_sem_seg"])
+
+
+def test_thresholds_reach_the_merge(small_config):
+    combine = "MODEL.PANOPTIC_FPN.COMBINE"
+    keys = ("MODEL.LPSNET.JOIN_THRESH", 0.12, f"{combine}.INSTANCES_CONFIDENCE_THRESH", 0.34)
+    keys += (f"{combine}.STUFF_AREA_LIMIT", 56, "TEST.DETECTIONS_PER_IMAGE", 7)
+    model = build_model(small_config("lpsnet_style_streets", *keys))
+    assert model.fusion == {
+        **{"join_threshold": 0.12, "seed_threshold": 0.34},
+        **{"stuff_area_limit": 56, "max_instances": 7},
+    }
+
+
 def test_each_instance_counts_the_same():
     instances = Instances((32, 48), gt_boxes=Boxes(torch.tensor([[0.0, 0, 8, 8], [16, 0, 48, 32]])))
     owner = torch.full((8, 12), NOBODY)
@@ -104,7 +134,10 @@ def test_images_of_any_size(lpsnet):
     assert [o["panoptic_seg"][0].shape for o in outputs] == [(33, 50), (64, 31)]
 
 
-def test_what_it_cannot_is_said(lpsnet, lpsnet_config, tmp_path):
+def test_what_it_cannot_is_said(lpsnet, lpsnet_config, small_config, tmp_path):
+    coarse = ("MODEL.SEM_SEG_HEAD.IN_FEATURES", ["p3", "p4", "p5"])
+    with pytest.raises(InputError, match="LPSNetStyle needs one at stride 4, such as p2"):
+        build_model(small_config("lpsnet_style_streets", *coarse))
     with pytest.raises(InputError, match="LPSNetStyle cannot be exported"):
         export_model(lpsnet, "onnx", tmp_path / "x.onnx")
     with pytest.raises(InputError, match="TEST.AUG.ENABLED is not for .* LPSNetStyle"):

@@ -42,16 +42,23 @@ def test_losses_are_those_of_instances(mask_rcnn):
     assert [name for name, p in mask_rcnn.named_parameters() if p.grad is None] == []
 
 
-@pytest.mark.parametrize("method", ["heuristic", "adaptive", "log_odds", "upsnet"])
-def test_panoptic_output_has_things_only(mask_rcnn_config, method):
-    mask_rcnn_config.MODEL.PANOPTIC_FPN.COMBINE.METHOD = method
-    torch.manual_seed(0)
-    model = build_model(mask_rcnn_config).eval()
+def test_panoptic_output_has_things_only(mask_rcnn):
     with torch.no_grad():
-        (output,) = model([{"image": torch.full((3, 64, 96), 99), "height": 50, "width": 80}])
+        (output,) = mask_rcnn([{"image": torch.full((3, 64, 96), 99), "height": 50, "width": 80}])
     panoptic_seg, segments = output["panoptic_seg"]
     assert "sem_seg" not in output and panoptic_seg.shape == (50, 80)
     assert segments and all(s["isthing"] and s["category_id"] in (2, 3) for s in segments)
+    masks = output["instances"].pred_masks
+    for segment in segments:
+        assert masks[segment["instance_id"]][panoptic_seg == segment["id"]].all()
+    assert (panoptic_seg[~masks.any(dim=0)] == 0).all()
+
+
+@pytest.mark.parametrize("method", ["adaptive", "log_odds", "upsnet"])
+def test_fusions_that_need_semantic_logits_are_refused(mask_rcnn_config, method):
+    mask_rcnn_config.MODEL.PANOPTIC_FPN.COMBINE.METHOD = method
+    with pytest.raises(InputError, match=f"METHOD is {method}, .* MaskRCNN lacks; give heuristic"):
+        build_model(mask_rcnn_config)
 
 
 def test_evaluation_has_no_miou(mask_rcnn_config, mask_rcnn):

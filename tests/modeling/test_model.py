@@ -233,3 +233,9 @@ def test_a_fusion_by_logits_needs_them(stock_config):
     stock_config.MODEL.PANOPTIC_FPN.COMBINE.METHOD = "adaptive"
     with pytest.raises(InputError, match="METHOD adaptive needs a mask head that keeps its logits"):
         build_model(stock_config)
+
+
+@pytest.mark.parametrize("name", ["efficientps_streets", "upsnet_streets", "mask_rcnn_streets"])
+def test_masks_cannot_be_left_out(small_config, name):
+    with pytest.raises(InputError, match="MASK_ON is False, but .* needs masks .*; set it True"):
+        build_model(small_config(name, "MODEL.MASK_ON", False))

@@ -1,22 +1,15 @@
 """UPSNet: its panoptic loss, its deformable convolutions, and the backbones of its paper."""
 
-import onnxruntime
 import pytest
 import torch
 from detectron2.layers import ROIAlign
-from detectron2.modeling import build_backbone, build_model
+from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
-from project import CONFIGS
-from torch import nn
 from torch.nn import functional as F
-from torchvision.ops import deform_conv2d
 from training_samples import sample
 
 from efficientps_d2 import InputError
-from efficientps_d2.config.loading import load_config
-from efficientps_d2.modeling.backbone.resnet import make_deformable
-from efficientps_d2.modeling.deformable import DeformConv2d
 from efficientps_d2.modeling.meta_arch.upsnet import NO_TARGET, cell_labels, panoptic_target
 
 
@@ -128,6 +121,44 @@ def test_losses_are_those_of_their_definitions(upsnet, monkeypatch):
     torch.testing.assert_close(losses["loss_sem_seg_roi"], 0.04 * F.cross_entropy(cells, labels))
 
 
+def test_losses_of_a_batch_are_means(upsnet, monkeypatch):
+    """Over images, or over the cells of all boxes."""
+    monkeypatch.setattr(upsnet, "_some_of", lambda instances: instances)
+    data = [
+        sample(64, 96, [[5, 5, 40, 40], [50, 20, 90, 60]], [0, 1]),
+        sample(64, 96, [[10, 10, 50, 50]], [1]),
+    ]
+    both, (first, second) = losses_of(upsnet, data), (losses_of(upsnet, [x]) for x in data)
+    panoptic, roi = "loss_panoptic", "loss_sem_seg_roi"
+    assert abs(first[panoptic] - second[panoptic]) > 1e-3
+    torch.testing.assert_close(both[panoptic], (first[panoptic] + second[panoptic]) / 2)
+    assert abs(first[roi] - second[roi]) > 1e-4
+    torch.testing.assert_close(both[roi], (2 * first[roi] + second[roi]) / 3)
+
+
+def test_crowds_are_no_instances(small_config, monkeypatch):
+    """They teach the unknown class, in the panoptic loss, and no box of the RoI loss."""
+    crowd_aware = ("MODEL.PROPOSAL_GENERATOR.NAME", "CrowdAwareRPN")
+    crowd_aware += ("MODEL.ROI_HEADS.NAME", "CrowdAwareROIHeads")
+    model = build_model(
+        small_config("upsnet_streets", *crowd_aware, "MODEL.UPSNET.ROI_LOSS_WEIGHT", 0.04)
+    )
+    monkeypatch.setattr(model, "_some_of", lambda instances: instances)
+    boxes = [[5, 5, 40, 40], [50, 20, 90, 60]]
+    data = [sample(64, 96, boxes, [0, -1])]
+    alone = [{**data[0], "instances": data[0]["instances"][:1]}]
+    found, expected = losses_of(model, data), losses_of(model, alone)
+    for name in ("loss_panoptic", "loss_sem_seg_roi", "loss_sem_seg"):
+        torch.testing.assert_close(found[name], expected[name])
+
+
+def test_logits_at_another_stride_are_refused(small_config):
+    coarse = ("MODEL.SEM_SEG_HEAD.NAME", "SemSegFPNHead", "MODEL.SEM_SEG_HEAD.COMMON_STRIDE", 8)
+    coarse += ("MODEL.SEM_SEG_HEAD.IN_FEATURES", ["p3", "p4", "p5"])
+    with pytest.raises(InputError, match="COMMON_STRIDE is 8; UPSNet .* set it 4"):
+        build_model(small_config("upsnet_streets", *coarse))
+
+
 def test_labels_of_cells():
     sem_seg = torch.arange(56)[:, None] * 1000 + torch.arange(84)
     (labels,) = cell_labels(sem_seg, Boxes(torch.tensor([[28.0, 0.0, 84.0, 28.0]])))
@@ -156,109 +187,13 @@ def test_a_small_case_is_learnt(upsnet):
     assert (output["sem_seg"].argmax(dim=0) == data[0]["sem_seg"]).float().mean() > 0.9
 
 
-class TestDeformable:
-    def test_it_begins_as_a_plain_convolution(self):
-        conv, x = DeformConv2d(4, 6, padding=2, dilation=2, stride=2), torch.rand(2, 4, 9, 12)
-        expected = F.conv2d(x, conv.weight, conv.bias, stride=2, padding=2, dilation=2)
-        torch.testing.assert_close(conv(x), expected)
-
-    def test_it_samples_where_its_offsets_say(self):
-        conv, x = DeformConv2d(1, 1, padding=1), torch.rand(1, 1, 8, 8)
-        conv.offset.bias.data[0::2] = 2.0  # rows
-        shifted = F.pad(x[:, :, 2:], (0, 0, 0, 2))
-        expected = F.conv2d(shifted, conv.weight, conv.bias, padding=1)
-        torch.testing.assert_close(conv(x)[:, :, 1:6], expected[:, :, 1:6])
-
-    @pytest.mark.parametrize(
-        "options", [{"padding": 1}, {"padding": 2, "dilation": 2, "stride": 2}, {"kernel_size": 1}]
-    )
-    @pytest.mark.parametrize("reach", [0.3, 30])  # within and beyond the border
-    def test_it_is_the_operator_of_torchvision(self, options, reach):
-        torch.manual_seed(0)
-        conv, x = DeformConv2d(5, 6, **options), torch.randn(2, 5, 9, 12, requires_grad=True)
-        nn.init.normal_(conv.offset.weight, std=reach)
-        inputs = [x, *conv.parameters()]
-        steps = {key: getattr(conv, key) for key in ("stride", "padding", "dilation")}
-        expected = deform_conv2d(x, conv.offset(x), conv.weight, conv.bias, **steps)
-        found, direction = conv(x), torch.randn_like(expected)
-        torch.testing.assert_close(found, expected)
-        gradients = [torch.autograd.grad(out, inputs, direction) for out in (found, expected)]
-        torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-4)
-
-    @pytest.mark.parametrize("offset", [float("nan"), float("inf"), -1e30])
-    def test_offsets_of_a_diverged_network_do_no_harm(self, offset):
-        conv, x = DeformConv2d(2, 3, padding=1), torch.rand(1, 2, 6, 6)
-        nn.init.constant_(conv.offset.bias, offset)
-        found = conv(x)
-        assert found.isnan().all() if offset != -1e30 else (found == conv.bias[:, None, None]).all()
-
-    def test_exported_files_have_it(self, tmp_path):
-        conv, x = DeformConv2d(3, 4, padding=1).eval(), torch.rand(1, 3, 9, 12)
-        nn.init.normal_(conv.offset.weight, std=0.3)
-        torch.onnx.export(conv, (x,), tmp_path / "conv.onnx", dynamo=True, opset_version=20)
-        session = onnxruntime.InferenceSession(tmp_path / "conv.onnx")
-        (found,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
-        expected = conv(x)
-        torch.testing.assert_close(torch.from_numpy(found), expected)
-        torch.testing.assert_close(torch.jit.trace(conv, x)(x.flip(3)), conv(x.flip(3)))
-
-    def test_its_offsets_learn(self):
-        conv = DeformConv2d(2, 3, padding=1)
-        conv(torch.rand(1, 2, 6, 6)).square().sum().backward()
-        assert conv.offset.weight.grad.abs().sum() > 0
-
-
-def backbone(name: str, *overrides):
-    torch.manual_seed(0)
-    return build_backbone(load_config(str(CONFIGS / name), list(overrides))).eval()
-
-
 @pytest.mark.parametrize(("count", "widths"), [(2, [32, 32]), (3, [16, 32, 32])])
 def test_only_the_last_two_convolutions_change_the_width(small_config, count, widths):
     model = build_model(small_config("upsnet_streets", "MODEL.UPSNET.NUM_CONVS", count))
     assert [conv.out_channels for conv in model.sem_seg_head.convs] == widths
 
 
-def test_a_stage_keeps_its_weights_when_it_becomes_deformable():
-    stage = backbone("upsnet_r50_coco.yaml").bottom_up.res4
-    before = [block.conv2.weight for block in stage]
-    make_deformable(stage)
-    assert all(block.conv2.weight is weight for block, weight in zip(stage, before, strict=True))
-    assert all(isinstance(block.conv2, DeformConv2d) for block in stage)
-
-
-def test_the_deformable_backbone_takes_weights_of_a_plain_one():
-    plain, deformable = backbone("upsnet_r50_coco.yaml"), backbone("upsnet_r101_dcn_coco.yaml",
-        "MODEL.RESNETS.DEPTH", 50)  # fmt: skip
-    missing, unexpected = deformable.load_state_dict(plain.state_dict(), strict=False)
-    stages = {name.split(".")[1] for name in missing}
-    assert unexpected == [] and stages == {"res3", "res4", "res5"}
-    assert all(".conv2.offset." in name for name in missing) and len(missing) == 2 * 13
-    x = torch.rand(1, 3, 64, 96)
-    with torch.no_grad():
-        expected, found = plain(x), deformable(x)
-    for name, value in expected.items():
-        torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-3)
-
-
-def test_shallow_networks_have_no_deformable_stages():
-    with pytest.raises(InputError, match="DEFORM_ON_PER_STAGE needs DEPTH 50 or more"):
-        backbone("upsnet_r101_dcn_coco.yaml", "MODEL.RESNETS.DEPTH", 34)
-
-
 @pytest.mark.parametrize("side", [1, 2, 3])
 def test_tiny_images_have_a_finite_loss(upsnet, side):
     losses = losses_of(upsnet, [sample(side, 64, [], []), sample(64, side, [], [])])
     assert all(value.isfinite() for value in losses.values())
-
-
-def test_context_is_added_to_the_coarsest_lateral():
-    without = backbone("upsnet_r50_coco.yaml", "MODEL.FPN.GLOBAL_CONTEXT", "False")
-    with_context = backbone("upsnet_r50_coco.yaml")
-    with_context.load_state_dict(without.state_dict(), strict=False)
-    lateral = with_context.fpn_lateral5
-    x = torch.rand(1, 2048, 2, 3)
-    context = F.linear(x.mean(dim=(2, 3)), lateral.context.weight, lateral.context.bias)
-    expected = without.fpn_lateral5(x) + context[:, :, None, None]
-    torch.testing.assert_close(lateral(x), expected)
-    assert with_context.lateral_convs[0] is lateral

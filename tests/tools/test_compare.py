@@ -1,10 +1,9 @@
 """Plans of runs: what is trained, what is only scored, what is not run again, and the tables."""
 
-import importlib.util
+import importlib
 import json
 import os
 import signal
-import sys
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,14 +26,10 @@ rows:
 """
 
 
-@pytest.fixture(scope="module")
-def compare():
-    spec = importlib.util.spec_from_file_location("compare", FOLDER / "compare.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["compare"] = module  # its dataclass looks there
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["compare"]
+@pytest.fixture
+def compare(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return importlib.import_module("compare")
 
 
 @pytest.fixture
@@ -47,16 +42,18 @@ def trainings(compare, monkeypatch):
             commands.append(SimpleNamespace(words=command, env=env))
             self.folder = Path(command[command.index("OUTPUT_DIR") + 1])
             self.seed = int(command[command.index("SEED") + 1])
-            self.stdout = stdout
+            self.config, self.stdout = command[command.index("--config-file") + 1], stdout
 
         def wait(self) -> int:
             if self.seed == 13:
                 self.stdout.write("Error: it went wrong.\n")
                 return 1
-            things = {"panoptic_seg/PQ": 40.0 + self.seed, "panoptic_seg/PQ_th": 3.0}
+            metrics = {"panoptic_seg/PQ": 40.0 + self.seed, "panoptic_seg/PQ_th": 3.0}
+            if "mask_rcnn" not in self.config:
+                metrics["sem_seg/mIoU"] = 50.0
             (self.folder / "inference").mkdir(exist_ok=True)
-            metrics = self.folder / "inference" / "val_metrics.json"
-            metrics.write_text(json.dumps({"results": things}))
+            file = self.folder / "inference" / "val_metrics.json"
+            file.write_text(json.dumps({"results": metrics}))
             (self.folder / "results.md").touch()
             return 0
 
@@ -98,6 +95,44 @@ def test_a_run_of_another_plan_is_named(compare, trainings, tmp_path):
     (tmp_path / "plan.yaml").write_text(PLAN.replace("0.5", "0.6"))
     with pytest.raises(SystemExit, match="efficientps/seed1 was made with another SOLVER.BASE_LR"):
         compare.main([str(tmp_path / "plan.yaml"), "--output", str(tmp_path / "out"), "--table"])
+
+
+def test_a_run_of_a_config_that_has_changed_is_named(compare, trainings, tmp_path, monkeypatch):
+    import plan
+
+    call(compare, tmp_path, "--seeds", "1")
+    read = plan.read_config
+
+    def changed(file: str) -> dict:
+        keys = read(file)
+        keys["MODEL"]["EFFICIENTPS"] = {**keys["MODEL"].get("EFFICIENTPS", {}), "LINEAR_FPN": 3}
+        return keys
+
+    monkeypatch.setattr(plan, "read_config", changed)
+    with pytest.raises(SystemExit, match="made with another MODEL.EFFICIENTPS.LINEAR_FPN"):
+        call(compare, tmp_path, "--seeds", "1")
+
+
+def test_new_weights_are_scored_again(compare, trainings, tmp_path):
+    call(compare, tmp_path, "--seeds", "1", "--datasets", "mine")
+    weights = tmp_path / "out" / "mine" / "efficientps" / "seed1" / "model_final.pth"
+    for time, scored in ((1, 0), (2**32, 1)):
+        weights.touch()
+        os.utime(weights, (time, time))
+        trainings.clear()
+        call(compare, tmp_path, "--seeds", "1", "--datasets", "mine")
+        assert len(trainings) == scored
+
+
+def test_networks_without_stuff_have_no_pq(compare, trainings, tmp_path):
+    row = '  Mask R-CNN: {config: "mask_rcnn_{}"}\n'
+    (tmp_path / "plan.yaml").write_text(PLAN + row)
+    out = tmp_path / "out"
+    compare.main([str(tmp_path / "plan.yaml"), "--seeds", "1", "--output", str(out)])
+    lines = (out / "table.md").read_text().splitlines()
+    cells = [c.strip() for c in next(x for x in lines if "Mask R-CNN" in x).split("|")[1:-1]]
+    header = [c.strip() for c in lines[2].split("|")[1:-1]]
+    assert cells[header.index("PQ")] == "-" and cells[header.index("PQ things")] == "3.0"
 
 
 def test_a_run_that_did_not_end_is_made_again(compare, trainings, tmp_path):

@@ -17,6 +17,8 @@ from reported_run import write_run
 from efficientps_d2.config.building import build_network
 from efficientps_d2.data.classes import with_class_counts
 
+SAVED = {"TEST.SAVE_PANOPTIC": True}
+
 
 @pytest.fixture
 def load(monkeypatch):
@@ -87,17 +89,20 @@ def test_the_page_has_tables_and_images(load, toy, tiny_config, tmp_path, monkey
     for row in ("one", "two"):
         folder = write_run(tiny_config(toy), tmp_path / row)
         (folder / "results.md").touch()
-        runs.append(compare.Run("toy", row, 1, folder, "streets", {}, None))
-    other = compare.Run("other", "one", 1, tmp_path / "none", "streets", {}, None)
+        runs.append(compare.Run("toy", row, 1, folder, "streets", SAVED, None))
+    other = compare.Run("other", "one", 1, tmp_path / "none", "streets", SAVED, None)
+    scored = compare.Run("toy", "fused", 1, folder, "streets", SAVED, tmp_path / "one")
     monkeypatch.setattr(
         comparison, "measure", lambda folders, file: dict.fromkeys(folders, {"ms": 7})
     )
     monkeypatch.setattr(compare, "main", lambda argv: 0)
-    monkeypatch.setattr(compare, "read_plan", lambda *args: [*runs, other])
+    monkeypatch.setattr(compare, "read_plan", lambda *args: [*runs, other, scored])
     output = ["--output", str(tmp_path), "--images", "2"]
     assert comparison.main(["--datasets", "toy", *output]) == 0
     text = (tmp_path / "comparison.md").read_text()
-    assert "| one | 1 " in text.replace("  ", " ") and "|    7 |" in text and "other" not in text
+    assert re.search(r"\| one +\| 1 ", text) and "|    7 |" in text and "other" not in text
+    costs = text.partition("ms")[2]
+    assert "one" in costs and "fused" not in costs, "it has no weights of its own"
     links = re.findall(r"\]\((.*?)\)", text)
     assert len(links) == 2 and all((tmp_path / link).is_file() for link in links)
 
@@ -106,3 +111,8 @@ def test_the_page_has_tables_and_images(load, toy, tiny_config, tmp_path, monkey
 
     monkeypatch.setattr(comparison, "measure", interrupted)
     assert comparison.main(output) == compare.INTERRUPTED
+
+
+def test_a_plan_without_images_is_refused_before_it_is_trained(load, tmp_path):
+    with pytest.raises(SystemExit, match="comparison.yaml must set TEST.SAVE_PANOPTIC True"):
+        load("comparison").main(["--plan", str(ROOT / "tools/benchmarks/plans/comparison.yaml")])

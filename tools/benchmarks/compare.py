@@ -24,21 +24,19 @@ go side by side, each with its share of the cores.
 import argparse
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import yaml
+from plan import RUN, Run, read_plan
 from tabulate import tabulate
 from tqdm import tqdm
 
-ROOT = Path(__file__).parents[2]
 METRICS = {
     "PQ": "panoptic_seg/PQ",
     "SQ": "panoptic_seg/SQ",
@@ -49,93 +47,14 @@ METRICS = {
     "mask AP": "segm/AP",
     "mIoU": "sem_seg/mIoU",
 }
-RUN = "run.json"  # in the folder of a run: config and keys it was made with
+NEEDS_STUFF = {"PQ", "SQ", "RQ", "PQ stuff", "PC"}  # without it, these are of nothing comparable
 INTERRUPTED = 130
-OF_ROW = ("config", "weights_of")  # what is no config key
-
-
-@dataclass
-class Run:
-    """A training, or an evaluation of another row's weights, and where it goes."""
-
-    dataset: str
-    row: str
-    seed: int
-    folder: Path
-    config: str
-    keys: dict
-    weights_of: Path | None
-
-    def results(self) -> dict | None:
-        """The metrics of the last evaluation, None if it has not ended."""
-        # An evaluation removes the file when it begins.
-        files = list((self.folder / "inference").glob("*_metrics.json"))
-        done = files and (self.folder / "results.md").is_file()
-        return json.loads(files[0].read_text())["results"] if done else None
-
-    def problem(self) -> str | None:
-        """What is wrong with a run that is there already: it was made with other keys."""
-        file, keys = self.folder / RUN, {"config": self.config, **self.keys}
-        if not file.is_file():
-            return None
-        made = json.loads(file.read_text())
-        other = sorted(key for key in made.keys() | keys if made.get(key) != keys.get(key))
-        if not other:
-            return None
-        return f"{self.folder} was made with another {other[0]}; remove it, or give --output DIR."
-
-    def command(self) -> list[str]:
-        """The train_net.py that makes it."""
-        keys = {**self.keys, "SEED": self.seed, "OUTPUT_DIR": self.folder}
-        flags = ["--resume"]
-        if self.weights_of:
-            best = self.weights_of / "model_best.pth"
-            weights = best if best.is_file() else self.weights_of / "model_final.pth"
-            flags, keys["MODEL.WEIGHTS"] = ["--eval-only"], weights
-        overrides = [str(text) for pair in keys.items() for text in pair]
-        config = ROOT / "configs" / f"{self.config}.yaml"
-        script = [sys.executable, str(ROOT / "train_net.py"), "--config-file", str(config)]
-        return [*script, *flags, *overrides]
-
-
-def read_plan(file: Path, seeds: list[int], output: Path) -> list[Run]:
-    """All runs of a plan, seed by seed, so that a table of all rows is soon there."""
-    plan = yaml.safe_load(file.read_text())
-    if "like" in plan:
-        plan = {**yaml.safe_load((file.parent / plan["like"]).read_text()), **plan}
-    runs = []
-    for seed in seeds:
-        for dataset, of_dataset in plan["datasets"].items():
-            for row, of_row in plan["rows"].items():
-                source = of_row.get("weights_of")
-                trained = plan["rows"][source] if source else {}
-                options = {**plan.get("common", {}), **of_dataset, **trained, **of_row}
-                config = options["config"].format(of_dataset.get("config", dataset))
-                runs.append(
-                    Run(
-                        dataset,
-                        row,
-                        seed,
-                        _folder(output, dataset, row, seed),
-                        config,
-                        {key: value for key, value in options.items() if key not in OF_ROW},
-                        _folder(output, dataset, source, seed) if source else None,
-                    )
-                )
-    if len({run.folder for run in runs}) < len(runs):
-        raise ValueError("two rows have names of the same letters")
-    return runs
-
-
-def _folder(output: Path, dataset: str, row: str, seed: int) -> Path:
-    name = re.sub(r"[^a-z0-9]+", "_", row.lower()).strip("_")
-    return output / dataset / name / f"seed{seed}"
 
 
 def execute(run: Run, threads: int, processes: set[subprocess.Popen]) -> None:
     """Make a run; its output goes to ``OUTPUT_DIR/out.txt``."""
     run.folder.mkdir(parents=True, exist_ok=True)
-    (run.folder / RUN).write_text(json.dumps({"config": run.config, **run.keys}))
+    (run.folder / RUN).write_text(json.dumps(run.values()))
     env = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     with open(run.folder / "out.txt", "w") as out:
         process = subprocess.Popen(run.command(), stdout=out, stderr=out, env=env)
@@ -190,7 +109,11 @@ def tables(runs: list[Run]) -> str:
         for row in dict.fromkeys(run.row for run in runs):
             of_row = [r for r in runs if (r.dataset, r.row) == (dataset, row)]
             found = [results for results in (run.results() for run in of_row) if results]
-            cells = [_spread([r.get(key, np.nan) for r in found]) for key in METRICS.values()]
+            whole = all(METRICS["mIoU"] in results for results in found)
+            cells = [
+                _spread([r.get(key, np.nan) for r in found if whole or name not in NEEDS_STUFF])
+                for name, key in METRICS.items()
+            ]
             lines.append([row, len(found), *cells])
         body = tabulate(lines, ["", "seeds", *METRICS], tablefmt="github", disable_numparse=True)
         text.append(f"{dataset}\n\n{body}\n")

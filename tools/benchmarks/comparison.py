@@ -25,11 +25,11 @@ PLAN = Path(__file__).parent / "plans" / "networks.yaml"
 
 
 def finished(runs: list[compare.Run], dataset: str, seed: int) -> dict[str, Path]:
-    """The folders of the runs that have results, by row."""
+    """The folders of the trainings that have results, by row."""
     return {
         run.row: run.folder
         for run in runs
-        if (run.dataset, run.seed) == (dataset, seed) and run.results() is not None
+        if (run.dataset, run.seed) == (dataset, seed) and run.results() and not run.weights_of
     }
 
 
@@ -73,14 +73,16 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--images", type=int, default=4, help="of each dataset (default: 4)")
     parser.add_argument("--output", type=Path, default=Path("output/comparison"))
     args = parser.parse_args(argv)
+    runs = compare.read_plan(args.plan, args.seeds, args.output)
+    runs = [run for run in runs if run.dataset in (args.datasets or [run.dataset])]
+    if not all(run.keys.get("TEST.SAVE_PANOPTIC") for run in runs):
+        sys.exit(f"Error: {args.plan} must set TEST.SAVE_PANOPTIC True in all rows, for images.")
     options = ["--jobs", str(args.jobs), "--output", str(args.output)]
     if args.datasets:
         options += ["--datasets", *args.datasets]
     status = compare.main([str(args.plan), "--seeds", *map(str, args.seeds), *options])
     if status == compare.INTERRUPTED:
         return status
-    runs = compare.read_plan(args.plan, args.seeds, args.output)
-    runs = [run for run in runs if run.dataset in (args.datasets or [run.dataset])]
     try:
         text = page(runs, args.output, args.seeds[0], args.images)
     except KeyboardInterrupt:

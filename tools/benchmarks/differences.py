@@ -29,11 +29,13 @@ def draw_differences(folders: dict[str, Path], count: int, output: Path) -> list
     values = {
         name: [image_pq(matches_of(of_row[name])) for of_row in samples.values()] for name in names
     }
-    whole = [has_semantic_head(run.cfg) for run in runs.values()]  # others lack all stuff
-    if sum(whole) < 2:
-        whole = [True] * len(runs)
+    comparable = [has_semantic_head(run.cfg) for run in runs.values()]
+    if sum(comparable) < 2:
+        comparable = [True] * len(runs)
     spread = {
-        name: np.ptp(np.compress(whole, pq)) for name, pq in values.items() if np.isfinite(pq).all()
+        name: np.ptp(np.compress(comparable, pq))
+        for name, pq in values.items()
+        if np.isfinite(pq).all()
     }
     output.mkdir(parents=True, exist_ok=True)
     written = []
@@ -42,7 +44,10 @@ def draw_differences(folders: dict[str, Path], count: int, output: Path) -> list
         panels = _panels(runs, {row: of_row[name] for row, of_row in samples.items()})
         captions = [
             *("image", "ground truth"),
-            *(f"{row}: PQ {pq:.0f}" for row, pq in zip(runs, values[name], strict=True)),
+            *(
+                f"{row}: PQ {pq:.0f}" if has_stuff else f"{row}: things only"
+                for row, pq, has_stuff in zip(runs, values[name], comparable, strict=True)
+            ),
         ]
         written.append(output / f"{rank}_{Path(name).stem}.jpg")
         framed = [

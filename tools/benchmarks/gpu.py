@@ -73,7 +73,7 @@ def agreement(args) -> list[dict]:
     mapper = EvaluationMapper(cfg, False)
     inputs = [mapper(r) for r in DatasetCatalog.get("streets_val")[: 2 if args.short else 10]]
     rows = []
-    for method in ("adaptive", "heuristic", "log_odds"):
+    for method in ("adaptive", "heuristic", "log_odds", "upsnet"):
         combine = cfg.MODEL.PANOPTIC_FPN.COMBINE.clone()
         combine.METHOD = method
         for model in models:

@@ -12,6 +12,7 @@ from torchvision.ops import generalized_box_iou_loss
 
 from efficientps_d2.modeling.layers import SeparableConv2d
 from efficientps_d2.modeling.semantic_heads.base import STRIDE, resized_to
+from efficientps_d2.utils.errors import InputError
 
 FIRST_SIDE = 64  # pixels of the boxes before training
 LARGEST = 1e4  # pixels from a centre to a side
@@ -32,9 +33,17 @@ class DenseBoxHead(nn.Module):
         Args:
             input_shape: shapes of the features, equally wide, the finest at stride 4.
             num_convs, conv_dim, norm: of the tower.
+
+        Raises:
+            InputError: if no feature has stride 4.
         """
         super().__init__()
         shapes = sorted(input_shape.items(), key=lambda item: item[1].stride)
+        if shapes[0][1].stride != STRIDE:
+            raise InputError(
+                f"MODEL.SEM_SEG_HEAD.IN_FEATURES gives {[name for name, _ in shapes]}; LPSNetStyle "
+                f"needs one at stride {STRIDE}, such as p2."
+            )
         self.in_features = [name for name, _ in shapes]
         channels = [shapes[0][1].channels, *[conv_dim] * num_convs]
         self.tower = nn.Sequential(

@@ -15,8 +15,14 @@ from efficientps_d2.modeling.instance_heads.dense_boxes import (
     DenseBoxHead,
     dense_box_losses,
 )
-from efficientps_d2.modeling.meta_arch.panoptic_segmentor import padded_labels, ready_to_build
+from efficientps_d2.modeling.meta_arch.panoptic_segmentor import (
+    output_size,
+    padded_labels,
+    ready_to_build,
+)
 from efficientps_d2.modeling.semantic_heads.base import STRIDE, every_fourth
+
+UNLIMITED = 10**6  # instances
 
 
 @META_ARCH_REGISTRY.register()
@@ -55,12 +61,16 @@ class LPSNetStyle(SemanticSegmentor):
         self.fusion = fusion
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.to(memory_format=self.memory_format)
-        self.weights = {"loss_box_reg": box_loss_weight, "loss_centerness": centerness_loss_weight}
+        self.loss_weights = {
+            "loss_box_reg": box_loss_weight,
+            "loss_centerness": centerness_loss_weight,
+        }
 
     @classmethod
     def from_config(cls, cfg):
         cfg = ready_to_build(cfg)
         options, combine = cfg.MODEL.LPSNET, cfg.MODEL.PANOPTIC_FPN.COMBINE
+        detections = cfg.TEST.DETECTIONS_PER_IMAGE
         parts = super().from_config(cfg)
         return {
             **parts,
@@ -70,7 +80,7 @@ class LPSNetStyle(SemanticSegmentor):
                 "seed_threshold": combine.INSTANCES_CONFIDENCE_THRESH,
                 "join_threshold": options.JOIN_THRESH,
                 "stuff_area_limit": combine.STUFF_AREA_LIMIT,
-                "max_instances": most if (most := cfg.TEST.DETECTIONS_PER_IMAGE) > 0 else 10**6,
+                "max_instances": detections if detections > 0 else UNLIMITED,
             },
             "channels_last": cfg.MODEL.EFFICIENTPS.CHANNELS_LAST,
             "box_loss_weight": options.BOX_LOSS_WEIGHT,
@@ -82,15 +92,8 @@ class LPSNetStyle(SemanticSegmentor):
 
         ``instances`` have the masks of the panoptic result, and no ``pred_mask_logits``.
         """
-        images = ImageList.from_tensors(
-            [
-                (x["image"].to(self.device) - self.pixel_mean) / self.pixel_std
-                for x in batched_inputs
-            ],
-            self.backbone.size_divisibility,
-            padding_constraints=self.backbone.padding_constraints,
-        )
-        features = self.backbone(images.tensor.contiguous(memory_format=self.memory_format))
+        images = self.preprocess_image(batched_inputs)
+        features = self.backbone(images.tensor)
         boxes, centerness = self.box_head(features)
         if self.training:
             return self._losses(batched_inputs, features, boxes, centerness)
@@ -107,12 +110,24 @@ class LPSNetStyle(SemanticSegmentor):
             )
         ]
 
+    def preprocess_image(self, batched_inputs: list[dict]) -> ImageList:
+        """Normalise and pad, into the model's memory format."""
+        images = [
+            (x["image"].to(self.device) - self.pixel_mean) / self.pixel_std for x in batched_inputs
+        ]
+        backbone = self.backbone
+        images = ImageList.from_tensors(
+            images, backbone.size_divisibility, padding_constraints=backbone.padding_constraints
+        )
+        images.tensor = images.tensor.contiguous(memory_format=self.memory_format)
+        return images
+
     def _losses(self, batched_inputs, features, boxes: Tensor, centerness: Tensor) -> dict:
         _, losses = self.sem_seg_head(features, padded_labels(self, batched_inputs))
         things = [split_crowd(x["instances"].to(self.device))[0] for x in batched_inputs]
         owners = [owners_of_cells(targets) for targets in things]
         for name, loss in dense_box_losses(boxes, centerness, owners, things).items():
-            losses[name] = loss * self.weights[name]
+            losses[name] = loss * self.loss_weights[name]
         return losses
 
     def _postprocess(
@@ -123,9 +138,7 @@ class LPSNetStyle(SemanticSegmentor):
         image_size: tuple[int, int],
         inputs: dict,
     ) -> dict:
-        height, width = (
-            inputs.get(k, s) for k, s in zip(("height", "width"), image_size, strict=True)
-        )
+        height, width = output_size(image_size, inputs)
         sem_seg = sem_seg_postprocess(sem_seg, image_size, height, width)
         rows, columns = (-(-side // STRIDE) for side in image_size)  # less the padding
         factors = height / image_size[0], width / image_size[1]

@@ -1,10 +1,12 @@
 """Mask R-CNN (He et al., ICCV 2017) in the frame of panoptic networks."""
 
+from detectron2.config import CfgNode
 from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.structures import Instances
 from torch import Tensor
 
 from efficientps_d2.modeling.meta_arch.panoptic_segmentor import PanopticSegmentor
+from efficientps_d2.utils.errors import InputError
 
 
 @META_ARCH_REGISTRY.register()
@@ -15,6 +17,16 @@ class MaskRCNN(PanopticSegmentor):
     """
 
     has_light_outputs = False  # it has no semantic logits that could be
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode):
+        method = cfg.MODEL.PANOPTIC_FPN.COMBINE.METHOD
+        if method != "heuristic":
+            raise InputError(
+                f"MODEL.PANOPTIC_FPN.COMBINE.METHOD is {method}, which needs the semantic logits "
+                "that MaskRCNN lacks; give heuristic."
+            )
+        return super().from_config(cfg)
 
     def postprocess(self, instances: Instances, sem_seg: Tensor, inputs: dict) -> dict:
         """As in :class:`PanopticSegmentor`, without ``sem_seg``."""

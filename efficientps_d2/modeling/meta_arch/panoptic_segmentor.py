@@ -14,7 +14,6 @@ from efficientps_d2.data.classes import with_class_counts
 from efficientps_d2.modeling.cpu_sampling import sample_rois_fast
 from efficientps_d2.modeling.fusion.build import Fusion, build_fusion
 from efficientps_d2.modeling.fusion.semantic_logits import SemanticLogits
-from efficientps_d2.modeling.semantic_heads.base import STRIDE
 from efficientps_d2.utils.errors import InputError
 
 BY_LOGITS = ("adaptive", "log_odds", "upsnet")  # fusions that take ``pred_mask_logits``
@@ -44,9 +43,9 @@ def padded_labels(model: nn.Module, batched_inputs: list[dict]) -> Tensor:
     ).tensor
 
 
-def output_size(instances: Instances, inputs: dict) -> tuple[int, int]:
+def output_size(image_size: tuple[int, int], inputs: dict) -> tuple[int, int]:
     """Height and width of the output; by default those of the network's input."""
-    height, width = instances.image_size
+    height, width = image_size
     return inputs.get("height", height), inputs.get("width", width)
 
 
@@ -95,14 +94,19 @@ class PanopticSegmentor(PanopticFPN):
     @classmethod
     def from_config(cls, cfg: CfgNode):
         cfg = ready_to_build(cfg)
+        if not cfg.MODEL.MASK_ON:
+            raise InputError(
+                f"MODEL.MASK_ON is False, but {cfg.MODEL.META_ARCHITECTURE} needs masks for its "
+                "panoptic result; set it True."
+            )
         parts = super().from_config(cfg)
         method = cfg.MODEL.PANOPTIC_FPN.COMBINE.METHOD
         mask_head = getattr(parts["roi_heads"], "mask_head", None)
         if method in BY_LOGITS and not getattr(mask_head, "keeps_logits", False):
             raise InputError(
                 f"MODEL.PANOPTIC_FPN.COMBINE.METHOD {method} needs a mask head that keeps its "
-                "logits; set MODEL.MASK_ON True and MODEL.ROI_MASK_HEAD.NAME ConvMaskHead or "
-                "SeparableConvMaskHead, or METHOD heuristic."
+                "logits; set MODEL.ROI_MASK_HEAD.NAME ConvMaskHead or SeparableConvMaskHead, or "
+                "METHOD heuristic."
             )
         return {
             **parts,
@@ -144,7 +148,7 @@ class PanopticSegmentor(PanopticFPN):
 
     def postprocess(self, instances: Instances, sem_seg: Tensor, inputs: dict) -> dict:
         """Outputs of one image; ``sem_seg`` covers its padding too, ``instances`` do not."""
-        height, width = output_size(instances, inputs)
+        height, width = output_size(instances.image_size, inputs)
         sem_seg = self.resize_sem_seg(sem_seg, instances.image_size, height, width)
         return self._fused(instances, sem_seg, height, width)
 
@@ -166,8 +170,9 @@ class PanopticSegmentor(PanopticFPN):
         detections, _ = self.roi_heads(images, features, proposals, None)
         outputs = []
         for instances, of_image, inputs in zip(detections, logits, batched_inputs, strict=True):
-            size, image_size = output_size(instances, inputs), instances.image_size
-            sem_seg = SemanticLogits(of_image, image_size, STRIDE)
+            image_size = instances.image_size
+            size = output_size(image_size, inputs)
+            sem_seg = SemanticLogits(of_image, image_size, self.sem_seg_head.common_stride)
             if size != image_size:  # resized twice, as otherwise
                 sem_seg = SemanticLogits(sem_seg_postprocess(sem_seg.full(), image_size, *size))
             if not (self.paste_masks or self.fuses_masks):

@@ -13,6 +13,7 @@ from efficientps_d2.modeling.fusion.upsnet_logits import panoptic_logits
 from efficientps_d2.modeling.instance_heads.crowd import split_crowd
 from efficientps_d2.modeling.meta_arch.panoptic_segmentor import PanopticSegmentor, padded_labels
 from efficientps_d2.modeling.semantic_heads.base import STRIDE, every_fourth
+from efficientps_d2.utils.errors import InputError
 
 NO_TARGET = -1
 ROI_CELLS = 28
@@ -46,6 +47,11 @@ class UPSNet(PanopticSegmentor):
         Other arguments are those of :class:`PanopticSegmentor`.
         """
         super().__init__(**kwargs)
+        if self.sem_seg_head.common_stride != STRIDE:
+            raise InputError(
+                f"MODEL.SEM_SEG_HEAD.COMMON_STRIDE is {self.sem_seg_head.common_stride}; UPSNet "
+                f"compares logits at stride {STRIDE}; set it {STRIDE}."
+            )
         self.panoptic_loss_weight = panoptic_loss_weight
         self.roi_loss_weight = roi_loss_weight
         self.kept_boxes = kept_boxes

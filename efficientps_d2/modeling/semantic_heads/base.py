@@ -17,6 +17,8 @@ class SemanticHead(nn.Module):
     ``layers`` and ``losses`` one after the other.
     """
 
+    common_stride = STRIDE  # as SemSegFPNHead calls it
+
     def __init__(
         self,
         input_shape: dict[str, ShapeSpec],
