@@ -23,7 +23,7 @@ from torch import nn
 from turns import in_turns, machine_peak, now
 
 from efficientps_d2.deploy.optimize import keep_freed_memory, optimize_for_inference
-from efficientps_d2.deploy.size import analyze
+from efficientps_d2.deploy.size import analyze, count
 
 NETWORKS = {
     "Panoptic FPN R50": peers.panoptic_fpn,
@@ -106,10 +106,15 @@ class Timed:
         return {**times, REST: whole - sum(times.values()), "whole": whole, "objects": objects}
 
     def multiply_adds(self) -> float:
-        """1e9 of them, of what efficientps-d2 size can count."""
-        if not hasattr(self.model, "roi_heads"):
-            return float("nan")
-        return sum(part[2] for part in analyze(self.model, self.cfg, *self.size)) / 1e9
+        """1e9 of them."""
+        model = self.model
+        if hasattr(model, "roi_heads"):
+            return sum(part[2] for part in analyze(model, self.cfg, *self.size)) / 1e9
+        image = torch.zeros(1, 3, *self.size)
+        parts = [count(model.backbone, image)]
+        features = model.backbone(image)
+        parts += [count(head, features) for head in (model.sem_seg_head, model.ins_embed_head)]
+        return sum(adds for _, adds in parts) / 1e9
 
 
 def calibrated(model: nn.Module, inputs: list[dict]) -> nn.Module:
