@@ -19,21 +19,23 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from efficientps_d2.modeling.backbone.efficientnet import EfficientNet
 
 NORMS = (_BatchNorm, FrozenBatchNorm2d, FrozenBatchNormAct2d)
-# Modules whose convolutions stand right before their norms.
-BLOCKS = (EfficientNet, DepthwiseSeparableConv, InvertedResidual, EdgeResidual)
+# Modules of timm whose convolutions stand right before their norms.
+FOLDED = (EfficientNet, DepthwiseSeparableConv, InvertedResidual, EdgeResidual)
 MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1  # of mallopt
 
 
 def optimize_for_inference(model: nn.Module, masks: bool = False) -> nn.Module:
     """A copy of a network, in the mode of inference, with the same outputs up to rounding.
 
-    Norms with fixed statistics become part of the convolution before them. Images and weights have
-    the memory format channels_last on a CPU, which depthwise convolutions need. Outputs of a
-    :class:`PanopticSegmentor` are light. The copy has other names of weights and cannot be trained.
+    Norms of EfficientNet and of Detectron2's convolutions become part of the convolution before
+    them. On a CPU weights, and images of this project's networks, have the memory format
+    channels_last, which depthwise convolutions need. Outputs of a :class:`PanopticSegmentor` are
+    light. The copy has other names of weights and cannot be trained.
 
     Args:
         model: of this project or of Detectron2.
-        masks: whether instances have ``pred_masks``, which AP needs.
+        masks: whether instances have ``pred_masks``, which AP needs. Without it, a network whose
+            fusion needs them has them, too.
     """
     model = copy.deepcopy(model).eval().requires_grad_(False)
     model.is_optimized = True
@@ -41,12 +43,12 @@ def optimize_for_inference(model: nn.Module, masks: bool = False) -> nn.Module:
         if isinstance(module, Conv2d) and isinstance(module.norm, NORMS):
             _fold(module, module.norm)
             module.norm = None
-        elif isinstance(module, BLOCKS):
+        elif isinstance(module, FOLDED):
             _fold_block(module)
     if next(model.parameters()).device.type == "cpu":
         model.to(memory_format=torch.channels_last)
         model.memory_format = torch.channels_last
-    if getattr(model, "has_light_outputs", False):
+    if getattr(model, "has_light_outputs", False) and hasattr(model.sem_seg_head, "layers"):
         model.light_outputs, model.paste_masks = True, masks
     return model
 
@@ -80,5 +82,6 @@ def keep_freed_memory() -> None:
     of an inference on a CPU. It is for all of the process. Other systems are left as they are.
     """
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
-        libc.mallopt(MMAP_THRESHOLD, 2**31 - 1)
-        libc.mallopt(TRIM_THRESHOLD, 2**31 - 1)
+        # Older ones keep blocks up to 32 MiB only.
+        if any(libc.mallopt(MMAP_THRESHOLD, size) for size in (2**31 - 1, 2**25)):
+            libc.mallopt(TRIM_THRESHOLD, 2**31 - 1)

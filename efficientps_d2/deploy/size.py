@@ -1,18 +1,15 @@
 """Parameters and multiply-adds of a panoptic network, part by part."""
 
-from collections import Counter
+import copy
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.utils.analysis import FlopCountAnalysis
-from fvcore.nn.jit_handles import conv_flop_count, get_shape
 from tabulate import tabulate
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from efficientps_d2.config.building import build_network, check_network
 from efficientps_d2.data.classes import with_class_counts
-
-MULTIPLY_ADD = ("conv", "linear", "addmm", "matmul")  # fvcore's names; no norms, no resizing
 
 
 def size_table(cfg: CfgNode, height: int, width: int) -> str:
@@ -36,25 +33,28 @@ def size_table(cfg: CfgNode, height: int, width: int) -> str:
 
 
 def count(module: nn.Module, *inputs) -> tuple[int, int]:
-    """Parameters and multiply-adds of a module with these inputs."""
-    analysis = FlopCountAnalysis(module, inputs)
-    analysis.set_op_handle("torchvision::deform_conv2d", _deformable)
-    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-    adds = sum(analysis.by_operator()[operator] for operator in MULTIPLY_ADD)
-    return sum(p.numel() for p in module.parameters()), adds
+    """Parameters of a module, and multiply-adds of its products and convolutions with inputs."""
+    operators = {torch.ops.torchvision.deform_conv2d: _deformable}
+    with FlopCounterMode(display=False, custom_mapping=operators) as counter:
+        module(*inputs)
+    return sum(p.numel() for p in module.parameters()), counter.get_total_flops() // 2
 
 
-def _deformable(inputs, outputs) -> Counter:
+def _deformable(x_shape, weight_shape, *_, out_shape, **__) -> int:
     """As of a plain convolution, besides the one of its offsets."""
-    x, weight, out = (get_shape(value) for value in (*inputs[:2], outputs[0]))
-    return Counter(conv=conv_flop_count(x, weight, out))
+    return conv_flop_count(x_shape, weight_shape, out_shape)
 
 
 @torch.no_grad()
 def analyze(model: nn.Module, cfg, height: int, width: int) -> list[tuple[str, int, int]]:
-    """Name, parameters and multiply-adds of each part of a panoptic model for one image."""
+    """Name, parameters and multiply-adds of each part of a panoptic model for one image.
+
+    Nothing is computed, so that any size takes a second.
+    """
+    model = on_meta(model)
     divisor = max(model.backbone.size_divisibility, 1)
-    image = torch.zeros(1, 3, -height % divisor + height, -width % divisor + width)
+    padded = -height % divisor + height, -width % divisor + width
+    image = torch.zeros(1, 3, *padded, device="meta")
     features = model.backbone(image)
     body = count(model.backbone.bottom_up, image)
     whole = count(model.backbone, image)
@@ -68,19 +68,22 @@ def analyze(model: nn.Module, cfg, height: int, width: int) -> list[tuple[str, i
     return [*parts, *_of_instance_heads(model, cfg, features)]
 
 
+def on_meta(model: nn.Module) -> nn.Module:
+    """A copy that only knows its shapes, in the mode of inference."""
+    return copy.deepcopy(model).to("meta").eval()
+
+
 def _of_instance_heads(model: nn.Module, cfg: CfgNode, features: dict) -> list:
     heads, rpn = model.roi_heads, model.proposal_generator
     boxes, masks = cfg.MODEL.RPN.POST_NMS_TOPK_TEST, cfg.TEST.DETECTIONS_PER_IMAGE
     channels = features[heads.box_in_features[0]].shape[1]
     box_size, mask_size = heads.box_pooler.output_size, heads.mask_pooler.output_size
-
+    of_boxes = torch.zeros(boxes, channels, *box_size, device="meta")
+    of_masks = torch.zeros(masks, channels, *mask_size, device="meta")
     box_network = nn.Sequential(heads.box_head, heads.box_predictor)
     mask_network = nn.Sequential(*heads.mask_head.children())
     return [
         ("RPN", *count(rpn.rpn_head, [features[f] for f in rpn.in_features])),
-        (f"box head, {boxes} boxes", *count(box_network, torch.zeros(boxes, channels, *box_size))),
-        (
-            f"mask head, {masks} boxes",
-            *count(mask_network, torch.zeros(masks, channels, *mask_size)),
-        ),
+        (f"box head, {boxes} boxes", *count(box_network, of_boxes)),
+        (f"mask head, {masks} boxes", *count(mask_network, of_masks)),
     ]

@@ -51,8 +51,9 @@ class StepTrainer(SimpleTrainer):
         images //= comm.get_world_size()
         if images % parts:
             raise InputError(
-                f"SOLVER.GRADIENT_ACCUMULATION is {parts}, which does not divide the {images} "
-                "images that SOLVER.IMS_PER_BATCH gives each process."
+                f"SOLVER.GRADIENT_ACCUMULATION is {parts}, but each process has {images} images of "
+                "a step (SOLVER.IMS_PER_BATCH, scaled by SOLVER.REFERENCE_WORLD_SIZE); give a "
+                "number that divides these."
             )
         amp = cfg.SOLVER.AMP
         precision = getattr(torch, amp.DTYPE) if amp.ENABLED else None

@@ -1,12 +1,11 @@
 """Activation checkpointing: what a part computed is forgotten, and computed again for gradients."""
 
 import contextlib
-from collections.abc import Iterator
 from types import MethodType
 
 import torch
 from detectron2.layers.blocks import CNNBlockBase
-from timm.models._efficientnet_blocks import ConvBnAct, DepthwiseSeparableConv, InvertedResidual
+from timm.models._efficientnet_blocks import DepthwiseSeparableConv, InvertedResidual
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
@@ -14,10 +13,9 @@ from torch.utils.checkpoint import checkpoint
 from efficientps_d2.modeling.deformable import DeformConv2d
 from efficientps_d2.modeling.layers import SeparableConv2d
 
-BLOCKS = (
+RECOMPUTED = (
     CNNBlockBase,  # of ResNet
-    ConvBnAct,  # the other blocks of EfficientNet
-    DepthwiseSeparableConv,
+    DepthwiseSeparableConv,  # of EfficientNet, as the next
     InvertedResidual,
     SeparableConv2d,
     DeformConv2d,
@@ -33,7 +31,7 @@ def recompute_blocks(model: nn.Module) -> None:
     which batch norms count a batch twice.
     """
     for child in model.children():
-        if isinstance(child, BLOCKS):
+        if isinstance(child, RECOMPUTED):
             child.forward = MethodType(_recomputed, child)  # deepcopy binds it to the copy
         elif hasattr(child, "set_grad_checkpointing"):
             child.set_grad_checkpointing()
@@ -45,20 +43,24 @@ def _recomputed(block: nn.Module, *inputs: Tensor) -> Tensor:
     forward = MethodType(type(block).forward, block)
     if not (block.training and torch.is_grad_enabled()):
         return forward(*inputs)
-    contexts = contextlib.nullcontext(), _keeping_statistics(block)
+    contexts = contextlib.nullcontext(), KeepingStatistics(block)
     return checkpoint(forward, *inputs, use_reentrant=False, context_fn=lambda: contexts)
 
 
-@contextlib.contextmanager
-def _keeping_statistics(block: nn.Module) -> Iterator[None]:
-    """The second pass would count its images again."""
-    norms = [m for m in block.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
-    before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
-    for norm in norms:
-        norm.momentum = 0.0
-    try:
-        yield
-    finally:
-        for norm, (momentum, batches) in zip(norms, before, strict=True):
+class KeepingStatistics:
+    """A context in which batch norms count no images, as often as it is entered."""
+
+    def __init__(self, block: nn.Module):
+        self.norms = [
+            m for m in block.modules() if isinstance(m, _BatchNorm) and m.track_running_stats
+        ]
+
+    def __enter__(self):
+        self.before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in self.norms]
+        for norm in self.norms:
+            norm.momentum = 0.0
+
+    def __exit__(self, *_):
+        for norm, (momentum, batches) in zip(self.norms, self.before, strict=True):
             norm.momentum = momentum
             norm.num_batches_tracked.copy_(batches)

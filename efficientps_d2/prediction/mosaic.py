@@ -48,14 +48,18 @@ def _parts(length: int, side: int) -> list[tuple[slice, slice]]:
 
 @dataclass
 class View:
-    """What a tile sees of an object, or all tiles of a class of stuff."""
+    """What a tile sees of a thing, or all tiles of a class of stuff."""
 
     class_id: int
     score: float
-    weight: int  # pixels that the score is a mean of
-    is_thing: bool = False
-    is_whole: bool = False
-    same: int = 0  # a smaller index, of the same object, or its own
+    weight: int  # pixels that the score of stuff is a mean of
+    is_thing: bool
+
+    def add(self, score: float, weight: int) -> None:
+        """Add more of the same stuff."""
+        total = self.weight + weight
+        self.score = (self.score * self.weight + score * weight) / total
+        self.weight = total
 
 
 class Mosaic:
@@ -73,62 +77,64 @@ class Mosaic:
         """
         # Indices of views. Beyond the cores there are things only, until their own tile comes.
         self.pan_seg = np.zeros(size, dtype=np.int32)
-        self._views = [View(-1, 0.0, 0)]  # void
+        self._views = [View(-1, 0.0, 0, False)]  # void
         self._stuff = {}  # index of each class
-        self._tiles = []
+        self._tiles = []  # that later ones may overlap
+        # Of each view: the smallest index of its object, and what is known of the object.
+        self._first = np.zeros(1, dtype=np.int32)
+        self._is_thing, self._is_whole = np.zeros(1, dtype=bool), np.zeros(1, dtype=bool)
 
     def add(self, tile: Tile, pan_seg: np.ndarray, segments: list) -> None:
         """Add the panoptic map of a tile and its segments, with ``category_id`` and the like."""
-        index_of = np.zeros(max((s.id for s in segments), default=0) + 1, dtype=np.int32)
-        for segment in segments:
-            is_whole = segment.isthing and _is_whole(tile, pan_seg == segment.id)
-            index_of[segment.id] = self._index(segment, is_whole)
+        found = self._new_views(tile, pan_seg, segments)[pan_seg]
         before = self.pan_seg[tile.rows, tile.columns]
-        before[...] = self._firsts()[before]
-        found, seen = index_of[pan_seg], self._seen(tile)
-        is_matched = self._match(found, before, seen)
-        found = self._firsts()[found]
-        is_thing = np.array([view.is_thing for view in self._views])
-        is_alone = np.array([view.is_whole for view in self._views]) & ~is_matched
-        free = ~is_thing[before]
+        before[...] = self._first[before]
+        self._tiles = [t for t in self._tiles if t.rows.stop > tile.rows.start]
+        overlaps = [_overlap(other, tile) for other in self._tiles]
+        seen = np.zeros(found.shape, dtype=bool)
+        is_matched = np.zeros(len(self._views), dtype=bool)
+        for other, part in zip(self._tiles, overlaps, strict=True):
+            seen[part] = True
+            # What lies in a corner lies in the overlaps of two sides, too.
+            if other.rows == tile.rows or other.columns == tile.columns:
+                self._match(before[part], found[part], is_matched)
+        found, before[...] = self._first[found], self._first[before]
+        is_alone = self._is_whole & ~is_matched
+        free = ~self._is_thing[before]
         taken = np.zeros(found.shape, dtype=bool)
         taken[tile.inner] = True
-        taken &= is_thing[found] | ~is_alone[before]
+        taken &= self._is_thing[found] | ~is_alone[before]
         taken |= is_alone[found] & free
-        taken |= is_thing[found] & ~seen & free
+        taken |= self._is_thing[found] & ~seen & free
         before[taken] = found[taken]
         self._tiles.append(tile)
 
-    def _index(self, segment, is_whole: bool) -> int:
-        """That of its class of stuff, or a new one."""
-        if segment.isthing or segment.category_id not in self._stuff:
-            index = len(self._views)
-            what = segment.category_id, segment.score, segment.area, segment.isthing
-            self._views.append(View(*what, is_whole, index))
-            if not segment.isthing:
-                self._stuff[segment.category_id] = index
-            return index
-        view = self._views[index := self._stuff[segment.category_id]]
-        total = view.weight + segment.area
-        view.score = (view.score * view.weight + segment.score * segment.area) / total
-        view.weight = total
-        return index
+    def _new_views(self, tile: Tile, pan_seg: np.ndarray, segments: list) -> np.ndarray:
+        """The index of each segment of a tile, by its id: that of its stuff, or a new one."""
+        index_of = np.zeros(max((s.id for s in segments), default=0) + 1, dtype=np.int32)
+        count, is_whole = len(self._views), []
+        for segment in segments:
+            if segment.isthing or segment.category_id not in self._stuff:
+                index_of[segment.id] = len(self._views)
+                what = segment.category_id, segment.score, segment.area, segment.isthing
+                self._views.append(View(*what))
+                is_whole.append(segment.isthing and _is_whole(tile, pan_seg == segment.id))
+                if not segment.isthing:
+                    self._stuff[segment.category_id] = int(index_of[segment.id])
+            else:
+                index_of[segment.id] = self._stuff[segment.category_id]
+                self._views[index_of[segment.id]].add(segment.score, segment.area)
+        is_thing = [view.is_thing for view in self._views[count:]]
+        new = np.arange(count, len(self._views), dtype=np.int32)
+        self._first = np.append(self._first, new)
+        self._is_thing = np.append(self._is_thing, np.array(is_thing, dtype=bool))
+        self._is_whole = np.append(self._is_whole, np.array(is_whole, dtype=bool))
+        return index_of
 
-    def _seen(self, tile: Tile) -> np.ndarray:
-        """(h, w) bool: pixels of a tile that earlier ones have seen."""
-        seen = np.zeros((_length(tile.rows), _length(tile.columns)), dtype=bool)
-        for other in self._tiles:
-            part = []
-            for a, b in ((other.rows, tile.rows), (other.columns, tile.columns)):
-                start = max(a.start - b.start, 0)
-                part.append(slice(start, max(a.stop - b.start, start)))
-            seen[tuple(part)] = True
-        return seen
-
-    def _match(self, found: np.ndarray, before: np.ndarray, seen: np.ndarray) -> np.ndarray:
-        """Join views of one object, of this tile and earlier ones; gives which have others."""
-        count, is_matched = len(self._views), np.zeros(len(self._views), dtype=bool)
-        old, new = before[seen].astype(np.int64), found[seen]
+    def _match(self, before: np.ndarray, found: np.ndarray, is_matched: np.ndarray) -> None:
+        """Join views of one object, where a tile and an earlier one look; mark what has others."""
+        count = len(self._views)
+        old, new = self._first[before.ravel()].astype(np.int64), self._first[found.ravel()]
         old_areas, new_areas = (np.bincount(x, minlength=count) for x in (old, new))
         pairs, shared = np.unique(old * count + new, return_counts=True)
         for pair, both in zip(pairs.tolist(), shared.tolist(), strict=True):
@@ -137,24 +143,15 @@ class Mosaic:
             if not (first.is_thing and second.is_thing and first.class_id == second.class_id):
                 continue
             if both > SAME * (old_areas[a] + new_areas[b] - both):
-                is_matched[[a, self._join(a, b)]] = True
-        return is_matched
+                is_matched[self._join(a, b)] = True
 
     def _join(self, a: int, b: int) -> int:
         """Make two views one, whose index it gives."""
-        a, b = sorted((self._first(a), self._first(b)))
-        first, second = self._views[a], self._views[b]
-        second.same, first.score = a, max(first.score, second.score)
-        first.is_whole |= second.is_whole
+        a, b = sorted(self._first[[a, b]].tolist())
+        self._first[self._first == b] = a
+        self._views[a].score = max(self._views[a].score, self._views[b].score)
+        self._is_whole[a] |= self._is_whole[b]
         return a
-
-    def _first(self, index: int) -> int:
-        while self._views[index].same != index:
-            index = self._views[index].same
-        return index
-
-    def _firsts(self) -> np.ndarray:
-        return np.array([self._first(i) for i in range(len(self._views))], dtype=np.int32)
 
     def finish(self, stuff_area_limit: int) -> list[tuple[int, bool, float, int]]:
         """Number the segments from 1: things by their scores, then stuff by its classes.
@@ -166,7 +163,7 @@ class Mosaic:
             Class, whether it is a thing, score and area of each segment of ``pan_seg``.
         """
         count = len(self._views)
-        self._renumber(self._firsts())
+        self._renumber(self._first)
         areas = sum(np.bincount(band.ravel(), minlength=count) for band in self._bands()).tolist()
         alive = [i for i in range(1, count) if areas[i]]
         things = [i for i in alive if self._views[i].is_thing]
@@ -209,8 +206,13 @@ def _is_whole(tile: Tile, mask: np.ndarray) -> bool:
     return not any(inner and side.any() for inner, side in zip(tile.is_inner, sides, strict=True))
 
 
-def _length(part: slice) -> int:
-    return part.stop - part.start
+def _overlap(other: Tile, tile: Tile) -> tuple[slice, slice]:
+    """The part of a tile that another one sees, too; maybe empty."""
+    parts = []
+    for a, b in ((other.rows, tile.rows), (other.columns, tile.columns)):
+        start = max(a.start - b.start, 0)
+        parts.append(slice(start, max(a.stop - b.start, start)))
+    return tuple(parts)
 
 
 def _within(part: slice, outer: slice) -> slice:

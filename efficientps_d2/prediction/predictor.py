@@ -61,9 +61,9 @@ class Predictor:
             device: CUDA if there is one by default.
             optimize: take the form of :func:`optimize_for_inference`, which is faster; its weights
                 have other names.
-            tile: side of the square tiles, in pixels, that larger images are predicted in; the
-                memory then hardly depends on the image. Instances are those of the panoptic map,
-                and there are no logits. 0 for images as wholes.
+            tile: side of the square tiles, in pixels, that larger images are predicted in. Only the
+                image and its maps then grow with the image, by 8 bytes a pixel. Instances are
+                those of the panoptic map, and there are no logits. 0 for images as wholes.
 
         Raises:
             InputError: if the weights or the device cannot be used.
@@ -115,7 +115,8 @@ class Predictor:
             A :class:`Prediction`, or a list of them for a sequence.
 
         Raises:
-            InputError: if a file cannot be read or an array has another shape or type.
+            InputError: if a file cannot be read, an array has another shape or type, or there are
+                no logits because of tiles.
         """
         if image_format not in ("BGR", "RGB"):
             raise InputError(f'image_format is "{image_format}"; give "BGR" or "RGB".')
@@ -123,6 +124,8 @@ class Predictor:
         if not several:
             return self([images], image_format, logits)[0]
         arrays = [self._rgb(image, image_format) for image in images]
+        if self.tile and logits:
+            raise InputError("A prediction in tiles has no logits; leave tile or logits out.")
         if self.tile:
             return [self._tiled(array) for array in arrays]
         return self._whole(arrays, logits)

@@ -95,5 +95,5 @@ def test_config(toy, tiny_config):
 
 def test_parts_must_be_equal(toy, tiny_config):
     cfg = with_class_counts(tiny_config(toy, "SOLVER.GRADIENT_ACCUMULATION", 3))
-    with pytest.raises(InputError, match="GRADIENT_ACCUMULATION is 3, which does not divide the 2"):
+    with pytest.raises(InputError, match="GRADIENT_ACCUMULATION is 3, but each process has 2 images"):
         Trainer(cfg)

@@ -24,7 +24,7 @@ def test_stages_add_up(inference, small_config, monkeypatch, name):
     times = timed.predict()
     stages = [times[stage] for stage in (*inference.STAGES, inference.REST)]
     assert sum(stages) == pytest.approx(times["whole"]) and min(stages) > 0
-    assert times["objects"] == 3 and timed.multiply_adds() > 0
+    assert times["objects"] == 3 and timed.multiply_adds > 0
     optimized = getattr(timed.model, "is_optimized", False)
     assert optimized == name.endswith("optimised")
     assert optimize_for_inference(timed.model).training is False

@@ -1,5 +1,6 @@
 """What networks cost: parameters, multiply-adds, time and memory, measured side by side."""
 
+import itertools
 import multiprocessing
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -10,7 +11,7 @@ import torch
 from detectron2.data import DatasetCatalog
 from detectron2.utils.events import EventStorage
 from tqdm import tqdm
-from turns import peak
+from turns import peak, trim
 
 from efficientps_d2.checkpoint.weights_file import read_weights
 from efficientps_d2.config.building import build_network
@@ -20,6 +21,8 @@ from efficientps_d2.data.dataset_mapper import EvaluationMapper, PanopticDataset
 from efficientps_d2.data.training_order import seed_all
 from efficientps_d2.deploy.size import analyze
 from efficientps_d2.engine.optimizer import build_optimizer
+from efficientps_d2.engine.step_trainer import StepTrainer
+from efficientps_d2.modeling.recomputing import recompute_blocks
 
 IMAGES = 5
 ROUNDS = 7
@@ -34,6 +37,8 @@ class Trained:
         self.cfg = cfg = with_class_counts(cfg)
         self.model = build_network(cfg)
         self.model.load_state_dict(read_weights(folder / "model_final.pth")["model"])
+        if cfg.SOLVER.ACTIVATION_CHECKPOINTING:
+            recompute_blocks(self.model)
         self.optimizer = build_optimizer(cfg, self.model)
         mapper = EvaluationMapper(cfg, False)
         records = DatasetCatalog.get(cfg.DATASETS.TEST[0])
@@ -42,6 +47,8 @@ class Trained:
         mapper = PanopticDatasetMapper(cfg)
         records = DatasetCatalog.get(cfg.DATASETS.TRAIN[0])
         self.batch = [mapper(record) for record in records[: cfg.SOLVER.IMS_PER_BATCH]]
+        batches = itertools.repeat(self.batch)
+        self.trainer = StepTrainer.of_config(cfg, self.model, batches, self.optimizer)
 
     def sizes(self) -> dict[str, float]:
         """Millions of parameters; 1e9 multiply-adds for the first image."""
@@ -61,13 +68,13 @@ class Trained:
     def step(self) -> float:
         """Milliseconds for a training step."""
         self.model.train()
+        self.trainer.iter = 0
         start = time.perf_counter()
         with EventStorage():
-            loss = sum(self.model(self.batch).values())
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
-        return 1000 * (time.perf_counter() - start)
+            self.trainer.run_step()
+        seconds = time.perf_counter() - start
+        self.optimizer.zero_grad()  # whose memory is that of the next step
+        return 1000 * seconds
 
 
 def costs(folders: dict[str, Path], rounds: int = ROUNDS) -> dict[str, dict[str, float]]:
@@ -99,10 +106,12 @@ def costs(folders: dict[str, Path], rounds: int = ROUNDS) -> dict[str, dict[str,
 
 
 def _memory(folder: Path, name: str) -> float:
-    """Megabytes that a process of its own needs, besides libraries, data and weights."""
+    """Megabytes that a process of its own needs, besides weights and the optimizer's state."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         pool.submit(_load, folder).result()
+        pool.submit(_call, name).result()  # makes the state
+        pool.submit(trim).result()
         return peak(pool, _call, name)
 
 

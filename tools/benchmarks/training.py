@@ -4,10 +4,12 @@ python tools/benchmarks/training.py --size 512 1024 --batch 2
 
 Networks are untrained, of 19 classes; images are noise with --objects rectangles. Each network has
 a process of its own with the same threads, and they take turns: leave the machine alone meanwhile.
-Times are medians over the rounds; memory is the most that a step holds besides weights.
+Times are medians over the rounds; memory is the most that a step holds, gradients included, besides
+weights and the optimizer's state.
 """
 
 import argparse
+import contextlib
 import itertools
 import json
 import sys
@@ -22,7 +24,7 @@ from detectron2.projects.panoptic_deeplab.target_generator import PanopticDeepLa
 from detectron2.structures import BitMasks, Instances
 from detectron2.utils.events import EventStorage
 from tabulate import tabulate
-from turns import in_turns, now
+from turns import in_turns, now, use
 
 from efficientps_d2.config.defaults import add_efficientps_config
 from efficientps_d2.config.loading import without_cuda
@@ -50,6 +52,7 @@ NETWORKS = {
         {},
     ),
 }
+WARM_UP = 3  # steps; with float16 its scale falls meanwhile
 AMP = ("float16", "bfloat16")
 STAGES = ("forward", "backward", "optimizer")
 FIRST = "Panoptic FPN R50"  # that others are compared with
@@ -79,13 +82,13 @@ class Timed:
     """A network that learns from one batch, again and again."""
 
     def __init__(self, name: str, args: argparse.Namespace):
-        torch.set_num_threads(args.threads)
+        use(args.device, args.threads)
         torch.manual_seed(0)
         make, keys = NETWORKS[name]
         cfg = make()
         if "GRADIENT_ACCUMULATION" not in cfg.SOLVER:  # of a network of others
             add_efficientps_config(cfg)
-        cfg = cfg if args.device == "cuda" else without_cuda(cfg)
+        cfg = cfg if args.device.startswith("cuda") else without_cuda(cfg)
         cfg.merge_from_list([x for item in keys.items() for x in item])
         cfg.MODEL.DEVICE, self.device = args.device, args.device
         cfg.SOLVER.IMS_PER_BATCH = args.batch
@@ -115,20 +118,29 @@ class Timed:
         self.times[stage] = self.times.get(stage, 0) + sign * now(self.device)
 
     def step(self) -> dict[str, float]:
-        """Milliseconds of each stage of a step, and of all."""
+        """Milliseconds of each stage of a step, and of all.
+
+        Raises:
+            RuntimeError: if gradients of float16 overflowed, so that the optimizer made no step.
+        """
         self.times = dict.fromkeys(("forward", "optimizer"), 0.0)
         self.trainer.iter = 0
         start = now(self.device)
         with EventStorage():
             self.trainer.run_step()
         whole = now(self.device) - start
+        self.trainer.optimizer.zero_grad()  # whose memory is that of the next step
+        if not self.times["optimizer"]:
+            raise RuntimeError("the optimizer made no step")
         return {**self.times, "backward": whole - sum(self.times.values()), "whole": whole}
 
 
 def _build(name: str, args: argparse.Namespace) -> dict[str, float]:
     global _timed
     _timed = Timed(name, args)
-    _timed.step()  # warms up
+    for _ in range(WARM_UP):
+        with contextlib.suppress(RuntimeError):  # until the scale of float16 fits
+            _timed.step()
     return {"parameters": sum(p.numel() for p in _timed.model.parameters()) / 1e6}
 
 

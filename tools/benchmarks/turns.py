@@ -32,7 +32,7 @@ def in_turns(
         call: measures that network once.
         rounds: calls of each network.
         device: where they are. "memory" of the result is the megabytes that a call holds there at
-            most, besides weights.
+            most, besides what it finds, such as weights.
     """
     context, pools, found = multiprocessing.get_context("spawn"), {}, {}
     for name in tqdm(networks, desc="building", unit="network"):
@@ -46,7 +46,7 @@ def in_turns(
         keys = calls[name][0]
         found[name] |= {key: float(np.median([c[key] for c in calls[name]])) for key in keys}
         if device == "cpu":
-            pool.submit(_trim).result()
+            pool.submit(trim).result()
             found[name]["memory"] = peak(pool, call)
         else:
             found[name]["memory"] = pool.submit(_peak_on_cuda, call).result()
@@ -54,10 +54,10 @@ def in_turns(
     return found
 
 
-def _trim() -> None:
+def trim() -> None:
     """Give free memory back to the system, so that the next call is seen to take it."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).malloc_trim(0)
+        ctypes.CDLL(None).malloctrim(0)
 
 
 def _peak_on_cuda(call: Callable) -> float:
@@ -89,19 +89,27 @@ def _own_memory(pid: int) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
 
 
+def use(device: str, threads: int) -> None:
+    """Let a process compute there."""
+    torch.set_num_threads(threads)
+    if device.startswith("cuda"):
+        torch.cuda.set_device(device)
+
+
 def now(device: str) -> float:
-    """Milliseconds, when all work on a device is done."""
+    """Milliseconds, when all work on the device that is used is done."""
     if device.startswith("cuda"):
         torch.cuda.synchronize()
     return 1000 * time.perf_counter()
 
 
-def machine_peak(threads: int) -> float:
-    """1e9 multiply-adds in a second, of a product of two large matrices on the CPU."""
-    torch.set_num_threads(threads)
-    a, times = torch.rand(2048, 2048), []
+def machine_peak(device: str, threads: int) -> float:
+    """1e9 multiply-adds in a second, of a product of two large matrices."""
+    use(device, threads)
+    side = 8192 if device.startswith("cuda") else 2048
+    a, times = torch.rand(side, side, device=device), []
     for _ in range(5):
-        start = time.perf_counter()
+        start = now(device)
         a @ a
-        times.append(time.perf_counter() - start)
-    return 2048**3 / min(times) / 1e9
+        times.append((now(device) - start) / 1000)
+    return side**3 / min(times) / 1e9

@@ -48,7 +48,7 @@ def heuristic_panoptic_fusion(
         instances,
         to_label[SemanticLogits.of(sem_seg_logits).argmax()],
         overlap_threshold,
-        stuff_area_limit,
+        max(stuff_area_limit, 1),  # it keeps stuff of 0 pixels otherwise
         score_threshold,
     )
     for segment in segments_info:

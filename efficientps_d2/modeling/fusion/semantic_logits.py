@@ -12,7 +12,8 @@ STRIP = 64  # rows
 class SemanticLogits:
     """(K, H, W) float32 logits: a tensor, or the bilinear enlargement of a smaller one.
 
-    Parts of the enlargement are those of the whole; PyTorch rounds narrow ones otherwise.
+    Parts of the enlargement are those of the whole, up to rounding: PyTorch computes narrow ones in
+    another order.
     """
 
     def __init__(self, source: Tensor, size: tuple[int, int] | None = None, stride: int = 1):
@@ -96,6 +97,43 @@ class SemanticLogits:
             for channel in stuff_class_ids:  # without copying them together
                 join(stuff[rows], strip[channel], out=stuff[rows])
         return labels, stuff
+
+
+class ResizedLogits(SemanticLogits):
+    """Logits whose enlargement is resized once more, to any size, as by ``sem_seg_postprocess``."""
+
+    def __init__(self, logits: SemanticLogits, size: tuple[int, int]):
+        """
+        Args:
+            logits: at the size of the network's input.
+            size: height and width of the output.
+        """
+        super().__init__(logits.source, size, logits.stride)
+        self.logits = logits
+
+    def crop(self, rows: slice, columns: slice, channel: int | None = None) -> Tensor:
+        near_rows, row_pairs, row_shares = self._axis(rows, 0)
+        near_columns, column_pairs, column_shares = self._axis(columns, 1)
+        near = self.logits.crop(near_rows, near_columns, channel)
+        above, below = (near[..., pair, :] for pair in row_pairs)
+        near = torch.lerp(above, below, row_shares[:, None])
+        left, right = (near[..., pair] for pair in column_pairs)
+        return torch.lerp(left, right, column_shares)
+
+    def _axis(self, part: slice, axis: int) -> tuple[slice, tuple[Tensor, Tensor], Tensor]:
+        """What a part of an axis lies between: a part of the logits, and in it two indices for each
+        place, and the share of the second one.
+        """
+        length = self.logits.size[axis]
+        places = torch.arange(part.start, part.stop, device=self.device) + 0.5
+        places = (places * (length / self.size[axis]) - 0.5).clamp(min=0)
+        low = places.long().clamp(max=length - 1)
+        high = (low + 1).clamp(max=length - 1)
+        if not len(places):
+            return slice(0, 0), (low, high), places
+        first = int(low[0])
+        near = slice(first, int(high[-1]) + 1)
+        return near, (low - first, high - first), places - low
 
 
 def _neighbours(part: slice, side: int, stride: int) -> tuple[slice, slice]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from efficientps_d2.data.classes import with_class_counts
 from efficientps_d2.modeling.cpu_sampling import sample_rois_fast
 from efficientps_d2.modeling.fusion.build import Fusion, build_fusion
-from efficientps_d2.modeling.fusion.semantic_logits import SemanticLogits
+from efficientps_d2.modeling.fusion.semantic_logits import ResizedLogits, SemanticLogits
 from efficientps_d2.utils.errors import InputError
 
 BY_LOGITS = ("adaptive", "log_odds", "upsnet")  # fusions that take ``pred_mask_logits``
@@ -58,7 +58,8 @@ class PanopticSegmentor(PanopticFPN):
 
     With ``light_outputs`` inference takes less memory and time: ``sem_seg`` is
     :class:`SemanticLogits`, and instances have no ``pred_masks``, unless ``paste_masks`` is True or
-    the fusion needs them.
+    the fusion needs them. It asks the semantic head for ``layers`` alone, and not for
+    :meth:`postprocess`: a class that overrides that sets ``has_light_outputs`` False.
     """
 
     has_light_outputs = True
@@ -170,11 +171,11 @@ class PanopticSegmentor(PanopticFPN):
         detections, _ = self.roi_heads(images, features, proposals, None)
         outputs = []
         for instances, of_image, inputs in zip(detections, logits, batched_inputs, strict=True):
-            image_size = instances.image_size
-            size = output_size(image_size, inputs)
-            sem_seg = SemanticLogits(of_image, image_size, self.sem_seg_head.common_stride)
-            if size != image_size:  # resized twice, as otherwise
-                sem_seg = SemanticLogits(sem_seg_postprocess(sem_seg.full(), image_size, *size))
+            size = output_size(instances.image_size, inputs)
+            stride = self.sem_seg_head.common_stride
+            sem_seg = SemanticLogits(of_image, instances.image_size, stride)
+            if size != instances.image_size:  # resized twice, as otherwise
+                sem_seg = ResizedLogits(sem_seg, size)
             if not (self.paste_masks or self.fuses_masks):
                 instances.remove("pred_masks")
             outputs.append(self._fused(instances, sem_seg, *size))
