@@ -1,9 +1,13 @@
 """Where efficientps-d2 predict writes, and what it refuses to replace."""
 
+import json
+
 import numpy as np
 from PIL import Image
 from project import run_verb
 from test_predict_video import write_video
+
+from efficientps_d2 import load_predictor
 
 
 def test_nothing_of_the_users_is_replaced(model_folder, pictures, capsys):
@@ -64,3 +68,15 @@ def test_names_with_brackets(model_folder, pictures, tmp_path):
     arguments = ["--model", str(model_folder), "--output", str(tmp_path / "out")]
     assert run_verb("predict", *[*arguments, "--input", str(pictures / "a[1].jpg")]) == 0
     assert (tmp_path / "out" / "a[1].jpg").is_file()
+
+
+def test_tiles(model_folder, pictures, tmp_path):
+    """As of a predictor with tiles, and not as without."""
+    image, output = pictures / "a.jpg", tmp_path / "out"
+    keen = ("--model", model_folder, "--confidence-threshold", "0", "--tile", "64", "--save-json")
+    assert run_verb("predict", *keen, "--output", output, image) == 0
+    (annotation,) = json.loads((output / "panoptic.json").read_text())["annotations"]
+    areas = [segment["area"] for segment in annotation["segments_info"]]
+    tiled, whole = (load_predictor(model_folder, "cpu", tile=tile)(image) for tile in (64, 0))
+    assert areas == [segment.area for segment in tiled.segments]
+    assert areas != [segment.area for segment in whole.segments]

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from detectron2.utils.events import EventStorage
+from processes import in_two_processes
 from torch import nn
 
 from efficientps_d2.data.classes import with_class_counts
@@ -62,6 +63,48 @@ def test_float16_waits_for_a_scale_that_fits():
     assert found["total_loss"] > 0
 
 
+def test_float16_finds_its_scale():
+    """By halving it until gradients fit."""
+    torch.manual_seed(0)
+    model = Line()
+    loader = [[{"x": torch.randn(2)} for _ in range(4)]] * 20
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    trainer = StepTrainer(model, loader, optimizer, precision=torch.float16)
+    with EventStorage():
+        for trainer.iter in range(20):
+            trainer.run_step()
+    assert (model.weight != Line().weight).all() and trainer.grad_scaler.get_scale() < 65536
+
+
+def weights_of_rank(rank: int, folder) -> torch.Tensor:
+    """After a step in two parts of a half of the images."""
+    torch.manual_seed(0)
+    batch = [{"x": torch.randn(2)} for _ in range(8)][4 * rank : 4 * rank + 4]
+    line = Line()
+    model = torch.nn.parallel.DistributedDataParallel(line)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    trainer = StepTrainer(model, [batch], optimizer, parts=2)
+    trainer.iter = 0
+    with EventStorage():
+        trainer.run_step()
+    return line.weight.detach().numpy()
+
+
+def test_parts_in_two_processes(tmp_path):
+    """Gradients are exchanged, of all parts."""
+    torch.manual_seed(0)
+    model, batch = Line(), [{"x": torch.randn(2)} for _ in range(8)]
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    trainer = StepTrainer(model, [batch], optimizer)
+    trainer.iter = 0
+    with EventStorage():
+        trainer.run_step()
+    first, second = in_two_processes(weights_of_rank, tmp_path, tmp_path)
+    assert not isinstance(first, str), first
+    assert (first == second).all()
+    assert first == pytest.approx(model.weight.detach().numpy(), rel=1e-5)
+
+
 def test_checkpoints_have_the_scale_of_float16():
     model = Line()
 
@@ -95,5 +138,7 @@ def test_config(toy, tiny_config):
 
 def test_parts_must_be_equal(toy, tiny_config):
     cfg = with_class_counts(tiny_config(toy, "SOLVER.GRADIENT_ACCUMULATION", 3))
-    with pytest.raises(InputError, match="GRADIENT_ACCUMULATION is 3, but each process has 2 images"):
+    with pytest.raises(
+        InputError, match="GRADIENT_ACCUMULATION is 3, but each process has 2 images"
+    ):
         Trainer(cfg)

@@ -44,6 +44,8 @@ def test_losses_gradients_and_statistics_stay(toy, small_config, name, keys):
     batch = next(iter(build_train_loader(cfg)))
     torch.manual_seed(0)
     model = build_model(cfg).train()
+    for norm in model.modules():
+        norm.momentum = 0.3 if hasattr(norm, "running_mean") else None
     other = deepcopy(model)
     recompute_blocks(other)
     losses, gradients, kept = step(model, batch)
@@ -67,3 +69,25 @@ def test_inference_stays(toy, small_config, keen_model):
         recompute_blocks(keen_model)
         (found,) = keen_model([image])
     assert (found["panoptic_seg"][0] == expected["panoptic_seg"][0]).all()
+
+
+def test_blocks_that_are_evaluated_keep_their_activations(keen_model):
+    """With gradients, for instance of an image."""
+    recompute_blocks(keen_model)
+    calls = []
+    block = keen_model.backbone.bottom_up.blocks[3][0]
+    block.conv_pw.register_forward_pre_hook(lambda *_: calls.append(1))
+    keen_model.backbone(torch.zeros(1, 3, 32, 32))["p2"].sum().backward()
+    assert len(calls) == 1
+
+
+def test_gradients_can_be_had_twice(keen_model):
+    recompute_blocks(keen_model.train())
+    total = keen_model.backbone(torch.rand(1, 3, 64, 64))["p2"].sum()
+    first, second = (
+        torch.autograd.grad(
+            total, keen_model.backbone.bottom_up.conv_stem.weight, retain_graph=True
+        )
+        for _ in range(2)
+    )
+    torch.testing.assert_close(first, second)

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -9,7 +10,8 @@ from detectron2.structures import BitMasks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from efficientps_d2 import InputError, load_predictor
+from efficientps_d2 import InputError, Predictor, load_predictor
+from efficientps_d2.checkpoint.saved_model import read_saved_model
 from efficientps_d2.prediction.mosaic import Mosaic, tiles
 
 ROAD, CAR, BUS = 0, 1, 2
@@ -63,14 +65,22 @@ def joined(scene, classes, side, **options):
 
 @st.composite
 def scenes(draw, largest=60):
-    """Rectangles that do not overlap, of two classes."""
+    """Rectangles, and lines with bends, that do not overlap, of two classes."""
     scene = np.zeros((draw(st.integers(20, 150)), draw(st.integers(20, 150))), dtype=int)
     classes = [ROAD]
     for _ in range(draw(st.integers(0, 12))):
         y, x = (draw(st.integers(0, length - 8)) for length in scene.shape)
         h, w = draw(st.integers(4, largest)), draw(st.integers(4, largest))
-        if not scene[y : y + h, x : x + w].any():
-            scene[y : y + h, x : x + w] = len(classes)
+        mask = np.zeros(scene.shape, dtype=np.uint8)
+        if largest > 50 and draw(st.booleans()):
+            bends = [(x, y), (x + w, y), (x, y + h), (x + w, y + h)]
+            bends = np.array(bends[: draw(st.integers(2, 4))])[None]
+            cv2.polylines(mask, bends, False, 1, thickness=draw(st.integers(5, 12)))
+        else:
+            mask[y : y + h, x : x + w] = 1
+        is_one = cv2.connectedComponents(mask)[0] == 2  # the image may cut a line in two
+        if is_one and not scene[mask > 0].any():
+            scene[mask > 0] = len(classes)
             classes.append(draw(st.sampled_from([CAR, BUS])))
     return scene, classes
 
@@ -96,6 +106,41 @@ def test_objects_of_any_size_are_joined(case, side):
 def test_small_objects_that_are_missed_at_the_sides_of_tiles_are_whole(case, side, seen):
     """Every one of them lies in some tile as a whole."""
     check(*case, *joined(*case, side, seen=seen))
+
+
+def two_views(first, second, classes=(CAR, CAR)):
+    """Classes, scores and areas of two tiles that see these rows of an object in their overlap."""
+    mosaic = Mosaic((40, 100))
+    for tile, rows, class_id, score in zip(
+        tiles((40, 100), 64), (first, second), classes, (0.6, 0.9), strict=True
+    ):
+        pan_seg = np.ones((40, 64), dtype=np.int32)
+        pan_seg[rows, slice(4, 40) if tile.is_inner[2] else slice(40, 64)] = 2
+        road = SimpleNamespace(id=1, category_id=ROAD, isthing=False, score=score, area=10**4)
+        thing = SimpleNamespace(id=2, category_id=class_id, isthing=True, score=score, area=1)
+        if tile.is_inner[2]:
+            road.area *= 3
+        mosaic.add(tile, pan_seg, [road, thing])
+    return mosaic.finish(0)
+
+
+def test_views_are_of_one_object_if_more_than_half_is_common():
+    """Where both tiles look. Its score is the best, that of stuff the mean over pixels."""
+    bounds = [slice(10, 30), slice(10, 21), slice(10, 19)]
+    things, road = two_views(bounds[0], bounds[1])[:-1], two_views(bounds[0], bounds[1])[-1]
+    assert [(c, s) for c, _, s, _ in things] == [(CAR, 0.9)]
+    assert road[2] == pytest.approx((0.6 + 3 * 0.9) / 4)
+    assert len(two_views(bounds[0], bounds[2])) > 2, "9 rows of 20"
+    assert len(two_views(bounds[0], bounds[0], (CAR, BUS))) > 2, "of two classes"
+
+
+def test_boxes_of_a_high_image():
+    scene = np.zeros((700, 60), dtype=int)
+    scene[200:300, 5:20], scene[520:530, 30:50] = 1, 2
+    mosaic, segments = joined(scene, [ROAD, CAR, CAR], 64)
+    masks = BitMasks(torch.from_numpy(mosaic.pan_seg[None] == np.array([1, 2])[:, None, None]))
+    assert np.array_equal(mosaic.boxes(2), masks.get_bounding_boxes().tensor.numpy())
+    assert len(segments) == 3
 
 
 def test_things_come_by_score_and_small_stuff_becomes_void():
@@ -144,12 +189,41 @@ def test_an_image_that_fits_is_the_same_tiled_or_not(model_folder):
         assert torch.equal(tiled.instances.pred_boxes.tensor, boxes)
 
 
+NOISE = np.random.default_rng(0).integers(0, 255, (100, 150, 3), dtype=np.uint8)
+
+
 def test_a_large_image_has_one_map(model_folder):
-    image = np.random.default_rng(0).integers(0, 255, (150, 300, 3), dtype=np.uint8)
-    prediction = load_predictor(model_folder, "cpu", tile=64)(image)
-    assert prediction.panoptic_seg.shape == prediction.sem_seg.shape == (150, 300)
+    predictor, whole = (load_predictor(model_folder, "cpu", tile=side) for side in (64, 0))
+    prediction = predictor(NOISE)
+    assert prediction.panoptic_seg.shape == prediction.sem_seg.shape == (100, 150)
     areas = np.bincount(prediction.panoptic_seg.ravel(), minlength=len(prediction.segments) + 1)
     assert areas[1:].tolist() == [s.area for s in prediction.segments]
+    for tile in tiles((100, 150), 64):
+        seen = whole(np.ascontiguousarray(NOISE[tile.rows, tile.columns]))
+        assert (prediction.sem_seg[tile.core] == seen.sem_seg[tile.inner]).all()
+    with pytest.raises(InputError, match="has no logits; leave tile or logits out"):
+        predictor(NOISE, logits=True)
+
+
+def test_stuff_is_small_in_the_image_not_in_a_tile(model_folder):
+    cfg, metadata = read_saved_model(model_folder)
+    cfg.MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH = 1.0  # no things
+    sizes = []
+    for limit in (1, 2000):
+        cfg.MODEL.PANOPTIC_FPN.COMBINE.STUFF_AREA_LIMIT = limit
+        predictor = Predictor(cfg, metadata, "cpu", tile=64)
+        predictor.model.sem_seg_head.predictor.bias[:2] += torch.tensor([3.0, 2.0])
+        sizes.append([s.area for s in predictor(NOISE).segments if not s.isthing])
+    assert sizes[1] == [area for area in sizes[0] if area >= 2000] and len(sizes[0]) > 1
+    assert sizes[1]
+
+
+@pytest.mark.parametrize("method", ["heuristic", "adaptive", "log_odds", "upsnet"])
+def test_every_fusion_works_in_tiles(model_folder, method):
+    cfg, metadata = read_saved_model(model_folder)
+    cfg.MODEL.PANOPTIC_FPN.COMBINE.METHOD = method
+    prediction = Predictor(cfg, metadata, "cpu", tile=64)(NOISE)
+    assert prediction.segments and all(s.area and s.score > 0 for s in prediction.segments)
 
 
 def test_tiny_tiles_are_refused(model_folder):

@@ -57,7 +57,7 @@ def in_turns(
 def trim() -> None:
     """Give free memory back to the system, so that the next call is seen to take it."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).malloctrim(0)
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _peak_on_cuda(call: Callable) -> float:

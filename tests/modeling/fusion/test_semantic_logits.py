@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from dense_fusion import make_instances
+from detectron2.modeling.postprocessing import sem_seg_postprocess
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
@@ -15,7 +16,7 @@ from efficientps_d2 import (
 )
 from efficientps_d2.modeling.fusion import semantic_logits
 from efficientps_d2.modeling.fusion.heuristic import heuristic_panoptic_fusion
-from efficientps_d2.modeling.fusion.semantic_logits import SemanticLogits
+from efficientps_d2.modeling.fusion.semantic_logits import ResizedLogits, SemanticLogits
 
 
 def enlarged(source, size, stride):
@@ -30,7 +31,7 @@ def parts(draw, end):
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.data(), st.sampled_from([1, 4]), st.integers(1, 30), st.integers(1, 9))
+@given(st.data(), st.sampled_from([1, 4, 8]), st.integers(1, 30), st.integers(1, 9))
 def test_crops_are_those_of_the_whole(data, stride, height, width):
     torch.manual_seed(data.draw(st.integers(0, 99)))
     source = torch.randn(5, height, width)
@@ -42,6 +43,35 @@ def test_crops_are_those_of_the_whole(data, stride, height, width):
     torch.testing.assert_close(logits.full(), whole)
     assert logits.shape == whole.shape
     assert torch.equal(logits.argmax(dim=0), whole.argmax(dim=0))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data(), st.integers(1, 12), st.integers(1, 9))
+def test_resized_crops_are_those_of_the_whole(data, height, width):
+    torch.manual_seed(data.draw(st.integers(0, 99)))
+    inner = (data.draw(st.integers(1, height * 4)), data.draw(st.integers(1, width * 4)))
+    size = (data.draw(st.integers(1, 70)), data.draw(st.integers(1, 70)))
+    source = torch.randn(5, height, width)
+    logits = ResizedLogits(SemanticLogits(source, inner, 4), size)
+    whole = sem_seg_postprocess(enlarged(source, inner, 4), inner, *size)
+    rows, columns = data.draw(parts(size[0])), data.draw(parts(size[1]))
+    close = {"rtol": 0, "atol": 1e-4}
+    torch.testing.assert_close(logits.crop(rows, columns), whole[:, rows, columns], **close)
+    torch.testing.assert_close(logits.crop(rows, columns, 3), whole[3, rows, columns], **close)
+    torch.testing.assert_close(logits.full(), whole, **close)
+    assert logits.shape == whole.shape
+
+
+@pytest.mark.parametrize("stride", [1, 4])
+def test_a_few_rows_are_in_memory(stride):
+    """In single precision, whatever the source has."""
+    source = torch.randn(3, 260 // stride, 8).half()
+    logits = SemanticLogits(source, (250, 8), stride)
+    for shown in (logits, ResizedLogits(logits, (300, 20))):
+        strips = list(shown.strips())
+        assert max(strip.shape[1] for _, strip in strips) == 64
+        assert {strip.dtype for _, strip in strips} == {torch.float32}
+        assert torch.equal(torch.cat([strip for _, strip in strips], dim=1), shown.full())
 
 
 def test_the_first_of_equal_classes_is_named():
