@@ -134,6 +134,34 @@ def test_views_are_of_one_object_if_more_than_half_is_common():
     assert len(two_views(bounds[0], bounds[0], (CAR, BUS))) > 2, "of two classes"
 
 
+def test_each_tile_decides_in_its_core_on_objects_that_both_see():
+    """Columns 40 to 60, up to row 30 in the first tile, up to row 21 in the second."""
+    mosaic = Mosaic((40, 100))
+    for tile, rows in zip(tiles((40, 100), 64), (slice(10, 30), slice(10, 21)), strict=True):
+        pan_seg = np.ones((40, 64), dtype=np.int32)
+        pan_seg[rows, slice(4, 24) if tile.is_inner[2] else slice(40, 60)] = 2
+        road = SimpleNamespace(id=1, category_id=ROAD, isthing=False, score=1, area=1)
+        thing = SimpleNamespace(id=2, category_id=CAR, isthing=True, score=1, area=1)
+        mosaic.add(tile, pan_seg, [road, thing])
+    (found, _) = mosaic.finish(0)
+    assert found[3] == 10 * 20 + 10 * 11
+
+
+@pytest.mark.parametrize(
+    "boxes",
+    [
+        [(58, 62, 47, 66)],  # reaches into the core of a tile that misses it
+        [(47, 56, 36, 51), (37, 42, 48, 66)],  # seen in part, then whole, then missed
+    ],
+)
+def test_an_object_that_some_tile_sees_to_its_end_is_whole(boxes):
+    scene = np.zeros((112, 98), dtype=int)
+    for value, (top, bottom, left, right) in enumerate(boxes, start=1):
+        scene[top:bottom, left:right] = value
+    classes = [ROAD, CAR, CAR][: len(boxes) + 1]
+    check(scene, classes, *joined(scene, classes, 56, seen=0.6))
+
+
 def test_boxes_of_a_high_image():
     scene = np.zeros((700, 60), dtype=int)
     scene[200:300, 5:20], scene[520:530, 30:50] = 1, 2
@@ -209,12 +237,12 @@ def test_stuff_is_small_in_the_image_not_in_a_tile(model_folder):
     cfg, metadata = read_saved_model(model_folder)
     cfg.MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH = 1.0  # no things
     sizes = []
-    for limit in (1, 2000):
+    for limit in (1, 5000):  # a tile has 4096 pixels
         cfg.MODEL.PANOPTIC_FPN.COMBINE.STUFF_AREA_LIMIT = limit
         predictor = Predictor(cfg, metadata, "cpu", tile=64)
         predictor.model.sem_seg_head.predictor.bias[:2] += torch.tensor([3.0, 2.0])
         sizes.append([s.area for s in predictor(NOISE).segments if not s.isthing])
-    assert sizes[1] == [area for area in sizes[0] if area >= 2000] and len(sizes[0]) > 1
+    assert sizes[1] == [area for area in sizes[0] if area >= 5000] and len(sizes[0]) > 1
     assert sizes[1]
 
 
