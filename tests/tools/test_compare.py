@@ -162,6 +162,15 @@ def test_a_plan_like_another(compare, trainings, tmp_path):
     assert runs[0].keys == {"SOLVER.MAX_ITER": 7, "SOLVER.BASE_LR": 0.1}
 
 
+def test_a_value_for_each_dataset(compare, tmp_path):
+    plan = PLAN.replace("BASE_LR: 0.5", "BASE_LR: {streets: 0.5, mine: 0.1}")
+    (tmp_path / "plan.yaml").write_text(plan)
+    runs = compare.read_plan(tmp_path / "plan.yaml", [1], tmp_path)
+    runs = [run for run in runs if run.row == "EfficientPS"]
+    found = {(run.dataset, run.keys["SOLVER.BASE_LR"]) for run in runs}
+    assert found == {("streets", 0.5), ("mine", 0.1)}
+
+
 def test_cores_are_shared(compare, trainings, tmp_path, monkeypatch):
     monkeypatch.setattr(compare.os, "cpu_count", lambda: 8)
     call(compare, tmp_path, "--seeds", "1", "--jobs", "2")

@@ -14,7 +14,8 @@ A plan names datasets, rows and what they have in common; plans/ has examples:
         weights_of: EfficientPS
         MODEL.PANOPTIC_FPN.COMBINE.METHOD: heuristic
 
-With "like: OTHER.yaml" it takes what it does not say from another plan beside it.
+A value may be a dictionary of a value for each dataset, such as {streets: 0.002, mine: 0.001}. With
+"like: OTHER.yaml" it takes what it does not say from another plan beside it.
 
 Each run is a train_net.py of its own with OUTPUT/DATASET/ROW/seedN as its OUTPUT_DIR. What is
 finished is not run again, and what was interrupted goes on where it stopped. With --jobs 2 two runs

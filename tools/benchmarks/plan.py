@@ -92,6 +92,10 @@ def read_plan(file: Path, seeds: list[int], output: Path) -> list[Run]:
                 source = of_row.get("weights_of")
                 trained = plan["rows"][source] if source else {}
                 options = {**plan.get("common", {}), **of_dataset, **trained, **of_row}
+                options = {  # a value may be another one for each dataset
+                    key: value[dataset] if isinstance(value, dict) else value
+                    for key, value in options.items()
+                }
                 config = options["config"].format(of_dataset.get("config", dataset))
                 runs.append(
                     Run(
