@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from detectron2.config import CfgNode as CN
 
 
-def flat_items(node: CN, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Full names, such as "INPUT.CROP.SIZE", and values of all keys."""
+def flat_items(node: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Full names, such as "INPUT.CROP.SIZE", and values of all keys of a config or a YAML file."""
     for name, value in node.items():
-        if isinstance(value, CN):
+        if isinstance(value, dict):
             yield from flat_items(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value

@@ -122,7 +122,7 @@ SOLVER_RULES = [
     ),
     Rule("SOLVER.CLIP_GRADIENTS.CLIP_VALUE", "limit of the gradients", POSITIVE),
     Rule("SOLVER.AMP.ENABLED", "mixed precision, on CUDA", FLAG),
-    Rule("SOLVER.AMP.DTYPE", "its lower precision", OneOf(("float16", "bfloat16"))),
+    Rule("SOLVER.AMP.DTYPE", "lower precision of SOLVER.AMP", OneOf(("float16", "bfloat16"))),
     Rule(
         "SOLVER.GRADIENT_ACCUMULATION",
         "parts that the images of a step are computed in, one after the other, to save memory; 1 "

@@ -10,6 +10,7 @@ from detectron2.utils import comm
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from efficientps_d2.modeling.recomputing import recompute_blocks
 from efficientps_d2.utils.errors import InputError
 
 
@@ -42,7 +43,7 @@ class StepTrainer(SimpleTrainer):
 
     @classmethod
     def of_config(cls, cfg: CfgNode, model: nn.Module, data_loader, optimizer) -> "StepTrainer":
-        """As ``cfg.SOLVER`` says, which is that of one process of a training.
+        """As ``cfg.SOLVER`` says, which may let the model compute its blocks twice.
 
         Raises:
             InputError: if the images of a process cannot be divided into equal parts.
@@ -55,6 +56,8 @@ class StepTrainer(SimpleTrainer):
                 "a step (SOLVER.IMS_PER_BATCH, scaled by SOLVER.REFERENCE_WORLD_SIZE); give a "
                 "number that divides these."
             )
+        if cfg.SOLVER.ACTIVATION_CHECKPOINTING:
+            recompute_blocks(model)
         amp = cfg.SOLVER.AMP
         precision = getattr(torch, amp.DTYPE) if amp.ENABLED else None
         return cls(model, data_loader, optimizer, parts=parts, precision=precision)

@@ -35,7 +35,6 @@ from efficientps_d2.evaluation.results import (
     write_results,
     write_tables,
 )
-from efficientps_d2.modeling.recomputing import recompute_blocks
 from efficientps_d2.modeling.test_time_augmentation import PanopticTTA
 from efficientps_d2.utils.errors import InputError
 
@@ -74,8 +73,6 @@ class Trainer(GuardedTrainer):
         """As in :class:`DefaultTrainer`; errors as those of :func:`build_network`."""
         with naming_bad_keys(cfg):
             model = super().build_model(cfg)
-        if cfg.SOLVER.ACTIVATION_CHECKPOINTING:
-            recompute_blocks(model)
         parameters = sum(p.numel() for p in model.parameters())
         logger.info("%s with %s parameters.", cfg.MODEL.META_ARCHITECTURE, f"{parameters:,}")
         return model

@@ -43,8 +43,12 @@ def _recomputed(block: nn.Module, *inputs: Tensor) -> Tensor:
     forward = MethodType(type(block).forward, block)
     if not (block.training and torch.is_grad_enabled()):
         return forward(*inputs)
-    contexts = contextlib.nullcontext(), KeepingStatistics(block)
-    return checkpoint(forward, *inputs, use_reentrant=False, context_fn=lambda: contexts)
+    return checkpoint(
+        forward,
+        *inputs,
+        use_reentrant=False,
+        context_fn=lambda: (contextlib.nullcontext(), KeepingStatistics(block)),
+    )
 
 
 class KeepingStatistics:

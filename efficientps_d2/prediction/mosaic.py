@@ -53,7 +53,6 @@ class View:
     class_id: int
     score: float
     weight: int  # pixels that the score of stuff is a mean of
-    is_thing: bool
 
     def add(self, score: float, weight: int) -> None:
         """Add more of the same stuff."""
@@ -77,7 +76,7 @@ class Mosaic:
         """
         # Indices of views. Beyond the cores there are things only, until their own tile comes.
         self.pan_seg = np.zeros(size, dtype=np.int32)
-        self._views = [View(-1, 0.0, 0, False)]  # void
+        self._views = [View(-1, 0.0, 0)]  # void
         self._stuff = {}  # index of each class
         self._tiles = []  # that later ones may overlap
         # Of each view: the smallest index of its object, and what is known of the object.
@@ -90,10 +89,10 @@ class Mosaic:
         before = self.pan_seg[tile.rows, tile.columns]
         before[...] = self._first[before]
         self._tiles = [t for t in self._tiles if t.rows.stop > tile.rows.start]
-        overlaps = [_overlap(other, tile) for other in self._tiles]
         seen = np.zeros(found.shape, dtype=bool)
         is_matched = np.zeros(len(self._views), dtype=bool)
-        for other, part in zip(self._tiles, overlaps, strict=True):
+        for other in self._tiles:
+            part = _overlap(other, tile)
             seen[part] = True
             # What lies in a corner lies in the overlaps of two sides, too.
             if other.rows == tile.rows or other.columns == tile.columns:
@@ -112,20 +111,19 @@ class Mosaic:
     def _new_views(self, tile: Tile, pan_seg: np.ndarray, segments: list) -> np.ndarray:
         """The index of each segment of a tile, by its id: that of its stuff, or a new one."""
         index_of = np.zeros(max((s.id for s in segments), default=0) + 1, dtype=np.int32)
-        count, is_whole = len(self._views), []
+        is_thing, is_whole = [], []
         for segment in segments:
             if segment.isthing or segment.category_id not in self._stuff:
                 index_of[segment.id] = len(self._views)
-                what = segment.category_id, segment.score, segment.area, segment.isthing
-                self._views.append(View(*what))
+                self._views.append(View(segment.category_id, segment.score, segment.area))
+                is_thing.append(segment.isthing)
                 is_whole.append(segment.isthing and _is_whole(tile, pan_seg == segment.id))
                 if not segment.isthing:
                     self._stuff[segment.category_id] = int(index_of[segment.id])
             else:
                 index_of[segment.id] = self._stuff[segment.category_id]
                 self._views[index_of[segment.id]].add(segment.score, segment.area)
-        is_thing = [view.is_thing for view in self._views[count:]]
-        new = np.arange(count, len(self._views), dtype=np.int32)
+        new = np.arange(len(self._first), len(self._views), dtype=np.int32)
         self._first = np.append(self._first, new)
         self._is_thing = np.append(self._is_thing, np.array(is_thing, dtype=bool))
         self._is_whole = np.append(self._is_whole, np.array(is_whole, dtype=bool))
@@ -139,8 +137,9 @@ class Mosaic:
         pairs, shared = np.unique(old * count + new, return_counts=True)
         for pair, both in zip(pairs.tolist(), shared.tolist(), strict=True):
             a, b = divmod(pair, count)
-            first, second = self._views[a], self._views[b]
-            if not (first.is_thing and second.is_thing and first.class_id == second.class_id):
+            if not (self._is_thing[a] and self._is_thing[b]):
+                continue
+            if self._views[a].class_id != self._views[b].class_id:
                 continue
             if both > SAME * (old_areas[a] + new_areas[b] - both):
                 is_matched[self._join(a, b)] = True
@@ -166,16 +165,16 @@ class Mosaic:
         self._renumber(self._first)
         areas = sum(np.bincount(band.ravel(), minlength=count) for band in self._bands()).tolist()
         alive = [i for i in range(1, count) if areas[i]]
-        things = [i for i in alive if self._views[i].is_thing]
+        things = [i for i in alive if self._is_thing[i]]
         stuff = [i for i in self._stuff.values() if areas[i] >= max(stuff_area_limit, 1)]
         things.sort(key=lambda i: -self._views[i].score)
         stuff.sort(key=lambda i: self._views[i].class_id)
         order, new_index = things + stuff, np.zeros(count, dtype=np.int32)
         new_index[order] = np.arange(1, len(order) + 1)
         self._renumber(new_index)
-        views = [self._views[i] for i in order]
         return [
-            (v.class_id, v.is_thing, v.score, areas[i]) for i, v in zip(order, views, strict=True)
+            (self._views[i].class_id, bool(self._is_thing[i]), self._views[i].score, areas[i])
+            for i in order
         ]
 
     def boxes(self, count: int) -> np.ndarray:

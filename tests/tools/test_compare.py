@@ -61,6 +61,10 @@ def trainings(compare, monkeypatch):
     return commands
 
 
+def read_plan(*args) -> list:
+    return importlib.import_module("plan").read_plan(*args)
+
+
 def call(compare, tmp_path, *arguments) -> int:
     plan = tmp_path / "plan.yaml"
     plan.write_text(PLAN)
@@ -157,7 +161,7 @@ def test_a_plan_like_another(compare, trainings, tmp_path):
         "like: plan.yaml\nrows: {slow: {config: 'efficientps_{}', SOLVER.BASE_LR: 0.1}}"
     )
     (tmp_path / "plan.yaml").write_text(PLAN)
-    runs = compare.read_plan(tmp_path / "rates.yaml", [1], tmp_path)
+    runs = read_plan(tmp_path / "rates.yaml", [1], tmp_path)
     assert [(run.dataset, run.row) for run in runs] == [("streets", "slow"), ("mine", "slow")]
     assert runs[0].keys == {"SOLVER.MAX_ITER": 7, "SOLVER.BASE_LR": 0.1}
 
@@ -165,7 +169,7 @@ def test_a_plan_like_another(compare, trainings, tmp_path):
 def test_a_value_for_each_dataset(compare, tmp_path):
     plan = PLAN.replace("BASE_LR: 0.5", "BASE_LR: {streets: 0.5, mine: 0.1}")
     (tmp_path / "plan.yaml").write_text(plan)
-    runs = compare.read_plan(tmp_path / "plan.yaml", [1], tmp_path)
+    runs = read_plan(tmp_path / "plan.yaml", [1], tmp_path)
     runs = [run for run in runs if run.row == "EfficientPS"]
     found = {(run.dataset, run.keys["SOLVER.BASE_LR"]) for run in runs}
     assert found == {("streets", 0.5), ("mine", 0.1)}
@@ -208,7 +212,7 @@ def test_a_signal_is_passed_on(compare, tmp_path, monkeypatch, capsys):
 
 def test_the_best_weights_are_scored(compare, tmp_path):
     (tmp_path / "plan.yaml").write_text(PLAN)
-    runs = compare.read_plan(tmp_path / "plan.yaml", [1], tmp_path)
+    runs = read_plan(tmp_path / "plan.yaml", [1], tmp_path)
     run = next(run for run in runs if run.weights_of)
     assert run.command()[-1] == str(run.weights_of / "model_final.pth")
     run.weights_of.mkdir(parents=True)
@@ -228,6 +232,6 @@ def test_what_is_no_plan_is_one_sentence(compare, tmp_path):
 
 @pytest.mark.parametrize("plan", sorted((FOLDER / "plans").glob("*.yaml")), ids=lambda p: p.stem)
 def test_shipped_plans_name_configs_and_keys_that_exist(compare, plan, tmp_path):
-    for run in compare.read_plan(plan, [1], tmp_path):
+    for run in read_plan(plan, [1], tmp_path):
         overrides = [str(text) for pair in run.keys.items() for text in pair]
         load_config(str(ROOT / "configs" / f"{run.config}.yaml"), overrides)

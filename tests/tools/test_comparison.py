@@ -84,19 +84,19 @@ def test_costs_are_measured_again_for_other_weights(load, tmp_path, monkeypatch)
 
 
 def test_the_page_has_tables_and_images(load, toy, tiny_config, tmp_path, monkeypatch):
-    comparison, compare = load("comparison"), load("compare")
+    comparison, compare, Run = load("comparison"), load("compare"), load("plan").Run  # noqa: N806
     runs = []
     for row in ("one", "two"):
         folder = write_run(tiny_config(toy), tmp_path / row)
         (folder / "results.md").touch()
-        runs.append(compare.Run("toy", row, 1, folder, "streets", SAVED, None))
-    other = compare.Run("other", "one", 1, tmp_path / "none", "streets", SAVED, None)
-    scored = compare.Run("toy", "fused", 1, folder, "streets", SAVED, tmp_path / "one")
+        runs.append(Run("toy", row, 1, folder, "streets", SAVED, None))
+    other = Run("other", "one", 1, tmp_path / "none", "streets", SAVED, None)
+    scored = Run("toy", "fused", 1, folder, "streets", SAVED, tmp_path / "one")
     monkeypatch.setattr(
         comparison, "measure", lambda folders, file: dict.fromkeys(folders, {"ms": 7})
     )
     monkeypatch.setattr(compare, "main", lambda argv: 0)
-    monkeypatch.setattr(compare, "read_plan", lambda *args: [*runs, other, scored])
+    monkeypatch.setattr(load("plan"), "read_plan", lambda *args: [*runs, other, scored])
     output = ["--output", str(tmp_path), "--images", "2"]
     assert comparison.main(["--datasets", "toy", *output]) == 0
     text = (tmp_path / "comparison.md").read_text()
@@ -111,6 +111,11 @@ def test_the_page_has_tables_and_images(load, toy, tiny_config, tmp_path, monkey
 
     monkeypatch.setattr(comparison, "measure", interrupted)
     assert comparison.main(output) == compare.INTERRUPTED
+
+
+def test_what_is_no_plan_is_one_sentence(load, tmp_path):
+    with pytest.raises(SystemExit, match="none.yaml is no plan"):
+        load("comparison").main(["--plan", str(tmp_path / "none.yaml")])
 
 
 def test_a_plan_without_images_is_refused_before_it_is_trained(load, tmp_path):

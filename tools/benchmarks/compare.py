@@ -33,8 +33,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import yaml
-from plan import RUN, Run, read_plan
+from plan import RUN, Run, chosen_runs
 from tabulate import tabulate
 from tqdm import tqdm
 
@@ -142,14 +141,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--table", action="store_true", help="only print what is finished")
     args = parser.parse_args(argv)
     output = args.output or Path("output") / args.plan.stem
-    try:
-        runs = read_plan(args.plan, args.seeds, output)
-    except (OSError, KeyError, TypeError, ValueError, AttributeError, yaml.YAMLError) as error:
-        sys.exit(f"Error: {args.plan} is no plan ({error!r}); see --help.")
-    known = list(dict.fromkeys(run.dataset for run in runs))
-    if unknown := set(args.datasets or known) - set(known):
-        sys.exit(f"Error: {args.plan} has no dataset {unknown.pop()}; it has {', '.join(known)}.")
-    runs = [run for run in runs if run.dataset in (args.datasets or known)]
+    runs = chosen_runs(args.plan, args.seeds, output, args.datasets)
     if problem := next(filter(None, (run.problem() for run in runs)), None):
         sys.exit(f"Error: {problem}")
     try:

@@ -17,6 +17,7 @@ import compare
 import torch
 from costs import costs
 from differences import draw_differences
+from plan import Run, chosen_runs
 from tabulate import tabulate
 
 from efficientps_d2.utils.files import replacing_file
@@ -24,7 +25,7 @@ from efficientps_d2.utils.files import replacing_file
 PLAN = Path(__file__).parent / "plans" / "networks.yaml"
 
 
-def finished(runs: list[compare.Run], dataset: str, seed: int) -> dict[str, Path]:
+def finished(runs: list[Run], dataset: str, seed: int) -> dict[str, Path]:
     """The folders of the trainings that have results, by row."""
     return {
         run.row: run.folder
@@ -45,7 +46,7 @@ def measure(folders: dict[str, Path], file: Path) -> dict[str, dict[str, float]]
     return known["costs"]
 
 
-def page(runs: list[compare.Run], output: Path, seed: int, images: int) -> str:
+def page(runs: list[Run], output: Path, seed: int, images: int) -> str:
     """All tables and, for each dataset, links to its images."""
     text = [f"Times with {torch.get_num_threads()} threads, PyTorch {torch.__version__}.", ""]
     for dataset in dict.fromkeys(run.dataset for run in runs):
@@ -73,8 +74,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--images", type=int, default=4, help="of each dataset (default: 4)")
     parser.add_argument("--output", type=Path, default=Path("output/comparison"))
     args = parser.parse_args(argv)
-    runs = compare.read_plan(args.plan, args.seeds, args.output)
-    runs = [run for run in runs if run.dataset in (args.datasets or [run.dataset])]
+    runs = chosen_runs(args.plan, args.seeds, args.output, args.datasets)
     if not all(run.keys.get("TEST.SAVE_PANOPTIC") for run in runs):
         sys.exit(f"Error: {args.plan} must set TEST.SAVE_PANOPTIC True in all rows, for images.")
     options = ["--jobs", str(args.jobs), "--output", str(args.output)]

@@ -11,7 +11,7 @@ import torch
 from detectron2.data import DatasetCatalog
 from detectron2.utils.events import EventStorage
 from tqdm import tqdm
-from turns import peak, trim
+from turns import peak
 
 from efficientps_d2.checkpoint.weights_file import read_weights
 from efficientps_d2.config.building import build_network
@@ -22,7 +22,6 @@ from efficientps_d2.data.training_order import seed_all
 from efficientps_d2.deploy.size import analyze
 from efficientps_d2.engine.optimizer import build_optimizer
 from efficientps_d2.engine.step_trainer import StepTrainer
-from efficientps_d2.modeling.recomputing import recompute_blocks
 
 IMAGES = 5
 ROUNDS = 7
@@ -37,9 +36,6 @@ class Trained:
         self.cfg = cfg = with_class_counts(cfg)
         self.model = build_network(cfg)
         self.model.load_state_dict(read_weights(folder / "model_final.pth")["model"])
-        if cfg.SOLVER.ACTIVATION_CHECKPOINTING:
-            recompute_blocks(self.model)
-        self.optimizer = build_optimizer(cfg, self.model)
         mapper = EvaluationMapper(cfg, False)
         records = DatasetCatalog.get(cfg.DATASETS.TEST[0])
         self.images = [mapper(record) for record in records[:IMAGES]]
@@ -47,8 +43,8 @@ class Trained:
         mapper = PanopticDatasetMapper(cfg)
         records = DatasetCatalog.get(cfg.DATASETS.TRAIN[0])
         self.batch = [mapper(record) for record in records[: cfg.SOLVER.IMS_PER_BATCH]]
-        batches = itertools.repeat(self.batch)
-        self.trainer = StepTrainer.of_config(cfg, self.model, batches, self.optimizer)
+        batches, optimizer = itertools.repeat(self.batch), build_optimizer(cfg, self.model)
+        self.trainer = StepTrainer.of_config(cfg, self.model, batches, optimizer)
 
     def sizes(self) -> dict[str, float]:
         """Millions of parameters; 1e9 multiply-adds for the first image."""
@@ -73,7 +69,7 @@ class Trained:
         with EventStorage():
             self.trainer.run_step()
         seconds = time.perf_counter() - start
-        self.optimizer.zero_grad()  # whose memory is that of the next step
+        self.trainer.optimizer.zero_grad()  # whose memory is that of the next step
         return 1000 * seconds
 
 
@@ -111,7 +107,6 @@ def _memory(folder: Path, name: str) -> float:
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         pool.submit(_load, folder).result()
         pool.submit(_call, name).result()  # makes the state
-        pool.submit(trim).result()
         return peak(pool, _call, name)
 
 

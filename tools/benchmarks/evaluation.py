@@ -2,9 +2,9 @@
 
 python tools/benchmarks/evaluation.py output/streets
 
-It evaluates the weights of a run on its validation images, as train_net.py --eval-only does, and
-prints the seconds of loading, of the network, and of each evaluator: with the images, and at the
-end.
+It evaluates the last weights of a run on its validation images, on the CPU, as train_net.py
+--eval-only does, and prints the seconds of loading, of the network, and of each evaluator: with the
+images, and at the end.
 """
 
 import argparse

@@ -13,7 +13,6 @@ import json
 import sys
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import peers
@@ -21,7 +20,7 @@ import torch
 from detectron2.modeling import build_model
 from tabulate import tabulate
 from torch import nn
-from turns import in_turns, machine_peak, now, use
+from turns import in_turns, machine_peak, now, options, use
 
 from efficientps_d2.deploy.optimize import keep_freed_memory, optimize_for_inference
 from efficientps_d2.deploy.size import analyze, count, on_meta
@@ -169,16 +168,8 @@ def table(found: dict[str, dict[str, float]], peak_of_machine: float) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=[*NETWORKS])
-    parser.add_argument("--size", type=int, nargs=2, default=(512, 1024), metavar=("H", "W"))
+    parser = options(__doc__, NETWORKS)
     parser.add_argument("--detections", type=int, default=100, help="objects (default: 100)")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--json", type=Path, help="also write the numbers to this file")
     args = parser.parse_args(argv)
     at_most, build = machine_peak(args.device, args.threads), partial(_build, args=args)
     found = in_turns(args.networks, build, _predict, args.rounds, args.device)

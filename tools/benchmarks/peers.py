@@ -7,6 +7,7 @@ from detectron2.config import CfgNode, get_cfg
 from detectron2.data import MetadataCatalog
 from detectron2.projects.panoptic_deeplab import add_panoptic_deeplab_config
 
+from efficientps_d2.config.defaults import add_efficientps_config
 from efficientps_d2.config.loading import get_config
 
 CLASSES, THINGS = 19, 8
@@ -47,6 +48,7 @@ def of_this_project(name: str) -> CfgNode:
 def panoptic_fpn() -> CfgNode:
     """Detectron2's Panoptic FPN with ResNet-50."""
     cfg = get_cfg()
+    add_efficientps_config(cfg)  # for the trainer of this project
     cfg.merge_from_file(str(DETECTRON2 / "COCO-PanopticSegmentation/panoptic_fpn_R_50_1x.yaml"))
     return _with_classes(cfg)
 
@@ -58,6 +60,7 @@ def panoptic_deeplab() -> CfgNode:
         label_divisor=1000,
     )
     cfg = get_cfg()
+    add_efficientps_config(cfg)
     add_panoptic_deeplab_config(cfg)
     cfg.DATASETS.TRAIN = ("peers",)  # it asks for the classes of things
     cfg.merge_from_list(

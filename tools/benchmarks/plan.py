@@ -3,12 +3,12 @@
 import json
 import re
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
+from efficientps_d2.config.keys import flat_items
 from efficientps_d2.config.yaml_file import read_config
 
 ROOT = Path(__file__).parents[2]
@@ -47,7 +47,7 @@ class Run:
     def values(self) -> dict:
         """The name of the config, what it and its bases say, and the keys of the plan."""
         config = read_config(str(ROOT / "configs" / f"{self.config}.yaml"))
-        return {"config": self.config, **dict(_flat(config)), **self.keys}
+        return {"config": self.config, **dict(flat_items(config)), **self.keys}
 
     def problem(self) -> str | None:
         """What is wrong with a run that is there already: it was made with other keys."""
@@ -72,12 +72,18 @@ class Run:
         return [*script, *flags, *overrides]
 
 
-def _flat(node: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
-    for name, value in node.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
+def chosen_runs(
+    file: Path, seeds: list[int], output: Path, datasets: list[str] | None
+) -> list[Run]:
+    """The runs of a plan on some of its datasets; exits if there is something wrong with it."""
+    try:
+        runs = read_plan(file, seeds, output)
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, yaml.YAMLError) as error:
+        sys.exit(f"Error: {file} is no plan ({error!r}); see --help.")
+    known = list(dict.fromkeys(run.dataset for run in runs))
+    if unknown := set(datasets or known) - set(known):
+        sys.exit(f"Error: {file} has no dataset {unknown.pop()}; it has {', '.join(known)}.")
+    return [run for run in runs if run.dataset in (datasets or known)]
 
 
 def read_plan(file: Path, seeds: list[int], output: Path) -> list[Run]:

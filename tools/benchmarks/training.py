@@ -14,7 +14,6 @@ import itertools
 import json
 import sys
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import peers
@@ -24,13 +23,11 @@ from detectron2.projects.panoptic_deeplab.target_generator import PanopticDeepLa
 from detectron2.structures import BitMasks, Instances
 from detectron2.utils.events import EventStorage
 from tabulate import tabulate
-from turns import in_turns, now, use
+from turns import in_turns, now, options, use
 
-from efficientps_d2.config.defaults import add_efficientps_config
 from efficientps_d2.config.loading import without_cuda
 from efficientps_d2.engine.optimizer import build_optimizer
 from efficientps_d2.engine.step_trainer import StepTrainer
-from efficientps_d2.modeling.recomputing import recompute_blocks
 
 STUFF = peers.CLASSES - peers.THINGS
 EFFICIENTPS = partial(peers.of_this_project, "efficientps_cityscapes")
@@ -86,8 +83,6 @@ class Timed:
         torch.manual_seed(0)
         make, keys = NETWORKS[name]
         cfg = make()
-        if "GRADIENT_ACCUMULATION" not in cfg.SOLVER:  # of a network of others
-            add_efficientps_config(cfg)
         cfg = cfg if args.device.startswith("cuda") else without_cuda(cfg)
         cfg.merge_from_list([x for item in keys.items() for x in item])
         cfg.MODEL.DEVICE, self.device = args.device, args.device
@@ -97,25 +92,16 @@ class Timed:
         cfg.SOLVER.AMP.DTYPE = args.amp or cfg.SOLVER.AMP.DTYPE
         cfg.SOLVER.BASE_LR = 1e-6  # noise teaches nothing; numbers must stay finite
         self.model = build_model(cfg)
-        if cfg.SOLVER.ACTIVATION_CHECKPOINTING:
-            recompute_blocks(self.model)
         batch = [scene(*args.size, args.objects, seed) for seed in range(args.batch)]
         optimizer = build_optimizer(cfg, self.model)
         self.trainer = StepTrainer.of_config(cfg, self.model, itertools.repeat(batch), optimizer)
-        self.times = {}
-        for stage, before, after in (
-            ("forward", self.model.register_forward_pre_hook, self.model.register_forward_hook),
-            (
-                "optimizer",
-                optimizer.register_step_pre_hook,
-                optimizer.register_step_post_hook,
-            ),
-        ):
-            before(partial(self._add, stage, -1))
-            after(partial(self._add, stage, 1))
+        self.model.register_forward_pre_hook(partial(self._add, "forward", -1))
+        self.model.register_forward_hook(partial(self._add, "forward", 1))
+        optimizer.register_step_pre_hook(partial(self._add, "optimizer", -1))
+        optimizer.register_step_post_hook(partial(self._add, "optimizer", 1))
 
     def _add(self, stage: str, sign: int, *_) -> None:
-        self.times[stage] = self.times.get(stage, 0) + sign * now(self.device)
+        self.times[stage] += sign * now(self.device)
 
     def step(self) -> dict[str, float]:
         """Milliseconds of each stage of a step, and of all.
@@ -161,18 +147,10 @@ def table(found: dict[str, dict[str, float]]) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=[*NETWORKS])
-    parser.add_argument("--size", type=int, nargs=2, default=(512, 1024), metavar=("H", "W"))
+    parser = options(__doc__, NETWORKS)
     parser.add_argument("--batch", type=int, default=2, help="images of a step (default: 2)")
     parser.add_argument("--objects", type=int, default=15, help="in each image (default: 15)")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--amp", choices=AMP, help="mixed precision, on CUDA (default: none)")
-    parser.add_argument("--json", type=Path, help="also write the numbers to this file")
     args = parser.parse_args(argv)
     found = in_turns(args.networks, partial(_build, args=args), _step, args.rounds, args.device)
     print(f"{args.batch} images of {args.size[0]} x {args.size[1]}, {args.device}, ", end="")

@@ -3,6 +3,7 @@
 So what happens on the machine meanwhile happens to all of them.
 """
 
+import argparse
 import ctypes
 import multiprocessing
 import sys
@@ -14,6 +15,20 @@ from pathlib import Path
 import numpy as np
 import torch
 from tqdm import tqdm
+
+
+def options(description: str, networks: Iterable[str]) -> argparse.ArgumentParser:
+    """Those of a tool that measures some of these networks in turns."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--networks", nargs="+", choices=networks, default=[*networks])
+    parser.add_argument("--size", type=int, nargs=2, default=(512, 1024), metavar=("H", "W"))
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--json", type=Path, help="also write the numbers to this file")
+    return parser
 
 
 def in_turns(
@@ -46,7 +61,6 @@ def in_turns(
         keys = calls[name][0]
         found[name] |= {key: float(np.median([c[key] for c in calls[name]])) for key in keys}
         if device == "cpu":
-            pool.submit(trim).result()
             found[name]["memory"] = peak(pool, call)
         else:
             found[name]["memory"] = pool.submit(_peak_on_cuda, call).result()
@@ -54,8 +68,7 @@ def in_turns(
     return found
 
 
-def trim() -> None:
-    """Give free memory back to the system, so that the next call is seen to take it."""
+def _trim() -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).malloc_trim(0)
 
@@ -70,9 +83,10 @@ def _peak_on_cuda(call: Callable) -> float:
 def peak(pool: ProcessPoolExecutor, function: Callable, *args) -> float:
     """Megabytes that the only process of a pool holds during a call, at most, above before.
 
-    Looks every 2 ms. Libraries do not count: the system may drop or load their pages at any time.
+    Free memory is given back first, so that the call is seen to take it. Looks every 2 ms.
+    Libraries do not count: the system may drop or load their pages at any time.
     """
-    pool.submit(int).result()  # starts it
+    pool.submit(_trim).result()
     (pid,) = pool._processes
     before = most = _own_memory(pid)
     future = pool.submit(function, *args)

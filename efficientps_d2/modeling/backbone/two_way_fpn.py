@@ -1,6 +1,6 @@
 """The 2-way feature pyramid of EfficientPS."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from detectron2.modeling import Backbone
@@ -45,17 +45,26 @@ class TwoWayFPN(Backbone):
         self.in_features = tuple(in_features)
 
         options = {"norm": norm, "linear": linear}
-        output = {"kernel_size": 3, **options}
-        output |= {"inner_norm": inner_norm} if separable else {"padding": 1}
-        kind = SeparableConv2d if separable else conv_norm_act
-        channels = [s.channels for s in shapes]
-        self.top_down_laterals = _layers(conv_norm_act, channels, out_channels, **options)
-        self.bottom_up_laterals = _layers(conv_norm_act, channels, out_channels, **options)
-        self.outputs = _layers(kind, [out_channels] * len(shapes), out_channels, **output)
+
+        def laterals():
+            return nn.ModuleList(
+                [conv_norm_act(s.channels, out_channels, **options) for s in shapes]
+            )
+
+        def output():
+            channels = (out_channels, out_channels)
+            if separable:
+                return SeparableConv2d(*channels, inner_norm=inner_norm, **options)
+            return conv_norm_act(*channels, 3, padding=1, **options)
+
+        self.top_down_laterals = laterals()
+        self.bottom_up_laterals = laterals()
+        self.outputs = nn.ModuleList([output() for _ in shapes])
         for layers in (self.top_down_laterals, self.bottom_up_laterals, self.outputs):
             for module in layers.modules():
                 if isinstance(module, nn.Conv2d):
                     nn.init.xavier_uniform_(module.weight)
+
         if linear:  # leaves no other trace in weights, which fit both forms
             self.register_buffer("is_linear", torch.tensor(True))
 
@@ -83,11 +92,6 @@ class TwoWayFPN(Backbone):
             conv(t + b) for conv, t, b in zip(self.outputs, top_down, bottom_up, strict=True)
         ]
         return dict(zip(self._out_features, outputs, strict=True))
-
-
-def _layers(make: Callable, in_channels: Sequence[int], out_channels: int, **kwargs):
-    """A layer for each level."""
-    return nn.ModuleList([make(channels, out_channels, **kwargs) for channels in in_channels])
 
 
 def _resize_like(x, target):
