@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from detectron2.modeling import build_model
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from efficientps_d2.deploy import optimize
@@ -110,3 +111,22 @@ def test_kept_memory(monkeypatch, largest, tried):
     thresholds = [value for option, value in calls if option == optimize.MMAP_THRESHOLD]
     assert len(thresholds) == tried
     assert (optimize.TRIM_THRESHOLD in dict(calls)) == (largest > 0)
+
+
+class WithoutLayers(nn.Module):
+    """A semantic head that can only be called."""
+
+    def __init__(self, head: nn.Module):
+        super().__init__()
+        self.head = head
+
+    def forward(self, features, targets=None):
+        return self.head(features, targets)
+
+
+def test_heads_that_have_no_layers_are_called(small_config):
+    model = build_model(small_config("efficientps_streets"))
+    model.sem_seg_head = WithoutLayers(model.sem_seg_head)
+    with torch.no_grad():
+        (output,) = optimize_for_inference(model)([{"image": torch.zeros(3, 64, 96)}])
+    assert isinstance(output["sem_seg"], torch.Tensor)

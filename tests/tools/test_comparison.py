@@ -72,6 +72,15 @@ def test_memory_is_that_of_the_call_alone(load):
     assert grown == pytest.approx(76, abs=8)
 
 
+def test_memory_that_is_free_before_is_taken_again(load):
+    """Small blocks stay with the process when they are freed, below one that is not."""
+    code = "import sys; x = [bytes(50_000) for _ in range(800)]; sys.last = bytes(50_000); del x"
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        pool.submit(exec, code).result()
+        grown = load("turns").peak(pool, exec, f"{code}; import time; time.sleep(0.1)")
+    assert grown > 30
+
+
 def test_costs_are_measured_again_for_other_weights(load, tmp_path, monkeypatch):
     comparison, measured = load("comparison"), []
     monkeypatch.setattr(comparison, "costs", lambda folders: measured.append(1) or {"n": 1.5})

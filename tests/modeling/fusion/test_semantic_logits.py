@@ -103,3 +103,19 @@ def test_every_rule_gives_what_it_gives_for_a_tensor(rule, monkeypatch):
     found = RULES[rule](instances, SemanticLogits(source, size, 4), **options)
     assert torch.equal(found[0], expected[0]) and found[1] == expected[1]
     assert len(found[1]) > 3
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_stuff_below_instances_is_no_segment(rule):
+    """Though any number of pixels would be enough."""
+    box, size = np.array([[0, 0, 16, 16]], dtype=float), (16, 32)
+    instances = make_instances(box, np.array([0.9]), np.array([0]), np.full((1, 4, 4), 9.0))
+    instances._image_size = size
+    instances.pred_masks = torch.zeros(1, *size, dtype=torch.bool)
+    instances.pred_masks[:, :, :16] = True
+    logits = torch.zeros(3, *size)
+    logits[1, :, :16], logits[2, :, 16:] = 1, 1  # class 1 lies below the instance
+    options = {"score_threshold": 0.1, "overlap_threshold": 0.5, "stuff_area_limit": 0}
+    pan_seg, segments = RULES[rule](instances, logits, thing_class_ids=[0], **options)
+    areas = torch.bincount(pan_seg.flatten().long(), minlength=9)
+    assert segments and all(areas[segment["id"]] for segment in segments)
