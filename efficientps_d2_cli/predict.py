@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", nargs="*", metavar="IMAGE", help="files, folders or patterns")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--input", nargs="+", default=[], metavar="IMAGE", help="same as IMAGE")
-    source.add_argument("--video-input", metavar="FILE")
+    source.add_argument("--video-input", nargs="+", metavar="FILE", help="videos, or addresses")
     source.add_argument("--webcam", action="store_true", help="the first camera; q ends it")
     parser.add_argument(
         "--output", type=path, help="a folder, or the file of one result; default: show a window"
@@ -59,14 +59,14 @@ def run(args: argparse.Namespace) -> int:
     files = [*args.images, *args.input]
     if bool(files) + bool(args.video_input) + args.webcam != 1:
         args.parser.error("give either images, --video-input or --webcam")
-    if args.save_json and not (files and args.output):
-        args.parser.error("--save-json needs images and --output")
+    if args.save_json and not args.output:
+        args.parser.error("--save-json needs --output")
     if not 0 <= (args.confidence_threshold or 0) <= 1:
         args.parser.error("--confidence-threshold must be from 0 to 1")
     if args.webcam and args.output:
         args.parser.error("--webcam shows a window and writes nothing; leave --output out")
     from efficientps_d2.deploy.optimize import keep_freed_memory
-    from efficientps_d2.prediction.files import predict_images, predict_video
+    from efficientps_d2.prediction.files import predict_images, predict_video, predict_videos
     from efficientps_d2.prediction.predictor import OF_DEMO
 
     if files:
@@ -80,7 +80,11 @@ def run(args: argparse.Namespace) -> int:
         print(f"{OF_DEMO} --model takes another.")
     if files:
         return predict_images(predictor, files, args.output, args.task, args.save_json)
-    return predict_video(predictor, args.video_input, args.output, args.task)
+    if args.webcam:
+        predict_video(predictor, None, None, args.task)
+    else:
+        predict_videos(predictor, args.video_input, args.output, args.task, args.save_json)
+    return 0
 
 
 def _predictor(args: argparse.Namespace):

@@ -3,6 +3,8 @@
 efficientps-d2 score --gt panoptic_val2017.json --gt-dir panoptic_val2017 \\
     --pred predictions.json --pred-dir predictions
 
+Videos, in the format of VIPSeg, get VPQ over windows of 1, 2, 4 and 6 frames.
+
 Files that do not fit together are listed, and then there are no scores. Exit status: 0 if scored, 1
 if files do not fit together, 2 for wrong usage.
 """
@@ -64,26 +66,28 @@ def _score(args: argparse.Namespace):
 def _print_scores(scores, file: Path | None) -> None:
     from tabulate import tabulate
 
-    from efficientps_d2.evaluation.panoptic_metrics import (
-        class_metrics,
-        mean_metrics,
-        named_metrics,
-    )
+    from efficientps_d2.evaluation import panoptic_metrics, video_quality
     from efficientps_d2.evaluation.results import without_nan
 
     sums, categories = scores.sums, scores.categories
     things = [i for i, category in enumerate(categories) if category["isthing"]]
-    of_class, means = class_metrics(sums, things), mean_metrics(sums, things)
+    if isinstance(sums, dict):
+        of_class = video_quality.video_class_metrics(sums, things)
+        means = video_quality.video_mean_metrics(sums, things)
+    else:
+        of_class = panoptic_metrics.class_metrics(sums, things)
+        means = panoptic_metrics.mean_metrics(sums, things)
     metrics = list(of_class)
-    groups = (("All", ""), ("Things", "_th"), ("Stuff", "_st"))
+    groups = zip(("All", "Things", "Stuff"), panoptic_metrics.GROUPS, strict=True)
     rows = [[label, *(means[m + suffix] for m in metrics)] for label, suffix in groups]
     names = [category["name"] for category in categories]
     rows += zip(names, *of_class.values(), strict=True)
     rows = without_nan(rows)
     print(tabulate(rows, ["", *metrics], tablefmt="github", floatfmt=".2f", missingval="–"))
-    print(f"\nScored images: {scores.num_images}.")
+    what = "frames" if isinstance(sums, dict) else "images"
+    print(f"\nScored {what}: {scores.num_images}.")
     if file:
-        metrics = named_metrics(sums, names, things)
+        values = means | panoptic_metrics.by_name(of_class, names)
         # JSON has no NaN, which a class without segments gets.
-        metrics = {key: None if math.isnan(value) else value for key, value in metrics.items()}
-        file.write_text(json.dumps(metrics, indent=1), encoding="utf-8")
+        values = {key: None if math.isnan(value) else value for key, value in values.items()}
+        file.write_text(json.dumps(values, indent=1), encoding="utf-8")

@@ -2,9 +2,11 @@
 
 efficientps-d2 streets
 efficientps-d2 streets --labelme output/annotated
+efficientps-d2 streets --videos output/drives
 
 It goes to DETECTRON2_DATASETS/streets, by default datasets/streets, where the configs find it.
 --labelme writes scenes with annotations as labelme saves them instead, for docs/CUSTOM_DATA.md.
+--videos writes drives through streets instead, with their panoptic ground truth.
 """
 
 import argparse
@@ -19,11 +21,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--val", type=positive, default=60, help="validation images; default 60")
     parser.add_argument("--seed", type=natural, default=0)
     parser.add_argument("--if-missing", action="store_true", help="keep a dataset that is there")
-    parser.add_argument(
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument(
         "--labelme", type=path, metavar="DIR", help="write an example for labelme to this folder"
     )
+    instead.add_argument("--videos", type=path, metavar="DIR", help="write videos to this folder")
     parser.add_argument(
-        "--count", type=positive, default=20, help="images of --labelme; default 20"
+        "--count", type=positive, help="images of --labelme, default 20; videos, default 4"
     )
 
 
@@ -31,10 +35,17 @@ def run(args: argparse.Namespace) -> int:
     from efficientps_d2.data.datasets.register import datasets_root
     from efficientps_d2.data.streets.dataset import make_streets
     from efficientps_d2.data.streets.labelme import write_labelme_example
+    from efficientps_d2.data.streets.videos import write_street_videos
 
     if args.labelme:
-        write_labelme_example(args.labelme, args.count)
-        print(f"Wrote {args.count} images with their annotations to {args.labelme}")
+        count = args.count or 20
+        write_labelme_example(args.labelme, count)
+        print(f"Wrote {count} images with their annotations to {args.labelme}")
+        return 0
+    if args.videos:
+        count = args.count or 4
+        write_street_videos(args.videos, count, seed=args.seed)
+        print(f"Wrote {count} videos with their panoptic ground truth to {args.videos}")
         return 0
     output = args.output or Path(datasets_root()) / "streets"
     if args.if_missing and output.exists():

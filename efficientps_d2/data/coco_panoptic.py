@@ -28,11 +28,13 @@ ANNOTATION_KEYS = ("image_id", "file_name", "segments_info")
 TYPES = {
     "id": (int, str),
     "image_id": (int, str),
+    "video_id": (int, str),
     "category_id": (int, str),
     "isthing": int,
     "name": str,
     "file_name": str,
     "segments_info": list,
+    "annotations": list,
 }
 
 

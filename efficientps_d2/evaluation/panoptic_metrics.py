@@ -18,6 +18,7 @@ UNIT = 2**60  # fractions are added as whole numbers of 1 / UNIT
 # Sums of: IoU of matches; IoU of all pairs of one class, for PQ-dagger; for PC, area times best
 # IoU, and area, both over the area of the image.
 FRACTIONS = ("iou", "overlap_iou", "covered", "area")
+GROUPS = ("", "_th", "_st")  # all classes, things, stuff
 GROUND_TRUTH, PREDICTION = "the ground truth", "the prediction"
 
 
@@ -94,10 +95,17 @@ class PanopticSums:
             predicted_segments, overlaps.prediction, self.num_classes, PREDICTION
         )
         self._add_covering(overlaps, true, predicted)
-        return self._add_quality(overlaps, true, predicted)
+        return self.add_quality(overlaps, true, predicted)
 
-    def _add_quality(self, overlaps: Overlaps, true: dict, predicted: dict) -> list[Match]:
-        """PQ and PQ-dagger."""
+    def add_quality(
+        self, overlaps: Overlaps, true: dict[int, dict], predicted: dict[int, dict]
+    ) -> list[Match]:
+        """Add an image, or the frames of a window, to PQ and PQ-dagger alone.
+
+        Args:
+            overlaps: of its maps.
+            true, predicted: segments by id, as :func:`segments_by_id` gives them.
+        """
         pairs, matches, matched = overlaps.pairs, [], set()
         for (i, j), intersection in pairs.items():
             if not _comparable(true.get(i), predicted.get(j)):
@@ -175,7 +183,7 @@ def mean_metrics(sums: PanopticSums, thing_ids: Sequence[int]) -> dict[str, floa
     Classes without a value do not count; without any class the mean is NaN.
     """
     is_thing = np.isin(np.arange(sums.num_classes), list(thing_ids))
-    groups = {"": slice(None), "_th": is_thing, "_st": ~is_thing}
+    groups = dict(zip(GROUPS, (slice(None), is_thing, ~is_thing), strict=True))
     means = {}
     for name, values in class_metrics(sums, thing_ids).items():
         for suffix, group in groups.items():
@@ -188,11 +196,16 @@ def named_metrics(
     sums: PanopticSums, names: Sequence[str], thing_ids: Sequence[int]
 ) -> dict[str, float]:
     """:func:`mean_metrics`, then those of each class as "PQ-car", in percent."""
-    metrics = mean_metrics(sums, thing_ids)
-    for metric, values in class_metrics(sums, thing_ids).items():
-        keys = (f"{metric}-{name}" for name in names)
-        metrics |= zip(keys, values.tolist(), strict=True)
-    return metrics
+    return mean_metrics(sums, thing_ids) | by_name(class_metrics(sums, thing_ids), names)
+
+
+def by_name(of_class: dict[str, np.ndarray], names: Sequence[str]) -> dict[str, float]:
+    """Metrics of each class, (K,), as numbers called "PQ-car"."""
+    return {
+        f"{metric}-{name}": value
+        for metric, values in of_class.items()
+        for name, value in zip(names, values.tolist(), strict=True)
+    }
 
 
 def _comparable(true: dict | None, predicted: dict | None) -> bool:

@@ -1,5 +1,6 @@
-"""Scoring of panoptic predictions that lie in files, whoever made them."""
+"""Scoring of panoptic predictions of images and videos that lie in files, whoever made them."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -12,12 +13,15 @@ from efficientps_d2.data.coco_panoptic import (
     require_keys,
 )
 from efficientps_d2.data.images import DAMAGED, damage
-from efficientps_d2.evaluation.overlaps import MismatchError
-from efficientps_d2.evaluation.panoptic_metrics import PREDICTION, PanopticSums
+from efficientps_d2.data.video_panoptic import annotations_of_frames
+from efficientps_d2.evaluation.overlaps import MismatchError, count_overlaps, segments_by_id
+from efficientps_d2.evaluation.panoptic_metrics import GROUND_TRUTH, PREDICTION, PanopticSums
+from efficientps_d2.evaluation.video_quality import WINDOWS, Frame, add_video
 from efficientps_d2.utils.errors import InputError
 from efficientps_d2.utils.parallel import map_images
 
 NAMED = 3  # images that are missing
+TITLE = "scoring"
 
 
 class Side(NamedTuple):
@@ -25,12 +29,16 @@ class Side(NamedTuple):
 
     file: Path
     segments: list[dict]
+    video_id: int | str | None
 
 
 class Scores(NamedTuple):
-    """Sums over all images, categories of the ground truth, and whatever does not fit together."""
+    """Sums over all images, categories of the ground truth, and whatever does not fit together.
 
-    sums: PanopticSums
+    Of videos there are sums over all windows, by the number of their frames.
+    """
+
+    sums: PanopticSums | dict[int, PanopticSums]
     categories: list[dict]
     mismatches: list[str]  # of the JSONs, or if they fit, of the PNGs
     num_images: int
@@ -45,7 +53,7 @@ def score_files(
     processes: int = 1,
     only_predicted: bool = False,
 ) -> Scores:
-    """Score predictions in COCO's panoptic format, with a progress bar.
+    """Score predictions in COCO's panoptic format, or in VIPSeg's, with a progress bar.
 
     Args:
         gt_json: of the dataset.
@@ -61,11 +69,11 @@ def score_files(
     for folder in (gt_dir, predicted_dir):
         if not folder.is_dir():
             raise InputError(f"{folder} is not a folder; give the one that holds the PNGs.")
-    content = read_json(gt_json)
+    content = _read(gt_json, ("annotations", "categories"))
     classes = _classes(content["categories"], gt_json)
     mismatches: list[str] = []
     gts = _sides(content, gt_dir, gt_json, classes, mismatches)
-    predicted = read_json(predicted_json, ("annotations",))["annotations"]
+    predicted = _read(predicted_json, ("annotations",))["annotations"]
     content = {**content, "annotations": predicted}
     understand(content)  # ids of the predictions as the ground truth writes them
     predictions = _sides(content, predicted_dir, predicted_json, classes, mismatches)
@@ -76,16 +84,50 @@ def score_files(
     mismatches += _missing(gts.keys() - predictions.keys(), predicted_json, gt_json)
     mismatches += _missing(predictions.keys() - gts.keys(), gt_json, predicted_json)
     pairs = [(gts[i], predictions[i]) for i in gts if i in predictions]
-    sums = PanopticSums(len(classes))
     to_score = [] if mismatches else pairs  # which may take long
-    score = partial(_score_pair, num_classes=len(classes))
-    for result in map_images(score, to_score, processes, "scoring"):
+    score = _score_videos if "videos" in content else _score_images
+    sums = score(to_score, len(classes), processes, mismatches)
+    unpredicted = len(gts.keys() - predictions.keys())
+    return Scores(sums, content["categories"], mismatches, len(pairs), unpredicted)
+
+
+def _read(path: Path, keys: tuple[str, ...]) -> dict:
+    """A JSON; videos are as if their frames were images."""
+    content = read_json(path, keys)
+    if "videos" in content:
+        content["annotations"] = annotations_of_frames(content["annotations"], path)
+        understand(content)
+    return content
+
+
+def _score_images(
+    pairs: list, num_classes: int, processes: int, mismatches: list[str]
+) -> PanopticSums:
+    sums = PanopticSums(num_classes)
+    for result in map_images(partial(_sums_of, num_classes=num_classes), pairs, processes, TITLE):
         if isinstance(result, str):
             mismatches.append(result)
         else:
             sums += result
-    unpredicted = len(gts.keys() - predictions.keys())
-    return Scores(sums, content["categories"], mismatches, len(pairs), unpredicted)
+    return sums
+
+
+def _score_videos(
+    pairs: list, num_classes: int, processes: int, mismatches: list[str]
+) -> dict[int, PanopticSums]:
+    frames = {}
+    read = partial(_frame_of, num_classes=num_classes)
+    results = map_images(read, pairs, processes, TITLE)
+    for (gt, _), result in zip(pairs, results, strict=True):
+        if isinstance(result, str):
+            mismatches.append(result)
+        else:
+            frames.setdefault(gt.video_id, []).append(result)
+    sums = {length: PanopticSums(num_classes) for length in WINDOWS}
+    if not mismatches:
+        for of_video in frames.values():
+            add_video(sums, of_video)
+    return sums
 
 
 def _missing(ids: set, file: Path, other: Path) -> list[str]:
@@ -122,12 +164,31 @@ def _sides(
         if annotation["image_id"] in sides:
             mismatches.append(f"{json_file}: image {annotation['image_id']!r} is there twice")
         mapped = [{**s, "category_id": classes[s["category_id"]]} for s in segments]
-        sides[annotation["image_id"]] = Side(file, mapped)
+        sides[annotation["image_id"]] = Side(file, mapped, annotation.get("video_id"))
     return sides
 
 
-def _score_pair(pair: tuple[Side, Side], num_classes: int) -> PanopticSums | str:
+def _sums_of(pair: tuple[Side, Side], num_classes: int) -> PanopticSums | str:
     """The sums of one image, or what is wrong with its files."""
+    sums = PanopticSums(num_classes)
+    return _compare(pair, sums.add_image) or sums
+
+
+def _frame_of(pair: tuple[Side, Side], num_classes: int) -> Frame | str:
+    """What the score of a video needs of one frame, or what is wrong with its files."""
+    frames = []
+
+    def add(gt, gt_segments, prediction, predicted_segments):
+        overlaps = count_overlaps(gt, prediction)
+        true = segments_by_id(gt_segments, overlaps.gt, num_classes, GROUND_TRUTH)
+        predicted = segments_by_id(predicted_segments, overlaps.prediction, num_classes, PREDICTION)
+        frames.append(Frame(overlaps, true, predicted))
+
+    return _compare(pair, add) or frames[0]
+
+
+def _compare(pair: tuple[Side, Side], add: Callable) -> str | None:
+    """Call ``add`` with maps and segments of both sides; returns what is wrong with the files."""
     maps = []
     for side in pair:
         try:
@@ -138,12 +199,11 @@ def _score_pair(pair: tuple[Side, Side], num_classes: int) -> PanopticSums | str
     if maps[0].shape != maps[1].shape:
         (height, width), (h, w) = maps[1].shape, maps[0].shape
         return f"{prediction.file}: is {width} x {height} pixels, but {gt.file} is {w} x {h}"
-    sums = PanopticSums(num_classes)
     # Predictions may state any area: as in panopticapi, only that of the ground truth counts.
     predicted = [{"id": s["id"], "category_id": s["category_id"]} for s in prediction.segments]
     try:
-        sums.add_image(maps[0], gt.segments, maps[1], predicted)
+        add(maps[0], gt.segments, maps[1], predicted)
     except MismatchError as error:
         file = prediction.file if error.what == PREDICTION else gt.file
         return f"{file}: {error}"
-    return sums
+    return None

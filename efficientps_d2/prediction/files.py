@@ -11,15 +11,16 @@ from PIL import Image
 from tqdm import tqdm
 
 from efficientps_d2.data.images import read_rgb
+from efficientps_d2.data.videos import VideoWriter, camera_frames, frames_of
 from efficientps_d2.prediction.output_paths import (
     image_targets,
     make_folder,
-    video_target,
+    video_targets,
 )
 from efficientps_d2.prediction.painter import PredictionPainter
-from efficientps_d2.prediction.panoptic_writer import PanopticWriter
+from efficientps_d2.prediction.panoptic_writer import PanopticWriter, VideoPanopticWriter
 from efficientps_d2.prediction.predictor import Predictor
-from efficientps_d2.prediction.video import VideoWriter, camera_frames, frames_of
+from efficientps_d2.prediction.tracking import Tracker
 from efficientps_d2.utils.errors import InputError
 from efficientps_d2.utils.files import replacing_file
 
@@ -77,39 +78,76 @@ def predict_images(
 
 
 def predict_video(
-    predictor: Predictor, source: str | None, output: Path | None, task: str = "panoptic"
-) -> int:
+    predictor: Predictor,
+    source: str | None,
+    output: Path | None,
+    task: str = "panoptic",
+    writing: VideoPanopticWriter | None = None,
+) -> None:
     """Predict and draw the frames of a video, or of the first camera if ``source`` is None.
 
-    Returns:
-        The exit status of a command.
+    Args:
+        source: a file or an address.
+        output: the .mp4 that is written; by default the frames are shown in a window.
+        task: what is drawn; see :class:`PredictionPainter`.
+        writing: takes the predictions, too, whose ids last through the video.
 
     Raises:
         InputError: if the video cannot be read to its end, or ``output`` cannot be written.
     """
-    target = None
-    if source and "://" not in source and not os.path.isfile(source):
-        raise InputError(f"--video-input {source} is no file; give a video.")
-    if output:
-        target = video_target(Path(source), output)
-        make_folder(target.parent)
-    elif source:  # before PyAV, as video.py says
+    if source and not output:  # before PyAV, as videos.py says
         open_window()
     painter = PredictionPainter(predictor.metadata, video=True)
-    writer = VideoWriter(target) if target else None
+    tracker = Tracker(len(predictor.metadata.stuff_classes))
+    writer = VideoWriter(output) if output else None
     frames = frames_of(source) if source else camera_frames()
     try:
         with contextlib.closing(frames), writer or contextlib.nullcontext():
             for frame in frames:
-                drawn = painter.draw(frame.image, predictor(frame.image, "RGB"), task)
+                prediction = predictor(frame.image, "RGB")
+                prediction = tracker.follow(prediction, task in ("instance", "all"))
+                drawn = painter.draw(frame.image, prediction, task)
+                if writing:
+                    writing.add(prediction)
                 if writer:
                     writer.write(drawn, frame.time, frame.duration)
                 elif not show(drawn, wait=1):
                     break
     finally:  # also after Ctrl-C the frames so far make a video
         if writer and writer.count:
-            print(f"Wrote {target}.")
-    return 0
+            print(f"Wrote {output}.")
+
+
+def predict_videos(
+    predictor: Predictor,
+    sources: list[str],
+    output: Path | None,
+    task: str = "panoptic",
+    save_json: bool = False,
+) -> None:
+    """Predict and draw videos.
+
+    Args:
+        sources: files and addresses.
+        output: a folder, or the file of one drawn video; by default they are shown in a window.
+        task: what is drawn; see :class:`PredictionPainter`.
+        save_json: also write ``output/panoptic/`` and ``output/panoptic.json``.
+
+    Raises:
+        InputError: if a video cannot be read to its end, or ``output`` cannot be written.
+    """
+    for source in sources:
+        if "://" not in source and not os.path.isfile(source):
+            raise InputError(f"--video-input {source} is no file; give a video.")
+    targets = video_targets(sources, output, save_json) if output else {}
+    for target in targets.values():
+        make_folder(target.parent)
+    writing = VideoPanopticWriter(output, predictor.metadata) if save_json else None
+    with writing or contextlib.nullcontext():
+        for source in sources:
+            if writing:
+                writing.begin(targets[source].stem)
+            predict_video(predictor, source, targets.get(source), task, writing)
 
 
 def open_window() -> None:

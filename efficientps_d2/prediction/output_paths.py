@@ -89,14 +89,32 @@ def _named(group: list[Path]) -> str:
     return f"{group[0]} and {group[1]}{more}"
 
 
-def video_target(video: Path, output: Path) -> Path:
-    """The .mp4 file that a drawn video goes to, in the folder ``output`` or called so."""
+def video_targets(videos: list[str], output: Path, save_json: bool) -> dict[str, Path]:
+    """The .mp4 files that drawn videos go to.
+
+    Args:
+        videos: files and addresses.
+        output: a folder, or for one video also the name of its drawing.
+        save_json: whether panoptic PNGs, in a folder named after the video, are written, too.
+
+    Raises:
+        InputError: if results would replace each other or an input, or ``output`` does not fit.
+    """
     suffix = output.suffix.lower()
-    if suffix != ".mp4" and FILE_SUFFIX.fullmatch(suffix) and not output.is_dir():
+    is_file = bool(FILE_SUFFIX.fullmatch(suffix)) and not output.is_dir()
+    if is_file and (len(videos) > 1 or save_json):
+        why = "--save-json" if save_json else f"Predicting {len(videos)} videos"
+        raise InputError(f"{why} needs a folder as --output, not the file {output}.")
+    if is_file and suffix != ".mp4":
         raise InputError(f"--output {output}: of a video .mp4 is written; name it so.")
-    target = output if suffix == ".mp4" else output / f"{video.stem}.mp4"
-    _refuse_overwriting(video, target)
-    return target
+    targets = {v: output if is_file else output / f"{Path(v).stem}.mp4" for v in videos}
+    if len(set(targets.values())) < len(videos):
+        raise InputError(
+            "Some videos would have results of the same name; predict them into different folders."
+        )
+    for video, target in targets.items():
+        _refuse_overwriting(Path(video), target)
+    return targets
 
 
 def _image_suffix(file: Path) -> str:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from detectron2.utils.visualizer import Visualizer
 
-from efficientps_d2.prediction.colors import InstanceColors, things_of
+from efficientps_d2.prediction.colors import frame_colors, image_colors, things_of
 from efficientps_d2.prediction.result import Prediction
 from efficientps_d2.utils.errors import InputError
 from efficientps_d2.utils.visualizer import (
@@ -24,17 +24,17 @@ PIXELS, THINGS = 16e6, 64  # of the largest drawing; of more things it is smalle
 class PredictionPainter:
     """Draws predictions; an instance has one colour in all layers.
 
-    In a video it keeps its colour from frame to frame, and labels do not cover small objects.
+    In a video it has it in all frames, and labels do not cover small objects.
     """
 
     def __init__(self, metadata, video: bool = False):
         """
         Args:
             metadata: names and colours of the classes.
-            video: whether the images are the frames of a video.
+            video: whether the images are the frames of a video, and the predictions of
+                ``Tracker.follow``.
         """
         self.metadata, self.video = metadata, video
-        self.colors = InstanceColors(metadata, video)
 
     def draw(self, image: np.ndarray, prediction: Prediction, task: str) -> np.ndarray:
         """Overlay a prediction.
@@ -63,7 +63,11 @@ class PredictionPainter:
         pixels = image.shape[0] * image.shape[1] * max(1, len(things_of(prediction)) / THINGS)
         if not self.video and (step := math.ceil(math.sqrt(pixels / PIXELS))) > 1:
             image, prediction = image[::step, ::step], prediction.reduced(step)
-        colors = self.colors(prediction, self.video or "instance" in tasks)
+        instances = "instance" in tasks
+        if self.video:
+            colors = frame_colors(prediction, instances)
+        else:
+            colors = image_colors(prediction, self.metadata, instances)
         layers = [self._layer(image, prediction, task, *colors) for task in tasks]
         return layers[0] if len(layers) == 1 else side_by_side(layers, tasks)
 

@@ -1,4 +1,4 @@
-"""Predictions in COCO's panoptic format."""
+"""Predictions in COCO's panoptic format, and those of videos in that of VIPSeg."""
 
 import json
 import re
@@ -8,6 +8,7 @@ from pathlib import Path
 from detectron2.data.catalog import Metadata
 
 from efficientps_d2.data.coco_panoptic import categories_of, save_panoptic
+from efficientps_d2.data.video_panoptic import VideoFrames
 from efficientps_d2.prediction.output_paths import make_folder
 from efficientps_d2.prediction.result import Prediction
 from efficientps_d2.utils.errors import InputError
@@ -16,8 +17,8 @@ from efficientps_d2.utils.files import replacing_file
 DESCRIPTION = "predicted by efficientps_d2"
 
 
-class PanopticWriter:
-    """A context that writes ``panoptic/*.png``, and at its end ``panoptic.json`` of all of them."""
+class Writer:
+    """A context that writes ``panoptic/`` and, at its end, ``panoptic.json``."""
 
     def __init__(self, folder: Path, metadata: Metadata):
         """
@@ -36,7 +37,7 @@ class PanopticWriter:
             )
         self.content = {
             "info": {"description": DESCRIPTION},
-            "images": [],
+            self.listed: [],
             "annotations": [],
             "categories": categories_of(metadata),
         }
@@ -53,6 +54,19 @@ class PanopticWriter:
         self._write_json()  # marks the folder as ours
         return self
 
+    def __exit__(self, *_):
+        self._write_json()
+
+    def _write_json(self) -> None:
+        with replacing_file(self.json) as partial:
+            partial.write_text(json.dumps(self.content), encoding="utf-8")
+
+
+class PanopticWriter(Writer):
+    """Writes predictions of images, in COCO's panoptic format."""
+
+    listed = "images"
+
     def add(self, file: Path, prediction: Prediction) -> None:
         """Write the PNG of the prediction of an image file."""
         height, width = prediction.panoptic_seg.shape
@@ -67,12 +81,24 @@ class PanopticWriter:
         self.content["images"].append(image)
         self.content["annotations"].append(annotation)
 
-    def __exit__(self, *_):
-        self._write_json()
 
-    def _write_json(self) -> None:
-        with replacing_file(self.json) as partial:
-            partial.write_text(json.dumps(self.content), encoding="utf-8")
+class VideoPanopticWriter(Writer):
+    """Writes predictions of videos, in the format of VIPSeg."""
+
+    listed = "videos"
+
+    def __init__(self, folder: Path, metadata: Metadata):
+        super().__init__(folder, metadata)
+        self.frames = VideoFrames(self.pngs, self.content["categories"])
+        self.content |= self.frames.content
+
+    def begin(self, video_id: str) -> None:
+        """Begin a video, whose PNGs go to ``panoptic/VIDEO_ID/``."""
+        self.frames.begin(video_id)
+
+    def add(self, prediction: Prediction) -> None:
+        """Write the PNG of the prediction of the next frame."""
+        self.frames.add(prediction.panoptic_seg, [asdict(s) for s in prediction.segments])
 
 
 def image_id(file: Path) -> int | str:

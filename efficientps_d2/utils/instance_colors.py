@@ -1,6 +1,6 @@
 """Colours of instances: shades of their classes, the same for an object in two maps."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pycocotools.mask as mask_util
@@ -49,13 +49,23 @@ def twins(
     rles: list, classes: Sequence[int], others: list, other_classes: Sequence[int]
 ) -> list[int | None]:
     """For each mask the most similar other one of its class, which no other mask gets, or None."""
-    found = [None] * len(rles)
     if not rles or not others:
-        return found
+        return [None] * len(rles)
     ious = mask_util.iou(rles, others, [0] * len(others))
     ious[np.not_equal.outer(classes, other_classes)] = 0
-    while ious.max() > 0:
-        row, column = np.unravel_index(ious.argmax(), ious.shape)
-        found[row] = int(column)
-        ious[row], ious[:, column] = 0, 0
-    return found
+    pairs = dict(best_pairs(ious))
+    return [pairs.get(row) for row in range(len(rles))]
+
+
+def best_pairs(likeness: np.ndarray, least: float = 0.0) -> Iterator[tuple[int, int]]:
+    """Pairs (row, column), the most alike first; each row and column has at most one.
+
+    Args:
+        likeness: (N, M), with N and M above 0.
+        least: pairs with no more are left out.
+    """
+    likeness = likeness.copy()
+    while likeness.max() > least:
+        row, column = np.unravel_index(likeness.argmax(), likeness.shape)
+        yield int(row), int(column)
+        likeness[row], likeness[:, column] = least, least

@@ -1,14 +1,13 @@
 """Videos as efficientps-d2 predict draws them."""
 
+import json
 from pathlib import Path
 
 import cv2
 import numpy as np
 from project import run_verb
 
-from efficientps_d2 import load_predictor
 from efficientps_d2.prediction.painter import PredictionPainter
-from efficientps_d2.prediction.predictor import Prediction, Segment
 
 
 def write_video(file: Path, frames: int) -> None:
@@ -49,17 +48,54 @@ def test_colours_and_frame_rate_stay(model_folder, tmp_path):
     assert np.abs(difference).mean() < 8
 
 
-def test_an_instance_keeps_its_colour(model_folder):
-    metadata = load_predictor(model_folder, "cpu").metadata
-    painter, seen = PredictionPainter(metadata, video=True), []
-    for shift in (0, 2, 4):
-        pan_seg = np.ones((64, 96), np.int32)
-        pan_seg[20:50, 10 + shift : 50 + shift] = 2
-        segments = [Segment(1, 0, "road", False, 0.9, 1), Segment(2, 2, "car", True, 0.9, 1200)]
-        prediction = Prediction(pan_seg, segments, pan_seg.astype(np.uint8), None)
-        drawn = painter.draw(np.full((64, 96, 3), 100, np.uint8), prediction, "panoptic")
-        seen.append(drawn[25, 20].astype(int))
-    assert np.ptp(seen, axis=0).max() < 8
+def test_the_json_of_videos_can_be_scored(model_folder, tmp_path, capsys):
+    """Segments of one id are one object in all frames of a video."""
+    names = ["one", "two"]
+    for name in names:
+        write_video(tmp_path / f"{name}.mp4", 3)
+    out = tmp_path / "out"
+    arguments = ["--model", model_folder, "--output", out, "--save-json", "--video-input"]
+    assert run_verb("predict", *arguments, *(tmp_path / f"{n}.mp4" for n in names)) == 0
+    content = json.loads((out / "panoptic.json").read_text())
+    assert [v["video_id"] for v in content["videos"]] == names
+    for video, images in zip(content["annotations"], content["videos"], strict=True):
+        assert [i["file_name"] for i in images["images"]] == [f"00000{i}.png" for i in range(3)]
+        classes = {}
+        for frame in video["annotations"]:
+            for segment in frame["segments_info"]:
+                assert (
+                    classes.setdefault(segment["id"], segment["category_id"])
+                    == (segment["category_id"])
+                )
+        assert len(classes) < sum(len(f["segments_info"]) for f in video["annotations"])
+    sides = [x for s in ("gt", "pred") for x in (f"--{s}", out / "panoptic.json")]
+    sides += ["--gt-dir", out / "panoptic", "--pred-dir", out / "panoptic"]
+    assert run_verb("score", *sides, "--processes", 1) == 0
+    assert "| All " in capsys.readouterr().out
+
+
+def test_ids_of_a_video_do_not_depend_on_what_is_drawn(model_folder, tmp_path):
+    write_video(tmp_path / "in.mp4", 3)
+    found = []
+    for task in ("panoptic", "semantic"):
+        out = tmp_path / task
+        arguments = ["--model", model_folder, "--output", out, "--save-json", "--task", task]
+        assert run_verb("predict", *arguments, "--video-input", tmp_path / "in.mp4") == 0
+        found.append(json.loads((out / "panoptic.json").read_text()))
+    assert found[0] == found[1]
+
+
+def test_videos_whose_results_would_be_one_file_are_refused(model_folder, tmp_path, capsys):
+    (tmp_path / "more").mkdir()
+    for folder in (tmp_path, tmp_path / "more"):
+        write_video(folder / "in.mp4", 1)
+    videos = [tmp_path / "in.mp4", tmp_path / "more" / "in.mp4"]
+    arguments = ["--model", model_folder, "--output", tmp_path / "out", "--video-input"]
+    assert run_verb("predict", *arguments, *videos) == 1
+    assert "Some videos would have results of the same name" in capsys.readouterr().err
+    arguments[3] = tmp_path / "out.mp4"
+    assert run_verb("predict", *arguments, videos[0], "--save-json") == 1
+    assert "--save-json needs a folder as --output" in capsys.readouterr().err
 
 
 def test_a_damaged_video_is_told(model_folder, tmp_path, capsys):

@@ -8,11 +8,11 @@ from detectron2.structures import BitMasks, Instances
 from detectron2.utils.visualizer import Visualizer
 
 from efficientps_d2.data.coco_panoptic import set_classes
-from efficientps_d2.data.training_order import seeded
 from efficientps_d2.prediction import painter
-from efficientps_d2.prediction.colors import InstanceColors
+from efficientps_d2.prediction.colors import frame_colors, image_colors
 from efficientps_d2.prediction.painter import PredictionPainter
 from efficientps_d2.prediction.predictor import Prediction, Segment
+from efficientps_d2.prediction.tracking import Tracker
 
 SHAPE = (200, 300)
 CLASSES = ["road", "car", "person"]
@@ -45,39 +45,55 @@ def predicted(boxes: list[tuple], shift: int = 0) -> Prediction:
     return Prediction(pan_seg, segments, (pan_seg > 1).astype(np.uint8), instances)
 
 
+def in_frame(boxes: list[tuple]) -> Prediction:
+    """As :func:`predicted`, of the first frame of a video."""
+    return Tracker(len(CLASSES)).follow(predicted(boxes))
+
+
 BOXES = [(10, 20, 60, 70, 1), (70, 20, 120, 70, 1), (200, 100, 240, 180, 2)]
 
 
 @pytest.mark.parametrize("video", [False, True])
 def test_an_instance_has_one_colour_in_all_layers(metadata, video):
-    with seeded(0):  # Detectron2 draws the colours of a video, and may draw one twice
-        things, instances = InstanceColors(metadata, video)(predicted(BOXES))
-    assert things == instances[::-1] and len({tuple(color) for color in things}) == 3
+    if video:
+        things, instances = frame_colors(in_frame(BOXES))
+    else:
+        things, instances = image_colors(predicted(BOXES), metadata)
+    assert np.array_equal(things, instances[::-1]) and len({tuple(c) for c in things}) == 3
 
 
 def test_an_instance_that_is_not_in_the_map_has_a_colour_of_its_own(metadata):
     prediction = predicted(BOXES)
     prediction.panoptic_seg[prediction.panoptic_seg == 3] = 1
     prediction.segments.pop(2)
-    things, instances = InstanceColors(metadata, False)(prediction)
+    things, instances = image_colors(prediction, metadata)
     assert [instances[2], instances[0]] == things and instances[1] not in things
     prediction.segments[1].category_id = 2  # of another class it is another thing
-    things, instances = InstanceColors(metadata, False)(prediction)
+    things, instances = image_colors(prediction, metadata)
     assert instances[2] not in things and instances[0] == things[1]
 
 
 def test_colours_of_images_do_not_change(metadata):
     """From one drawing to the next, and they stay near those of the classes."""
-    first, second = (InstanceColors(metadata, False)(predicted(BOXES)) for _ in range(2))
+    first, second = (image_colors(predicted(BOXES), metadata) for _ in range(2))
     assert first == second
     for color, box in zip(first[0], BOXES, strict=True):
         assert np.abs(np.array(color) - np.array(metadata.stuff_colors[box[4]]) / 255).max() <= 0.5
 
 
-def test_colours_of_a_video_stay(metadata):
-    colors = InstanceColors(metadata, True)
-    before, after = colors(predicted(BOXES)), colors(predicted(BOXES, shift=3))
-    assert np.allclose(before, after)
+def test_colours_and_ids_of_a_video_stay():
+    """Also of what has another number in the next frame."""
+    tracker = Tracker(len(CLASSES))
+    first, last = tracker.follow(predicted(BOXES)), predicted(BOXES[::-1], shift=3)
+    last = tracker.follow(last)
+    before, after = frame_colors(first), frame_colors(last)
+    assert np.array_equal(before[0], after[0][::-1])
+    assert np.array_equal(before[1], after[1][::-1])
+    assert [s.id for s in first.segments] == [1, 4, 5, 6]
+    for segment in last.segments:
+        (same,) = [s for s in first.segments if s.id == segment.id]
+        assert same.category_id == segment.category_id
+        assert (last.panoptic_seg == segment.id).sum() == (first.panoptic_seg == same.id).sum() > 0
 
 
 @pytest.fixture
@@ -98,7 +114,7 @@ def test_labels_of_frames_do_not_cover_small_objects(metadata, drawn_texts, task
     image = np.full((*SHAPE, 3), 90, np.uint8)
     for person, moves in ((146, 96, 152, 108, 2), True), ((5, 5, 12, 20, 2), False):
         drawn_texts.clear()
-        PredictionPainter(metadata, video=True).draw(image, predicted([person]), task)
+        PredictionPainter(metadata, video=True).draw(image, in_frame([person]), task)
         (top,) = [position[1] for text, position, _ in drawn_texts if text == "road"]
         assert (top > 108 or top < 80) == moves
 
@@ -106,13 +122,13 @@ def test_labels_of_frames_do_not_cover_small_objects(metadata, drawn_texts, task
 def test_a_label_that_would_cover_many_small_objects_is_left_out(metadata, drawn_texts):
     image = np.full((*SHAPE, 3), 90, np.uint8)
     people = [(x, y, x + 6, y + 6, 2) for x in range(90, 210, 12) for y in range(20, 180, 12)]
-    PredictionPainter(metadata, video=True).draw(image, predicted(people), "semantic")
+    PredictionPainter(metadata, video=True).draw(image, in_frame(people), "semantic")
     assert "road" not in [text for text, *_ in drawn_texts]
 
 
 def test_large_objects_of_frames_have_labels(metadata, drawn_texts):
     image = np.full((*SHAPE, 3), 90, np.uint8)
-    prediction = predicted([(20, 20, 180, 180, 1)])
+    prediction = in_frame([(20, 20, 180, 180, 1)])
     for task in ("panoptic", "instance"):
         PredictionPainter(metadata, video=True).draw(image, prediction, task)
     assert [text for text, *_ in drawn_texts].count("car") == 2
@@ -148,7 +164,8 @@ def test_a_label_of_stuff_does_not_take_the_place_of_a_thing(metadata, drawn_tex
     image = np.full((*SHAPE, 3), 90, np.uint8)
     car = [(10, 60, 290, 140, 1)]  # around the middle of the road
     for video in (False, True):
-        PredictionPainter(metadata, video).draw(image, predicted(car), "panoptic")
+        prediction = in_frame(car) if video else predicted(car)
+        PredictionPainter(metadata, video).draw(image, prediction, "panoptic")
         assert drawn_texts[0][0].startswith("car")
         drawn_texts.clear()
 
@@ -176,8 +193,9 @@ def test_without_instances(metadata):
     prediction = predicted(BOXES)
     prediction.segments, prediction.instances = prediction.segments[:1], prediction.instances[:0]
     image = np.full((*SHAPE, 3), 90, np.uint8)
-    for video in (False, True):
-        assert PredictionPainter(metadata, video).draw(image, prediction, "all").ndim == 3
+    assert PredictionPainter(metadata).draw(image, prediction, "all").ndim == 3
+    prediction = Tracker(len(CLASSES)).follow(prediction)
+    assert PredictionPainter(metadata, video=True).draw(image, prediction, "all").ndim == 3
 
 
 @pytest.mark.parametrize("task", ["panoptic", "instance", "semantic"])
@@ -196,7 +214,7 @@ def test_frames_of_a_video_keep_their_size(metadata, monkeypatch):
     """However many things are in one."""
     monkeypatch.setattr(painter, "PIXELS", SHAPE[0] * SHAPE[1] / 4)
     draw = PredictionPainter(metadata, video=True).draw
-    assert draw(np.zeros((*SHAPE, 3), np.uint8), predicted(BOXES), "panoptic").shape == (*SHAPE, 3)
+    assert draw(np.zeros((*SHAPE, 3), np.uint8), in_frame(BOXES), "panoptic").shape == (*SHAPE, 3)
 
 
 def test_things_are_drawn_without_masks_of_all_instances(metadata):

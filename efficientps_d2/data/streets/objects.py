@@ -10,6 +10,8 @@ import numpy as np
 HEIGHT, WIDTH = 256, 512  # pixels
 CAMERA_HEIGHT = 2.2  # metres over the road
 FOCAL_LENGTH = 330.0  # pixels
+NEAR = 0.8  # metres, the nearest that is seen
+SPEED = 3.0  # metres in a second, of the camera in a moving scene
 
 Color = tuple[float, float, float]
 
@@ -24,18 +26,29 @@ class Item:
     color: Color
     details: list[tuple[np.ndarray, Color]] = field(default_factory=list)
     texture: float = 4.0  # standard deviation of the surface's noise
+    number: int = 0  # of a moving scene: the same in all frames, from 1
 
 
 class Camera:
-    """Pinhole camera with a random horizon."""
+    """Pinhole camera with a random horizon, which may drive ahead."""
 
-    def __init__(self, rng: np.random.Generator):
+    def __init__(self, rng: np.random.Generator, time: float = 0.0):
+        """
+        Args:
+            rng: random numbers of the scene.
+            time: seconds since the beginning of a moving scene.
+        """
         self.horizon = rng.uniform(88, 118)
         self.center = WIDTH / 2 + rng.uniform(-50, 50)
+        self.time = time
+
+    def ahead(self, z, speed: float = 0.0):
+        """Where something is by now that began at ``z`` and drives ahead with ``speed`` (m/s)."""
+        return z + (speed - SPEED) * self.time
 
     def project(self, x, y, z) -> np.ndarray:
-        """Ground coordinates to (N, 2) pixels."""
-        x, y, z = np.broadcast_arrays(np.asarray(x, float), y, z)
+        """Ground coordinates, from the camera, to (N, 2) pixels."""
+        x, y, z = np.broadcast_arrays(np.asarray(x, float), y, np.maximum(z, NEAR))
         scale = FOCAL_LENGTH / z
         v = self.horizon + (CAMERA_HEIGHT - y) * scale
         return np.stack([self.center + x * scale, v], axis=-1).reshape(-1, 2)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from videos import SHAPE, at_rate, make_video, picture
 
-from efficientps_d2.prediction.video import VideoWriter, camera_frames, frames_of
+from efficientps_d2.data.videos import VideoWriter, camera_frames, frames_of
 from efficientps_d2.utils.errors import InputError
 
 
