@@ -5,8 +5,10 @@ CHECK := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c '$(CHECK)' 2>/dev/null && echo $$p && break; done)
 OUTPUT := output/streets
+WHEELS := cuda-wheels
+PACKAGES := ".[lite,dev]" sal-detectron2 panopticapi-lite
 
-.PHONY: demo test test-faults lint venv
+.PHONY: demo test test-faults lint venv cuda cuda-wheels
 
 venv: $(VENV)/installed
 
@@ -43,3 +45,19 @@ test-faults: $(VENV)/installed
 lint: $(VENV)/installed
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+
+# For a machine with a GPU and no network: all packages, for this Python and this kind of machine.
+cuda-wheels: $(VENV)/installed
+	$(PY) tools/install_detectron2.py --output $(WHEELS)
+	$(PY) -m pip download --progress-bar on --dest $(WHEELS) --find-links $(WHEELS) \
+		$(PACKAGES) setuptools
+
+# Checks on a GPU, in less than ten minutes; from cuda-wheels/ where nothing is installed yet.
+cuda:
+	@test -d $(WHEELS) || test -f $(VENV)/installed || { \
+		echo "Run make cuda-wheels where there is a network, and copy $(WHEELS)/ here."; exit 1; }
+	test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	test -f $(VENV)/installed || \
+		$(PY) -m pip install --no-index --find-links $(WHEELS) -e $(PACKAGES)
+	$(VENV)/bin/efficientps-d2 streets --if-missing
+	$(PY) tools/cuda/run.py

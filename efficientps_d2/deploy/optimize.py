@@ -24,7 +24,9 @@ FOLDED = (EfficientNet, DepthwiseSeparableConv, InvertedResidual, EdgeResidual)
 MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1  # of mallopt
 
 
-def optimize_for_inference(model: nn.Module, masks: bool = False) -> nn.Module:
+def optimize_for_inference(
+    model: nn.Module, masks: bool = False, compiled: bool = False
+) -> nn.Module:
     """A copy of a network, in the mode of inference, with the same outputs up to rounding.
 
     Norms of EfficientNet and of Detectron2's convolutions become part of the convolution before
@@ -36,6 +38,9 @@ def optimize_for_inference(model: nn.Module, masks: bool = False) -> nn.Module:
         model: of this project or of Detectron2.
         masks: whether instances have ``pred_masks``, which AP needs. Without it, a network whose
             fusion needs them has them, too.
+        compiled: compile the dense part, backbone and semantic head, by ``torch.compile``. That
+            takes minutes at the first image, and again at one of another size; it needs a C++
+            compiler on a CPU.
     """
     model = copy.deepcopy(model).eval().requires_grad_(False)
     model.is_optimized = True
@@ -50,6 +55,11 @@ def optimize_for_inference(model: nn.Module, masks: bool = False) -> nn.Module:
         model.memory_format = torch.channels_last
     if getattr(model, "has_light_outputs", False) and hasattr(model.sem_seg_head, "layers"):
         model.light_outputs, model.paste_masks = True, masks
+    if compiled:
+        model.backbone.compile()
+        head = model.sem_seg_head
+        if hasattr(head, "layers"):
+            head.layers = torch.compile(head.layers)
     return model
 
 

@@ -113,10 +113,10 @@ def effort_of_fusion(method: str, height: int, width: int, count: int, classes=C
 
 # Operations, and bytes as a multiple of those of the logits, of 100 detections at 256 x 512.
 FUSIONS = {
-    "adaptive": (4100, 2.0),
-    "log_odds": (3900, 2.0),
-    "heuristic": (1700, 7.0),
-    "upsnet": (15000, 40.0),
+    "adaptive": (3500, 1.95),
+    "log_odds": (3600, 1.95),
+    "heuristic": (1450, 6.3),
+    "upsnet": (12000, 30.5),
 }
 
 

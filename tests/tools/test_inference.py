@@ -19,7 +19,9 @@ def inference(monkeypatch):
 def test_stages_add_up(inference, small_config, monkeypatch, name):
     monkeypatch.setitem(inference.NETWORKS, name, lambda: small_config("efficientps_streets"))
     monkeypatch.setattr(inference, "keep_freed_memory", lambda: None)  # of this process
-    args = argparse.Namespace(size=(64, 96), detections=3, threads=2, device="cpu")
+    args = argparse.Namespace(
+        precision="float32", compile=False, size=(64, 96), detections=3, threads=2, device="cpu"
+    )
     timed = inference.Timed(name, args)
     times = timed.predict()
     stages = [times[stage] for stage in (*inference.STAGES, inference.REST)]

@@ -47,6 +47,7 @@ WITHOUT_FPN = {
     "RoI heads": "ins_embed_head",
 }
 REST = "fusion, post-processing"
+PRECISIONS = ("float32", "float16", "bfloat16")
 
 
 class Timed:
@@ -62,15 +63,18 @@ class Timed:
         cfg.TEST.DETECTIONS_PER_IMAGE = args.detections
         cfg.MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH = 0.0
         self.cfg, self.device = cfg, args.device
+        self.precision = getattr(torch, args.precision)
         height, width = self.size = args.size
         image = torch.randint(0, 255, (3, height, width), dtype=torch.uint8)
         self.inputs = [{"image": image, "height": height, "width": width}]
         self.model = calibrated(build_model(cfg), self.inputs)
         if name.endswith("optimised"):
             keep_freed_memory()
-            self.model = optimize_for_inference(self.model)
+            self.model = optimize_for_inference(self.model, compiled=args.compile)
         self.multiply_adds = self._multiply_adds()
         self.stages = STAGES if hasattr(self.model, "roi_heads") else WITHOUT_FPN
+        if args.compile:  # whose parts cannot be told apart
+            self.stages = {}
         self.times = {}
         for stage, path in self.stages.items():
             module = self.model.get_submodule(path)
@@ -98,8 +102,10 @@ class Timed:
     @torch.no_grad()
     def predict(self) -> dict[str, float]:
         """Milliseconds of each stage and of all, and the number of objects."""
+        lower = self.precision != torch.float32
         start = now(self.device)
-        (output,) = self.model(self.inputs)
+        with torch.autocast(self.device.split(":")[0], self.precision, enabled=lower):
+            (output,) = self.model(self.inputs)
         whole = now(self.device) - start
         times = dict(self.times)
         if "FPN" in times:
@@ -170,10 +176,17 @@ def table(found: dict[str, dict[str, float]], peak_of_machine: float) -> str:
 def main(argv: list[str] | None = None) -> int:
     parser = options(__doc__, NETWORKS)
     parser.add_argument("--detections", type=int, default=100, help="objects (default: 100)")
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of autocast")
+    parser.add_argument(
+        "--compile", action="store_true", help="compile the dense part of optimised networks"
+    )
     args = parser.parse_args(argv)
     at_most, build = machine_peak(args.device, args.threads), partial(_build, args=args)
     found = in_turns(args.networks, build, _predict, args.rounds, args.device)
-    print(f"{args.size[0]} x {args.size[1]}, {args.device}, {args.threads} threads, ", end="")
+    how = f"{args.precision}, compiled" if args.compile else args.precision
+    print(
+        f"{args.size[0]} x {args.size[1]}, {args.device}, {args.threads} threads, {how}, ", end=""
+    )
     print(f"PyTorch {torch.__version__}, milliseconds; a product of matrices: {at_most:.0f}e9/s")
     print(table(found, at_most))
     if args.json:
