@@ -37,12 +37,12 @@ PANOPTIC_DEEPLAB = {
 }
 
 
-def of_this_project(name: str) -> CfgNode:
-    """A config of this project that needs no dataset."""
+def of_this_project(name: str, classes: int = CLASSES) -> CfgNode:
+    """A config of this project that needs no dataset; the last of the classes are things."""
     cfg = get_config(name)
     cfg.MODEL.EFFICIENTNET.WEIGHTS = ""
-    cfg.MODEL.EFFICIENTPS.THING_CLASS_IDS = list(range(CLASSES - THINGS, CLASSES))
-    return _with_classes(cfg)
+    cfg.MODEL.EFFICIENTPS.THING_CLASS_IDS = list(range(classes - THINGS, classes))
+    return _with_classes(cfg, classes)
 
 
 def panoptic_fpn() -> CfgNode:
@@ -69,7 +69,7 @@ def panoptic_deeplab() -> CfgNode:
     return _with_classes(cfg)
 
 
-def _with_classes(cfg: CfgNode) -> CfgNode:
-    cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES, cfg.MODEL.ROI_HEADS.NUM_CLASSES = CLASSES, THINGS
+def _with_classes(cfg: CfgNode, classes: int = CLASSES) -> CfgNode:
+    cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES, cfg.MODEL.ROI_HEADS.NUM_CLASSES = classes, THINGS
     cfg.MODEL.WEIGHTS, cfg.MODEL.DEVICE = "", "cpu"
     return cfg
