@@ -106,7 +106,7 @@ def scenes(size: tuple[int, int, int], unit: int, seed: int, input_format: str) 
 
 def runner(form: str, path: Path) -> Callable[[Tensor], Outputs]:
     """A function that runs a file by its own runtime, from an image tensor to outputs by name."""
-    if form == "onnx":
+    if form == "onnx_dense":
         return _onnx_runner(path)
     if form == "torch_export":
         return torch.export.load(path).module()

@@ -19,7 +19,7 @@ from torch.export import Dim, ExportedProgram
 from efficientps_d2.modeling.meta_arch import MaskRCNN
 from efficientps_d2.utils.errors import InputError, one_line
 
-SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2", "torchscript": ".ts"}
+SUFFIXES = {"onnx_dense": ".onnx", "torch_export": ".pt2", "torchscript": ".ts"}
 # Outputs of the file in TorchScript, in this order.
 WHOLE_OUTPUTS = ("pred_boxes", "scores", "pred_classes", "pred_mask_logits", "sem_seg")
 ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
@@ -82,7 +82,7 @@ def fusion_inputs(model: PanopticFPN, image: Tensor) -> tuple[Tensor, ...]:
     if not instances.has("pred_mask_logits"):
         raise InputError(
             "This model's mask head keeps no logits, so it cannot be exported as torchscript; its "
-            "dense part can, as onnx or torch_export."
+            "dense part can, as onnx_dense or torch_export."
         )
     return (
         instances.pred_boxes.tensor,
@@ -94,7 +94,7 @@ def fusion_inputs(model: PanopticFPN, image: Tensor) -> tuple[Tensor, ...]:
 
 
 def export_model(model: PanopticFPN, form: str, path: Path) -> None:
-    """Write a model to ``path``: "onnx" and "torch_export" its dense part, "torchscript" the whole.
+    """Write a model: "onnx_dense" and "torch_export" its dense part, "torchscript" all but fusion.
 
     Args:
         model: in evaluation mode, on the CPU; it is not changed.
@@ -113,15 +113,14 @@ def export_model(model: PanopticFPN, form: str, path: Path) -> None:
             "MODEL.META_ARCHITECTURE MaskRCNN cannot be exported: an exported file gives semantic "
             "logits, which it does not have."
         )
-    missing = [p for p in ONNX_PACKAGES if importlib.util.find_spec(p) is None]
-    if form == "onnx" and missing:
-        raise InputError(f'--format onnx needs {missing[0]}; run: pip install -e ".[export]"')
+    if form == "onnx_dense":
+        require_onnx()
     divisor = model.backbone.size_divisibility
     model = with_static_padding(model)
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the check of the file finds what they are about
-            if form == "onnx":
+            if form == "onnx_dense":
                 _write_onnx(model, divisor, path)
                 return
             content = io.BytesIO()  # PyTorch's own writing ends the process if a disk is full
@@ -137,6 +136,16 @@ def export_model(model: PanopticFPN, form: str, path: Path) -> None:
             f"This model cannot be exported as {form}: {type(error).__name__}, "
             f"{one_line(error)[:300]}; docs/EXPORT.md says what can."
         ) from error
+
+
+def require_onnx() -> None:
+    """
+    Raises:
+        InputError: if a package for ONNX files is missing.
+    """
+    missing = [p for p in ONNX_PACKAGES if importlib.util.find_spec(p) is None]
+    if missing:
+        raise InputError(f'ONNX files need {missing[0]}; run: pip install -e ".[export]"')
 
 
 def with_static_padding(model: nn.Module) -> nn.Module:

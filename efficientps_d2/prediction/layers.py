@@ -10,8 +10,8 @@ from detectron2.utils.colormap import colormap
 from torch import Tensor
 
 from efficientps_d2.modeling.fusion.semantic_logits import SemanticLogits
+from efficientps_d2.modeling.fusion.stuff_scores import mean_probabilities
 from efficientps_d2.prediction.result import Prediction
-from efficientps_d2.prediction.scores import mean_probabilities
 
 
 @dataclass

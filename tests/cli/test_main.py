@@ -85,7 +85,7 @@ def test_train_does_what_train_net_does():
 
 def test_choices_are_those_of_the_package():
     assert tuple(painter.TASKS) == predict.TASKS
-    assert tuple(SUFFIXES) == export.FORMATS
+    assert (export.WHOLE, *SUFFIXES) == export.FORMATS
     assert tuple(READERS) == import_.TOOLS
 
 

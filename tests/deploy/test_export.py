@@ -52,7 +52,7 @@ def test_file_gives_what_the_model_gives(model, tmp_path, form):
     if form == "torch_export":
         with pytest.raises(Exception, match="(?i)guard|divisible|multiple|shape"):
             runner(form, path)(torch.zeros(1, 3, 50, 64))
-    if form == "onnx":
+    if form == "onnx_dense":
         metadata = onnxruntime.InferenceSession(path).get_modelmeta().custom_metadata_map
         assert metadata["size_divisibility"] == "32"
 
@@ -165,5 +165,5 @@ def test_a_network_without_a_semantic_head_is_refused(run, capsys):
 def test_missing_package_is_named(model, tmp_path, monkeypatch):
     monkeypatch.setattr("efficientps_d2.deploy.export.ONNX_PACKAGES", ("no_such_package",))
     with pytest.raises(InputError, match="no_such_package; run: pip install"):
-        export_model(model, "onnx", tmp_path / "model.onnx")
+        export_model(model, "onnx_dense", tmp_path / "model.onnx")
     assert not (tmp_path / "model.onnx").exists()

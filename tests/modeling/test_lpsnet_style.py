@@ -139,6 +139,6 @@ def test_what_it_cannot_is_said(lpsnet, lpsnet_config, small_config, tmp_path):
     with pytest.raises(InputError, match="LPSNetStyle needs one at stride 4, such as p2"):
         build_model(small_config("lpsnet_style_streets", *coarse))
     with pytest.raises(InputError, match="LPSNetStyle cannot be exported"):
-        export_model(lpsnet, "onnx", tmp_path / "x.onnx")
+        export_model(lpsnet, "onnx_dense", tmp_path / "x.onnx")
     with pytest.raises(InputError, match="TEST.AUG.ENABLED is not for .* LPSNetStyle"):
         PanopticTTA.of_config(lpsnet_config, lpsnet)

@@ -92,7 +92,7 @@ def test_prediction_has_no_semantic_layer(mask_rcnn_config, mask_rcnn, toy, tmp_
 
 def test_what_it_cannot_is_said(mask_rcnn, tmp_path):
     with pytest.raises(InputError, match="MaskRCNN cannot be exported: .* semantic logits"):
-        export_model(mask_rcnn, "onnx", tmp_path / "x.onnx")
+        export_model(mask_rcnn, "onnx_dense", tmp_path / "x.onnx")
 
 
 def test_data_without_things_are_refused(mask_rcnn_config):

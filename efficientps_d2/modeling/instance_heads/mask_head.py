@@ -95,7 +95,7 @@ class SeparableConvMaskHead(LogitMaskHead, nn.Sequential):
 
     def layers(self, x: Tensor) -> Tensor:
         """(R, C, M / 2, M / 2) pooled features to (R, num_classes, M, M) logits."""
-        if len(x) == 0 and self.training:
+        if self.training and len(x) == 0:
             return self._layers_without_rois(x)
         return nn.Sequential.forward(self, x)
 

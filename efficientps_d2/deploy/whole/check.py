@@ -1,0 +1,145 @@
+"""The file of a whole network is run by ONNX Runtime and compared with the network."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from tabulate import tabulate
+
+from efficientps_d2.data.streets.scene import paint_scene
+from efficientps_d2.deploy.whole.model import OUTPUTS
+from efficientps_d2.utils.errors import InputError
+
+# Height and width of images, none that of the export.
+SIZES = ((256, 512), (97, 211), (24, 40), (33, 640), (480, 320))
+PIXELS, BOXES, SCORES = 0.9999, 0.01, 1e-3  # share that is the same; pixels; probability
+
+
+class Agreement(NamedTuple):
+    """How much of one image is the same.
+
+    ``pixels`` and ``semantic`` are shares of the pixels with the same segment and class,
+    ``boxes`` and ``scores`` the largest differences, infinite if their numbers differ.
+    """
+
+    size: tuple[int, int]
+    pixels: float
+    segments: int
+    same_segments: bool
+    instances: int
+    boxes: float
+    scores: float
+    semantic: float
+
+    @property
+    def holds(self) -> bool:
+        same = self.same_segments and min(self.pixels, self.semantic) >= PIXELS
+        return same and self.boxes <= BOXES and self.scores <= SCORES
+
+
+def check_whole(path: Path, predict: Callable, sizes=SIZES) -> list[Agreement]:
+    """Compare a file with what a predictor says of painted scenes.
+
+    Args:
+        path: of :func:`write_whole`.
+        predict: from an (H, W, 3) uint8 RGB image to a ``Prediction``.
+        sizes: of the images.
+    """
+    run = whole_runner(path)
+    found = []
+    for seed, (height, width) in enumerate(sizes):
+        scene, _ = paint_scene(np.random.default_rng(seed))
+        image = cv2.resize(scene, (width, height), interpolation=cv2.INTER_AREA)
+        found.append(agreement(run(image), predict(image)))
+    return found
+
+
+def whole_runner(path: Path) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    """A function from an image (H, W, 3) uint8 RGB, and other inputs by name, to the outputs."""
+    import onnxruntime  # only this format needs it
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3  # it warns of inputs with defaults
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+    def run(image: np.ndarray, **thresholds) -> dict[str, np.ndarray]:
+        values = session.run(list(OUTPUTS), {"image": image, **thresholds})
+        return dict(zip(OUTPUTS, values, strict=True))
+
+    return run
+
+
+def agreement(found: dict[str, np.ndarray], expected) -> Agreement:
+    """Outputs of a file against a ``Prediction``."""
+    segments = [(s.category_id, s.isthing) for s in expected.segments]
+    others = zip(found["segment_classes"].tolist(), found["segment_isthing"].tolist(), strict=True)
+    instances = expected.instances
+    classes = instances.pred_classes.numpy()
+    scores = [s.score for s in expected.segments]
+    return Agreement(
+        expected.panoptic_seg.shape,
+        float((found["panoptic_seg"] == expected.panoptic_seg).mean()),
+        len(segments),
+        segments == list(others),
+        len(classes),
+        _boxes_apart(found, instances.pred_boxes.tensor.numpy(), classes),
+        max(_far(found["scores"], instances.scores.numpy()), _far(found["segment_scores"], scores)),
+        float((found["sem_seg"] == expected.sem_seg).mean()),
+    )
+
+
+def _boxes_apart(found: dict[str, np.ndarray], boxes: np.ndarray, classes: np.ndarray) -> float:
+    """How far the nearest box of its class is from a box, at most.
+
+    Of two with nearly the same score, any may come first.
+    """
+    if len(boxes) != len(found["boxes"]):
+        return np.inf
+    if not len(boxes):
+        return 0.0
+    apart = np.abs(boxes[:, None] - found["boxes"]).max(axis=2)
+    apart[np.not_equal.outer(classes, found["classes"])] = np.inf
+    return float(max(apart.min(axis=0).max(), apart.min(axis=1).max()))
+
+
+def _far(found: np.ndarray, expected) -> float:
+    """The largest difference."""
+    expected = np.asarray(expected).reshape(found.shape) if len(found) == len(expected) else None
+    if expected is None:
+        return np.inf
+    return float(np.abs(found - expected).max()) if found.size else 0.0
+
+
+def agreement_table(found: list[Agreement]) -> str:
+    header = ["image", "same pixels", "segments", "instances", "boxes, px", "scores", "semantic"]
+    rows = [
+        [
+            f"{a.size[0]} x {a.size[1]}",
+            f"{100 * a.pixels:.3f} %",
+            f"{a.segments}{'' if a.same_segments else ', others'}",
+            a.instances,
+            f"{a.boxes:.1e}",
+            f"{a.scores:.1e}",
+            f"{100 * a.semantic:.3f} %",
+        ]
+        for a in found
+    ]
+    return tabulate(rows, header, disable_numparse=True, tablefmt="github")
+
+
+def require_agreement(found: list[Agreement]) -> None:
+    """
+    Raises:
+        InputError: if the file says something else of an image than the network.
+    """
+    wrong = [a for a in found if not a.holds]
+    if wrong:
+        height, width = wrong[0].size
+        raise InputError(
+            f"The onnx file differs from the network on an image of {height} x {width} pixels, as "
+            "the table says; it was not kept."
+        )

@@ -1,0 +1,159 @@
+"""The file of a whole network: which can be written, its inputs with defaults, its metadata."""
+
+import json
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnx_ir as ir
+import torch
+from detectron2.config import CfgNode
+from detectron2.data.catalog import Metadata
+from onnx_ir.passes.common import InlinePass, NameFixPass
+from torch import Tensor, nn
+from torch.export import Dim
+
+from efficientps_d2.data.coco_panoptic import categories_of
+from efficientps_d2.deploy.whole import functions, fusion_functions, operations
+from efficientps_d2.deploy.whole.model import OUTPUTS, WholeModel
+from efficientps_d2.modeling.meta_arch import MaskRCNN, PanopticSegmentor, UPSNet
+from efficientps_d2.utils.errors import InputError, one_line
+
+FORMAT, VERSION = "efficientps_d2 whole network", "1"
+OPSET = 18
+INPUTS = ("image", "score_threshold", "overlap_threshold", "stuff_area_limit")
+SIZE = (203, 301)  # of the image that the network is traced with
+BY_LOGITS = ("adaptive", "log_odds")
+TRANSLATIONS = {
+    getattr(torch.ops.efficientps_d2, name).default: getattr(module, name)
+    for module, names in (
+        (
+            functions,
+            (
+                *("prepare", "select_proposals", "pool", "select_detections"),
+                *("scale_boxes", "enlarge"),
+            ),
+        ),
+        (fusion_functions, ("fuse",)),
+    )
+    for name in names
+}
+
+
+def write_whole(model: PanopticSegmentor, cfg: CfgNode, metadata: Metadata, path: Path) -> None:
+    """Write a network, from image to panoptic map, as one ONNX file.
+
+    Args:
+        model: in evaluation mode, on the CPU; it is not changed.
+        cfg: it was built with.
+        metadata: names, colours and ids of its classes.
+        path: the file.
+
+    Raises:
+        InputError: if a part of the network has no form in ONNX.
+    """
+    _require_known_parts(model, cfg)
+    combine = cfg.MODEL.PANOPTIC_FPN.COMBINE
+    thresholds = (
+        torch.tensor(float(combine.INSTANCES_CONFIDENCE_THRESH)),
+        torch.tensor(float(combine.OVERLAP_THRESH)),
+        torch.tensor(int(combine.STUFF_AREA_LIMIT)),
+    )
+    image = torch.randint(0, 255, (*SIZE, 3), dtype=torch.uint8)
+    sizes = {0: Dim("height"), 1: Dim("width")}
+    try:
+        program = to_onnx(
+            WholeModel(model, cfg).eval(),
+            dict(zip(INPUTS, (image, *thresholds), strict=True)),
+            (sizes, None, None, None),
+            OUTPUTS,
+        )
+    except Exception as error:  # the exporters raise many kinds
+        raise InputError(
+            f"This network cannot be exported as onnx: {type(error).__name__}, "
+            f"{one_line(error)[:300]}; --format onnx_dense may work."
+        ) from error
+    _set_defaults(program.model, thresholds)
+    program.model.metadata_props.update(
+        {
+            "format": FORMAT,
+            "version": VERSION,
+            "categories": json.dumps(categories_of(metadata)),
+            "size_divisibility": str(model.backbone.size_divisibility),
+        }
+    )
+    program.save(path)
+
+
+@torch.no_grad()
+def to_onnx(
+    module: nn.Module, inputs: dict[str, Tensor], dynamic_shapes: tuple, outputs: Sequence[str]
+) -> torch.onnx.ONNXProgram:
+    """A module that uses :mod:`operations`, in ONNX.
+
+    Args:
+        module: in evaluation mode.
+        inputs: an example of each, by name.
+        dynamic_shapes: of ``torch.export``, one for each input.
+        outputs: their names.
+    """
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the check of the file finds what they are about
+        program = torch.export.export(
+            module, tuple(inputs.values()), dynamic_shapes=dynamic_shapes, strict=False
+        )
+        program = torch.onnx.export(
+            program,
+            input_names=list(inputs),
+            output_names=outputs,
+            custom_translation_table=TRANSLATIONS,
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+            optimize=False,  # ONNX Runtime does that itself, and in less time
+        )
+    _inline_helpers(program.model)
+    return program
+
+
+def _require_known_parts(model, cfg: CfgNode) -> None:
+    """Raise InputError for a network that has other parts than WholeModel knows."""
+    name, cure = type(model).__name__, "--format onnx_dense or torchscript may do"
+    known = isinstance(model, PanopticSegmentor) and not isinstance(model, MaskRCNN | UPSNet)
+    if not known:
+        raise InputError(
+            f"MODEL.META_ARCHITECTURE {name} cannot be exported as onnx; use EfficientPS or "
+            "PanopticSegmentor."
+        )
+    method = cfg.MODEL.PANOPTIC_FPN.COMBINE.METHOD
+    if method not in operations.FUSIONS:
+        raise InputError(
+            f"MODEL.PANOPTIC_FPN.COMBINE.METHOD {method} cannot be exported as onnx; use one of "
+            f"{', '.join(operations.FUSIONS)}."
+        )
+    for part, attribute in (("sem_seg_head", "layers"), ("roi_heads", "mask_in_features")):
+        module = getattr(model, part)
+        if not hasattr(module, attribute):
+            raise InputError(
+                f"{type(module).__name__} cannot be exported as onnx, for it has no "
+                f"{attribute}; {cure}."
+            )
+
+
+def _inline_helpers(model: ir.Model) -> None:
+    """Put the functions that the loops of the fusion call in their places."""
+    for helper in fusion_functions.HELPERS:
+        function = ir.serde.deserialize_function(helper.to_function_proto())
+        model.functions[function.identifier()] = function
+        model.opset_imports[function.domain] = 1
+    InlinePass()(model)
+    NameFixPass()(model)
+
+
+def _set_defaults(model: ir.Model, thresholds: tuple) -> None:
+    """Whoever runs the file may leave these inputs out."""
+    for value, default in zip(model.graph.inputs[1:], thresholds, strict=True):
+        value.const_value = ir.tensor(default.numpy(), name=value.name)
+        model.graph.register_initializer(value)
