@@ -20,20 +20,12 @@ warnings.filterwarnings("ignore", category=FutureWarning, module="torch.jit")  #
 from detectron2.config import CfgNode  # noqa: E402
 from detectron2.data import MetadataCatalog  # noqa: E402
 from detectron2.modeling import build_model  # noqa: E402
-from project import CONFIGS  # noqa: E402
+from project import CONFIGS, KEEN  # noqa: E402
 from scenes import register_dataset, unregister, write_dataset  # noqa: E402
 
 from efficientps_d2 import save_model  # noqa: E402
 from efficientps_d2.config.loading import load_config  # noqa: E402
 from efficientps_d2.data.classes import with_class_counts  # noqa: E402
-
-# An untrained model says something, everywhere.
-KEEN = (
-    *("MODEL.ROI_HEADS.SCORE_THRESH_TEST", 0.0),
-    *("MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH", 0.0),
-    *("MODEL.PANOPTIC_FPN.COMBINE.STUFF_AREA_LIMIT", 1),
-    *("TEST.DETECTIONS_PER_IMAGE", 20),  # drawing more takes seconds
-)
 
 gc.freeze()  # what is imported stays: collections need not look at it, and forks not copy it
 

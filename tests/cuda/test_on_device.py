@@ -1,4 +1,4 @@
-"""What ``make cuda`` tests on a GPU, which TEST_DEVICE names; without it these run on the CPU."""
+"""What ``make cuda`` tests on a GPU, which TEST_DEVICE names; "cpu" tries the tests themselves."""
 
 import copy
 import os
@@ -20,7 +20,7 @@ from efficientps_d2.engine.trainer import Trainer
 from efficientps_d2.modeling.fusion.adaptive import adaptive_panoptic_fusion
 from efficientps_d2.modeling.test_time_augmentation import PanopticTTA
 
-DEVICE = os.environ.get("TEST_DEVICE", "cpu")
+DEVICE = os.environ["TEST_DEVICE"]
 NETWORKS = ("efficientps", "panoptic_fpn", "upsnet", "mask_rcnn", "lpsnet_style")
 KEEN = (
     *("MODEL.ROI_HEADS.SCORE_THRESH_TEST", 0.0, "TEST.DETECTIONS_PER_IMAGE", 20),

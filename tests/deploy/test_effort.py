@@ -6,11 +6,10 @@ purpose raises one here and says why.
 
 import pytest
 import torch
-from conftest import KEEN
 from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances, ROIMasks
 from effort import Effort
-from project import CONFIGS
+from project import CONFIGS, KEEN
 
 from efficientps_d2.config.loading import load_config
 from efficientps_d2.data.classes import with_class_counts

@@ -13,9 +13,9 @@ from detectron2.modeling import build_model
 from fusion_cases import cases
 from hypothesis import given, settings
 from project import run_verb
+from pyramid import Pyramid
 from torch import nn
 from torch.export import Dim
-from torch.nn import functional as F
 
 from efficientps_d2 import InputError, save_model
 from efficientps_d2.data.classes import with_class_counts
@@ -39,34 +39,6 @@ def values(results) -> list[np.ndarray]:
     return [np.asarray(getattr(result, "value", result)) for result in results]
 
 
-class Pyramid(nn.Module):
-    """A backbone and a semantic head of one convolution for each level, for the exporter's sake."""
-
-    size_divisibility, padding_constraints, common_stride = 32, {}, 4
-
-    def __init__(self, shapes: dict, classes: int):
-        super().__init__()
-        self.shapes = {k: shapes[k] for k in ("p2", "p3", "p4", "p5")}
-        for name, shape in self.shapes.items():
-            conv = nn.Conv2d(3, shape.channels, shape.stride, shape.stride)
-            self.add_module(name, conv)
-        self.predictor = nn.Conv2d(self.shapes["p2"].channels, classes, 1)
-
-    def output_shape(self) -> dict:
-        return self.shapes
-
-    def forward(self, x, targets=None):
-        if isinstance(x, dict):  # as the semantic head
-            large = F.interpolate(
-                self.layers(x), scale_factor=4, mode="bilinear", align_corners=False
-            )
-            return large, {}
-        return {name: getattr(self, name)(x) for name in self.shapes}
-
-    def layers(self, features: dict):
-        return 5 * self.predictor(features["p2"])
-
-
 @pytest.fixture
 def predictor(toy, tiny_config, tmp_path):
     """Of a network of random weights, small but for its RPN, RoI heads and fusion."""
@@ -75,7 +47,7 @@ def predictor(toy, tiny_config, tmp_path):
     model = build_model(cfg)
     folder = save_model(tmp_path / "model", model, cfg, MetadataCatalog.get(toy))
     cfg.MODEL.WEIGHTS = str(folder / "model.pth")
-    pyramid = Pyramid(model.backbone.output_shape(), cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES)
+    pyramid = Pyramid(model, scale=5)
 
     def predictor(**combine) -> Predictor:
         changed = cfg.clone()

@@ -10,7 +10,7 @@ from PIL import Image
 
 from efficientps_d2 import InputError
 from efficientps_d2.data.streets.dataset import make_streets
-from efficientps_d2.data.streets.scene import paint_scene
+from efficientps_d2.data.streets.scene import paint_scene, place_items
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +52,10 @@ def test_scenes_are_worth_learning():
     """All eleven classes occur, things occlude one another, and few are tiny."""
     seen, sizes = set(), []
     for seed in range(12):
-        _, objects = paint_scene(np.random.default_rng(seed))
-        for item in objects:
-            seen.add(item["label"])
-            if name2label[item["label"]].hasInstances:
-                sizes.append(np.ptp(np.array(item["polygon"]), axis=0).max())
+        for item in place_items(np.random.default_rng(seed)):
+            seen.add(item.label)
+            if name2label[item.label].hasInstances:
+                sizes.append(np.ptp(item.outline, axis=0).max())
     assert seen == {
         *("road", "sidewalk", "building", "vegetation", "sky", "pole", "traffic sign"),
         *("person", "rider", "car", "bicycle"),
