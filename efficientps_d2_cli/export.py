@@ -100,7 +100,7 @@ def _output_file(given: Path | None, form: str, weights: str) -> Path:
     beside = "." if "://" in weights else Path(weights).parent
     path, suffix = given or Path(beside), SUFFIXES.get(form, ".onnx")
     if given is None or path.is_dir() or not path.suffix:
-        return path / f"model{suffix}"
+        return path / f"{'model_dense' if form == 'onnx_dense' else 'model'}{suffix}"
     if path.suffix != suffix:
         raise InputError(f'--output "{path}" does not end with {suffix}, as files of {form} do.')
     return path

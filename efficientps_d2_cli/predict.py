@@ -4,9 +4,10 @@ efficientps-d2 predict street.jpg 'more/*.png' --output predicted/
 efficientps-d2 predict --model output/mine/model street.jpg --output street.png
 efficientps-d2 predict --video-input drive.mp4 --output drive_drawn.mp4
 
-Without --config-file and --model it takes the model that `make demo` leaves. Files that cannot be
-read are named and skipped; the exit status is then 1. --input, --video-input, --webcam, --output,
---confidence-threshold and --opts are flags of Detectron2's demo.py.
+Without --config-file and --model it takes the model that `make demo` leaves. Images that cannot be
+read are named and skipped; the exit status is then 1. A video that cannot be read ends the command.
+--input, --video-input, --webcam, --output, --confidence-threshold and --opts are flags of
+Detectron2's demo.py.
 """
 
 import argparse
@@ -50,7 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--save-json",
         action="store_true",
-        help="also write OUTPUT/panoptic/ and OUTPUT/panoptic.json in COCO's panoptic format",
+        help="also write OUTPUT/panoptic/ and OUTPUT/panoptic.json: COCO's panoptic format, of "
+        "videos that of VIPSeg",
     )
     add_overrides(parser)
 

@@ -24,9 +24,11 @@ class VideoFrames:
         self.content = {"videos": [], "annotations": [], "categories": categories}
 
     def begin(self, video_id: str) -> None:
-        """Begin a video; a folder is made for it."""
+        """Begin a video; its folder is made, or emptied of frames."""
         self.folder_of_video, self.images, self.annotations = self.folder / video_id, [], []
         self.folder_of_video.mkdir(exist_ok=True)
+        for frame in self.folder_of_video.glob("*.png"):
+            frame.unlink()
         for key, name, entries in (
             ("videos", "images", self.images),
             ("annotations", "annotations", self.annotations),

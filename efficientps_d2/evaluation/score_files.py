@@ -73,7 +73,8 @@ def score_files(
     classes = _classes(content["categories"], gt_json)
     mismatches: list[str] = []
     gts = _sides(content, gt_dir, gt_json, classes, mismatches)
-    predicted = _read(predicted_json, ("annotations",))["annotations"]
+    videos = "videos" in content
+    predicted = _read(predicted_json, ("annotations",), videos)["annotations"]
     content = {**content, "annotations": predicted}
     understand(content)  # ids of the predictions as the ground truth writes them
     predictions = _sides(content, predicted_dir, predicted_json, classes, mismatches)
@@ -85,16 +86,16 @@ def score_files(
     mismatches += _missing(predictions.keys() - gts.keys(), gt_json, predicted_json)
     pairs = [(gts[i], predictions[i]) for i in gts if i in predictions]
     to_score = [] if mismatches else pairs  # which may take long
-    score = _score_videos if "videos" in content else _score_images
+    score = _score_videos if videos else _score_images
     sums = score(to_score, len(classes), processes, mismatches)
     unpredicted = len(gts.keys() - predictions.keys())
     return Scores(sums, content["categories"], mismatches, len(pairs), unpredicted)
 
 
-def _read(path: Path, keys: tuple[str, ...]) -> dict:
-    """A JSON; videos are as if their frames were images."""
+def _read(path: Path, keys: tuple[str, ...], videos: bool | None = None) -> dict:
+    """A JSON; videos, by default where it lists them, are as if their frames were images."""
     content = read_json(path, keys)
-    if "videos" in content:
+    if "videos" in content if videos is None else videos:
         content["annotations"] = annotations_of_frames(content["annotations"], path)
         understand(content)
     return content

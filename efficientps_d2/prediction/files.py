@@ -83,7 +83,7 @@ def predict_video(
     output: Path | None,
     task: str = "panoptic",
     writing: VideoPanopticWriter | None = None,
-) -> None:
+) -> bool:
     """Predict and draw the frames of a video, or of the first camera if ``source`` is None.
 
     Args:
@@ -91,6 +91,9 @@ def predict_video(
         output: the .mp4 that is written; by default the frames are shown in a window.
         task: what is drawn; see :class:`PredictionPainter`.
         writing: takes the predictions, too, whose ids last through the video.
+
+    Returns:
+        Whether it was shown to its end: the user may close the window before.
 
     Raises:
         InputError: if the video cannot be read to its end, or ``output`` cannot be written.
@@ -112,10 +115,11 @@ def predict_video(
                 if writer:
                     writer.write(drawn, frame.time, frame.duration)
                 elif not show(drawn, wait=1):
-                    break
+                    return False
     finally:  # also after Ctrl-C the frames so far make a video
         if writer and writer.count:
             print(f"Wrote {output}.")
+    return True
 
 
 def predict_videos(
@@ -147,7 +151,8 @@ def predict_videos(
         for source in sources:
             if writing:
                 writing.begin(targets[source].stem)
-            predict_video(predictor, source, targets.get(source), task, writing)
+            if not predict_video(predictor, source, targets.get(source), task, writing):
+                break
 
 
 def open_window() -> None:

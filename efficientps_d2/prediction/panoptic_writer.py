@@ -45,7 +45,7 @@ class Writer:
     def _is_ours(self) -> bool:
         try:
             content = json.loads(self.json.read_text(encoding="utf-8"))
-            return content["info"]["description"] == DESCRIPTION
+            return content["info"]["description"] == DESCRIPTION and self.listed in content
         except (OSError, ValueError, LookupError, TypeError):
             return False
 

@@ -74,6 +74,21 @@ def test_the_json_of_videos_can_be_scored(model_folder, tmp_path, capsys):
     assert "| All " in capsys.readouterr().out
 
 
+def test_results_of_images_are_not_replaced_by_those_of_videos(model_folder, tmp_path, capsys):
+    """A longer video of the same name leaves no frames."""
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((64, 96, 3), np.uint8))
+    arguments = ["--model", model_folder, "--save-json", "--output", tmp_path / "out"]
+    assert run_verb("predict", *arguments, tmp_path / "a.png") == 0
+    write_video(tmp_path / "v.mp4", 3)
+    assert run_verb("predict", *arguments, "--video-input", tmp_path / "v.mp4") == 1
+    assert "that --save-json has not written" in capsys.readouterr().err
+    arguments[-1] = tmp_path / "videos"
+    for frames in (3, 1):
+        write_video(tmp_path / "v.mp4", frames)
+        assert run_verb("predict", *arguments, "--video-input", tmp_path / "v.mp4") == 0
+        assert len(list((tmp_path / "videos" / "panoptic" / "v").iterdir())) == frames
+
+
 def test_ids_of_a_video_do_not_depend_on_what_is_drawn(model_folder, tmp_path):
     write_video(tmp_path / "in.mp4", 3)
     found = []

@@ -258,6 +258,11 @@ def nothing(image):
         ("upsnet_streets", (), "META_ARCHITECTURE UPSNet cannot be exported as onnx"),
         (
             "efficientps_streets",
+            ("MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE", True),
+            "USE_SIGMOID_CE cannot be exported as onnx",
+        ),
+        (
+            "efficientps_streets",
             ("MODEL.PANOPTIC_FPN.COMBINE.METHOD", "upsnet"),
             "COMBINE.METHOD upsnet cannot be exported as onnx; use one of adaptive,",
         ),

@@ -91,6 +91,16 @@ def score_of_short(tmp_path) -> dict:
     return score(tmp_path / "short", {"b": maps(SAME[:2])}, {"b": maps(SAME[:2])})
 
 
+def test_a_prediction_needs_no_list_of_videos(tmp_path):
+    predicted = write(tmp_path / "other", {"a": maps(SAME)})
+    content = json.loads((predicted / "panoptic.json").read_text())
+    (predicted / "panoptic.json").write_text(json.dumps({"annotations": content["annotations"]}))
+    gt = write(tmp_path / "gt", {"a": maps(SAME)})
+    arguments = ["--gt", gt / "panoptic.json", "--gt-dir", gt / "panoptic"]
+    arguments += ["--pred", predicted / "panoptic.json", "--pred-dir", predicted / "panoptic"]
+    assert run_verb("score", *arguments, "--processes", 1) == 0
+
+
 def test_a_missing_frame_is_named(tmp_path, capsys):
     gt, predicted = (write(tmp_path / n, {"a": maps(SAME)}) for n in ("gt", "predicted"))
     content = json.loads((predicted / "panoptic.json").read_text())

@@ -24,7 +24,6 @@ FORMAT, VERSION = "efficientps_d2 whole network", "1"
 OPSET = 18
 INPUTS = ("image", "score_threshold", "overlap_threshold", "stuff_area_limit")
 SIZE = (203, 301)  # of the image that the network is traced with
-BY_LOGITS = ("adaptive", "log_odds")
 TRANSLATIONS = {
     getattr(torch.ops.efficientps_d2, name).default: getattr(module, name)
     for module, names in (
@@ -133,6 +132,8 @@ def _require_known_parts(model, cfg: CfgNode) -> None:
             f"MODEL.PANOPTIC_FPN.COMBINE.METHOD {method} cannot be exported as onnx; use one of "
             f"{', '.join(operations.FUSIONS)}."
         )
+    if cfg.MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE:
+        raise InputError(f"MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE cannot be exported as onnx; {cure}.")
     for part, attribute in (("sem_seg_head", "layers"), ("roi_heads", "mask_in_features")):
         module = getattr(model, part)
         if not hasattr(module, attribute):

@@ -11,7 +11,7 @@ from onnxscript import opset18 as op
 
 from efficientps_d2.deploy.whole.constants import f32, f64, i64
 
-FLOAT, INT64, DOUBLE, UINT8 = 1, 7, 11, 2  # of ONNX's TensorProto
+FLOAT, INT64, DOUBLE = 1, 7, 11  # of ONNX's TensorProto
 MAX_INT = 2**63 - 1
 PILLOW_ONE = 2.0**22
 

@@ -76,7 +76,7 @@ class WholeModel(nn.Module):
             stuff_area_limit: () int64, pixels.
 
         Returns:
-            In the order of :data:`OUTPUTS`: the five of :func:`operations.fuse`; boxes (N, 4)
+            In the order of :data:`OUTPUTS`: the first five of :func:`operations.fuse`; boxes (N, 4)
             float32 in pixels, scores (N,), classes (N,) int64 contiguous, mask logits (N, M, M);
             and the semantic classes (H, W) uint8.
         """
@@ -87,6 +87,10 @@ class WholeModel(nn.Module):
         boxes, scores, classes = self._detections(features, boxes, size)
         mask_logits = self._masks(features, boxes, classes)
         boxes = operations.scale_boxes(boxes, size, image)
+        seen = (boxes[:, 2:] > boxes[:, :2]).all(dim=1).nonzero()[:, 0]
+        boxes, scores, classes, mask_logits = (
+            x[seen] for x in (boxes, scores, classes, mask_logits)
+        )
         sem_seg = operations.enlarge(sem_seg, size, image, self.sem_seg_head.common_stride)
         *panoptic, labels = operations.fuse(
             *(boxes, scores, classes, mask_logits, sem_seg),
