@@ -42,9 +42,14 @@ def add_video(sums: dict[int, PanopticSums], frames: Sequence[Frame]) -> None:
 
 
 def video_class_metrics(sums: dict[int, PanopticSums], thing_ids: Sequence[int]) -> dict:
-    """VPQ, and PQ of windows of each length as "VPQ_4", of each class: (K,) in percent."""
+    """VPQ, and PQ of windows of each length as "VPQ_4", of each class: (K,) in percent.
+
+    Lengths that no video has are left out of VPQ.
+    """
     of_lengths = {f"VPQ_{k}": class_metrics(s, thing_ids)["PQ"] for k, s in sums.items()}
-    return {"VPQ": np.mean(list(of_lengths.values()), axis=0), **of_lengths}
+    found = [values for values in of_lengths.values() if not np.isnan(values).all()]
+    nothing = np.full(next(iter(sums.values())).num_classes, np.nan)
+    return {"VPQ": np.mean(found, axis=0) if found else nothing, **of_lengths}
 
 
 def video_mean_metrics(sums: dict[int, PanopticSums], thing_ids: Sequence[int]) -> dict[str, float]:
@@ -53,7 +58,8 @@ def video_mean_metrics(sums: dict[int, PanopticSums], thing_ids: Sequence[int]) 
     means = {}
     for suffix in GROUPS:
         pq = {k: metrics[f"PQ{suffix}"] for k, metrics in of_lengths.items()}
-        means[f"VPQ{suffix}"] = sum(pq.values()) / len(pq)
+        found = [value for value in pq.values() if not np.isnan(value)]
+        means[f"VPQ{suffix}"] = sum(found) / len(found) if found else float("nan")
         means |= {f"VPQ_{k}{suffix}": value for k, value in pq.items()}
     return means
 

@@ -66,6 +66,7 @@ class Tracker:
             num_classes: ids up to this are those of stuff, see :meth:`follow`.
         """
         self.num_classes, self.count, self.tracks = num_classes, 0, []
+        self.others: Tracker | None = None
 
     def __call__(self, rles: Sequence[dict], classes: Sequence[int]) -> list[int]:
         """Ids of the objects of the next frame, from 1.
@@ -110,10 +111,15 @@ class Tracker:
 
         Args:
             prediction: its ``panoptic_seg`` and ``segments`` get other ids.
-            instances: whether its ``instances`` get ``track_ids``, (N,) int64, too.
+            instances: whether its ``instances`` get ``track_ids``, (N,) int64, too; those of
+                instances that are in no panoptic map are negative.
         """
         rles, classes, same = objects_of(prediction, instances)
-        ids = [self.num_classes + id_ for id_ in self(rles, classes)]
+        things = sum(segment.isthing for segment in prediction.segments)
+        ids = [self.num_classes + id_ for id_ in self(rles[:things], classes[:things])]
+        if instances:  # those that are in no panoptic map do not change the ids of those that are
+            self.others = self.others or Tracker(0)
+            ids += [-id_ for id_ in self.others(rles[things:], classes[things:])]
         of_things = iter(ids)
         new_ids = [next(of_things) if s.isthing else s.category_id + 1 for s in prediction.segments]
         table = np.zeros(prediction.panoptic_seg.max() + 1, dtype=np.int32)

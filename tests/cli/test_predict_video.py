@@ -92,7 +92,7 @@ def test_results_of_images_are_not_replaced_by_those_of_videos(model_folder, tmp
 def test_ids_of_a_video_do_not_depend_on_what_is_drawn(model_folder, tmp_path):
     write_video(tmp_path / "in.mp4", 3)
     found = []
-    for task in ("panoptic", "semantic"):
+    for task in ("panoptic", "all"):
         out = tmp_path / task
         arguments = ["--model", model_folder, "--output", out, "--save-json", "--task", task]
         assert run_verb("predict", *arguments, "--video-input", tmp_path / "in.mp4") == 0
