@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 from detectron2.data import detection_utils as utils
+from detectron2.data import transforms as T
 from detectron2.utils.logger import log_first_n
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -227,3 +228,11 @@ def _orientation(image: Image.Image) -> int:
         return image.getexif().get(ORIENTATION, 1)
     except DAMAGED:  # viewers ignore damaged tags, too
         return 1
+
+
+def resize_image(image: np.ndarray, resize: T.ResizeShortestEdge) -> np.ndarray:
+    """(H, W, 3) uint8, resized for prediction; of narrow strips a row or column is left."""
+    transform = resize.get_transform(image)
+    if isinstance(transform, T.ResizeTransform):
+        transform.new_h, transform.new_w = max(1, transform.new_h), max(1, transform.new_w)
+    return transform.apply_image(image)

@@ -114,12 +114,18 @@ def runner(form: str, path: Path) -> Callable[[Tensor], Outputs]:
     return lambda image: dict(zip(WHOLE_OUTPUTS, traced(image), strict=True))
 
 
-def _onnx_runner(path: Path) -> Callable[[Tensor], Outputs]:
-    import onnxruntime  # only this format needs it
+def onnx_session(path: Path):
+    """ONNX Runtime's session of a file, on the CPU, with as many threads as PyTorch has."""
+    import onnxruntime  # only files of ONNX need it
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    options.log_severity_level = 3  # it warns of inputs with defaults
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def _onnx_runner(path: Path) -> Callable[[Tensor], Outputs]:
+    session = onnx_session(path)
     names = [output.name for output in session.get_outputs()]
 
     def run(image: Tensor) -> Outputs:

@@ -37,6 +37,28 @@ class Match(NamedTuple):
     predicted_id: int
 
 
+class Compared(NamedTuple):
+    """Overlaps of a true and a predicted map, and the segments of both by id."""
+
+    overlaps: Overlaps
+    true: dict[int, dict]
+    predicted: dict[int, dict]
+
+
+def compare_maps(
+    gt: np.ndarray,
+    gt_segments: Sequence[dict],
+    prediction: np.ndarray,
+    predicted_segments: Sequence[dict],
+    num_classes: int,
+) -> Compared:
+    """What the metrics need of an image; see :meth:`PanopticSums.add_image`."""
+    overlaps = count_overlaps(gt, prediction)
+    true = segments_by_id(gt_segments, overlaps.gt, num_classes, GROUND_TRUTH)
+    predicted = segments_by_id(predicted_segments, overlaps.prediction, num_classes, PREDICTION)
+    return Compared(overlaps, true, predicted)
+
+
 @dataclass
 class PanopticSums:
     """What the metrics need of all images seen, (K,) for K classes."""
@@ -89,13 +111,14 @@ class PanopticSums:
             MismatchError: if an id is in a map and not in its segments or the other way round, an
                 ``area`` is wrong, which would change panopticapi's scores, or a class is unknown.
         """
-        overlaps = count_overlaps(gt, prediction)
-        true = segments_by_id(gt_segments, overlaps.gt, self.num_classes, GROUND_TRUTH)
-        predicted = segments_by_id(
-            predicted_segments, overlaps.prediction, self.num_classes, PREDICTION
+        return self.add(
+            compare_maps(gt, gt_segments, prediction, predicted_segments, self.num_classes)
         )
-        self._add_covering(overlaps, true, predicted)
-        return self.add_quality(overlaps, true, predicted)
+
+    def add(self, compared: Compared) -> list[Match]:
+        """As :meth:`add_image`, of what :func:`compare_maps` gave."""
+        self._add_covering(*compared)
+        return self.add_quality(*compared)
 
     def add_quality(
         self, overlaps: Overlaps, true: dict[int, dict], predicted: dict[int, dict]

@@ -1,6 +1,5 @@
 """Scoring of panoptic predictions of images and videos that lie in files, whoever made them."""
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -14,9 +13,14 @@ from efficientps_d2.data.coco_panoptic import (
 )
 from efficientps_d2.data.images import DAMAGED, damage
 from efficientps_d2.data.video_panoptic import annotations_of_frames
-from efficientps_d2.evaluation.overlaps import MismatchError, count_overlaps, segments_by_id
-from efficientps_d2.evaluation.panoptic_metrics import GROUND_TRUTH, PREDICTION, PanopticSums
-from efficientps_d2.evaluation.video_quality import WINDOWS, Frame, add_video
+from efficientps_d2.evaluation.overlaps import MismatchError
+from efficientps_d2.evaluation.panoptic_metrics import (
+    PREDICTION,
+    Compared,
+    PanopticSums,
+    compare_maps,
+)
+from efficientps_d2.evaluation.video_quality import WINDOWS, add_video
 from efficientps_d2.utils.errors import InputError
 from efficientps_d2.utils.parallel import map_images
 
@@ -117,7 +121,7 @@ def _score_videos(
     pairs: list, num_classes: int, processes: int, mismatches: list[str]
 ) -> dict[int, PanopticSums]:
     frames = {}
-    read = partial(_frame_of, num_classes=num_classes)
+    read = partial(_compared, num_classes=num_classes)
     results = map_images(read, pairs, processes, TITLE)
     for (gt, _), result in zip(pairs, results, strict=True):
         if isinstance(result, str):
@@ -171,25 +175,16 @@ def _sides(
 
 def _sums_of(pair: tuple[Side, Side], num_classes: int) -> PanopticSums | str:
     """The sums of one image, or what is wrong with its files."""
+    compared = _compared(pair, num_classes)
+    if isinstance(compared, str):
+        return compared
     sums = PanopticSums(num_classes)
-    return _compare(pair, sums.add_image) or sums
+    sums.add(compared)
+    return sums
 
 
-def _frame_of(pair: tuple[Side, Side], num_classes: int) -> Frame | str:
-    """What the score of a video needs of one frame, or what is wrong with its files."""
-    frames = []
-
-    def add(gt, gt_segments, prediction, predicted_segments):
-        overlaps = count_overlaps(gt, prediction)
-        true = segments_by_id(gt_segments, overlaps.gt, num_classes, GROUND_TRUTH)
-        predicted = segments_by_id(predicted_segments, overlaps.prediction, num_classes, PREDICTION)
-        frames.append(Frame(overlaps, true, predicted))
-
-    return _compare(pair, add) or frames[0]
-
-
-def _compare(pair: tuple[Side, Side], add: Callable) -> str | None:
-    """Call ``add`` with maps and segments of both sides; returns what is wrong with the files."""
+def _compared(pair: tuple[Side, Side], num_classes: int) -> Compared | str:
+    """What a score needs of an image or frame, or what is wrong with its files."""
     maps = []
     for side in pair:
         try:
@@ -203,8 +198,7 @@ def _compare(pair: tuple[Side, Side], add: Callable) -> str | None:
     # Predictions may state any area: as in panopticapi, only that of the ground truth counts.
     predicted = [{"id": s["id"], "category_id": s["category_id"]} for s in prediction.segments]
     try:
-        add(maps[0], gt.segments, maps[1], predicted)
+        return compare_maps(maps[0], gt.segments, maps[1], predicted, num_classes)
     except MismatchError as error:
         file = prediction.file if error.what == PREDICTION else gt.file
         return f"{file}: {error}"
-    return None

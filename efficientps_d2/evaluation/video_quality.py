@@ -6,13 +6,13 @@ frames, is above 0.5. VPQ is the mean of PQ over windows of several lengths; wit
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
 from efficientps_d2.evaluation.overlaps import Overlaps
 from efficientps_d2.evaluation.panoptic_metrics import (
     GROUPS,
+    Compared,
     PanopticSums,
     class_metrics,
     mean_metrics,
@@ -21,15 +21,7 @@ from efficientps_d2.evaluation.panoptic_metrics import (
 WINDOWS = (1, 2, 4, 6)  # frames, as for VIPSeg
 
 
-class Frame(NamedTuple):
-    """Overlaps of the true and the predicted map of a frame, and their segments by id."""
-
-    overlaps: Overlaps
-    true: dict[int, dict]
-    predicted: dict[int, dict]
-
-
-def add_video(sums: dict[int, PanopticSums], frames: Sequence[Frame]) -> None:
+def add_video(sums: dict[int, PanopticSums], frames: Sequence[Compared]) -> None:
     """Add all windows of a video.
 
     Args:
@@ -48,8 +40,7 @@ def video_class_metrics(sums: dict[int, PanopticSums], thing_ids: Sequence[int])
     """
     of_lengths = {f"VPQ_{k}": class_metrics(s, thing_ids)["PQ"] for k, s in sums.items()}
     found = [values for values in of_lengths.values() if not np.isnan(values).all()]
-    nothing = np.full(next(iter(sums.values())).num_classes, np.nan)
-    return {"VPQ": np.mean(found, axis=0) if found else nothing, **of_lengths}
+    return {"VPQ": np.mean(found or list(of_lengths.values()), axis=0), **of_lengths}
 
 
 def video_mean_metrics(sums: dict[int, PanopticSums], thing_ids: Sequence[int]) -> dict[str, float]:
@@ -64,7 +55,7 @@ def video_mean_metrics(sums: dict[int, PanopticSums], thing_ids: Sequence[int]) 
     return means
 
 
-def _joined(frames: Sequence[Frame]) -> Frame:
+def _joined(frames: Sequence[Compared]) -> Compared:
     """Frames as if they were one image; a segment has the class of its first frame."""
     if len(frames) == 1:
         return frames[0]
@@ -75,4 +66,4 @@ def _joined(frames: Sequence[Frame]) -> Frame:
             total.update(counted)
         true |= frame.true
         predicted |= frame.predicted
-    return Frame(counts, true, predicted)
+    return Compared(counts, true, predicted)

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from efficientps_d2.checkpoint.checkpointer import load_trained_model
 from efficientps_d2.checkpoint.saved_model import read_saved_model
-from efficientps_d2.data.images import read_rgb
+from efficientps_d2.data.images import read_rgb, resize_image
 from efficientps_d2.deploy.optimize import optimize_for_inference
 from efficientps_d2.modeling.fusion.semantic_logits import SemanticLogits
 from efficientps_d2.modeling.fusion.stuff_scores import mean_probabilities
@@ -177,10 +177,7 @@ class Predictor:
         height, width = image.shape[:2]
         if self.cfg.INPUT.FORMAT == "BGR":
             image = image[:, :, ::-1]
-        transform = self.resize.get_transform(image)
-        if isinstance(transform, T.ResizeTransform):  # of narrow strips nothing would be left
-            transform.new_h, transform.new_w = max(1, transform.new_h), max(1, transform.new_w)
-        image = transform.apply_image(np.ascontiguousarray(image))
+        image = resize_image(np.ascontiguousarray(image), self.resize)
         tensor = torch.as_tensor(np.ascontiguousarray(image.transpose(2, 0, 1)))
         return {"image": tensor, "height": height, "width": width}
 

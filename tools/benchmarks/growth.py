@@ -47,7 +47,7 @@ def points() -> dict[str, dict]:
 def _build(name: str, args: argparse.Namespace) -> dict[str, float]:
     config = partial(peers.of_this_project, "efficientps_cityscapes", args.classes)
     inference.NETWORKS[NAME] = config
-    return inference._build(NAME, args)
+    return inference.build(NAME, args)
 
 
 def measure(point: dict, rounds: int, threads: int) -> dict[str, float]:
@@ -56,7 +56,7 @@ def measure(point: dict, rounds: int, threads: int) -> dict[str, float]:
         **point, device="cpu", threads=threads, precision="float32", compile=False
     )
     build = partial(_build, args=args)
-    return in_turns([NAME], build, inference._predict, rounds, "cpu")[NAME]
+    return in_turns([NAME], build, inference.predict, rounds, "cpu")[NAME]
 
 
 def x_of(what: str, value) -> float:

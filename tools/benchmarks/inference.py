@@ -136,14 +136,14 @@ def calibrated(model: nn.Module, inputs: list[dict]) -> nn.Module:
     return model.eval()
 
 
-def _build(name: str, args: argparse.Namespace) -> dict[str, float]:
+def build(name: str, args: argparse.Namespace) -> dict[str, float]:
     global _timed
     _timed = Timed(name, args)
     _timed.predict()  # warms up
     return {"multiply-adds": _timed.multiply_adds}
 
 
-def _predict() -> dict[str, float]:
+def predict() -> dict[str, float]:
     return _timed.predict()
 
 
@@ -181,8 +181,8 @@ def main(argv: list[str] | None = None) -> int:
         "--compile", action="store_true", help="compile the dense part of optimised networks"
     )
     args = parser.parse_args(argv)
-    at_most, build = machine_peak(args.device, args.threads), partial(_build, args=args)
-    found = in_turns(args.networks, build, _predict, args.rounds, args.device)
+    at_most, make = machine_peak(args.device, args.threads), partial(build, args=args)
+    found = in_turns(args.networks, make, predict, args.rounds, args.device)
     how = f"{args.precision}, compiled" if args.compile else args.precision
     print(
         f"{args.size[0]} x {args.size[1]}, {args.device}, {args.threads} threads, {how}, ", end=""

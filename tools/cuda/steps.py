@@ -5,6 +5,7 @@ import itertools
 import statistics
 
 import torch
+from commands import SHORT_SIZE, SIZE, precisions
 from detectron2.data import DatasetCatalog
 from detectron2.modeling import build_model
 from detectron2.utils.events import EventStorage
@@ -16,17 +17,15 @@ from efficientps_d2.data.dataset_mapper import PanopticDatasetMapper
 from efficientps_d2.engine.optimizer import build_optimizer
 from efficientps_d2.engine.step_trainer import StepTrainer
 
-SIZE, SHORT_SIZE = (1024, 2048), (64, 128)
 BACKBONES = ("tf_efficientnet_b5", "tf_efficientnet_b0")
 BATCHES = (1, 2, 4)
 
 
 def steps(args: argparse.Namespace) -> list[dict]:
     """A row for each backbone, precision and batch."""
-    precisions = ("float32", "float16", "bfloat16") if args.device == "cuda" else ("float32",)
     backbones, batches = (BACKBONES[1:], (1,)) if args.short else (BACKBONES, BATCHES)
     rows = []
-    for backbone, precision, batch in itertools.product(backbones, precisions, batches):
+    for backbone, precision, batch in itertools.product(backbones, precisions(args), batches):
         row = {"backbone": backbone, "precision": precision, "batch": batch}
         try:
             row |= _step(args, backbone, precision, batch)

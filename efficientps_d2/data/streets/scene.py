@@ -5,6 +5,7 @@ import numpy as np
 
 from efficientps_d2.data.streets.objects import (
     HEIGHT,
+    NEAR,
     SPEED,
     WIDTH,
     Camera,
@@ -34,10 +35,7 @@ def paint_scene(rng: np.random.Generator) -> tuple[np.ndarray, list[dict]]:
         in the order of painting.
     """
     items = place_items(rng)
-    image = np.zeros((HEIGHT, WIDTH, 3), np.float32)
-    for item in items:
-        paint_item(image, item, rng)
-    return photograph(image, rng), [
+    return photograph(paint_items(items, rng), rng), [
         {"label": item.label, "polygon": np.round(item.outline).astype(int).tolist()}
         for item in items
     ]
@@ -77,7 +75,15 @@ def _drop_hidden(items: list[Item]) -> list[Item]:
     ]
 
 
-def paint_item(image: np.ndarray, item: Item, rng: np.random.Generator) -> None:
+def paint_items(items: list[Item], rng: np.random.Generator) -> np.ndarray:
+    """(256, 512, 3) float32 RGB of items, before a camera sees them."""
+    image = np.zeros((HEIGHT, WIDTH, 3), np.float32)
+    for item in items:
+        _paint(image, item, rng)
+    return image
+
+
+def _paint(image: np.ndarray, item: Item, rng: np.random.Generator) -> None:
     """Fill the outline with a noisy colour, lit from one side, then the details."""
     before = image.copy()
     cv2.fillPoly(image, [_fixed(item.outline)], item.color, cv2.LINE_AA, shift=4)
@@ -112,7 +118,7 @@ def _ground(camera: Camera, rng, road_half: float, pavement: float) -> list[Item
         sky.details.append((blob(rng, center, rng.uniform(10, 45), 0.4), (228, 228, 230)))
     wide = camera.project([-200, 200, 200, -200], 0, [FAR, FAR, 0.8, 0.8])
     ground = Item("sidewalk", FAR, wide, tone(rng, (150, 140, 138)))
-    near, far = 0.8, FAR
+    near, far = NEAR, FAR
     lane = camera.project([-road_half, road_half, road_half, -road_half], 0, [far, far, near, near])
     road = Item("road", FAR, lane, tone(rng, (92, 92, 96), 14), texture=3)
     for z in _passing(camera, np.arange(3 + rng.uniform(0, 3), 60, 6), 6):

@@ -10,7 +10,7 @@ from cityscapesscripts.helpers.labels import labels
 from tqdm import tqdm
 
 from efficientps_d2.data.streets.objects import HEIGHT, WIDTH, Item
-from efficientps_d2.data.streets.scene import paint_item, photograph, place_items
+from efficientps_d2.data.streets.scene import paint_items, photograph, place_items
 from efficientps_d2.data.video_panoptic import VideoFrames
 from efficientps_d2.data.videos import VideoWriter
 from efficientps_d2.utils.errors import InputError
@@ -65,10 +65,8 @@ def paint_frame(seed: list[int], time: float) -> tuple[np.ndarray, np.ndarray, l
         The image (256, 512, 3) uint8 RGB, and what :func:`label_frame` says of it.
     """
     items = place_items(np.random.default_rng(seed), time)
-    image, surfaces = np.zeros((HEIGHT, WIDTH, 3), np.float32), np.random.default_rng(0)
-    for item in items:
-        paint_item(image, item, surfaces)
-    return photograph(image, np.random.default_rng(seed)), *label_frame(items)
+    painted = paint_items(items, np.random.default_rng(0))
+    return photograph(painted, np.random.default_rng(seed)), *label_frame(items)
 
 
 def label_frame(items: list[Item]) -> tuple[np.ndarray, list[dict]]:

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-import torch
 from tabulate import tabulate
 
 from efficientps_d2.data.streets.scene import paint_scene
+from efficientps_d2.deploy.compare import onnx_session
 from efficientps_d2.deploy.whole.model import OUTPUTS
 from efficientps_d2.utils.errors import InputError
 
@@ -62,12 +62,7 @@ def check_whole(path: Path, predict: Callable, sizes=SIZES) -> list[Agreement]:
 
 def whole_runner(path: Path) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     """A function from an image (H, W, 3) uint8 RGB, and other inputs by name, to the outputs."""
-    import onnxruntime  # only this format needs it
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3  # it warns of inputs with defaults
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = onnx_session(path)
 
     def run(image: np.ndarray, **thresholds) -> dict[str, np.ndarray]:
         values = session.run(list(OUTPUTS), {"image": image, **thresholds})
@@ -111,10 +106,9 @@ def _boxes_apart(found: dict[str, np.ndarray], boxes: np.ndarray, classes: np.nd
 
 def _far(found: np.ndarray, expected) -> float:
     """The largest difference."""
-    expected = np.asarray(expected).reshape(found.shape) if len(found) == len(expected) else None
-    if expected is None:
+    if len(found) != len(expected):
         return np.inf
-    return float(np.abs(found - expected).max()) if found.size else 0.0
+    return float(np.abs(found - np.asarray(expected)).max(initial=0.0))
 
 
 def agreement_table(found: list[Agreement]) -> str:

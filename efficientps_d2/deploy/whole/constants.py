@@ -1,8 +1,10 @@
-"""Constants of a file: numbers and arrays of a stated type."""
+"""Types and constants of a file."""
 
 import numpy as np
 import onnx
 from onnxscript import opset18 as op
+
+FLOAT, INT32, INT64, BOOL, DOUBLE = 1, 6, 7, 9, 11  # of ONNX's TensorProto
 
 
 def f32(value):

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from efficientps_d2.data.coco_panoptic import categories_of
-from efficientps_d2.deploy.whole import functions, fusion_functions, operations
+from efficientps_d2.deploy.whole import functions, fusion_functions, winners
+from efficientps_d2.deploy.whole.fusion_operation import FUSIONS
 from efficientps_d2.deploy.whole.model import OUTPUTS, WholeModel
 from efficientps_d2.modeling.meta_arch import MaskRCNN, PanopticSegmentor, UPSNet
 from efficientps_d2.utils.errors import InputError, one_line
@@ -127,10 +128,10 @@ def _require_known_parts(model, cfg: CfgNode) -> None:
             "PanopticSegmentor."
         )
     method = cfg.MODEL.PANOPTIC_FPN.COMBINE.METHOD
-    if method not in operations.FUSIONS:
+    if method not in FUSIONS:
         raise InputError(
             f"MODEL.PANOPTIC_FPN.COMBINE.METHOD {method} cannot be exported as onnx; use one of "
-            f"{', '.join(operations.FUSIONS)}."
+            f"{', '.join(FUSIONS)}."
         )
     if cfg.MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE:
         raise InputError(f"MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE cannot be exported as onnx; {cure}.")
@@ -145,7 +146,7 @@ def _require_known_parts(model, cfg: CfgNode) -> None:
 
 def _inline_helpers(model: ir.Model) -> None:
     """Put the functions that the loops of the fusion call in their places."""
-    for helper in fusion_functions.HELPERS:
+    for helper in winners.HELPERS:
         function = ir.serde.deserialize_function(helper.to_function_proto())
         model.functions[function.identifier()] = function
         model.opset_imports[function.domain] = 1

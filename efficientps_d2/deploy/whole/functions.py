@@ -9,9 +9,8 @@ import math
 import numpy as np
 from onnxscript import opset18 as op
 
-from efficientps_d2.deploy.whole.constants import f32, f64, i64
+from efficientps_d2.deploy.whole.constants import DOUBLE, FLOAT, INT64, f32, f64, i64
 
-FLOAT, INT64, DOUBLE = 1, 7, 11  # of ONNX's TensorProto
 MAX_INT = 2**63 - 1
 PILLOW_ONE = 2.0**22
 
@@ -87,8 +86,7 @@ def select_proposals(
         count = op.Min(op.Size(score), i64(before))
         score, which = op.TopK(score, op.Reshape(count, [1]))
         level = _clipped(op.Gather(level, which), size)
-        sides = op.Sub(op.Slice(level, [2], [4], [1]), op.Slice(level, [0], [2], [1]))
-        large = op.Greater(op.ReduceMin(sides, [1], keepdims=0), f32(min_side))
+        large = op.Greater(op.ReduceMin(box_sides(level), [1], keepdims=0), f32(min_side))
         level, score = op.Compress(level, large, axis=0), op.Compress(score, large, axis=0)
         kept = _nms(level, score, nms_threshold, after)
         found.append(op.Gather(level, kept))
@@ -97,6 +95,11 @@ def select_proposals(
     count = op.Min(op.Size(scores), i64(after))
     _, best = op.TopK(scores, op.Reshape(count, [1]))
     return op.Gather(found, best)
+
+
+def box_sides(boxes):
+    """(N, 2) widths and heights."""
+    return op.Sub(op.Slice(boxes, [2], [4], [1]), op.Slice(boxes, [0], [2], [1]))
 
 
 def _clipped(boxes, size):
@@ -128,8 +131,8 @@ def pool(
 ):
     """See :func:`operations.pool`."""
     lowest, highest = (math.log2(stride) for stride in (strides[0], strides[-1]))
-    sides = op.Sub(op.Slice(boxes, [2], [4], [1]), op.Slice(boxes, [0], [2], [1]))
-    relative = op.Div(op.Sqrt(op.ReduceProd(sides, [1], keepdims=0)), f32(canonical_size))
+    area = op.ReduceProd(box_sides(boxes), [1], keepdims=0)
+    relative = op.Div(op.Sqrt(area), f32(canonical_size))
     log2 = op.Div(op.Log(op.Add(relative, f32(1e-8))), f32(math.log(2)))
     levels = op.Floor(op.Add(log2, f32(canonical_level)))
     levels = op.Clip(levels, f32(lowest), f32(highest))

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from efficientps_d2.deploy.export import with_static_padding
 from efficientps_d2.deploy.optimize import optimize_for_inference
 from efficientps_d2.deploy.whole import operations
+from efficientps_d2.deploy.whole.fusion_operation import fuse
 from efficientps_d2.modeling.fusion.shared import stuff_classes
 from efficientps_d2.modeling.meta_arch.panoptic_segmentor import PanopticSegmentor
 
@@ -76,7 +77,7 @@ class WholeModel(nn.Module):
             stuff_area_limit: () int64, pixels.
 
         Returns:
-            In the order of :data:`OUTPUTS`: the first five of :func:`operations.fuse`; boxes (N, 4)
+            In the order of :data:`OUTPUTS`: the first five of :func:`fuse`; boxes (N, 4)
             float32 in pixels, scores (N,), classes (N,) int64 contiguous, mask logits (N, M, M);
             and the semantic classes (H, W) uint8.
         """
@@ -92,7 +93,7 @@ class WholeModel(nn.Module):
             x[seen] for x in (boxes, scores, classes, mask_logits)
         )
         sem_seg = operations.enlarge(sem_seg, size, image, self.sem_seg_head.common_stride)
-        *panoptic, labels = operations.fuse(
+        *panoptic, labels = fuse(
             *(boxes, scores, classes, mask_logits, sem_seg),
             *(score_threshold, overlap_threshold, stuff_area_limit),
             *self.fusion,

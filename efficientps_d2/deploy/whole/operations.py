@@ -1,7 +1,8 @@
 """The steps whose results have sizes that depend on values, as operations of PyTorch.
 
 ``torch.export`` keeps each of them as one node. In PyTorch they compute what Detectron2 and this
-project compute; :mod:`functions` says what they are in ONNX.
+project compute; :mod:`functions` says what they are in ONNX. The last step is in
+:mod:`fusion_operation`.
 """
 
 import numpy as np
@@ -10,24 +11,15 @@ from detectron2.data import transforms as T
 from detectron2.modeling.poolers import assign_boxes_to_levels
 from detectron2.modeling.proposal_generator.proposal_utils import find_top_rpn_proposals
 from detectron2.modeling.roi_heads.fast_rcnn import fast_rcnn_inference_single_image
-from detectron2.structures import Boxes, Instances, ROIMasks
+from detectron2.structures import Boxes
 from torch import Tensor
 from torch.library import custom_op
 from torch.nn import functional as F
 from torchvision.ops import roi_align
 
-from efficientps_d2.modeling.fusion.adaptive import adaptive_panoptic_fusion
-from efficientps_d2.modeling.fusion.heuristic import heuristic_panoptic_fusion
-from efficientps_d2.modeling.fusion.log_odds import log_odds_panoptic_fusion
-from efficientps_d2.modeling.fusion.semantic_logits import SemanticLogits
-from efficientps_d2.modeling.fusion.stuff_scores import mean_probabilities
+from efficientps_d2.data.images import resize_image
 
 NAMESPACE = "efficientps_d2"
-FUSIONS = {
-    "adaptive": adaptive_panoptic_fusion,
-    "heuristic": heuristic_panoptic_fusion,
-    "log_odds": log_odds_panoptic_fusion,
-}
 
 
 @custom_op(f"{NAMESPACE}::prepare", mutates_args=())
@@ -52,12 +44,7 @@ def prepare(
     Returns:
         (1, 3, H', W') float32, and (2,) int64 height and width without padding.
     """
-    array = image.numpy()
-    if min_size:
-        transform = T.ResizeShortestEdge([min_size, min_size], max_size).get_transform(array)
-        if isinstance(transform, T.ResizeTransform):
-            transform.new_h, transform.new_w = max(1, transform.new_h), max(1, transform.new_w)
-        array = transform.apply_image(array)
+    array = resize_image(image.numpy(), T.ResizeShortestEdge([min_size, min_size], max_size))
     height, width = array.shape[:2]
     array = array[:, :, ::-1] if bgr else array
     x = torch.from_numpy(np.ascontiguousarray(array)).permute(2, 0, 1).float()
@@ -234,84 +221,3 @@ def enlarge(logits: Tensor, size: Tensor, image: Tensor, stride: int) -> Tensor:
 @enlarge.register_fake
 def _(logits, size, image, stride):
     return logits.new_empty((logits.shape[1], image.shape[0], image.shape[1]))
-
-
-@custom_op(f"{NAMESPACE}::fuse", mutates_args=())
-def fuse(
-    boxes: Tensor,
-    scores: Tensor,
-    classes: Tensor,
-    mask_logits: Tensor,
-    sem_seg: Tensor,
-    score_threshold: Tensor,
-    overlap_threshold: Tensor,
-    stuff_area_limit: Tensor,
-    method: str,
-    thing_class_ids: list[int],
-    stuff_class_ids: list[int],
-    semantic_weight: float,
-    mask_logit_scale: float,
-    confine_to_box: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """The panoptic map, by one of the rules of :mod:`efficientps_d2.modeling.fusion`.
-
-    Args:
-        boxes: (N, 4) in pixels of the image.
-        scores, classes: (N,) float32 and int64, classes from 0 to things - 1.
-        mask_logits: (N, M, M) float32.
-        sem_seg: (K, H, W) logits.
-        score_threshold, overlap_threshold: () float32.
-        stuff_area_limit: () int64.
-        method, semantic_weight, mask_logit_scale, confine_to_box: of
-            ``MODEL.PANOPTIC_FPN.COMBINE``.
-        thing_class_ids: contiguous class of each thing.
-        stuff_class_ids: all other classes.
-
-    Returns:
-        ``panoptic_seg`` (H, W) int32; of the S segments 1, 2, ... the contiguous class (S,) int64,
-        whether it is a thing (S,) bool, score (S,) float32 and area (S,) int64; and the semantic
-        class (H, W) int64 of each pixel.
-    """
-    options = {
-        "thing_class_ids": thing_class_ids,
-        "score_threshold": float(score_threshold),
-        "overlap_threshold": float(overlap_threshold),
-        "stuff_area_limit": int(stuff_area_limit),
-    }
-    if method == "adaptive":
-        options |= {"mask_logit_scale": mask_logit_scale, "confine_to_box": confine_to_box}
-    elif method == "log_odds":
-        options["semantic_weight"] = semantic_weight
-    size = tuple(sem_seg.shape[1:])
-    instances = Instances(size, pred_boxes=Boxes(boxes), scores=scores, pred_classes=classes)
-    instances.pred_mask_logits = mask_logits
-    if method == "heuristic":
-        masks = ROIMasks(mask_logits.sigmoid())
-        instances.pred_masks = masks.to_bitmasks(instances.pred_boxes, *size, 0.5).tensor
-    pan_seg, segments = FUSIONS[method](instances, sem_seg, **options)
-    areas = torch.bincount(pan_seg.flatten(), minlength=len(segments) + 1)[1:]
-    ids = {s["id"]: s["category_id"] for s in segments if not s["isthing"]}
-    stuff = mean_probabilities(SemanticLogits(sem_seg), pan_seg, [0, *areas.tolist()], ids)
-    found = [s.get("score", stuff.get(s["id"])) for s in segments]
-    return (
-        pan_seg.to(torch.int32),
-        torch.tensor([s["category_id"] for s in segments], dtype=torch.int64),
-        torch.tensor([s["isthing"] for s in segments], dtype=torch.bool),
-        torch.tensor(found, dtype=torch.float32),
-        areas,
-        sem_seg.argmax(dim=0),
-    )
-
-
-@fuse.register_fake
-def _(boxes, scores, classes, mask_logits, sem_seg, *_):
-    count = torch.library.get_ctx().new_dynamic_size()
-    size = sem_seg.shape[1:]
-    return (
-        sem_seg.new_empty(size, dtype=torch.int32),
-        sem_seg.new_empty((count,), dtype=torch.int64),
-        sem_seg.new_empty((count,), dtype=torch.bool),
-        sem_seg.new_empty((count,)),
-        sem_seg.new_empty((count,), dtype=torch.int64),
-        sem_seg.new_empty(size, dtype=torch.int64),
-    )
