@@ -87,6 +87,18 @@ def test_evaluators_and_predictors_have_their_outputs(small_config):
     assert torch.equal(for_scores["sem_seg"].argmax(dim=0), to_predict["sem_seg"].argmax(dim=0))
 
 
+def test_a_compiled_network_gives_the_same(small_config):
+    """Here it is not really compiled, which takes minutes."""
+    model = build_model(small_config("efficientps_streets")).eval()
+    image = [{"image": torch.rand(3, 64, 96) * 255}]
+    compiled = optimize_for_inference(model, compiled=True)
+    assert compiled.backbone._compiled_call_impl and not model.backbone._compiled_call_impl
+    assert hasattr(compiled.sem_seg_head.layers, "_torchdynamo_orig_callable")
+    with torch.no_grad(), torch.compiler.set_stance("force_eager"):
+        found, expected = compiled(image)[0], optimize_for_inference(model)(image)[0]
+    assert torch.equal(found["panoptic_seg"][0], expected["panoptic_seg"][0])
+
+
 def test_other_sizes_need_no_logits_of_all_pixels(small_config):
     model = optimize_for_inference(build_model(small_config("efficientps_streets")))
     image = {"image": torch.zeros(3, 64, 96), "height": 200, "width": 300}

@@ -17,6 +17,7 @@ from efficientps_d2 import InputError, save_model
 from efficientps_d2.data.classes import with_class_counts
 from efficientps_d2.deploy.whole.check import agreement, check_whole, whole_runner
 from efficientps_d2.deploy.whole.file import write_whole
+from efficientps_d2.deploy.whole.model import OUTPUTS, WholeModel
 from efficientps_d2.prediction.predictor import Predictor
 
 KEEN = (
@@ -76,6 +77,22 @@ def test_the_file_says_what_the_predictor_says(predictor, tmp_path):
 
 def rgb(predictor: Predictor):
     return lambda image: predictor(image, "RGB")
+
+
+def test_boxes_beyond_the_image_are_no_instances(predictor, monkeypatch):
+    """As in Detectron2; here the second one lies in the padding."""
+    boxes = torch.tensor([[4.0, 4, 40, 40], [100.0, 84, 110, 95], [8.0, 8, 20, 20]])
+    found = boxes, torch.tensor([0.9, 0.8, 0.7]), torch.tensor([0, 1, 1])
+    monkeypatch.setattr(WholeModel, "_detections", lambda *_: found)
+    network = predictor()
+    whole = WholeModel(network.model, network.cfg).eval()
+    thresholds = torch.tensor(0.5), torch.tensor(0.5), torch.tensor(10)
+    with torch.no_grad():
+        values = whole(torch.zeros(80, 96, 3, dtype=torch.uint8), *thresholds)
+    outputs = dict(zip(OUTPUTS, values, strict=True))
+    assert outputs["boxes"].tolist() == boxes[[0, 2]].tolist()
+    assert outputs["scores"].tolist() == found[1][[0, 2]].tolist()
+    assert len(outputs["classes"]) == len(outputs["mask_logits"]) == 2
 
 
 def test_a_wrong_file_is_not_kept(model_folder, monkeypatch, capsys):

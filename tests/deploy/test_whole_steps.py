@@ -86,6 +86,17 @@ def test_fusions_are_those_of_pytorch(both_fusions, case):
     np.testing.assert_array_equal(found[5], expected[5].numpy())
 
 
+def test_stuff_of_no_pixels_is_no_segment(both_fusions):
+    """Also without a limit of its area."""
+    nothing = [torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64)]
+    logits = torch.zeros(5, 24, 32)
+    logits[2] = 1.0
+    thresholds = torch.tensor(0.5), torch.tensor(0.5), torch.tensor(0)
+    in_pytorch, in_onnx = both_fusions
+    inputs = (*nothing, torch.zeros(0, 4, 4), logits, *thresholds)
+    assert in_onnx(*inputs)[1].tolist() == in_pytorch(*inputs)[1].tolist() == [2]
+
+
 def boxes(rng, count: int) -> np.ndarray:
     corners = rng.uniform([-5, -5], [160, 100], (count, 2))
     sides = rng.uniform(0, 40, (count, 2))

@@ -91,6 +91,20 @@ def score_of_short(tmp_path) -> dict:
     return score(tmp_path / "short", {"b": maps(SAME[:2])}, {"b": maps(SAME[:2])})
 
 
+def test_a_tube_has_the_class_of_its_first_frame(tmp_path):
+    gt, predicted = (write(tmp_path / n, {"a": maps(SAME[:2])}) for n in ("gt", "predicted"))
+    content = json.loads((predicted / "panoptic.json").read_text())
+    for segment in content["annotations"][0]["annotations"][1]["segments_info"]:
+        segment["category_id"] = 7 if segment["id"] == FIRST else segment["category_id"]
+    (predicted / "panoptic.json").write_text(json.dumps(content))
+    arguments = ["--gt", gt / "panoptic.json", "--gt-dir", gt / "panoptic"]
+    arguments += ["--pred", predicted / "panoptic.json", "--pred-dir", predicted / "panoptic"]
+    scores = tmp_path / "scores.json"
+    assert run_verb("score", *arguments, "--processes", 1, "--output", scores) == 0
+    found = json.loads(scores.read_text())
+    assert found["VPQ_1"] < 100 and found["VPQ_2"] == 100
+
+
 def test_a_prediction_needs_no_list_of_videos(tmp_path):
     predicted = write(tmp_path / "other", {"a": maps(SAME)})
     content = json.loads((predicted / "panoptic.json").read_text())

@@ -84,6 +84,13 @@ def test_a_mask_has_one_id_and_an_id_one_mask():
         assert sorted(tracker([box(10, 10), box(11, 10)], [CAR, CAR])) == [1, 2]
 
 
+def test_of_two_close_together_the_more_alike_mask_counts():
+    """Each lies where the other should be, too."""
+    tracker = Tracker(2)
+    assert tracker([box(10, 10), box(14, 10)], [CAR, CAR]) == [1, 2]
+    assert tracker([box(14, 10), box(10, 10)], [CAR, CAR]) == [2, 1]
+
+
 def test_what_is_hidden_for_long_is_forgotten():
     for hidden, same in ((MEMORY - 2, True), (MEMORY + 1, False)):
         frames = [[box(50, 50)]] * 2 + [[]] * hidden + [[box(50, 50)]]

@@ -47,7 +47,7 @@ def prepare(
     array = resize_image(image.numpy(), T.ResizeShortestEdge([min_size, min_size], max_size))
     height, width = array.shape[:2]
     array = array[:, :, ::-1] if bgr else array
-    x = torch.from_numpy(np.ascontiguousarray(array)).permute(2, 0, 1).float()
+    x = torch.tensor(np.ascontiguousarray(array)).permute(2, 0, 1).float()
     x = (x - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
     x = F.pad(x, (0, -width % divisor, 0, -height % divisor))
     return x[None].contiguous(), torch.tensor([height, width])

@@ -7,7 +7,7 @@ import pytest
 from project import run_verb
 
 from efficientps_d2.data.coco_panoptic import read_segment_ids
-from efficientps_d2.data.streets.scene import paint_scene, place_items
+from efficientps_d2.data.streets.scene import NEAREST, paint_scene, place_items
 from efficientps_d2.data.streets.videos import (
     CATEGORIES,
     label_frame,
@@ -49,6 +49,13 @@ def test_objects_move_and_keep_their_ids():
             moved |= {id_} if overlaps[-1] < 0.95 else set()
     assert np.mean(np.array(overlaps) > 0.3) > 0.8 and len(moved) >= 5
     assert frames[0].keys() & frames[-1].keys() and frames[0].keys() - frames[-1].keys()
+
+
+def test_what_is_passed_is_left_behind():
+    seen = {item.number for item in place_items(np.random.default_rng(SEED), time=0.0)}
+    left = place_items(np.random.default_rng(SEED), time=6.0)
+    assert seen - {item.number for item in left}
+    assert min(item.depth for item in left if item.number) >= NEAREST
 
 
 def test_segments_are_those_of_the_map():
