@@ -5,6 +5,8 @@ CHECK := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c '$(CHECK)' 2>/dev/null && echo $$p && break; done)
 OUTPUT := output/streets
+# pip takes four times as long, but reads pip.conf: make venv INSTALL=".venv/bin/python -m pip install"
+INSTALL := $(VENV)/bin/uv pip install --python $(PY)
 WHEELS := cuda-wheels
 PACKAGES := ".[lite,dev]" sal-detectron2 panopticapi-lite
 
@@ -16,8 +18,8 @@ $(VENV)/installed: pyproject.toml tools/install_detectron2.py
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; none was found on PATH."; exit 1; }
 	@echo "Installing PyTorch, Detectron2 and the rest into $(VENV); about 6 GB, some minutes."
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --upgrade pip
-	$(PY) -m pip install --progress-bar on -e ".[lite,dev]"
+	$(PY) -m pip install --quiet --upgrade pip uv
+	$(INSTALL) -e ".[lite,dev]"
 	$(PY) tools/install_detectron2.py
 	@touch $@
 
