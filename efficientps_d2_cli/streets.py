@@ -17,9 +17,9 @@ from efficientps_d2_cli.options import natural, path, positive
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=path, metavar="DIR", help="default: where configs look")
-    parser.add_argument("--train", type=positive, default=300, help="training images; default 300")
-    parser.add_argument("--val", type=positive, default=60, help="validation images; default 60")
-    parser.add_argument("--seed", type=natural, default=0)
+    parser.add_argument("--train", type=positive, help="training images; default 300")
+    parser.add_argument("--val", type=positive, help="validation images; default 60")
+    parser.add_argument("--seed", type=natural, help="of the dataset and of videos; default 0")
     parser.add_argument("--if-missing", action="store_true", help="keep a dataset that is there")
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument(
@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    _refuse_idle_flags(args)
     from efficientps_d2.data.datasets.register import datasets_root
     from efficientps_d2.data.streets.dataset import make_streets
     from efficientps_d2.data.streets.labelme import write_labelme_example
@@ -44,13 +45,27 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.videos:
         count = args.count or 4
-        write_street_videos(args.videos, count, seed=args.seed)
+        write_street_videos(args.videos, count, seed=args.seed or 0)
         print(f"Wrote {count} videos with their panoptic ground truth to {args.videos}")
         return 0
     output = args.output or Path(datasets_root()) / "streets"
     if args.if_missing and output.exists():
         print(f"{output} is there already.")
         return 0
-    make_streets(output, splits={"train": args.train, "val": args.val}, seed=args.seed)
-    print(f"Wrote {args.train} + {args.val} images to {output}")
+    splits = {"train": args.train or 300, "val": args.val or 60}
+    make_streets(output, splits=splits, seed=args.seed or 0)
+    print(f"Wrote {splits['train']} + {splits['val']} images to {output}")
     return 0
+
+
+def _refuse_idle_flags(args: argparse.Namespace) -> None:
+    """Flags that would do nothing are mistakes."""
+    if not (args.labelme or args.videos):
+        if args.count:
+            args.parser.error("--count is of --labelme and --videos; give --train and --val")
+        return
+    mode = "--labelme" if args.labelme else "--videos"
+    names = ["output", "train", "val", "if_missing", *(["seed"] if args.labelme else [])]
+    for name in names:
+        if not any(getattr(args, name) is unset for unset in (None, False)):
+            args.parser.error(f"--{name.replace('_', '-')} does nothing with {mode}; leave it out")

@@ -87,3 +87,18 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     assert run_verb("streets", "--videos", tmp_path / "drives", "--count", 1) == 0
     assert "Wrote 1 videos with" in capsys.readouterr().out
     assert (tmp_path / "drives" / "street_0.mp4").is_file()
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--labelme", "x", "--seed", 0], "--seed does nothing with --labelme; leave it out"),
+        (["--videos", "x", "--if-missing"], "--if-missing does nothing with --videos"),
+        (["--count", 3], "give --train and --val"),
+    ],
+)
+def test_flags_that_do_nothing_are_refused(tmp_path, monkeypatch, capsys, flags, told):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        run_verb("streets", *flags)
+    assert told in capsys.readouterr().err and not list(tmp_path.iterdir())
