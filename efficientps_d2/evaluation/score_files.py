@@ -33,7 +33,7 @@ class Side(NamedTuple):
 
     file: Path
     segments: list[dict]
-    video_id: int | str | None
+    video_id: object  # one for frames in a row
 
 
 class Scores(NamedTuple):
@@ -83,7 +83,7 @@ def score_files(
     understand(content)  # ids of the predictions as the ground truth writes them
     predictions = _sides(content, predicted_dir, predicted_json, classes, mismatches)
     if only_predicted:
-        gts = {i: gt for i, gt in gts.items() if i in predictions}
+        gts = _predicted(gts, predictions)
     if not gts.keys() & predictions.keys():
         mismatches.append(f"{predicted_json}: has no image of {gt_json}")
     mismatches += _missing(gts.keys() - predictions.keys(), predicted_json, gt_json)
@@ -133,6 +133,17 @@ def _score_videos(
         for of_video in frames.values():
             add_video(sums, of_video)
     return sums
+
+
+def _predicted(gts: dict[object, Side], predictions: dict) -> dict[object, Side]:
+    """Those with a prediction; behind a frame without one another video begins."""
+    kept, gaps = {}, 0
+    for i, gt in gts.items():
+        if i in predictions:
+            kept[i] = gt._replace(video_id=(gt.video_id, gaps))
+        else:
+            gaps += 1
+    return kept
 
 
 def _missing(ids: set, file: Path, other: Path) -> list[str]:

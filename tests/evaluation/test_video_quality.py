@@ -40,12 +40,16 @@ def write(folder, videos: dict[str, list[np.ndarray]]):
     return folder
 
 
-def score(tmp_path, truth, prediction, *more) -> dict:
-    gt, predicted = write(tmp_path / "gt", truth), write(tmp_path / "predicted", prediction)
+def run_score(gt, predicted, *more) -> int:
     arguments = ["--gt", gt / "panoptic.json", "--gt-dir", gt / "panoptic"]
     arguments += ["--pred", predicted / "panoptic.json", "--pred-dir", predicted / "panoptic"]
+    return run_verb("score", *arguments, "--processes", 1, *more)
+
+
+def score(tmp_path, truth, prediction, *more) -> dict:
+    gt, predicted = write(tmp_path / "gt", truth), write(tmp_path / "predicted", prediction)
     scores = tmp_path / "scores.json"
-    status = run_verb("score", *arguments, "--output", scores, "--processes", 1, *more)
+    status = run_score(gt, predicted, "--output", scores, *more)
     assert status == 0
     return json.loads(scores.read_text())
 
@@ -97,10 +101,8 @@ def test_a_tube_has_the_class_of_its_first_frame(tmp_path):
     for segment in content["annotations"][0]["annotations"][1]["segments_info"]:
         segment["category_id"] = 7 if segment["id"] == FIRST else segment["category_id"]
     (predicted / "panoptic.json").write_text(json.dumps(content))
-    arguments = ["--gt", gt / "panoptic.json", "--gt-dir", gt / "panoptic"]
-    arguments += ["--pred", predicted / "panoptic.json", "--pred-dir", predicted / "panoptic"]
     scores = tmp_path / "scores.json"
-    assert run_verb("score", *arguments, "--processes", 1, "--output", scores) == 0
+    assert run_score(gt, predicted, "--output", scores) == 0
     found = json.loads(scores.read_text())
     assert found["VPQ_1"] < 100 and found["VPQ_2"] == 100
 
@@ -110,9 +112,7 @@ def test_a_prediction_needs_no_list_of_videos(tmp_path):
     content = json.loads((predicted / "panoptic.json").read_text())
     (predicted / "panoptic.json").write_text(json.dumps({"annotations": content["annotations"]}))
     gt = write(tmp_path / "gt", {"a": maps(SAME)})
-    arguments = ["--gt", gt / "panoptic.json", "--gt-dir", gt / "panoptic"]
-    arguments += ["--pred", predicted / "panoptic.json", "--pred-dir", predicted / "panoptic"]
-    assert run_verb("score", *arguments, "--processes", 1) == 0
+    assert run_score(gt, predicted) == 0
 
 
 def test_a_missing_frame_is_named(tmp_path, capsys):
@@ -120,10 +120,21 @@ def test_a_missing_frame_is_named(tmp_path, capsys):
     content = json.loads((predicted / "panoptic.json").read_text())
     content["annotations"][0]["annotations"].pop(3)
     (predicted / "panoptic.json").write_text(json.dumps(content))
-    arguments = ["--gt", gt / "panoptic.json", "--gt-dir", gt / "panoptic"]
-    arguments += ["--pred", predicted / "panoptic.json", "--pred-dir", predicted / "panoptic"]
-    assert run_verb("score", *arguments, "--processes", 1) == 1
+    assert run_score(gt, predicted) == 1
     assert "has no image 'a/000003'" in capsys.readouterr().err
+
+
+def test_windows_do_not_go_over_frames_without_a_prediction(tmp_path):
+    changed = [(FIRST, SECOND)] * 3 + [(SECOND, FIRST)] * 3
+    gt = write(tmp_path / "gt", {"a": maps(SAME)})
+    predicted = write(tmp_path / "predicted", {"a": maps(changed)})
+    content = json.loads((predicted / "panoptic.json").read_text())
+    content["annotations"][0]["annotations"].pop(3)
+    (predicted / "panoptic.json").write_text(json.dumps(content))
+    scores = tmp_path / "scores.json"
+    assert run_score(gt, predicted, "--only-predicted", "--output", scores) == 0
+    found = json.loads(scores.read_text())
+    assert found["VPQ_2"] == 100 and found["VPQ_4"] is None
 
 
 @pytest.mark.parametrize(
@@ -140,9 +151,7 @@ def test_a_broken_json_is_one_sentence(tmp_path, capsys, break_it, told):
     content = json.loads((gt / "panoptic.json").read_text())
     break_it(content)
     (gt / "panoptic.json").write_text(json.dumps(content))
-    arguments = [x for side in ("gt", "pred") for x in (f"--{side}", gt / "panoptic.json")]
-    arguments += ["--gt-dir", gt / "panoptic", "--pred-dir", gt / "panoptic"]
-    assert run_verb("score", *arguments, "--processes", 1) == 1
+    assert run_score(gt, gt) == 1
     error = capsys.readouterr().err
     assert told in error and error.count("\n") == 1 and "panoptic.json" in error
 
@@ -150,7 +159,5 @@ def test_a_broken_json_is_one_sentence(tmp_path, capsys, break_it, told):
 def test_another_size_is_named(tmp_path, capsys):
     gt, predicted = (write(tmp_path / n, {"a": maps(SAME)}) for n in ("gt", "predicted"))
     Image.new("RGB", (8, 8)).save(predicted / "panoptic" / "a" / "000002.png")
-    arguments = ["--gt", gt / "panoptic.json", "--gt-dir", gt / "panoptic"]
-    arguments += ["--pred", predicted / "panoptic.json", "--pred-dir", predicted / "panoptic"]
-    assert run_verb("score", *arguments, "--processes", 1) == 1
+    assert run_score(gt, predicted) == 1
     assert "is 8 x 8 pixels, but" in capsys.readouterr().err
