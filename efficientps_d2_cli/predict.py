@@ -4,10 +4,9 @@ efficientps-d2 predict street.jpg 'more/*.png' --output predicted/
 efficientps-d2 predict --model output/mine/model street.jpg --output street.png
 efficientps-d2 predict --video-input drive.mp4 --output drive_drawn.mp4
 
-Without --config-file and --model it takes the model that `make demo` leaves. Images that cannot be
-read are named and skipped; the exit status is then 1. A video that cannot be read ends the command.
---input, --video-input, --webcam, --output, --confidence-threshold and --opts are flags of
-Detectron2's demo.py.
+Without --config-file and --model it takes the model that `make demo` leaves. What cannot be read
+is named, and the next image or video begins; the exit status is then 1. --input, --video-input,
+--webcam, --output, --confidence-threshold and --opts are flags of Detectron2's demo.py.
 """
 
 import argparse
@@ -84,9 +83,8 @@ def run(args: argparse.Namespace) -> int:
         return predict_images(predictor, files, args.output, args.task, args.save_json)
     if args.webcam:
         predict_video(predictor, None, None, args.task)
-    else:
-        predict_videos(predictor, args.video_input, args.output, args.task, args.save_json)
-    return 0
+        return 0
+    return predict_videos(predictor, args.video_input, args.output, args.task, args.save_json)
 
 
 def _predictor(args: argparse.Namespace):

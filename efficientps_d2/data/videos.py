@@ -25,6 +25,10 @@ TIMEOUT = 30  # seconds, of addresses
 SLACK = 0.25  # seconds that whole files may be shorter than they say
 
 
+class UnreadableVideo(InputError):
+    """A video that cannot be read, or not to its end."""
+
+
 @dataclass
 class Frame:
     """A frame of a video; times are in seconds since the first frame."""
@@ -41,7 +45,7 @@ def frames_of(name: str) -> Iterator[Frame]:
         name: a file, or an address such as rtsp://camera or https://host/video.mp4.
 
     Raises:
-        InputError: if nothing can be read, or, after what can be read, if the file is damaged.
+        UnreadableVideo: if nothing can be read, or, after what can be read, if it is damaged.
     """
     with contextlib.closing(_open(name)) as container:
         stream = container.streams.video[0]
@@ -61,11 +65,12 @@ def frames_of(name: str) -> Iterator[Frame]:
                 end += duration
                 bar.update()
     if bar.n == 0:
-        raise InputError(f"{name} has no frames that can be read; give another video.")
+        raise UnreadableVideo(f"{name} has no frames that can be read; give another video.")
     short = declared is not None and declared - end > max(SLACK, 2 / rate)
     if short or errors:
         of = f" ({float(end):.1f} of {float(declared):.1f} s)" if short else ""
-        raise InputError(f"Of {name} only {bar.n} frames{of} can be read; repair or replace it.")
+        told = f"Of {name} only {bar.n} frames{of} can be read; repair or replace it."
+        raise UnreadableVideo(told)
 
 
 def camera_frames() -> Iterator[Frame]:
@@ -103,12 +108,12 @@ def _open(name: str):
             timeout=TIMEOUT if address else None,
         )
     except (av.error.FFmpegError, OSError) as error:
-        raise InputError(
+        raise UnreadableVideo(
             f"{name} has no frames that can be read ({_reason(error)}); give another video."
         ) from error
     if not container.streams.video:
         container.close()
-        raise InputError(f"{name} has no frames, only other data; give another video.")
+        raise UnreadableVideo(f"{name} has no frames, only other data; give another video.")
     return container
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from efficientps_d2.data.images import read_rgb
-from efficientps_d2.data.videos import VideoWriter, camera_frames, frames_of
+from efficientps_d2.data.videos import UnreadableVideo, VideoWriter, camera_frames, frames_of
 from efficientps_d2.prediction.output_paths import (
     image_targets,
     make_folder,
@@ -96,7 +96,8 @@ def predict_video(
         Whether it was shown to its end: the user may close the window before.
 
     Raises:
-        InputError: if the video cannot be read to its end, or ``output`` cannot be written.
+        UnreadableVideo: if it cannot be read to its end.
+        InputError: if ``output`` cannot be written.
     """
     if source and not output:  # before PyAV, as videos.py says
         open_window()
@@ -128,8 +129,8 @@ def predict_videos(
     output: Path | None,
     task: str = "panoptic",
     save_json: bool = False,
-) -> None:
-    """Predict and draw videos.
+) -> int:
+    """Predict and draw videos; one that cannot be read to its end is named, and the next begins.
 
     Args:
         sources: files and addresses.
@@ -137,8 +138,11 @@ def predict_videos(
         task: what is drawn; see :class:`PredictionPainter`.
         save_json: also write ``output/panoptic/`` and ``output/panoptic.json``.
 
+    Returns:
+        The exit status of a command: 1 if videos could not be read to their ends.
+
     Raises:
-        InputError: if a video cannot be read to its end, or ``output`` cannot be written.
+        InputError: if a file does not exist or ``output`` cannot be written.
     """
     for source in sources:
         if "://" not in source and not os.path.isfile(source):
@@ -146,13 +150,18 @@ def predict_videos(
     targets = video_targets(sources, output, save_json) if output else {}
     for target in targets.values():
         make_folder(target.parent)
-    writing = VideoPanopticWriter(output, predictor.metadata) if save_json else None
+    writing, status = VideoPanopticWriter(output, predictor.metadata) if save_json else None, 0
     with writing or contextlib.nullcontext():
         for source in sources:
             if writing:
                 writing.begin(targets[source].stem)
-            if not predict_video(predictor, source, targets.get(source), task, writing):
-                break
+            try:
+                if not predict_video(predictor, source, targets.get(source), task, writing):
+                    break
+            except UnreadableVideo as error:
+                print(f"Error: {error}", file=sys.stderr)
+                status = 1
+    return status
 
 
 def open_window() -> None:

@@ -113,7 +113,7 @@ def test_videos_whose_results_would_be_one_file_are_refused(model_folder, tmp_pa
     assert "--save-json needs a folder as --output" in capsys.readouterr().err
 
 
-def test_a_damaged_video_is_told(model_folder, tmp_path, capsys):
+def test_a_damaged_video_is_told_and_the_next_begins(model_folder, tmp_path, capsys):
     """What can be read of it is written."""
     whole = tmp_path / "whole.avi"
     writer = cv2.VideoWriter(str(whole), cv2.VideoWriter_fourcc(*"MJPG"), 10, (96, 64))
@@ -123,8 +123,16 @@ def test_a_damaged_video_is_told(model_folder, tmp_path, capsys):
     content = whole.read_bytes()
     (tmp_path / "cut.avi").write_bytes(content[: len(content) // 2])
     arguments = ["--model", str(model_folder), "--output", str(tmp_path / "out")]
-    assert run_verb("predict", *arguments, "--video-input", str(tmp_path / "cut.avi")) == 1
-    assert "cut.avi only" in capsys.readouterr().err
+    write_video(tmp_path / "good.mp4", 1)
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    videos = [tmp_path / name for name in ("cut.avi", "empty.mp4", "good.mp4")]
+    assert run_verb("predict", *arguments, "--save-json", "--video-input", *videos) == 1
+    error = capsys.readouterr().err
+    assert "cut.avi only" in error and "empty.mp4 has no frames" in error
+    assert cv2.VideoCapture(str(tmp_path / "out" / "good.mp4")).read()[0]
+    content = json.loads((tmp_path / "out" / "panoptic.json").read_text())
+    counts = {v["video_id"]: len(v["annotations"]) for v in content["annotations"]}
+    assert counts["cut"] and counts["good"] and not counts["empty"]
     frames = cv2.VideoCapture(str(tmp_path / "out" / "cut.mp4")).get(cv2.CAP_PROP_FRAME_COUNT)
     assert 0 < frames < 9
 
