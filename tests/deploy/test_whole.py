@@ -102,6 +102,9 @@ def test_a_wrong_file_is_not_kept(model_folder, monkeypatch, capsys):
         path.write_bytes(b"")
 
     monkeypatch.setattr("efficientps_d2.deploy.whole.file.write_whole", write_nothing)
+    assert run_verb("export", "--model", model_folder, "--format", "onnx") == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("Error: ONNX Runtime cannot run the onnx file")
     monkeypatch.setattr("efficientps_d2.deploy.whole.check.whole_runner", lambda path: nothing)
     assert run_verb("export", "--model", model_folder, "--format", "onnx") == 1
     error = capsys.readouterr().err.splitlines()[-1]

@@ -1,6 +1,7 @@
 """The file of a whole network is run by ONNX Runtime and compared with the network."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from tabulate import tabulate
 from efficientps_d2.data.streets.scene import paint_scene
 from efficientps_d2.deploy.compare import onnx_session
 from efficientps_d2.deploy.whole.model import OUTPUTS
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2.utils.errors import InputError, one_line
 
 # Height and width of images, none that of the export.
 SIZES = ((256, 512), (97, 211), (24, 40), (33, 640), (480, 320))
@@ -50,14 +51,30 @@ def check_whole(path: Path, predict: Callable, sizes=SIZES) -> list[Agreement]:
         path: of :func:`write_whole`.
         predict: from an (H, W, 3) uint8 RGB image to a ``Prediction``.
         sizes: of the images.
+
+    Raises:
+        InputError: if ONNX Runtime cannot run it.
     """
-    run = whole_runner(path)
+    with _naming_onnxruntime():
+        run = whole_runner(path)
     found = []
     for seed, (height, width) in enumerate(sizes):
         scene, _ = paint_scene(np.random.default_rng(seed))
         image = cv2.resize(scene, (width, height), interpolation=cv2.INTER_AREA)
-        found.append(agreement(run(image), predict(image)))
+        with _naming_onnxruntime():
+            outputs = run(image)
+        found.append(agreement(outputs, predict(image)))
     return found
+
+
+@contextlib.contextmanager
+def _naming_onnxruntime() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # it has many kinds, with no base of their own
+        raise InputError(
+            f"ONNX Runtime cannot run the onnx file ({one_line(error)[:300]}); it was not kept."
+        ) from error
 
 
 def whole_runner(path: Path) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
