@@ -16,9 +16,16 @@ from efficientps_d2.modeling.test_time_augmentation import PanopticTTA
 
 @torch.no_grad()
 def agreement(args: argparse.Namespace) -> list[dict]:
-    """Share of pixels with the same class and instance on CUDA and on the CPU, and under AMP."""
+    """Share of pixels with the same class on CUDA and on the CPU, and under AMP, and how many images
+    have as many segments.
+
+    Raises:
+        FileNotFoundError: without the network of the part training.
+    """
     cfg = with_class_counts(get_config("efficientps_streets"))
     weights = args.output / "streets_float32" / "model_final.pth"
+    if not weights.is_file():
+        raise FileNotFoundError(f"{weights} is missing; add training to --parts.")
     state = torch.load(weights, weights_only=True, map_location="cpu")["model"]
     models = []
     for device in ("cpu", args.device):
