@@ -16,8 +16,9 @@ from efficientps_d2.modeling.test_time_augmentation import PanopticTTA
 
 @torch.no_grad()
 def agreement(args: argparse.Namespace) -> list[dict]:
-    """Share of pixels with the same class on CUDA and on the CPU, and under AMP, and how many images
-    have as many segments.
+    """Share of pixels with the same class on CUDA and on the CPU, and under AMP.
+
+    And the share of images with as many segments.
 
     Raises:
         FileNotFoundError: without the network of the part training.
