@@ -14,6 +14,7 @@ from tqdm import tqdm
 from efficientps_d2.data.classes import class_table
 from efficientps_d2.data.coco_panoptic import read_segment_ids
 from efficientps_d2.data.datasets.register import dataset_metadata
+from efficientps_d2.evaluation.average_precision import average_precision
 from efficientps_d2.evaluation.prints import prints_in_log
 from efficientps_d2.utils.files import replacing_file
 
@@ -50,7 +51,9 @@ class ThingsCOCOEvaluator(COCOEvaluator):
                 contiguous_to_dataset[id_]: i for i, id_ in enumerate(thing_ids)
             },
         )
-        super().__init__(things_only, tasks, output_dir=output_folder, **kwargs)
+        super().__init__(
+            things_only, tasks, output_dir=output_folder, use_fast_impl=False, **kwargs
+        )
 
     def process(self, inputs, outputs):
         """As in :class:`COCOEvaluator`; ``pred_classes`` are contiguous ids of all classes."""
@@ -69,6 +72,26 @@ class ThingsCOCOEvaluator(COCOEvaluator):
         """As in :class:`COCOEvaluator`."""
         with prints_in_log():
             return super().evaluate(img_ids)
+
+    def _eval_predictions(self, predictions, img_ids=None):
+        """As in :class:`COCOEvaluator`, with a faster AP."""
+        to_dataset = {v: k for k, v in self._metadata.thing_dataset_id_to_contiguous_id.items()}
+        results = [
+            {**result, "category_id": to_dataset[result["category_id"]]}
+            for prediction in predictions
+            for result in prediction["instances"]
+        ]
+        with open(os.path.join(self._output_dir, "coco_instances_results.json"), "w") as file:
+            json.dump(results, file)
+        if not self._do_evaluation:  # images for a server of a benchmark
+            return
+        dataset, limits = self._coco_api.dataset, self._max_dets_per_image
+        for task in self._tasks:
+            found = None
+            if results:
+                found = average_precision(dataset, results, task, limits, img_ids)
+            names = self._metadata.thing_classes
+            self._results[task] = self._derive_coco_results(found, task, class_names=names)
 
     def _derive_coco_results(self, coco_eval, iou_type, class_names=None):
         """As in :class:`COCOEvaluator`, but without predictions the AP of things is 0."""
