@@ -32,6 +32,9 @@ NETWORKS = {
     "EfficientPS, optimised": partial(peers.of_this_project, "efficientps_cityscapes"),
     "EfficientPS": partial(peers.of_this_project, "efficientps_cityscapes"),
     "EfficientPS, official form": partial(peers.of_this_project, "efficientps_cityscapes_official"),
+    "EfficientPS, official form, optimised": partial(
+        peers.of_this_project, "efficientps_cityscapes_official"
+    ),
 }
 FIRST = "Panoptic FPN R50"  # that others are compared with
 STAGES = {
