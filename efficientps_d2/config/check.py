@@ -25,6 +25,7 @@ def check_values(cfg: CfgNode) -> None:
     _check_upright_boxes(cfg)
     _check_semantic_head(cfg)
     _check_levels(cfg)
+    _check_resnet(cfg)
 
 
 def _check_upright_boxes(cfg: CfgNode) -> None:
@@ -72,6 +73,20 @@ def _check_levels(cfg: CfgNode) -> None:
                 f"MODEL.{part}.IOU_LABELS has {len(labels)} labels and IOU_THRESHOLDS "
                 f"{len(thresholds)} limits; there must be one label more than limits."
             )
+
+
+def _check_resnet(cfg: CfgNode) -> None:
+    """What our deformable ResNet has and other backbones ignore, or the other way round."""
+    name = "build_deformable_resnet_fpn_backbone"
+    if cfg.MODEL.FPN.GLOBAL_CONTEXT and name != cfg.MODEL.BACKBONE.NAME:
+        raise InputError(
+            f"MODEL.FPN.GLOBAL_CONTEXT is of MODEL.BACKBONE.NAME {name}; leave it at False."
+        )
+    if cfg.MODEL.RESNETS.DEFORM_NUM_GROUPS != 1 and name == cfg.MODEL.BACKBONE.NAME:
+        raise InputError(
+            f"MODEL.RESNETS.DEFORM_NUM_GROUPS is {cfg.MODEL.RESNETS.DEFORM_NUM_GROUPS}, but {name} "
+            "has one group; leave it at 1."
+        )
 
 
 def _short(value: object) -> str:

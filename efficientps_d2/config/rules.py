@@ -206,6 +206,11 @@ MODEL_RULES = [
     ),
     Rule("MODEL.ROI_MASK_HEAD.POOLER_SAMPLING_RATIO", "samples along a cell; 0 for all", COUNT),
     Rule("MODEL.ROI_MASK_HEAD.POOLER_TYPE", "how features of a box are taken", POOLER),
+    Rule(
+        "MODEL.ROI_MASK_HEAD.CLS_AGNOSTIC_MASK",
+        "one mask for all classes, which the parts of this project do not predict",
+        OneOf((False,)),
+    ),
     Rule("MODEL.PANOPTIC_FPN.INSTANCE_LOSS_WEIGHT", "weight of the instance losses", NOT_NEGATIVE),
     Rule(
         "MODEL.PANOPTIC_FPN.COMBINE.METHOD",
@@ -220,7 +225,7 @@ MODEL_RULES = [
     ),
     Rule(
         "MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH",
-        "least score of an instance in the panoptic result",
+        "score of an instance in the panoptic result: above it, with heuristic also equal to it",
         SHARE,
     ),
     Rule(
@@ -229,10 +234,12 @@ MODEL_RULES = [
         SHARE,
     ),
     Rule("MODEL.PANOPTIC_FPN.COMBINE.STUFF_AREA_LIMIT", "least pixels of a stuff segment", COUNT),
-    Rule("MODEL.PANOPTIC_FPN.COMBINE.MASK_LOGIT_SCALE", "factor of mask logits", POSITIVE),
+    Rule(
+        "MODEL.PANOPTIC_FPN.COMBINE.MASK_LOGIT_SCALE", "factor of mask logits in adaptive", POSITIVE
+    ),
     Rule(
         "MODEL.PANOPTIC_FPN.COMBINE.CONFINE_TO_BOX",
-        "an instance gets no pixels outside its box; False as published",
+        "in adaptive an instance gets no pixels outside its box; False as published",
         FLAG,
     ),
 ]

@@ -76,6 +76,7 @@ def on_meta(model: nn.Module) -> nn.Module:
 def _of_instance_heads(model: nn.Module, cfg: CfgNode, features: dict) -> list:
     heads, rpn = model.roi_heads, model.proposal_generator
     boxes, masks = cfg.MODEL.RPN.POST_NMS_TOPK_TEST, cfg.TEST.DETECTIONS_PER_IMAGE
+    masks = boxes if masks < 0 else masks  # -1 is any number
     channels = features[heads.box_in_features[0]].shape[1]
     box_size, mask_size = heads.box_pooler.output_size, heads.mask_pooler.output_size
     of_boxes = torch.zeros(boxes, channels, *box_size, device="meta")

@@ -104,7 +104,9 @@ class PanopticTTA(nn.Module):
             scores.append(found.scores)
             classes.append(found.pred_classes)
         boxes, scores, classes = torch.cat(boxes), torch.cat(scores), torch.cat(classes)
-        keep = batched_nms(boxes, scores, classes, self.nms_threshold)[: self.max_detections]
+        keep = batched_nms(boxes, scores, classes, self.nms_threshold)
+        if self.max_detections >= 0:
+            keep = keep[: self.max_detections]
         instances = Instances(
             (height, width),
             pred_boxes=Boxes(boxes[keep]),

@@ -45,6 +45,8 @@ def test_multiply_adds_of_convolutions(capsys):
     expected = positions * 64 * (9 * 64 + 3 + 12) / 1e9
     assert parts["RPN"][1] == pytest.approx(expected, abs=0.005)
     assert "mask head, 3 boxes" in parts and "box head, 200 boxes" in parts
+    parts = analyze(capsys, config, "--size", "64", "64", "TEST.DETECTIONS_PER_IMAGE", "-1")
+    assert "mask head, 200 boxes" in parts, "any number"
 
 
 def test_multiply_adds_of_deformable_convolutions():

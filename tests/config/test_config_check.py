@@ -47,6 +47,7 @@ VALUES = {
     "INPUT.MIN_SIZE_TRAIN": ("()", "give a list of whole numbers from 0."),
     "DATASETS.TRAIN": ("(3,)", "give a list of names."),
     "TEST.BEST_METRIC": ("accuracy", "is 'accuracy'; give a metric, such as panoptic_seg/PQ."),
+    "MODEL.ROI_MASK_HEAD.CLS_AGNOSTIC_MASK": ("True", "is True; give False."),
     "SOLVER.WEIGHT_DECAY_BIAS": ("-1.0", "is -1.0; give a number from 0, or None."),
 }
 TOGETHER = [
@@ -103,11 +104,17 @@ def test_values_that_do_not_fit_together(overrides, message):
         ("ANCHOR_GENERATOR.NAME", "RotatedAnchorGenerator", "give DefaultAnchorGenerator"),
         ("PROPOSAL_GENERATOR.NAME", "RRPN", "RRPN predicts rotated boxes, no masks; give RPN"),
         ("ROI_HEADS.NAME", "RROIHeads", "give StandardROIHeads"),
+        ("FPN.GLOBAL_CONTEXT", "True", "FPN.GLOBAL_CONTEXT is of MODEL.BACKBONE.NAME build_deform"),
     ],
 )
 def test_parts_of_the_network_that_do_not_fit(key, value, message):
     with pytest.raises(InputError, match=message):
         config(f"MODEL.{key}", value)
+
+
+def test_groups_of_offsets_are_refused():
+    with pytest.raises(InputError, match="DEFORM_NUM_GROUPS is 2, but .* leave it at 1"):
+        load_config("upsnet_r101_dcn_coco", ["MODEL.RESNETS.DEFORM_NUM_GROUPS", "2"])
 
 
 def test_mask_rcnn_alone_has_no_semantic_head():

@@ -12,7 +12,6 @@ from training_samples import sample
 from efficientps_d2 import InputError, load_predictor, save_model
 from efficientps_d2.deploy.export import export_model
 from efficientps_d2.engine.trainer import Trainer
-from efficientps_d2.modeling.semantic_heads import NoSemSegHead
 from efficientps_d2.modeling.test_time_augmentation import PanopticTTA
 from efficientps_d2.prediction.layers import prediction_layers
 from efficientps_d2.prediction.painter import PredictionPainter
@@ -61,6 +60,12 @@ def test_fusions_that_need_semantic_logits_are_refused(mask_rcnn_config, method)
         build_model(mask_rcnn_config)
 
 
+def test_a_fusion_that_does_not_exist_is_said(mask_rcnn_config):
+    mask_rcnn_config.MODEL.PANOPTIC_FPN.COMBINE.METHOD = "heuristik"
+    with pytest.raises(InputError, match="METHOD is 'heuristik'; use one of"):
+        build_model(mask_rcnn_config)
+
+
 def test_evaluation_has_no_miou(mask_rcnn_config, mask_rcnn):
     results = Trainer.test(mask_rcnn_config, mask_rcnn)
     assert {"panoptic_seg", "segm", "bbox"} <= set(results) and "sem_seg" not in results
@@ -93,9 +98,3 @@ def test_prediction_has_no_semantic_layer(mask_rcnn_config, mask_rcnn, toy, tmp_
 def test_what_it_cannot_is_said(mask_rcnn, tmp_path):
     with pytest.raises(InputError, match="MaskRCNN cannot be exported: .* semantic logits"):
         export_model(mask_rcnn, "onnx_dense", tmp_path / "x.onnx")
-
-
-def test_data_without_things_are_refused(mask_rcnn_config):
-    mask_rcnn_config.MODEL.EFFICIENTPS.THING_CLASS_IDS = []
-    with pytest.raises(InputError, match="has no things"):
-        NoSemSegHead(mask_rcnn_config, {})

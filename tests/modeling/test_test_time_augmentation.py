@@ -48,6 +48,13 @@ def test_one_plain_view_is_no_augmentation(tta, keen_model):
     assert output["panoptic_seg"][1] == plain["panoptic_seg"][1]
 
 
+def test_any_number_of_detections_may_be_asked_for(keen_model, toy, tiny_config):
+    cfg = tiny_config(toy, "TEST.DETECTIONS_PER_IMAGE", -1)
+    keen_model.roi_heads.box_predictor.test_topk_per_image = -1
+    output = predict(PanopticTTA(keen_model, [1.0], False, cfg), IMAGE)
+    assert len(output["instances"]) == len(predict(keen_model, IMAGE)["instances"]) > 20
+
+
 def test_mirrored_images_give_mirrored_results(tta):
     both = tta([1.0, 1.5], True)
     output, mirrored = predict(both, IMAGE), predict(both, IMAGE.flip(-1))

@@ -222,12 +222,18 @@ def test_the_best_weights_are_scored(compare, tmp_path):
 
 def test_what_is_no_plan_is_one_sentence(compare, tmp_path):
     twice = PLAN + '  "Panoptic, FPN!": {config: "panoptic_fpn_{}"}'
-    for content in ("", "rows: {}", "- a list", twice):
+    for content in ("", "rows: {}", "- a list", twice, PLAN + "  x: {config: x, A.B: {other: 1}}"):
         (tmp_path / "plan.yaml").write_text(content)
         with pytest.raises(SystemExit, match="is no plan"):
             compare.main([str(tmp_path / "plan.yaml")])
     with pytest.raises(SystemExit, match="none.yaml is no plan"):
         compare.main([str(tmp_path / "none.yaml")])
+
+
+def test_a_seed_that_is_given_twice_counts_once(tmp_path):
+    (tmp_path / "plan.yaml").write_text(PLAN)
+    once, twice = (read_plan(tmp_path / "plan.yaml", seeds, tmp_path) for seeds in ([1], [1, 1]))
+    assert once == twice
 
 
 @pytest.mark.parametrize("plan", sorted((FOLDER / "plans").glob("*.yaml")), ids=lambda p: p.stem)

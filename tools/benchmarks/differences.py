@@ -29,9 +29,8 @@ def draw_differences(folders: dict[str, Path], count: int, output: Path) -> list
     values = {
         name: [image_pq(matches_of(of_row[name])) for of_row in samples.values()] for name in names
     }
-    comparable = [has_semantic_head(run.cfg) for run in runs.values()]
-    if sum(comparable) < 2:
-        comparable = [True] * len(runs)
+    panoptic = [has_semantic_head(run.cfg) for run in runs.values()]
+    comparable = panoptic if sum(panoptic) > 1 else [True] * len(runs)
     spread = {
         name: np.ptp(np.compress(comparable, pq))
         for name, pq in values.items()
@@ -46,7 +45,7 @@ def draw_differences(folders: dict[str, Path], count: int, output: Path) -> list
             *("image", "ground truth"),
             *(
                 f"{row}: PQ {pq:.0f}" if has_stuff else f"{row}: things only"
-                for row, pq, has_stuff in zip(runs, values[name], comparable, strict=True)
+                for row, pq, has_stuff in zip(runs, values[name], panoptic, strict=True)
             ),
         ]
         written.append(output / f"{rank}_{Path(name).stem}.jpg")

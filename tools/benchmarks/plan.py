@@ -92,16 +92,13 @@ def read_plan(file: Path, seeds: list[int], output: Path) -> list[Run]:
     if "like" in plan:
         plan = {**yaml.safe_load((file.parent / plan["like"]).read_text()), **plan}
     runs = []
-    for seed in seeds:
+    for seed in dict.fromkeys(seeds):
         for dataset, of_dataset in plan["datasets"].items():
             for row, of_row in plan["rows"].items():
                 source = of_row.get("weights_of")
                 trained = plan["rows"][source] if source else {}
                 options = {**plan.get("common", {}), **of_dataset, **trained, **of_row}
-                options = {  # a value may be another one for each dataset
-                    key: value[dataset] if isinstance(value, dict) else value
-                    for key, value in options.items()
-                }
+                options = {k: _of_dataset(k, v, dataset) for k, v in options.items()}
                 config = options["config"].format(of_dataset.get("config", dataset))
                 runs.append(
                     Run(
@@ -117,6 +114,15 @@ def read_plan(file: Path, seeds: list[int], output: Path) -> list[Run]:
     if len({run.folder for run in runs}) < len(runs):
         raise ValueError("two rows have names of the same letters")
     return runs
+
+
+def _of_dataset(key: str, value: object, dataset: str) -> object:
+    """A value may be another one for each dataset."""
+    if not isinstance(value, dict):
+        return value
+    if dataset not in value:
+        raise ValueError(f"{key} has no value for {dataset}")
+    return value[dataset]
 
 
 def _folder(output: Path, dataset: str, row: str, seed: int) -> Path:

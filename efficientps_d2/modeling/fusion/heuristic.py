@@ -34,8 +34,9 @@ def heuristic_panoptic_fusion(
     Args:
         instances: with ``pred_masks`` (N, H, W) bool, ``scores`` and ``pred_classes``
             (0..things-1).
-        sem_seg_logits, thing_class_ids, score_threshold, overlap_threshold, stuff_area_limit: as
-            for :func:`adaptive_panoptic_fusion`.
+        sem_seg_logits, thing_class_ids, overlap_threshold, stuff_area_limit: as for
+            :func:`adaptive_panoptic_fusion`.
+        score_threshold: instances with this score or more take part.
 
     Returns:
         As :func:`adaptive_panoptic_fusion`, but things have no ``area``.

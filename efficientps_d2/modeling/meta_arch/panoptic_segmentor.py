@@ -54,7 +54,8 @@ class PanopticSegmentor(PanopticFPN):
     """A backbone, instance heads and a semantic head, whose outputs a rule fuses.
 
     Training is that of :class:`PanopticFPN`. With Detectron2's heads and ``METHOD "heuristic"`` it
-    is Panoptic FPN itself; networks of other papers derive from it.
+    is Panoptic FPN, but for the semantic head: that has a channel for each thing class, where
+    Panoptic FPN has one for all things. Networks of other papers derive from it.
 
     With ``light_outputs`` inference takes less memory and time: ``sem_seg`` is
     :class:`SemanticLogits`, and instances have no ``pred_masks``, unless ``paste_masks`` is True or

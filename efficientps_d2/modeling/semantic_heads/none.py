@@ -6,8 +6,6 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 from torch import Tensor, nn
 
-from efficientps_d2.utils.errors import InputError
-
 
 @SEM_SEG_HEADS_REGISTRY.register()
 class NoSemSegHead(nn.Module):
@@ -29,15 +27,10 @@ class NoSemSegHead(nn.Module):
 
     @classmethod
     def from_config(cls, cfg, input_shape: dict[str, ShapeSpec]):
-        head, things = cfg.MODEL.SEM_SEG_HEAD, cfg.MODEL.EFFICIENTPS.THING_CLASS_IDS
-        if not things:
-            raise InputError(
-                "MODEL.SEM_SEG_HEAD.NAME is NoSemSegHead, but the dataset has no things, so that "
-                "nothing would be found; take another config."
-            )
+        head = cfg.MODEL.SEM_SEG_HEAD
         return {
             "num_classes": head.NUM_CLASSES,
-            "thing_class_ids": things,
+            "thing_class_ids": cfg.MODEL.EFFICIENTPS.THING_CLASS_IDS,
             "ignore_value": head.IGNORE_VALUE,
         }
 
