@@ -72,11 +72,12 @@ def _export_whole(cfg, metadata, path: Path) -> int:
         check_whole,
         require_agreement,
     )
-    from efficientps_d2.deploy.whole.file import write_whole
+    from efficientps_d2.deploy.whole.file import require_known_parts, write_whole
     from efficientps_d2.prediction.predictor import Predictor
     from efficientps_d2.utils.files import replacing_file
 
     predictor = Predictor(cfg, metadata, "cpu", optimize=False)
+    require_known_parts(predictor.model, predictor.cfg)
     path.parent.mkdir(parents=True, exist_ok=True)
     print("Exporting, which takes PyTorch's exporter some minutes.", flush=True)
     with replacing_file(path, keep_suffix=True) as partial:

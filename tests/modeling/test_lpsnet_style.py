@@ -79,6 +79,12 @@ def test_thresholds_reach_the_merge(small_config):
     }
 
 
+def test_a_fusion_that_does_not_exist_is_said(small_config):
+    cfg = small_config("lpsnet_style_streets", "MODEL.PANOPTIC_FPN.COMBINE.METHOD", "bogus")
+    with pytest.raises(InputError, match="METHOD is 'bogus'; use one of"):
+        build_model(cfg)
+
+
 def test_each_instance_counts_the_same():
     instances = Instances((32, 48), gt_boxes=Boxes(torch.tensor([[0.0, 0, 8, 8], [16, 0, 48, 32]])))
     owner = torch.full((8, 12), NOBODY)

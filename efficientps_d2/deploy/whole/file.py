@@ -53,7 +53,7 @@ def write_whole(model: PanopticSegmentor, cfg: CfgNode, metadata: Metadata, path
     Raises:
         InputError: if a part of the network has no form in ONNX.
     """
-    _require_known_parts(model, cfg)
+    require_known_parts(model, cfg)
     combine = cfg.MODEL.PANOPTIC_FPN.COMBINE
     thresholds = (
         torch.tensor(float(combine.INSTANCES_CONFIDENCE_THRESH)),
@@ -118,7 +118,7 @@ def to_onnx(
     return program
 
 
-def _require_known_parts(model, cfg: CfgNode) -> None:
+def require_known_parts(model, cfg: CfgNode) -> None:
     """Raise InputError for a network that has other parts than WholeModel knows."""
     name, cure = type(model).__name__, "--format onnx_dense or torchscript may do"
     known = isinstance(model, PanopticSegmentor) and not isinstance(model, MaskRCNN | UPSNet)
