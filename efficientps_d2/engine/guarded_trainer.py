@@ -7,7 +7,7 @@ from detectron2.engine import DefaultTrainer
 from detectron2.utils import comm
 
 from efficientps_d2.data.training_order import seed_all
-from efficientps_d2.utils.errors import DISK, InputError, one_sentence
+from efficientps_d2.utils.errors import DISK, InputError, one_line, one_sentence
 
 
 class GuardedTrainer(DefaultTrainer):
@@ -37,6 +37,14 @@ class GuardedTrainer(DefaultTrainer):
             raise SystemExit(f"Error: {one_sentence(error)}") from error
         except FloatingPointError as error:  # Detectron2's RPN looks before there is any loss
             self._stop_diverged(f"the RPN's output ({error})")
+        except RuntimeError as error:
+            if not str(error).startswith("DataLoader worker"):
+                raise
+            raise SystemExit(
+                f"Error: a loader process died ({one_line(error)}); training stopped, "
+                f"{self._last_checkpoint()}; lower DATALOADER.NUM_WORKERS if the memory was full, "
+                "and run the same command with --resume."
+            ) from error
 
     def after_step(self):
         with self._naming_disks():
@@ -71,10 +79,12 @@ class GuardedTrainer(DefaultTrainer):
             self._stop_diverged(" and ".join(bad))
 
     def _stop_diverged(self, what: str):
-        last = "no checkpoint was saved"
-        if self.checkpointer.has_checkpoint():
-            last = f"the last checkpoint is {self.checkpointer.get_checkpoint_file()}"
         raise SystemExit(
             f"Error: {what} became NaN or infinite in iteration {self.iter}; training stopped, "
-            f"{last}; lower SOLVER.BASE_LR or lengthen SOLVER.WARMUP_ITERS."
+            f"{self._last_checkpoint()}; lower SOLVER.BASE_LR or lengthen SOLVER.WARMUP_ITERS."
         )
+
+    def _last_checkpoint(self) -> str:
+        if self.checkpointer.has_checkpoint():
+            return f"the last checkpoint is {self.checkpointer.get_checkpoint_file()}"
+        return "no checkpoint was saved"

@@ -50,6 +50,23 @@ def test_a_signal_in_the_last_evaluation_leaves_the_last_weights(make_trainer):
     assert torch.equal(flat_weights(resumed.checkpointer.model), last)
 
 
+def test_a_loader_process_that_was_killed_is_one_sentence(make_trainer, monkeypatch):
+    trainer = make_trainer([10.0, 20.0])
+    run_step = trainer._trainer.run_step
+
+    def killed():  # as PyTorch says it
+        if trainer.iter == 1:
+            raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+        run_step()
+
+    trainer._trainer.run_step = killed
+    with pytest.raises(SystemExit) as error:
+        trainer.train()
+    told = str(error.value)
+    assert told.startswith("Error: a loader process died (DataLoader worker (pid 7) is killed")
+    assert "the last checkpoint is" in told and told.endswith("with --resume.")
+
+
 def test_a_signal_waits_for_a_checkpoint_to_be_whole(make_trainer, monkeypatch):
     trainer = make_trainer([10.0, 20.0, 30.0, 40.0])
     save = torch.save
