@@ -105,10 +105,19 @@ def test_the_check_finds_what_is_wrong(right, wrong, problem):
     assert any(problem in line for line in problems), problems
 
 
+README_RESULTS = section(README, "Results")
+
+
 def cells_of(text: str) -> list[list[str]]:
     """The rows of the tables of a page."""
     lines = [line for line in text.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def shown_in(text: str) -> dict[tuple[str, str], str]:
+    """PQ by dataset and network of a table of the README."""
+    (_, *datasets), _, *rows = cells_of(text)
+    return {(d, row): pq for row, *values in rows for d, pq in zip(datasets, values, strict=True)}
 
 
 def test_results_in_the_readme_are_those_of_the_benchmarks():
@@ -121,13 +130,24 @@ def test_results_in_the_readme_are_those_of_the_benchmarks():
             dataset = first.partition(",")[0]
         elif dataset and len(rest) == 6:  # seeds, PQ and other metrics
             measured[dataset, first.removesuffix(" (H200)")] = rest[1].partition(" ")[0]
-    (_, *datasets), _, *rows = cells_of(section(README, "Results"))
-    shown = {(d, row): pq for row, *values in rows for d, pq in zip(datasets, values, strict=True)}
+    shown = shown_in(README_RESULTS.partition("150 iterations")[0])
     assert len(shown) == 9 and shown == {place: measured[place] for place in shown}
     for rate in re.findall(
         r"reaches (.*?) on cars and (.*?) on painted", README.replace("\n", " ")
     )[0]:
         assert f"gives {rate}" in benchmarks
+
+
+def test_results_after_few_iterations_are_those_of_the_comparison():
+    compared = section(
+        (ROOT / "docs" / "COMPARISON.md").read_text(), "All networks after 150 iterations"
+    )
+    measured, dataset = {}, ""
+    for first, pq, *_ in cells_of(compared):
+        dataset = first if pq == "PQ" else dataset
+        measured.setdefault((dataset, first), pq.partition(" ")[0])
+    shown = shown_in(README_RESULTS.partition("150 iterations")[2])
+    assert len(shown) == 12 and shown == {place: measured[place] for place in shown}
 
 
 def test_nothing_of_ours_is_among_published_results():
