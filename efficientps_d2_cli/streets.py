@@ -20,7 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--train", type=positive, help="training images; default 300")
     parser.add_argument("--val", type=positive, help="validation images; default 60")
     parser.add_argument("--seed", type=natural, help="of the dataset and of videos; default 0")
-    parser.add_argument("--if-missing", action="store_true", help="keep a dataset that is there")
+    parser.add_argument(
+        "--if-missing", action="store_true", default=None, help="keep a dataset that is there"
+    )
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument(
         "--labelme", type=path, metavar="DIR", help="write an example for labelme to this folder"
@@ -67,5 +69,5 @@ def _refuse_idle_flags(args: argparse.Namespace) -> None:
     mode = "--labelme" if args.labelme else "--videos"
     names = ["output", "train", "val", "if_missing", *(["seed"] if args.labelme else [])]
     for name in names:
-        if not any(getattr(args, name) is unset for unset in (None, False)):
+        if getattr(args, name) is not None:
             args.parser.error(f"--{name.replace('_', '-')} does nothing with {mode}; leave it out")

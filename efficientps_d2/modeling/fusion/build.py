@@ -24,13 +24,21 @@ def build_fusion(combine: CfgNode) -> Fusion:
     Raises:
         InputError: if there is none of that name.
     """
-    names = [name for name, _ in FUSION_REGISTRY]
-    if combine.METHOD not in names:
+    require_fusion(combine)
+    return FUSION_REGISTRY.get(combine.METHOD)(combine)
+
+
+def require_fusion(combine: CfgNode) -> None:
+    """
+    Raises:
+        InputError: if there is no rule of the name ``combine.METHOD``.
+    """
+    if combine.METHOD not in FUSION_REGISTRY:
+        names = [name for name, _ in FUSION_REGISTRY]
         raise InputError(
             f"MODEL.PANOPTIC_FPN.COMBINE.METHOD is {combine.METHOD!r}; use one of "
             f"{', '.join(names)}."
         )
-    return FUSION_REGISTRY.get(combine.METHOD)(combine)
 
 
 def thresholds(combine: CfgNode) -> dict:

@@ -8,7 +8,7 @@ from detectron2.modeling.postprocessing import sem_seg_postprocess
 from detectron2.structures import ImageList, Instances
 from torch import Tensor
 
-from efficientps_d2.modeling.fusion.build import build_fusion
+from efficientps_d2.modeling.fusion.build import require_fusion
 from efficientps_d2.modeling.fusion.dense_boxes import dense_box_fusion
 from efficientps_d2.modeling.instance_heads.crowd import split_crowd
 from efficientps_d2.modeling.instance_heads.dense_boxes import (
@@ -72,7 +72,7 @@ class LPSNetStyle(SemanticSegmentor):
         cfg = ready_to_build(cfg)
         options, combine = cfg.MODEL.LPSNET, cfg.MODEL.PANOPTIC_FPN.COMBINE
         detections = cfg.TEST.DETECTIONS_PER_IMAGE
-        build_fusion(combine)  # its own is another, but a name that does not exist is a mistake
+        require_fusion(combine)  # its own is another, but a wrong name is a mistake
         parts = super().from_config(cfg)
         return {
             **parts,

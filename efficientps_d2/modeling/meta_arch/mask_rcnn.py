@@ -5,7 +5,7 @@ from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.structures import Instances
 from torch import Tensor
 
-from efficientps_d2.modeling.fusion.build import FUSION_REGISTRY
+from efficientps_d2.modeling.fusion.build import require_fusion
 from efficientps_d2.modeling.meta_arch.panoptic_segmentor import PanopticSegmentor
 from efficientps_d2.utils.errors import InputError
 
@@ -21,8 +21,9 @@ class MaskRCNN(PanopticSegmentor):
 
     @classmethod
     def from_config(cls, cfg: CfgNode):
+        require_fusion(cfg.MODEL.PANOPTIC_FPN.COMBINE)
         method = cfg.MODEL.PANOPTIC_FPN.COMBINE.METHOD
-        if method in FUSION_REGISTRY and method != "heuristic":
+        if method != "heuristic":
             raise InputError(
                 f"MODEL.PANOPTIC_FPN.COMBINE.METHOD is {method}, which needs the semantic logits "
                 "that MaskRCNN lacks; give heuristic."
