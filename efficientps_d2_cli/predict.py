@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     from efficientps_d2.prediction.predictor import OF_DEMO
 
     if files:
-        from efficientps_d2.prediction.output_paths import expand
+        from efficientps_d2_runtime.paths import expand
 
         files = expand(files)  # mistakes show before the model is loaded
     keep_freed_memory()
@@ -92,7 +92,7 @@ def _predictor(args: argparse.Namespace):
     from efficientps_d2.checkpoint.saved_model import metadata_of, read_saved_model
     from efficientps_d2.config.loading import load_config
     from efficientps_d2.prediction.predictor import Predictor
-    from efficientps_d2.utils.errors import InputError
+    from efficientps_d2_runtime.errors import InputError
 
     if len(args.opts) % 2:
         raise InputError(f"--opts {' '.join(args.opts)}: give pairs KEY VALUE.")

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from efficientps_d2.utils.files import replacing_file
+    from efficientps_d2_runtime.files import replacing_file
 
     with replacing_file(args.output) if args.output else nullcontext() as partial:
         _print_scores(_score(args), partial)
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _score(args: argparse.Namespace):
     from efficientps_d2.evaluation.score_files import score_files
-    from efficientps_d2.utils.errors import InputError
+    from efficientps_d2_runtime.errors import InputError
 
     scores = score_files(
         args.gt, args.gt_dir, args.pred, args.pred_dir, args.processes, args.only_predicted

@@ -1,4 +1,7 @@
-"""Imports go one way, so that a part can be read without those that build on it."""
+"""Imports go one way, so that a part can be read without those that build on it.
+
+`runtime/` is below all: a test of its own looks at what that imports.
+"""
 
 import ast
 from pathlib import Path

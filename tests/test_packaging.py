@@ -17,11 +17,12 @@ from efficientps_d2.config.loading import load_config
 
 SCRIPT = """
 from pathlib import Path
-import efficientps_d2, install_detectron2
+import efficientps_d2, efficientps_d2_runtime, install_detectron2
 from efficientps_d2_cli.main import main
 import efficientps_d2.report.page as report
 import jinja2
-assert Path(efficientps_d2.__file__).parent == Path("efficientps_d2").resolve()
+for package in (efficientps_d2, efficientps_d2_runtime):
+    assert Path(package.__file__).parent == Path(package.__name__).resolve()
 print(efficientps_d2.get_config("efficientps_cityscapes").SOLVER.MAX_ITER)
 status = main(["streets", "--output", "streets", "--train", "1", "--val", "1"])
 assert status == 0 and len(list(Path("streets").rglob("*_leftImg8bit.png"))) == 2
@@ -46,13 +47,17 @@ def test_a_wheel_is_complete(tmp_path):
     for name in (*kept, "tools"):  # building leaves files in the sources
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, source / name)
+    shutil.copytree(ROOT / "runtime", source / "runtime")
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*command, "--wheel-dir", str(tmp_path), str(source)], check=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    inside = tmp_path / "inside"
-    with zipfile.ZipFile(wheel) as file:
-        names = file.namelist()
-        file.extractall(inside)
+    command += ["--wheel-dir", str(tmp_path), str(source), str(source / "runtime")]
+    subprocess.run(command, check=True)
+    inside, names = tmp_path / "inside", []
+    for wheel in sorted(tmp_path.glob("*.whl")):
+        with zipfile.ZipFile(wheel) as file:
+            names += file.namelist()
+            file.extractall(inside)
+    modules = {Path(name).name for name in names if name.startswith("efficientps_d2_runtime/")}
+    assert modules == {path.name for path in (source / "runtime").rglob("*.py")}
     packed = {Path(name).name for name in names if name.startswith("efficientps_d2/configs/")}
     assert packed == {path.name for path in (source / "configs").glob("*.yaml")}
     assert not any(name.startswith(("tests/", "tools/", "efficientps_d2/tests")) for name in names)

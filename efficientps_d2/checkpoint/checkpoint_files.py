@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from efficientps_d2.checkpoint.weights_file import is_whole, read_weights
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2_runtime.errors import InputError
 
 logger = logging.getLogger(__name__)
 

@@ -22,8 +22,8 @@ from efficientps_d2.checkpoint.checkpoint_files import (
 )
 from efficientps_d2.checkpoint.weights_file import read_weights
 from efficientps_d2.config.building import build_network, check_network
-from efficientps_d2.utils.errors import InputError, one_line
-from efficientps_d2.utils.files import replacing_file
+from efficientps_d2_runtime.errors import InputError, one_line
+from efficientps_d2_runtime.files import replacing_file
 
 BEST = "model_best"  # the weights that were best in validation, of which --resume knows nothing
 HTTP = ("http", "https")

@@ -12,8 +12,8 @@ from efficientps_d2.checkpoint.weights_file import write_weights
 from efficientps_d2.config.loading import load_config
 from efficientps_d2.data.coco_panoptic import categories_of, read_json, set_classes
 from efficientps_d2.data.datasets.register import dataset_metadata
-from efficientps_d2.utils.errors import InputError
-from efficientps_d2.utils.files import replacing_file
+from efficientps_d2_runtime.errors import InputError
+from efficientps_d2_runtime.files import replacing_file
 
 WEIGHTS, CONFIG, METADATA = FILES = ("model.pth", "config.yaml", "metadata.json")
 DEMO_MODEL = Path("output/streets/model")  # which `make demo` leaves

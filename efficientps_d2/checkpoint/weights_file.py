@@ -14,8 +14,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from efficientps_d2.utils.errors import InputError, one_line
-from efficientps_d2.utils.files import replacing_file
+from efficientps_d2_runtime.errors import InputError, one_line
+from efficientps_d2_runtime.files import replacing_file
 
 
 def read_weights(path: str | Path) -> dict:

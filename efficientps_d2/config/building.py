@@ -14,7 +14,7 @@ from detectron2.modeling import META_ARCH_REGISTRY, build_model
 from torch import nn
 
 from efficientps_d2.config.keys import flat_items
-from efficientps_d2.utils.errors import InputError, one_line
+from efficientps_d2_runtime.errors import InputError, one_line
 
 
 def build_network(cfg: CfgNode) -> nn.Module:

@@ -7,7 +7,7 @@ from efficientps_d2.config.keys import has_semantic_head, value_of
 from efficientps_d2.config.other_network_rules import OTHER_NETWORK_RULES
 from efficientps_d2.config.rules import MODEL_RULES
 from efficientps_d2.config.training_rules import DATA_RULES, SOLVER_RULES, TEST_RULES
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2_runtime.errors import InputError
 
 RULES = (*MODEL_RULES, *OTHER_NETWORK_RULES, *DATA_RULES, *SOLVER_RULES, *TEST_RULES)
 

@@ -13,7 +13,7 @@ from efficientps_d2.config.check import check_values
 from efficientps_d2.config.defaults import add_efficientps_config
 from efficientps_d2.config.keys import flat_items, value_of
 from efficientps_d2.config.yaml_file import read_config
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2_runtime.errors import InputError
 
 # What Detectron2's config raises for wrong keys, values and files.
 BAD_VALUE = (KeyError, ValueError, TypeError, AttributeError, AssertionError, SyntaxError)

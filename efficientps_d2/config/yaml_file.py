@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from efficientps_d2.utils.errors import InputError, one_line
+from efficientps_d2_runtime.errors import InputError, one_line
 
 BASE = "_BASE_"
 LARGEST = 100_000  # bytes of a file

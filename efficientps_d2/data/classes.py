@@ -13,7 +13,7 @@ from detectron2.config import CfgNode
 from detectron2.data.catalog import Metadata
 
 from efficientps_d2.data.datasets.register import dataset_metadata
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2_runtime.errors import InputError
 
 
 class ClassTable(NamedTuple):

@@ -9,8 +9,7 @@ import numpy as np
 from detectron2.data import detection_utils as utils
 from detectron2.data.catalog import Metadata
 from detectron2.utils.colormap import colormap
-from panopticapi.utils import id2rgb, rgb2id
-from PIL import Image
+from panopticapi.utils import rgb2id
 
 from efficientps_d2.data.coco_fields import (
     COLOR_CURE,
@@ -19,8 +18,8 @@ from efficientps_d2.data.coco_fields import (
     read_colors,
     understand,
 )
-from efficientps_d2.utils.errors import InputError
-from efficientps_d2.utils.files import refuse_pipes
+from efficientps_d2_runtime.errors import InputError
+from efficientps_d2_runtime.files import refuse_pipes
 
 IGNORE_LABEL = 255
 ANNOTATION_KEYS = ("image_id", "file_name", "segments_info")
@@ -60,11 +59,6 @@ def read_json(path: str | Path, keys=("images", "annotations", "categories")) ->
 def read_segment_ids(file: str) -> np.ndarray:
     """(H, W) int32 segment ids of a panoptic PNG."""
     return rgb2id(utils.read_image(file, format="RGB"))
-
-
-def write_segment_ids(file: str | Path, pan_seg: np.ndarray) -> None:
-    """Write (H, W) segment ids as a panoptic PNG, whatever the suffix of the file."""
-    Image.fromarray(id2rgb(pan_seg)).save(file, format="PNG")
 
 
 def true_segment_ids(record: dict) -> np.ndarray:
@@ -129,25 +123,6 @@ def categories_of(metadata: Metadata) -> list[dict]:
         }
         for i, name in enumerate(metadata.stuff_classes)
     ]
-
-
-def save_panoptic(
-    file: Path, image_id, pan_seg: np.ndarray, segments: list[dict], categories: list[dict]
-) -> dict:
-    """Write a panoptic PNG; returns its annotation for COCO's JSON.
-
-    Args:
-        file: the PNG.
-        image_id: of the image.
-        pan_seg: (H, W) segment ids.
-        segments: ``id`` and ``category_id`` (contiguous) of each; ``area`` and ``score`` are kept.
-        categories: by contiguous id.
-    """
-    write_segment_ids(file, pan_seg)
-    kept = [{k: s[k] for k in ("id", "category_id", "area", "score") if k in s} for s in segments]
-    for segment in kept:
-        segment["category_id"] = categories[segment["category_id"]]["id"]
-    return {"image_id": image_id, "file_name": file.name, "segments_info": kept}
 
 
 def make_records(

@@ -17,8 +17,9 @@ from panopticapi.utils import rgb2id
 
 from efficientps_d2.data.classes import dataset_classes
 from efficientps_d2.data.coco_panoptic import IGNORE_LABEL
-from efficientps_d2.data.images import DAMAGED, damage, read_image
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2.data.images import read_image
+from efficientps_d2_runtime.errors import InputError
+from efficientps_d2_runtime.images import DAMAGED, damage
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from efficientps_d2.data.coco_panoptic import ANNOTATION_KEYS, require_keys, save_panoptic
+from efficientps_d2.data.coco_panoptic import ANNOTATION_KEYS, require_keys
+from efficientps_d2_runtime.coco import save_panoptic
 
 
 class VideoFrames:

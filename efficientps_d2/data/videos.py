@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from efficientps_d2.utils.errors import InputError, one_line
+from efficientps_d2_runtime.errors import InputError, one_line
 
 TICK = Fraction(1, 60000)  # MPEG-4 allows 65535 in a second; of 29.97 Hz a frame takes 2002
 QUANTIZER = 3  # from 1, the best, to 31

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from efficientps_d2.data.streets.scene import paint_scene
 from efficientps_d2.deploy.export import WHOLE_OUTPUTS, DensePart, fusion_inputs
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2_runtime.errors import InputError
 
 # |file - model| <= TOLERANCE + TOLERANCE * |model|, for every number.
 TOLERANCE = 1e-4
@@ -114,18 +114,12 @@ def runner(form: str, path: Path) -> Callable[[Tensor], Outputs]:
     return lambda image: dict(zip(WHOLE_OUTPUTS, traced(image), strict=True))
 
 
-def onnx_session(path: Path):
-    """ONNX Runtime's session of a file, on the CPU, with as many threads as PyTorch has."""
+def _onnx_runner(path: Path) -> Callable[[Tensor], Outputs]:
     import onnxruntime  # only files of ONNX need it
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3  # it warns of inputs with defaults
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-
-
-def _onnx_runner(path: Path) -> Callable[[Tensor], Outputs]:
-    session = onnx_session(path)
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
 
     def run(image: Tensor) -> Outputs:

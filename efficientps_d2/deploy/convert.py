@@ -12,8 +12,8 @@ from efficientps_d2.checkpoint.weights_file import is_safetensors, read_state_di
 from efficientps_d2.config.building import build_network
 from efficientps_d2.config.loading import without_cuda
 from efficientps_d2.modeling.backbone.efficientnet import is_paper_efficientnet
-from efficientps_d2.utils.errors import InputError
-from efficientps_d2.utils.files import replacing_file
+from efficientps_d2_runtime.errors import InputError
+from efficientps_d2_runtime.files import replacing_file
 
 # Their rows tell the number of all classes, and of things and background.
 CLASSIFIERS = ("sem_seg_head.predictor.weight", "roi_heads.box_predictor.cls_score.weight")

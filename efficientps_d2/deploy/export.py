@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from efficientps_d2.modeling.meta_arch import MaskRCNN
-from efficientps_d2.utils.errors import InputError, one_line
+from efficientps_d2_runtime.errors import InputError, one_line
 
 SUFFIXES = {"onnx_dense": ".onnx", "torch_export": ".pt2", "torchscript": ".ts"}
 # Outputs of the file in TorchScript, in this order.
@@ -145,7 +145,9 @@ def require_onnx() -> None:
     """
     missing = [p for p in ONNX_PACKAGES if importlib.util.find_spec(p) is None]
     if missing:
-        raise InputError(f'ONNX files need {missing[0]}; run: pip install -e ".[export]"')
+        raise InputError(
+            f"ONNX files need {missing[0]}; run: pip install onnx onnxruntime onnxscript"
+        )
 
 
 def with_static_padding(model: nn.Module) -> nn.Module:

@@ -13,7 +13,7 @@ from efficientps_d2.data.checks.problems import KINDS
 from efficientps_d2.data.checks.suggest import Suggestion, suggest_config
 from efficientps_d2.data.datasets.register import check_dataset_files
 from efficientps_d2.engine.run_folder import config_of_run
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2_runtime.errors import InputError
 
 logger = logging.getLogger(__name__)
 

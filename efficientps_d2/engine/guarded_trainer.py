@@ -7,7 +7,7 @@ from detectron2.engine import DefaultTrainer
 from detectron2.utils import comm
 
 from efficientps_d2.data.training_order import seed_all
-from efficientps_d2.utils.errors import DISK, InputError, one_line, one_sentence
+from efficientps_d2_runtime.errors import DISK, InputError, one_line, one_sentence
 
 
 class GuardedTrainer(DefaultTrainer):

@@ -14,7 +14,7 @@ from detectron2.engine import launch as detectron2_launch
 from detectron2.utils import comm
 from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
-from efficientps_d2.utils.errors import InputError, one_sentence
+from efficientps_d2_runtime.errors import InputError, one_sentence
 
 
 def launch(main: Callable[[Namespace], object], args: Namespace) -> int:

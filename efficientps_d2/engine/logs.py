@@ -15,9 +15,9 @@ from detectron2.utils.collect_env import collect_env_info
 from detectron2.utils.env import seed_all_rng
 from detectron2.utils.logger import setup_logger
 
-from efficientps_d2.utils.errors import one_line
-from efficientps_d2.utils.files import replacing_file
 from efficientps_d2.utils.shell import shell_command
+from efficientps_d2_runtime.errors import one_line
+from efficientps_d2_runtime.files import replacing_file
 
 logger = logging.getLogger("efficientps_d2")
 

@@ -7,7 +7,7 @@ from detectron2.solver import get_default_optimizer_params
 from detectron2.solver.build import maybe_add_gradient_clipping
 from torch import nn
 
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2_runtime.errors import InputError
 
 WHOLE_MODEL = "full_model"
 PRETRAINED = "backbone.bottom_up."  # names of parameters below the FPN begin so

@@ -11,8 +11,8 @@ from detectron2.utils import comm
 from efficientps_d2.config.check import check_schedule
 from efficientps_d2.config.keys import differences, flat_items
 from efficientps_d2.config.loading import load_config
-from efficientps_d2.utils.errors import InputError
-from efficientps_d2.utils.locks import CAN_LOCK, HeldError, lock
+from efficientps_d2_runtime.errors import InputError
+from efficientps_d2_runtime.locks import CAN_LOCK, HeldError, lock
 
 logger = logging.getLogger("efficientps_d2")
 

@@ -28,7 +28,7 @@ from efficientps_d2.engine.run_folder import (
 )
 from efficientps_d2.modeling.test_time_augmentation import PanopticTTA
 from efficientps_d2.utils.env import quiet_known_warnings
-from efficientps_d2.utils.errors import InputError, one_line
+from efficientps_d2_runtime.errors import InputError, one_line
 
 logger = logging.getLogger("efficientps_d2")
 

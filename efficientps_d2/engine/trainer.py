@@ -36,7 +36,7 @@ from efficientps_d2.evaluation.results import (
     write_tables,
 )
 from efficientps_d2.modeling.test_time_augmentation import PanopticTTA
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2_runtime.errors import InputError
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from detectron2.utils import comm
 
 from efficientps_d2.checkpoint.checkpointer import BEST, FINAL, FittingCheckpointer
 from efficientps_d2.evaluation.results import HEADLINE, VALIDATION
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2_runtime.errors import InputError
 
 logger = logging.getLogger(__name__)
 

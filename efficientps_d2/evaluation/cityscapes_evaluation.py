@@ -17,7 +17,7 @@ from detectron2.evaluation import CityscapesInstanceEvaluator, CityscapesSemSegE
 from detectron2.utils import comm
 
 from efficientps_d2.evaluation.prints import prints_in_log
-from efficientps_d2.utils.files import in_use, remove_leftovers
+from efficientps_d2_runtime.files import in_use, remove_leftovers
 
 SCRIPTS = "cityscapesscripts.evaluation"
 INTERNAL_ROOT = "deeplearning.projects.cityscapesApi"

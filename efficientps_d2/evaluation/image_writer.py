@@ -8,9 +8,9 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
 
 from efficientps_d2.data.coco_panoptic import true_segment_ids
-from efficientps_d2.data.images import read_rgb
 from efficientps_d2.utils.instance_colors import shades_of_both
 from efficientps_d2.utils.visualizer import draw_panoptic, side_by_side, thing_segments
+from efficientps_d2_runtime.images import read_rgb
 
 CAPTIONS = ("image", "ground truth", "prediction")
 

@@ -16,7 +16,7 @@ from efficientps_d2.data.coco_panoptic import read_segment_ids
 from efficientps_d2.data.datasets.register import dataset_metadata
 from efficientps_d2.evaluation.average_precision import average_precision
 from efficientps_d2.evaluation.prints import prints_in_log
-from efficientps_d2.utils.files import replacing_file
+from efficientps_d2_runtime.files import replacing_file
 
 _written: dict[str, float] = {}  # by this process: when the ground truth of a JSON was changed
 

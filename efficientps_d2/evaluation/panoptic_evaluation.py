@@ -14,12 +14,13 @@ from detectron2.utils import comm
 from tabulate import tabulate
 
 from efficientps_d2.data.classes import class_table
-from efficientps_d2.data.coco_panoptic import categories_of, save_panoptic, true_segment_ids
+from efficientps_d2.data.coco_panoptic import categories_of, true_segment_ids
 from efficientps_d2.evaluation.overlaps import MismatchError
 from efficientps_d2.evaluation.panoptic_metrics import PanopticSums, class_metrics, named_metrics
 from efficientps_d2.evaluation.results import IMAGES, PREDICTIONS
-from efficientps_d2.utils.errors import InputError
-from efficientps_d2.utils.files import replacing_file
+from efficientps_d2_runtime.coco import save_panoptic
+from efficientps_d2_runtime.errors import InputError
+from efficientps_d2_runtime.files import replacing_file
 
 logger = logging.getLogger(__name__)
 

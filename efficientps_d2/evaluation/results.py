@@ -13,7 +13,7 @@ from tabulate import tabulate
 from efficientps_d2.config.keys import has_semantic_head
 from efficientps_d2.data.classes import class_table
 from efficientps_d2.data.datasets.register import dataset_metadata
-from efficientps_d2.utils.files import replacing_file
+from efficientps_d2_runtime.files import replacing_file
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,6 @@ from efficientps_d2.data.coco_panoptic import (
     read_segment_ids,
     require_keys,
 )
-from efficientps_d2.data.images import DAMAGED, damage
 from efficientps_d2.data.video_panoptic import annotations_of_frames
 from efficientps_d2.evaluation.overlaps import MismatchError
 from efficientps_d2.evaluation.panoptic_metrics import (
@@ -21,8 +20,9 @@ from efficientps_d2.evaluation.panoptic_metrics import (
     compare_maps,
 )
 from efficientps_d2.evaluation.video_quality import WINDOWS, add_video
-from efficientps_d2.utils.errors import InputError
 from efficientps_d2.utils.parallel import map_images
+from efficientps_d2_runtime.errors import InputError
+from efficientps_d2_runtime.images import DAMAGED, damage
 
 NAMED = 3  # images that are missing
 TITLE = "scoring"

@@ -14,7 +14,7 @@ from detectron2.structures import Boxes, Instances
 from torch import Tensor, nn
 
 from efficientps_d2.modeling.meta_arch.panoptic_segmentor import PanopticSegmentor
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2_runtime.errors import InputError
 
 
 class View(NamedTuple):

@@ -5,8 +5,10 @@ from itertools import count
 import numpy as np
 from detectron2.utils.colormap import colormap
 
-from efficientps_d2.prediction.result import Prediction, Segment
-from efficientps_d2.utils.instance_colors import encode, shades, twins
+from efficientps_d2.prediction.result import Prediction
+from efficientps_d2.utils.instance_colors import encode, twins
+from efficientps_d2_runtime.colors import shades
+from efficientps_d2_runtime.result import Segment
 
 PALETTE = colormap(rgb=True, maximum=1)
 

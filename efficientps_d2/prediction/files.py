@@ -10,19 +10,21 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from efficientps_d2.data.images import read_rgb
+from efficientps_d2.data.coco_panoptic import categories_of
 from efficientps_d2.data.videos import UnreadableVideo, VideoWriter, camera_frames, frames_of
-from efficientps_d2.prediction.output_paths import (
+from efficientps_d2.prediction.painter import PredictionPainter
+from efficientps_d2.prediction.panoptic_writer import VideoPanopticWriter
+from efficientps_d2.prediction.predictor import Predictor
+from efficientps_d2.prediction.tracking import Tracker
+from efficientps_d2_runtime.coco import PanopticWriter
+from efficientps_d2_runtime.errors import InputError
+from efficientps_d2_runtime.files import replacing_file
+from efficientps_d2_runtime.images import read_rgb
+from efficientps_d2_runtime.paths import (
     image_targets,
     make_folder,
     video_targets,
 )
-from efficientps_d2.prediction.painter import PredictionPainter
-from efficientps_d2.prediction.panoptic_writer import PanopticWriter, VideoPanopticWriter
-from efficientps_d2.prediction.predictor import Predictor
-from efficientps_d2.prediction.tracking import Tracker
-from efficientps_d2.utils.errors import InputError
-from efficientps_d2.utils.files import replacing_file
 
 WINDOW = "efficientps_d2"
 
@@ -52,7 +54,7 @@ def predict_images(
     for folder in {target.parent for target in targets.values()}:
         make_folder(folder)
     painter, skipped = PredictionPainter(predictor.metadata), 0
-    writing = PanopticWriter(output, predictor.metadata) if save_json else None
+    writing = PanopticWriter(output, categories_of(predictor.metadata)) if save_json else None
     with writing or contextlib.nullcontext():
         for file in tqdm(files, desc="predicting", unit="image", disable=len(files) == 1):
             try:
@@ -150,7 +152,8 @@ def predict_videos(
     targets = video_targets(sources, output, save_json) if output else {}
     for target in targets.values():
         make_folder(target.parent)
-    writing, status = VideoPanopticWriter(output, predictor.metadata) if save_json else None, 0
+    categories, status = categories_of(predictor.metadata), 0
+    writing = VideoPanopticWriter(output, categories) if save_json else None
     with writing or contextlib.nullcontext():
         for source in sources:
             if writing:

@@ -7,7 +7,6 @@ from detectron2.utils.visualizer import Visualizer
 
 from efficientps_d2.prediction.colors import frame_colors, image_colors, things_of
 from efficientps_d2.prediction.result import Prediction
-from efficientps_d2.utils.errors import InputError
 from efficientps_d2.utils.visualizer import (
     POLYGON_WIDTH,
     FrameVisualizer,
@@ -16,6 +15,7 @@ from efficientps_d2.utils.visualizer import (
     overlay_panoptic,
     side_by_side,
 )
+from efficientps_d2_runtime.errors import InputError
 
 TASKS = ("panoptic", "instance", "semantic")
 PIXELS, THINGS = 16e6, 64  # of the largest drawing; of more things it is smaller

@@ -13,13 +13,15 @@ from tqdm import tqdm
 
 from efficientps_d2.checkpoint.checkpointer import load_trained_model
 from efficientps_d2.checkpoint.saved_model import read_saved_model
-from efficientps_d2.data.images import read_rgb, resize_image
+from efficientps_d2.data.images import resize_image
 from efficientps_d2.deploy.optimize import optimize_for_inference
 from efficientps_d2.modeling.fusion.semantic_logits import SemanticLogits
 from efficientps_d2.modeling.fusion.stuff_scores import mean_probabilities
 from efficientps_d2.prediction.mosaic import Mosaic, tiles
-from efficientps_d2.prediction.result import LISTED, Prediction, Segment
-from efficientps_d2.utils.errors import InputError, one_line
+from efficientps_d2.prediction.result import Prediction
+from efficientps_d2_runtime.errors import InputError, one_line
+from efficientps_d2_runtime.images import read_rgb
+from efficientps_d2_runtime.result import LISTED, Segment
 
 ImageInput = np.ndarray | str | Path
 SMALLEST_TILE = 64

@@ -8,28 +8,13 @@ import torch
 from detectron2.structures import Boxes, Instances, ROIMasks
 from torch import Tensor
 
-LISTED = 20  # classes or segments, in one line
-
-
-@dataclass
-class Segment:
-    """A segment of a panoptic map."""
-
-    id: int  # in the map, from 1
-    category_id: int  # contiguous class id
-    name: str  # of the class
-    isthing: bool
-    score: float  # of a thing its detection's, of stuff the mean semantic probability
-    area: int  # pixels
+from efficientps_d2_runtime.result import PanopticResult
 
 
 @dataclass(repr=False)
-class Prediction:
+class Prediction(PanopticResult):
     """What a model says of one image, in the image's own size; tensors are on the CPU."""
 
-    panoptic_seg: np.ndarray  # (H, W) int32 segment ids, 0 for void
-    segments: list[Segment]
-    sem_seg: np.ndarray | None  # (H, W) uint8 class ids; Mask R-CNN gives none
     detections: Instances  # as ``instances``, but maybe with pred_mask_logits for pred_masks
     sem_seg_logits: Tensor | None = None  # (K, H, W) float32, on request
     # (N, M, M) float32 inside the boxes, on request; Detectron2's own mask heads give none
@@ -67,12 +52,3 @@ class Prediction:
         sem_seg = None if self.sem_seg is None else self.sem_seg[::step, ::step]
         pan_seg = np.ascontiguousarray(self.panoptic_seg[::step, ::step])
         return Prediction(pan_seg, self.segments, sem_seg, found)
-
-    def __repr__(self) -> str:
-        height, width = self.panoptic_seg.shape
-        return f"<Prediction, {width} x {height} pixels: {self.summary()}>"
-
-    def summary(self) -> str:
-        """Names and scores of the first segments."""
-        found = ", ".join(f"{s.name} {s.score:.2f}" for s in self.segments[:LISTED]) or "nothing"
-        return found + (", …" if len(self.segments) > LISTED else "")

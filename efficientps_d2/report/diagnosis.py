@@ -9,7 +9,7 @@ from detectron2.config import CfgNode
 from detectron2.utils import comm
 
 from efficientps_d2.report.run import Run, matches_of, read_run
-from efficientps_d2.utils.errors import InputError, one_sentence
+from efficientps_d2_runtime.errors import InputError, one_sentence
 
 logger = logging.getLogger("efficientps_d2")
 

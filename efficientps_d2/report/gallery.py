@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 
 from efficientps_d2.data.coco_panoptic import read_segment_ids
-from efficientps_d2.data.images import DAMAGED, damage, read_rgb
 from efficientps_d2.report.error_analysis import (
     BOUNDARY,
     EXTRA,
@@ -25,8 +24,9 @@ from efficientps_d2.report.error_analysis import (
     image_pq,
 )
 from efficientps_d2.report.run import SavedPredictions, matches_of
-from efficientps_d2.utils.errors import InputError
 from efficientps_d2.utils.parallel import map_images
+from efficientps_d2_runtime.errors import InputError
+from efficientps_d2_runtime.images import DAMAGED, damage, read_rgb
 
 LONG_SIDE = 640  # of an image in the page
 COLORS = {  # of Okabe and Ito, which the colour-blind can tell apart; correct shows the image

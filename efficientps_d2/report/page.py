@@ -14,9 +14,9 @@ from efficientps_d2.report.diagnosis import diagnose
 from efficientps_d2.report.error_analysis import CORRECT, KINDS, MEANING, UNLABELED
 from efficientps_d2.report.gallery import COLORS, analyse
 from efficientps_d2.report.run import CONFIGS, Run, matches_of, read_run
-from efficientps_d2.utils.errors import InputError
-from efficientps_d2.utils.files import replacing_file
 from efficientps_d2.utils.shell import shell_command
+from efficientps_d2_runtime.errors import InputError
+from efficientps_d2_runtime.files import replacing_file
 
 SUMMARY = {
     "PQ": ("panoptic_seg/PQ",),

@@ -20,7 +20,7 @@ from efficientps_d2.evaluation.results import (
     RESULTS,
     VALIDATION,
 )
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2_runtime.errors import InputError
 
 HEADLINE_TH = f"{HEADLINE}_th"
 CONFIGS = ("config.yaml", f"{FOLDER}/config.yaml")  # of a training, of an evaluation alone

@@ -1,24 +1,11 @@
-"""Colours of instances: shades of their classes, the same for an object in two maps."""
+"""Which instances of two maps of an image are the same object, and colours of both."""
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pycocotools.mask as mask_util
 
-
-def shades(class_colors: Sequence, classes: Sequence[int]) -> list[tuple[float, float, float]]:
-    """An RGB colour, from 0 to 1, for each instance, close to that of its class.
-
-    Args:
-        class_colors: RGB from 0 to 255 of each class.
-        classes: class of each instance.
-    """
-    if not classes:
-        return []
-    random = np.random.default_rng(0).random((len(classes), 3))
-    random *= 0.5 / np.linalg.norm(random, axis=1, keepdims=True)
-    colors = np.array([class_colors[class_id] for class_id in classes]) / 255
-    return [tuple(color) for color in np.clip(colors + random, 0, 1).tolist()]
+from efficientps_d2_runtime.colors import shades
 
 
 def shades_of_both(

@@ -11,7 +11,7 @@ from functools import partial
 
 from tqdm import tqdm
 
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2_runtime.errors import InputError
 
 
 def map_images(function: Callable, items: list, processes: int, title: str) -> Iterator:

@@ -7,8 +7,8 @@ from detectron2.data.catalog import Metadata
 from detectron2.utils.visualizer import ColorMode, Visualizer
 from matplotlib.collections import LineCollection
 
-from efficientps_d2.utils.instance_colors import shades
-from efficientps_d2.utils.label_places import MAX_COVERED, LabelPlaces
+from efficientps_d2_runtime.colors import shades
+from efficientps_d2_runtime.label_places import MAX_COVERED, LabelPlaces
 
 # Pixels of the long side: small images are enlarged, so that labels take less of them.
 SCALE_TO = 1024

@@ -15,11 +15,12 @@ import numpy as np
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from efficientps_d2.data.images import DAMAGED, IMAGE_FORMATS, read_rgb
+from efficientps_d2.data.coco_panoptic import categories_of
 from efficientps_d2.prediction.layers import Layer, prediction_layers
-from efficientps_d2.prediction.panoptic_writer import PanopticWriter
 from efficientps_d2.prediction.predictor import Prediction, Predictor
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2_runtime.coco import PanopticWriter
+from efficientps_d2_runtime.errors import InputError
+from efficientps_d2_runtime.images import DAMAGED, IMAGE_FORMATS, read_rgb
 
 INTRODUCTION = """# Panoptic segmentation
 Drop an image of up to {megabytes} MB and {megapixels:g} megapixels, then point at the result to
@@ -123,7 +124,7 @@ def check_size(file: Path, pixel_limit: int) -> None:
 def coco_files(file: Path, prediction: Prediction, predictor: Predictor) -> dict[str, str]:
     """What :class:`PanopticWriter` writes: ``png`` in base64, and ``json``."""
     with TemporaryDirectory() as folder:
-        with PanopticWriter(Path(folder), predictor.metadata) as writer:
+        with PanopticWriter(Path(folder), categories_of(predictor.metadata)) as writer:
             writer.add(file, prediction)
         png = Path(folder, "panoptic", f"{file.stem}.png").read_bytes()
         text = Path(folder, "panoptic.json").read_text(encoding="utf-8")

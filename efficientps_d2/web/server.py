@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from efficientps_d2.prediction.predictor import OF_DEMO, Predictor, load_predictor
-from efficientps_d2.utils.errors import InputError, one_line
+from efficientps_d2_runtime.errors import InputError, one_line
 
 # Gradio's page has its fonts and scripts with it; with this the browser refuses any other host.
 ONLY_FROM_HERE = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"

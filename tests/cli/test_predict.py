@@ -14,9 +14,9 @@ from project import ROOT, run_verb
 
 from efficientps_d2 import InputError, load_predictor
 from efficientps_d2.checkpoint.saved_model import metadata_of
-from efficientps_d2.prediction.panoptic_writer import image_id
 from efficientps_d2_cli.main import make_parser
 from efficientps_d2_cli.predict import _predictor
+from efficientps_d2_runtime.coco import image_id
 
 
 def test_bad_images_are_named_and_the_rest_goes_on(

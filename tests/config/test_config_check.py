@@ -17,7 +17,7 @@ from efficientps_d2.config.defaults import add_efficientps_config
 from efficientps_d2.config.keys import flat_items
 from efficientps_d2.config.loading import load_config
 from efficientps_d2.data.classes import with_class_counts
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2_runtime.errors import InputError
 
 VALUES = {
     "SOLVER.IMS_PER_BATCH": ("0", "is 0; give a whole number from 1."),

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from efficientps_d2.config.loading import load_config
 from efficientps_d2.config.yaml_file import read_config
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2_runtime.errors import InputError
 
 VALID = "_BASE_: efficientps_streets\n"
 BOMB = "a0: &a0 [0]\n" + "".join(

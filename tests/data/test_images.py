@@ -9,9 +9,9 @@ from project import Refused
 from scenes import write_dataset
 
 import efficientps_d2.data.importers.run as panoptic_import
-from efficientps_d2.data.coco_panoptic import write_segment_ids
 from efficientps_d2.data.dataset_mapper import read_pair
-from efficientps_d2.data.images import read_rgb
+from efficientps_d2_runtime.coco import write_segment_ids
+from efficientps_d2_runtime.images import read_rgb
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

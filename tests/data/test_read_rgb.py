@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-from detectron2.utils.logger import _LOG_COUNTER
 from PIL import Image
 
 from efficientps_d2 import InputError
-from efficientps_d2.data.images import read_rgb
+from efficientps_d2_runtime.images import _dark_images, read_rgb
 
 COLORS = np.random.default_rng(1).integers(0, 255, (6, 9, 3)).astype(np.uint8)
 
@@ -40,7 +39,7 @@ def test_gray_cmyk_and_sixteen_bits(tmp_path):
 
 def test_a_12_bit_camera_is_noticed_once(tmp_path, caplog):
     """Its values fill the lower bits of 16, of which the upper 8 are read."""
-    _LOG_COUNTER.clear()
+    _dark_images.cache_clear()
     values = np.arange(4096, dtype=np.uint16).reshape(64, 64)
     images = {"full": values * 16, "black": values * 0, "dark": values, "next": values}
     for name, image in images.items():

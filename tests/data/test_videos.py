@@ -14,7 +14,7 @@ import pytest
 from videos import SHAPE, at_rate, make_video, picture
 
 from efficientps_d2.data.videos import VideoWriter, camera_frames, frames_of
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2_runtime.errors import InputError
 
 
 def copied(source: Path, target: Path) -> tuple[list[np.ndarray], list[float], float]:

@@ -22,7 +22,7 @@ from efficientps_d2.data.loaders import build_train_loader
 from efficientps_d2.engine.launch import _number_of_processes
 from efficientps_d2.engine.logs import _is_no_dump
 from efficientps_d2.engine.trainer import Trainer
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2_runtime.errors import InputError
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from torch import nn
 from efficientps_d2.data.classes import with_class_counts
 from efficientps_d2.engine.step_trainer import StepTrainer
 from efficientps_d2.engine.trainer import Trainer
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2_runtime.errors import InputError
 
 
 class Line(nn.Module):

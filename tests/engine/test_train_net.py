@@ -19,7 +19,7 @@ from train_mistakes import mistakes
 
 from efficientps_d2.checkpoint.checkpointer import FittingCheckpointer
 from efficientps_d2.config.loading import load_config
-from efficientps_d2.utils.errors import InputError, one_sentence
+from efficientps_d2_runtime.errors import InputError, one_sentence
 
 CONFIG = "efficientps_streets"  # by its name, as one without a clone would
 TINY = [

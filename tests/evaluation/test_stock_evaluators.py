@@ -26,8 +26,8 @@ from efficientps_d2.evaluation.build import build_panoptic_evaluator
 from efficientps_d2.evaluation.cityscapes_evaluation import NumPyWithIn1d
 from efficientps_d2.evaluation.instance_evaluation import ThingsCOCOEvaluator, write_instance_json
 from efficientps_d2.evaluation.results import results_table
-from efficientps_d2.utils.files import LOCK
-from efficientps_d2.utils.locks import lock
+from efficientps_d2_runtime.files import LOCK
+from efficientps_d2_runtime.locks import lock
 
 
 @pytest.mark.parametrize("order", CLASS_ORDERS)

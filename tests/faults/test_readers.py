@@ -29,10 +29,10 @@ from efficientps_d2.checkpoint.weights_file import read_weights, write_weights
 from efficientps_d2.config.loading import load_config
 from efficientps_d2.data.checks.dataset import check_dataset
 from efficientps_d2.data.checks.listing import find_dataset, read_listing
-from efficientps_d2.data.images import read_rgb
 from efficientps_d2.data.importers import READERS
 from efficientps_d2.data.importers.painting import Classes
 from efficientps_d2.data.importers.run import import_annotations
+from efficientps_d2_runtime.images import read_rgb
 
 SECONDS = float(os.environ.get("FAULT_SECONDS", "0"))
 SHORT = 25  # tries in `make test`

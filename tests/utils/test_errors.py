@@ -7,7 +7,7 @@ import urllib.error
 
 import pytest
 
-from efficientps_d2.utils.errors import InputError, exit_status
+from efficientps_d2_runtime.errors import InputError, exit_status
 
 
 def raising(error):
@@ -37,7 +37,7 @@ def test_other_errors_are_not_taken_for_damaged_files():
 
 
 def test_a_reader_that_has_seen_enough():
-    code = "from efficientps_d2.utils.errors import exit_status\n"
+    code = "from efficientps_d2_runtime.errors import exit_status\n"
     code += "def flood():\n    for _ in range(99999): print('x' * 99)\n    return 0\n"
     code += "raise SystemExit(exit_status(flood))"
     with subprocess.Popen(

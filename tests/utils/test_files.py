@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from efficientps_d2.utils.files import replacing_file, replacing_folder
-from efficientps_d2.utils.locks import lock
+from efficientps_d2_runtime.files import replacing_file, replacing_folder
+from efficientps_d2_runtime.locks import lock
 
 
 def replace_slowly(dest, queue) -> None:

@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 from stub_predictor import StubPredictor, predict
 
-from efficientps_d2.data.images import read_rgb
-from efficientps_d2.prediction.panoptic_writer import PanopticWriter
+from efficientps_d2.data.coco_panoptic import categories_of
+from efficientps_d2_runtime.coco import PanopticWriter
+from efficientps_d2_runtime.images import read_rgb
 
 BY = "css selector"
 SIZE = (96, 160)
@@ -163,7 +164,7 @@ def test_downloads(page, served, picture, tmp_path):
     for button in page.find_elements(BY, "#viewer button"):
         button.click()
     metadata = served[1].metadata
-    with PanopticWriter(expected, metadata) as writer:
+    with PanopticWriter(expected, categories_of(metadata)) as writer:
         writer.add(picture, predict(SIZE, metadata))
     png, text = downloads / "street 1.png", downloads / "street 1.json"
     until(lambda: png.exists() and text.exists())

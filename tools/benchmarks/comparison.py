@@ -20,7 +20,7 @@ from differences import draw_differences
 from plan import Run, chosen_runs
 from tabulate import tabulate
 
-from efficientps_d2.utils.files import replacing_file
+from efficientps_d2_runtime.files import replacing_file
 
 PLAN = Path(__file__).parent / "plans" / "networks.yaml"
 

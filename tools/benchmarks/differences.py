@@ -6,11 +6,11 @@ import numpy as np
 from PIL import Image
 
 from efficientps_d2.config.keys import has_semantic_head
-from efficientps_d2.data.images import read_rgb
 from efficientps_d2.report.error_analysis import image_pq
 from efficientps_d2.report.gallery import paint_segments, read_maps
 from efficientps_d2.report.run import matches_of, read_run
 from efficientps_d2.utils.visualizer import side_by_side
+from efficientps_d2_runtime.images import read_rgb
 
 
 def draw_differences(folders: dict[str, Path], count: int, output: Path) -> list[Path]:

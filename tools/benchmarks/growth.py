@@ -21,7 +21,7 @@ from tabulate import tabulate
 from tqdm import tqdm
 from turns import in_turns
 
-from efficientps_d2.utils.files import replacing_file
+from efficientps_d2_runtime.files import replacing_file
 
 NAME = "EfficientPS, optimised"
 USUAL = {"size": (512, 1024), "detections": 100, "classes": 19}

@@ -9,8 +9,8 @@ import numpy as np
 from efficientps_d2.data.checks.image import ImageReport, check_image
 from efficientps_d2.data.checks.listing import Listing
 from efficientps_d2.data.checks.problems import Problem, shown
-from efficientps_d2.data.images import bits_in_use
 from efficientps_d2.utils.parallel import map_images
+from efficientps_d2_runtime.images import bits_in_use
 
 
 class Statistics(NamedTuple):

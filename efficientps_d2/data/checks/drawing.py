@@ -14,9 +14,9 @@ from efficientps_d2.data.checks.listing import Listing
 from efficientps_d2.data.checks.problems import KINDS, Repair
 from efficientps_d2.data.checks.reading import read_ground_truth
 from efficientps_d2.data.coco_panoptic import set_classes
-from efficientps_d2.data.images import decode
-from efficientps_d2.utils.files import replacing_file
 from efficientps_d2.utils.visualizer import draw_panoptic, side_by_side
+from efficientps_d2_runtime.files import replacing_file
+from efficientps_d2_runtime.images import decode
 
 
 def draw_images(listing: Listing, result: CheckResult, count: int, folder: str) -> int:

@@ -9,7 +9,7 @@ from efficientps_d2.data.checks.categories import is_id
 from efficientps_d2.data.checks.listing import ListedImage
 from efficientps_d2.data.checks.problems import Problem, shown
 from efficientps_d2.data.checks.reading import read_annotated, read_ground_truth
-from efficientps_d2.data.images import TURNS, Decoded
+from efficientps_d2_runtime.images import TURNS, Decoded
 
 MAX_SEGMENT_ID = 256**3 - 1
 REMOVE_TAG = "add --stored-pixels, and --fix for a copy without the tag"

@@ -11,7 +11,7 @@ from efficientps_d2.data.checks.problems import Problem, shown
 from efficientps_d2.data.coco_fields import Files, is_inside
 from efficientps_d2.data.coco_panoptic import read_json
 from efficientps_d2.data.datasets import register
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2_runtime.errors import InputError
 
 
 class ListedImage(NamedTuple):

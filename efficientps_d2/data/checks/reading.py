@@ -9,8 +9,8 @@ from detectron2.data import detection_utils as utils
 from PIL import Image
 
 from efficientps_d2.data.checks.problems import Problem, shown
-from efficientps_d2.data.images import Decoded, decode
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2_runtime.errors import InputError
+from efficientps_d2_runtime.images import Decoded, decode
 
 # What Pillow makes of an image that is not RGB but can be read as RGB.
 CONVERTED_MODES = {

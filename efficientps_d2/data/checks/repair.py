@@ -15,11 +15,11 @@ from efficientps_d2.data.checks.image import measure_segments
 from efficientps_d2.data.checks.listing import ListedImage, Listing, Location
 from efficientps_d2.data.checks.problems import KINDS, Problem, Repair
 from efficientps_d2.data.checks.reading import read_ground_truth
-from efficientps_d2.data.coco_panoptic import write_segment_ids
 from efficientps_d2.data.images import save_stored
-from efficientps_d2.utils.errors import InputError
-from efficientps_d2.utils.files import replacing_folder
 from efficientps_d2.utils.parallel import map_images
+from efficientps_d2_runtime.coco import write_segment_ids
+from efficientps_d2_runtime.errors import InputError
+from efficientps_d2_runtime.files import replacing_folder
 
 
 class Job(NamedTuple):

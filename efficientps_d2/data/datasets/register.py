@@ -10,7 +10,7 @@ from detectron2.data.catalog import Metadata
 from detectron2.data.datasets.builtin_meta import CITYSCAPES_CATEGORIES
 
 from efficientps_d2.data.coco_panoptic import IGNORE_LABEL, make_records, read_json, set_classes
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2_runtime.errors import InputError
 
 
 def dataset_metadata(name: str) -> Metadata:

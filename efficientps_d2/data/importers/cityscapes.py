@@ -11,7 +11,7 @@ from efficientps_d2.data.importers.files import load_text
 from efficientps_d2.data.importers.painting import Classes
 from efficientps_d2.data.importers.regions import AnnotatedImage, Region, crop
 from efficientps_d2.data.importers.source import Source
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2_runtime.errors import InputError
 
 GROUND_TRUTH = "_gtFine_instanceIds.png"
 

@@ -18,7 +18,7 @@ from efficientps_d2.data.importers.regions import (
     runs_to_mask,
 )
 from efficientps_d2.data.importers.source import Source
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2_runtime.errors import InputError
 
 
 def read_datumaro(source: Source, classes: Classes) -> Iterator[AnnotatedImage]:

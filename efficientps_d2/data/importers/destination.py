@@ -5,7 +5,7 @@ from pathlib import Path
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2_runtime.errors import InputError
 
 
 def check_destination(source: Path, dest: Path, overwrite: bool) -> None:

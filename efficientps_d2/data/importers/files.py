@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element, ParseError
 import defusedxml.ElementTree
 from defusedxml import DefusedXmlException
 
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2_runtime.errors import InputError
 
 
 def load_text(file: Path) -> str:

@@ -23,7 +23,7 @@ from efficientps_d2.data.importers.regions import (
     rectangle,
 )
 from efficientps_d2.data.importers.source import Source
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2_runtime.errors import InputError
 
 SUFFIXES = {"JPEG": ".jpg", "TIFF": ".tif", "PPM": ".ppm"} | {
     name: f".{name.lower()}" for name in ("PNG", "BMP", "GIF", "WEBP")

@@ -10,7 +10,7 @@ from detectron2.utils.colormap import colormap
 from efficientps_d2.data.coco_panoptic import IGNORE_LABEL
 from efficientps_d2.data.importers.regions import AnnotatedImage, Region, raster
 from efficientps_d2.data.importers.source import Source
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2_runtime.errors import InputError
 
 
 def read_labels(text: str) -> list[str]:

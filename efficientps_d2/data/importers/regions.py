@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2_runtime.errors import InputError
 
 # Limits that only damaged files exceed; what pycocotools allocates grows with the length.
 MAX_COORDINATE = 1e6

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from efficientps_d2.data.checks.problems import shown
-from efficientps_d2.data.coco_panoptic import read_segment_ids, write_segment_ids
+from efficientps_d2.data.coco_panoptic import read_segment_ids
 from efficientps_d2.data.images import load_upright, save_upright
 from efficientps_d2.data.importers.destination import check_destination
 from efficientps_d2.data.importers.painting import Classes, paint
@@ -23,8 +23,9 @@ from efficientps_d2.data.importers.summary import (
     count_segments,
     warn_of_classes,
 )
-from efficientps_d2.utils.errors import InputError, one_line
-from efficientps_d2.utils.files import replacing_folder
+from efficientps_d2_runtime.coco import write_segment_ids
+from efficientps_d2_runtime.errors import InputError, one_line
+from efficientps_d2_runtime.files import replacing_folder
 
 
 def import_annotations(

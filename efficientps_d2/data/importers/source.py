@@ -11,9 +11,9 @@ from pathlib import Path, PureWindowsPath
 from tqdm import tqdm
 
 from efficientps_d2.data.checks.problems import shown
-from efficientps_d2.data.images import IMAGE_SUFFIXES
 from efficientps_d2.data.importers.other_formats import describe
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2_runtime.errors import InputError
+from efficientps_d2_runtime.images import IMAGE_SUFFIXES
 
 SHOWN_FAULTS = 20
 LONG = 100_000  # letters; a sentence without its end names no cure

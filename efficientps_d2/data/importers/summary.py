@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from efficientps_d2.data.importers.other_formats import ONLY_BOXES
 from efficientps_d2.data.importers.painting import Classes
 from efficientps_d2.data.importers.source import Source
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2_runtime.errors import InputError
 
 
 @dataclass

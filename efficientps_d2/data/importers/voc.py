@@ -17,7 +17,7 @@ from efficientps_d2.data.importers.regions import (
     crop,
 )
 from efficientps_d2.data.importers.source import Source
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2_runtime.errors import InputError
 
 BACKGROUND = 0  # black, in both maps
 BORDER = rgb2id([224, 224, 192])  # around objects in Pascal's own data: void

@@ -20,9 +20,9 @@ from cityscapesscripts.preparation.json2labelImg import createLabelImage
 from PIL import Image
 
 from efficientps_d2.data.streets.scene import paint_scene
-from efficientps_d2.utils.errors import InputError
-from efficientps_d2.utils.files import replacing_folder
 from efficientps_d2.utils.parallel import map_images
+from efficientps_d2_runtime.errors import InputError
+from efficientps_d2_runtime.files import replacing_folder
 
 SPLITS = {"train": 300, "val": 60}
 SEED_ORDER = ("train", "val", "test")

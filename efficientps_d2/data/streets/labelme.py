@@ -7,8 +7,8 @@ import numpy as np
 from PIL import Image
 
 from efficientps_d2.data.streets.scene import paint_scene
-from efficientps_d2.utils.errors import InputError
-from efficientps_d2.utils.files import replacing_folder
+from efficientps_d2_runtime.errors import InputError
+from efficientps_d2_runtime.files import replacing_folder
 
 
 def write_labelme_example(folder: Path, count: int = 20) -> None:

@@ -13,8 +13,8 @@ from efficientps_d2.data.streets.objects import HEIGHT, WIDTH, Item
 from efficientps_d2.data.streets.scene import paint_items, photograph, place_items
 from efficientps_d2.data.video_panoptic import VideoFrames
 from efficientps_d2.data.videos import VideoWriter
-from efficientps_d2.utils.errors import InputError
-from efficientps_d2.utils.files import replacing_folder
+from efficientps_d2_runtime.errors import InputError
+from efficientps_d2_runtime.files import replacing_folder
 
 RATE = 15  # frames in a second
 FRAMES = 90

@@ -1,18 +1,18 @@
-"""The file of a whole network is run by ONNX Runtime and compared with the network."""
+"""The file of a whole network is run by its runtime and compared with the network."""
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
+import torch
 from tabulate import tabulate
 
 from efficientps_d2.data.streets.scene import paint_scene
-from efficientps_d2.deploy.compare import onnx_session
-from efficientps_d2.deploy.whole.model import OUTPUTS
-from efficientps_d2.utils.errors import InputError, one_line
+from efficientps_d2_runtime.errors import InputError
+from efficientps_d2_runtime.network import load
+from efficientps_d2_runtime.prediction import Prediction
 
 # Height and width of images, none that of the export.
 SIZES = ((256, 512), (97, 211), (24, 40), (33, 640), (480, 320))
@@ -55,69 +55,44 @@ def check_whole(path: Path, predict: Callable, sizes=SIZES) -> list[Agreement]:
     Raises:
         InputError: if ONNX Runtime cannot run it.
     """
-    with _naming_onnxruntime():
-        run = whole_runner(path)
+    network = load(path, torch.get_num_threads())
     found = []
     for seed, (height, width) in enumerate(sizes):
         scene, _ = paint_scene(np.random.default_rng(seed))
         image = cv2.resize(scene, (width, height), interpolation=cv2.INTER_AREA)
-        with _naming_onnxruntime():
-            outputs = run(image)
-        found.append(agreement(outputs, predict(image)))
+        found.append(agreement(network(image, "RGB"), predict(image)))
     return found
 
 
-@contextlib.contextmanager
-def _naming_onnxruntime() -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:  # it has many kinds, with no base of their own
-        raise InputError(
-            f"ONNX Runtime cannot run the onnx file ({one_line(error)[:300]}); it was not kept."
-        ) from error
-
-
-def whole_runner(path: Path) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
-    """A function from an image (H, W, 3) uint8 RGB, and other inputs by name, to the outputs."""
-    session = onnx_session(path)
-
-    def run(image: np.ndarray, **thresholds) -> dict[str, np.ndarray]:
-        values = session.run(list(OUTPUTS), {"image": image, **thresholds})
-        return dict(zip(OUTPUTS, values, strict=True))
-
-    return run
-
-
-def agreement(found: dict[str, np.ndarray], expected) -> Agreement:
-    """Outputs of a file against a ``Prediction``."""
-    segments = [(s.category_id, s.isthing) for s in expected.segments]
-    others = zip(found["segment_classes"].tolist(), found["segment_isthing"].tolist(), strict=True)
+def agreement(found: Prediction, expected) -> Agreement:
+    """What a file says against the ``Prediction`` of the network in PyTorch."""
+    segments, others = expected.segments, found.segments
     instances = expected.instances
-    classes = instances.pred_classes.numpy()
-    scores = [s.score for s in expected.segments]
+    scores = _far([s.score for s in others], [s.score for s in segments])
     return Agreement(
         expected.panoptic_seg.shape,
-        float((found["panoptic_seg"] == expected.panoptic_seg).mean()),
+        float((found.panoptic_seg == expected.panoptic_seg).mean()),
         len(segments),
-        segments == list(others),
-        len(classes),
-        _boxes_apart(found, instances.pred_boxes.tensor.numpy(), classes),
-        max(_far(found["scores"], instances.scores.numpy()), _far(found["segment_scores"], scores)),
-        float((found["sem_seg"] == expected.sem_seg).mean()),
+        [(s.id, s.category_id, s.isthing) for s in segments]
+        == [(s.id, s.category_id, s.isthing) for s in others],
+        len(instances),
+        _boxes_apart(found, instances.pred_boxes.tensor.numpy(), instances.pred_classes.numpy()),
+        max(scores, _far(found.scores, instances.scores.numpy())),
+        float((found.sem_seg == expected.sem_seg).mean()),
     )
 
 
-def _boxes_apart(found: dict[str, np.ndarray], boxes: np.ndarray, classes: np.ndarray) -> float:
+def _boxes_apart(found: Prediction, boxes: np.ndarray, classes: np.ndarray) -> float:
     """How far the nearest box of its class is from a box, at most.
 
     Of two with nearly the same score, any may come first.
     """
-    if len(boxes) != len(found["boxes"]):
+    if len(boxes) != len(found.boxes):
         return np.inf
     if not len(boxes):
         return 0.0
-    apart = np.abs(boxes[:, None] - found["boxes"]).max(axis=2)
-    apart[np.not_equal.outer(classes, found["classes"])] = np.inf
+    apart = np.abs(boxes[:, None] - found.boxes).max(axis=2)
+    apart[np.not_equal.outer(classes, found.classes)] = np.inf
     return float(max(apart.min(axis=0).max(), apart.min(axis=1).max()))
 
 
@@ -125,7 +100,7 @@ def _far(found: np.ndarray, expected) -> float:
     """The largest difference."""
     if len(found) != len(expected):
         return np.inf
-    return float(np.abs(found - np.asarray(expected)).max(initial=0.0))
+    return float(np.abs(np.subtract(found, expected)).max(initial=0.0))
 
 
 def agreement_table(found: list[Agreement]) -> str:

@@ -17,11 +17,11 @@ from torch.export import Dim
 from efficientps_d2.data.coco_panoptic import categories_of
 from efficientps_d2.deploy.whole import functions, fusion_functions, winners
 from efficientps_d2.deploy.whole.fusion_operation import FUSIONS
-from efficientps_d2.deploy.whole.model import OUTPUTS, WholeModel
+from efficientps_d2.deploy.whole.model import WholeModel
 from efficientps_d2.modeling.meta_arch import MaskRCNN, PanopticSegmentor, UPSNet
-from efficientps_d2.utils.errors import InputError, one_line
+from efficientps_d2_runtime.errors import InputError, one_line
+from efficientps_d2_runtime.network import FORMAT, OUTPUTS, VERSION
 
-FORMAT, VERSION = "efficientps_d2 whole network", "1"
 OPSET = 18
 INPUTS = ("image", "score_threshold", "overlap_threshold", "stuff_area_limit")
 SIZE = (203, 301)  # of the image that the network is traced with
@@ -78,7 +78,7 @@ def write_whole(model: PanopticSegmentor, cfg: CfgNode, metadata: Metadata, path
     program.model.metadata_props.update(
         {
             "format": FORMAT,
-            "version": VERSION,
+            "version": str(VERSION),
             "categories": json.dumps(categories_of(metadata)),
             "size_divisibility": str(model.backbone.size_divisibility),
         }

@@ -11,11 +11,6 @@ from efficientps_d2.deploy.whole.fusion_operation import fuse
 from efficientps_d2.modeling.fusion.shared import stuff_classes
 from efficientps_d2.modeling.meta_arch.panoptic_segmentor import PanopticSegmentor
 
-OUTPUTS = (
-    *("panoptic_seg", "segment_classes", "segment_isthing", "segment_scores", "segment_areas"),
-    *("boxes", "scores", "classes", "mask_logits", "sem_seg"),
-)
-
 
 class WholeModel(nn.Module):
     """From an image to what ``Predictor`` says of it."""
@@ -77,7 +72,7 @@ class WholeModel(nn.Module):
             stuff_area_limit: () int64, pixels.
 
         Returns:
-            In the order of :data:`OUTPUTS`: the first five of :func:`fuse`; boxes (N, 4)
+            In the order of the runtime's ``OUTPUTS``: the first five of :func:`fuse`; boxes (N, 4)
             float32 in pixels, scores (N,), classes (N,) int64 contiguous, mask logits (N, M, M);
             and the semantic classes (H, W) uint8.
         """

@@ -17,7 +17,7 @@ from efficientps_d2.modeling.backbone.pretrained import (
 )
 from efficientps_d2.modeling.backbone.timm_features import TimmFeatures
 from efficientps_d2.modeling.backbone.two_way_fpn import TwoWayFPN
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2_runtime.errors import InputError
 
 
 def check_weights_tag(name: str) -> None:

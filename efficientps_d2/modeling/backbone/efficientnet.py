@@ -7,7 +7,7 @@ from detectron2.modeling import Backbone
 from timm.layers import freeze_batch_norm_2d
 from torch import nn
 
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2_runtime.errors import InputError
 
 FEATURES = ("res2", "res3", "res4", "res5")
 STRIDES = (4, 8, 16, 32)

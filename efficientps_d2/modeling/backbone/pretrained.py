@@ -10,7 +10,7 @@ import timm
 from torch import Tensor, nn
 
 from efficientps_d2.checkpoint.weights_file import read_state_dict
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2_runtime.errors import InputError
 
 logger = logging.getLogger(__name__)
 

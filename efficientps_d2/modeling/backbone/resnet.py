@@ -8,7 +8,7 @@ from detectron2.modeling.backbone.fpn import FPN, LastLevelMaxPool
 from torch import Tensor, nn
 
 from efficientps_d2.modeling.deformable import DeformConv2d
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2_runtime.errors import InputError
 
 
 @BACKBONE_REGISTRY.register()

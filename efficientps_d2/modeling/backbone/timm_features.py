@@ -11,7 +11,7 @@ from efficientps_d2.modeling.backbone.efficientnet import (
     STRIDES,
 )
 from efficientps_d2.modeling.backbone.pretrained import existing_file
-from efficientps_d2.utils.errors import InputError, one_line
+from efficientps_d2_runtime.errors import InputError, one_line
 
 logger = logging.getLogger(__name__)
 

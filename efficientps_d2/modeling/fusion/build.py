@@ -6,7 +6,7 @@ from detectron2.config import CfgNode
 from fvcore.common.registry import Registry
 from torch import Tensor
 
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2_runtime.errors import InputError
 
 # (instances, sem_seg_logits, thing_class_ids=...) -> (panoptic_seg, segments_info); see
 # adaptive_panoptic_fusion.

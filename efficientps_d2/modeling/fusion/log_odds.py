@@ -20,7 +20,7 @@ from efficientps_d2.modeling.fusion.shared import (
     stuff_classes,
     touched_pixels,
 )
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2_runtime.errors import InputError
 
 SEMANTIC_LIMIT = 6.0  # of the semantic log-odds, which a confident head drives far beyond its worth
 

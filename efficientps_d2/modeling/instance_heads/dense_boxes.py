@@ -12,7 +12,7 @@ from torchvision.ops import generalized_box_iou_loss
 
 from efficientps_d2.modeling.layers import SeparableConv2d
 from efficientps_d2.modeling.semantic_heads.base import STRIDE, resized_to
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2_runtime.errors import InputError
 
 FIRST_SIDE = 64  # pixels of the boxes before training
 LARGEST = 1e4  # pixels from a centre to a side

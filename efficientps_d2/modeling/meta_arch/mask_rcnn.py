@@ -7,7 +7,7 @@ from torch import Tensor
 
 from efficientps_d2.modeling.fusion.build import require_fusion
 from efficientps_d2.modeling.meta_arch.panoptic_segmentor import PanopticSegmentor
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2_runtime.errors import InputError
 
 
 @META_ARCH_REGISTRY.register()

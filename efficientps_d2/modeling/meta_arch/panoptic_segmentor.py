@@ -14,7 +14,7 @@ from efficientps_d2.data.classes import with_class_counts
 from efficientps_d2.modeling.cpu_sampling import sample_rois_fast
 from efficientps_d2.modeling.fusion.build import Fusion, build_fusion
 from efficientps_d2.modeling.fusion.semantic_logits import ResizedLogits, SemanticLogits
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2_runtime.errors import InputError
 
 BY_LOGITS = ("adaptive", "log_odds", "upsnet")  # fusions that take ``pred_mask_logits``
 

@@ -13,7 +13,7 @@ from efficientps_d2.modeling.fusion.upsnet_logits import panoptic_logits
 from efficientps_d2.modeling.instance_heads.crowd import split_crowd
 from efficientps_d2.modeling.meta_arch.panoptic_segmentor import PanopticSegmentor, padded_labels
 from efficientps_d2.modeling.semantic_heads.base import STRIDE, every_fourth
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2_runtime.errors import InputError
 
 NO_TARGET = -1
 ROI_CELLS = 28

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from efficientps_d2.modeling.losses import hard_pixel_cross_entropy
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2_runtime.errors import InputError
 
 STRIDE = 4  # of the finest feature, at which heads give logits
 

@@ -7,7 +7,7 @@ from checker import IMAGE, check, edit_json, run, turn
 from PIL import Image
 from scenes import write_dataset
 
-from efficientps_d2.data.images import read_rgb
+from efficientps_d2_runtime.images import read_rgb
 
 SQUARE = (64, 64)
 

@@ -15,7 +15,7 @@ from efficientps_d2.data.streets.videos import (
     write_street_videos,
 )
 from efficientps_d2.data.videos import frames_of
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2_runtime.errors import InputError
 
 SEED = [0, 0]
 

@@ -5,8 +5,8 @@ import os
 import re
 from pathlib import Path
 
-from efficientps_d2.data.images import IMAGE_SUFFIXES
-from efficientps_d2.utils.errors import InputError
+from efficientps_d2_runtime.errors import InputError
+from efficientps_d2_runtime.images import IMAGE_SUFFIXES
 
 WRITTEN_IMAGES = (".jpg", ".jpeg", ".png")
 FILE_SUFFIX = re.compile(r"\.[a-z][a-z0-9]{1,4}")  # that of a folder is rather a number

@@ -10,8 +10,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from efficientps_d2.utils.errors import InputError
-from efficientps_d2.utils.locks import CAN_LOCK, HeldError, lock
+from efficientps_d2_runtime.errors import InputError
+from efficientps_d2_runtime.locks import CAN_LOCK, HeldError, lock
 
 logger = logging.getLogger(__name__)
 

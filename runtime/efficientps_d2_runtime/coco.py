@@ -1,0 +1,112 @@
+"""Predictions in COCO's panoptic format."""
+
+import json
+import re
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from efficientps_d2_runtime.errors import InputError
+from efficientps_d2_runtime.files import replacing_file
+from efficientps_d2_runtime.paths import make_folder
+from efficientps_d2_runtime.result import PanopticResult
+
+DESCRIPTION = "predicted by efficientps_d2"
+
+
+class Writer:
+    """A context that writes ``panoptic/`` and, at its end, ``panoptic.json``."""
+
+    def __init__(self, folder: Path, categories: list[dict]):
+        """
+        Args:
+            folder: made if needed.
+            categories: of COCO, in the order of contiguous ids.
+
+        Raises:
+            InputError: if the folder holds the panoptic.json or panoptic/ of something else.
+        """
+        self.pngs, self.json = folder / "panoptic", folder / "panoptic.json"
+        if (self.json.exists() or self.pngs.exists()) and not self._is_ours():
+            raise InputError(
+                f"{folder} holds {self.pngs.name} or {self.json.name} that --save-json has not "
+                "written; give another --output."
+            )
+        self.content = {
+            "info": {"description": DESCRIPTION},
+            self.listed: [],
+            "annotations": [],
+            "categories": categories,
+        }
+
+    def _is_ours(self) -> bool:
+        try:
+            content = json.loads(self.json.read_text(encoding="utf-8"))
+            return content["info"]["description"] == DESCRIPTION and self.listed in content
+        except (OSError, ValueError, LookupError, TypeError):
+            return False
+
+    def __enter__(self):
+        make_folder(self.pngs)
+        self._write_json()  # marks the folder as ours
+        return self
+
+    def __exit__(self, *_):
+        self._write_json()
+
+    def _write_json(self) -> None:
+        with replacing_file(self.json) as partial:
+            partial.write_text(json.dumps(self.content), encoding="utf-8")
+
+
+class PanopticWriter(Writer):
+    """Writes predictions of images, in COCO's panoptic format."""
+
+    listed = "images"
+
+    def add(self, file: Path, prediction: PanopticResult) -> None:
+        """Write the PNG of the prediction of an image file."""
+        height, width = prediction.panoptic_seg.shape
+        image = {"id": image_id(file), "file_name": file.name, "height": height, "width": width}
+        annotation = save_panoptic(
+            self.pngs / f"{file.stem}.png",
+            image["id"],
+            prediction.panoptic_seg,
+            [asdict(segment) for segment in prediction.segments],
+            self.content["categories"],
+        )
+        self.content["images"].append(image)
+        self.content["annotations"].append(annotation)
+
+
+def image_id(file: Path) -> int | str:
+    """The id that COCO, Cityscapes or an import of this project gives to an image file."""
+    stem = file.stem.removesuffix("_leftImg8bit")
+    return int(stem) if re.fullmatch(r"\d{12}", stem) else stem
+
+
+def save_panoptic(
+    file: Path, image_id, pan_seg: np.ndarray, segments: list[dict], categories: list[dict]
+) -> dict:
+    """Write a panoptic PNG; returns its annotation for COCO's JSON.
+
+    Args:
+        file: the PNG.
+        image_id: of the image.
+        pan_seg: (H, W) segment ids.
+        segments: ``id`` and ``category_id`` (contiguous) of each; ``area`` and ``score`` are kept.
+        categories: by contiguous id.
+    """
+    write_segment_ids(file, pan_seg)
+    kept = [{k: s[k] for k in ("id", "category_id", "area", "score") if k in s} for s in segments]
+    for segment in kept:
+        segment["category_id"] = categories[segment["category_id"]]["id"]
+    return {"image_id": image_id, "file_name": file.name, "segments_info": kept}
+
+
+def write_segment_ids(file: str | Path, pan_seg: np.ndarray) -> None:
+    """Write (H, W) segment ids as a panoptic PNG, whatever the suffix of the file."""
+    rgb = np.stack([pan_seg >> 8 * i & 255 for i in range(3)], axis=-1)
+    Image.fromarray(rgb.astype(np.uint8)).save(file, format="PNG")

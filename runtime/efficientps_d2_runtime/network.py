@@ -1,0 +1,191 @@
+"""A network in one ONNX file: an image goes in, what it says of it comes out."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from PIL import Image
+
+from efficientps_d2_runtime.drawing import draw_panoptic
+from efficientps_d2_runtime.errors import InputError, one_line
+from efficientps_d2_runtime.images import read_rgb
+from efficientps_d2_runtime.memory import free_memory
+from efficientps_d2_runtime.prediction import Prediction
+from efficientps_d2_runtime.result import LISTED, Segment
+
+FORMAT, VERSION = "efficientps_d2 whole network", 1
+OUTPUTS = (
+    *("panoptic_seg", "segment_classes", "segment_isthing", "segment_scores", "segment_areas"),
+    *("boxes", "scores", "classes", "mask_logits", "sem_seg"),
+)
+EXPORT = "efficientps-d2 export --format onnx"
+ImageInput = np.ndarray | Image.Image | str | Path
+SHOWN = 300  # characters of an error of ONNX Runtime
+# Bytes for each pixel, and of these for each class, that one inference holds at most.
+BYTES, BYTES_OF_CLASS = 700, 16
+
+
+def load(path: str | Path, threads: int = 0) -> "Network":
+    """The network of a file that ``efficientps-d2 export --format onnx`` has written.
+
+    Args:
+        path: the file.
+        threads: of ONNX Runtime; 0 for one of each core.
+
+    Raises:
+        InputError: if it cannot be read, or is of another program or a later format.
+    """
+    return Network(path, threads)
+
+
+class Network:
+    """Predicts images; ``categories`` are its classes, in COCO's form, by contiguous id."""
+
+    def __init__(self, path: str | Path, threads: int = 0):
+        """See :func:`load`."""
+        self.session = _session(Path(path), threads)
+        self.categories = _categories(path, self.session.get_modelmeta().custom_metadata_map)
+        outputs = {output.name for output in self.session.get_outputs()}
+        if missing := [name for name in OUTPUTS if name not in outputs]:
+            raise InputError(f"{path} gives no {missing[0]}; write it again by {EXPORT}.")
+
+    def __str__(self) -> str:
+        names = [category["name"] for category in self.categories]
+        listed = ", ".join(names[:LISTED]) + (", …" if len(names) > LISTED else "")
+        return f"{len(names)} classes ({listed})"
+
+    def __call__(
+        self,
+        images: ImageInput | Sequence[ImageInput],
+        image_format: str = "BGR",
+        score_threshold: float | None = None,
+        overlap_threshold: float | None = None,
+        stuff_area_limit: int | None = None,
+    ) -> Prediction | list[Prediction]:
+        """Predict an image, or one after the other.
+
+        Args:
+            images: the path of a file, a Pillow image, an array (H, W, 3) uint8 in
+                ``image_format``, or a sequence of these.
+            image_format: of arrays: "BGR", as OpenCV reads and ``efficientps_d2.Predictor`` takes,
+                or "RGB".
+            score_threshold: of instances, from 0 to 1; that of the file by default.
+            overlap_threshold: the share of an instance that must be visible; as before.
+            stuff_area_limit: pixels of the smallest stuff; as before.
+
+        Raises:
+            InputError: if a file cannot be read, an array has another shape or type, or there is
+                too little memory.
+        """
+        if image_format not in ("BGR", "RGB"):
+            raise InputError(f'image_format is "{image_format}"; give "BGR" or "RGB".')
+        given = {
+            "score_threshold": (score_threshold, np.float32),
+            "overlap_threshold": (overlap_threshold, np.float32),
+            "stuff_area_limit": (stuff_area_limit, np.int64),
+        }
+        inputs = {name: dtype(value) for name, (value, dtype) in given.items() if value is not None}
+        inputs = {name: np.asarray(value) for name, value in inputs.items()}
+        if isinstance(images, list | tuple):
+            return [self._predict(_rgb(image, image_format), inputs) for image in images]
+        return self._predict(_rgb(images, image_format), inputs)
+
+    def draw(self, image: np.ndarray, prediction: Prediction) -> np.ndarray:
+        """The panoptic map over an image (H, W, 3) uint8 RGB; see :func:`draw_panoptic`."""
+        return draw_panoptic(image, prediction, self.categories)
+
+    def _predict(self, image: np.ndarray, inputs: dict[str, np.ndarray]) -> Prediction:
+        self._require_memory(image)
+        try:
+            values = self.session.run(list(OUTPUTS), {"image": image, **inputs})
+        except Exception as error:  # ONNX Runtime has many kinds, with no base of their own
+            height, width = image.shape[:2]
+            raise InputError(
+                f"ONNX Runtime failed on an image of {height} x {width} pixels "
+                f"({one_line(error)[:SHOWN]}); give a smaller one."
+            ) from error
+        found = dict(zip(OUTPUTS, values, strict=True))
+        columns = [found[f"segment_{name}"].tolist() for name in ("classes", "isthing", "scores")]
+        rows = zip(*columns, found["segment_areas"].tolist(), strict=True)
+        segments = [
+            Segment(number, class_id, self.categories[class_id]["name"], isthing, score, area)
+            for number, (class_id, isthing, score, area) in enumerate(rows, start=1)
+        ]
+        return Prediction(
+            found["panoptic_seg"],
+            segments,
+            found["sem_seg"],
+            *(found[name] for name in ("boxes", "scores", "classes", "mask_logits")),
+        )
+
+    def _require_memory(self, image: np.ndarray) -> None:
+        pixels, free = image.shape[0] * image.shape[1], free_memory()
+        needed = pixels * (BYTES + BYTES_OF_CLASS * len(self.categories))
+        if free is not None and needed > free:
+            raise InputError(
+                f"An image of {image.shape[0]} x {image.shape[1]} pixels needs about "
+                f"{needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} are free; give a smaller "
+                "one."
+            )
+
+
+def _session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+    if not path.is_file():
+        raise InputError(f"{path} is no file; give one that {EXPORT} has written.")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4  # its errors are raised, too
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # of many kinds, with no base of their own
+        raise InputError(
+            f"{path} cannot be read by ONNX Runtime {onnxruntime.__version__} "
+            f"({one_line(error)[:SHOWN]}); write it again by {EXPORT}."
+        ) from error
+
+
+def _categories(path: str | Path, metadata: dict[str, str]) -> list[dict]:
+    """The classes of a file.
+
+    Raises:
+        InputError: if it is of another program, of a later format, or has no classes.
+    """
+    if metadata.get("format") != FORMAT:
+        raise InputError(f"{path} is of another program; give a file that {EXPORT} has written.")
+    version = metadata.get("version", "")
+    if version != str(VERSION):
+        raise InputError(
+            f'{path} has version "{version}" of the format, and version {VERSION} is read here; '
+            f"update efficientps-d2-runtime, or write the file again by {EXPORT}."
+        )
+    try:
+        categories = json.loads(metadata["categories"])
+        for category in categories:
+            red, green, blue = category["color"]
+            assert isinstance(category["name"], str) and "id" in category
+            assert all(0 <= value <= 255 for value in (red, green, blue, category["isthing"]))
+    except (LookupError, ValueError, TypeError, AssertionError) as error:
+        raise InputError(
+            f"{path} does not say what its classes are; write it again by {EXPORT}."
+        ) from error
+    return categories
+
+
+def _rgb(image: ImageInput, image_format: str) -> np.ndarray:
+    """(H, W, 3) uint8 RGB."""
+    if isinstance(image, str | Path):
+        return read_rgb(image)
+    if isinstance(image, Image.Image):
+        return np.asarray(image.convert("RGB"))
+    if not isinstance(image, np.ndarray):
+        raise InputError(
+            f"An image is {image!r:.80}; give an array, a Pillow image or a path (cv2.imread gives "
+            "None for files that it cannot read)."
+        )
+    if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise InputError(f"An image has the shape {image.shape}; give (H, W, 3).")
+    if image.dtype != np.uint8:
+        raise InputError(f"An image has the type {image.dtype}; give uint8.")
+    return np.ascontiguousarray(image[:, :, ::-1] if image_format == "BGR" else image)

@@ -1,0 +1,120 @@
+"""Predict images with a network in one ONNX file, and draw what was found.
+
+efficientps-d2-run model.onnx street.jpg 'more/*.png' --output predicted/
+
+An image that cannot be read is named, and the next one begins; the exit status is then 1.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from PIL import Image
+
+from efficientps_d2_runtime.coco import PanopticWriter
+from efficientps_d2_runtime.errors import InputError, exit_status
+from efficientps_d2_runtime.files import replacing_file
+from efficientps_d2_runtime.images import read_rgb
+from efficientps_d2_runtime.network import Network, load
+from efficientps_d2_runtime.paths import expand, image_targets, make_folder
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command ``efficientps-d2-run``; returns its exit status."""
+    parser = argparse.ArgumentParser(
+        "efficientps-d2-run",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("model", metavar="MODEL.onnx", help="of efficientps-d2 export")
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="files, folders or patterns")
+    parser.add_argument(
+        "--output", type=Path, required=True, help="a folder, or the file of one drawing"
+    )
+    parser.add_argument(
+        "--save-json",
+        action="store_true",
+        help="also write OUTPUT/panoptic/ and OUTPUT/panoptic.json: COCO's panoptic format",
+    )
+    parser.add_argument(
+        "--confidence-threshold",
+        type=float,
+        metavar="SCORE",
+        help="of instances, from 0 to 1; default: that of the file",
+    )
+    parser.add_argument("--threads", type=int, default=0, help="default: one of each core")
+    args = parser.parse_args(argv)
+    if not 0 <= (args.confidence_threshold or 0) <= 1:
+        parser.error("--confidence-threshold must be from 0 to 1")
+    if args.threads < 0:
+        parser.error("--threads must be 0 or more")
+    return exit_status(lambda: _run(args))
+
+
+def _run(args: argparse.Namespace) -> int:
+    files = expand(args.images)
+    targets = image_targets(files, args.output, args.save_json)
+    network = load(args.model, args.threads)
+    print(f"Model: {args.model}, {network}.")
+    for folder in {target.parent for target in targets.values()}:
+        make_folder(folder)
+    if not args.save_json:
+        done = _predict(network, targets, args.confidence_threshold)
+    else:
+        with PanopticWriter(args.output, network.categories) as writer:
+            done = _predict(network, targets, args.confidence_threshold, writer)
+    print(f"Wrote {done} of {len(files)} images to {args.output}.")
+    return int(done < len(files))
+
+
+def _predict(
+    network: Network,
+    targets: dict[Path, Path],
+    threshold: float | None,
+    writer: PanopticWriter | None = None,
+) -> int:
+    """Predict and draw each file; returns how many could be read."""
+    done = 0
+    for file in _progress(list(targets)):
+        try:
+            image = read_rgb(file)
+            prediction = network(image, "RGB", score_threshold=threshold)
+        except InputError as error:
+            text = str(error)
+            text = text if str(file) in text else f"{file}: {text}"
+            print(f"{_CLEAR}Skipped: {text}", file=sys.stderr)
+            continue
+        drawn = Image.fromarray(network.draw(image, prediction))
+        with replacing_file(targets[file], keep_suffix=True) as partial:
+            drawn.save(partial, quality=95)
+        if writer:
+            writer.add(file, prediction)
+        if len(targets) == 1:
+            print(f"{file}: {prediction.summary()}.")
+        done += 1
+    return done
+
+
+_CLEAR = "\r\x1b[K" if sys.stderr and sys.stderr.isatty() else ""
+
+
+def _progress(files: list[Path]) -> Iterator[Path]:
+    """The files; says in a terminal how many are done and how long the rest takes."""
+    start, shown = time.monotonic(), bool(_CLEAR) and len(files) > 1
+    try:
+        for done, file in enumerate(files):
+            if shown:
+                left = (time.monotonic() - start) / done * (len(files) - done) if done else 0
+                left = f", {left // 60:.0f}:{left % 60:02.0f} left" if done else ""
+                print(f"{_CLEAR}{done} of {len(files)} images{left}", end="", file=sys.stderr)
+                sys.stderr.flush()
+            yield file
+    finally:
+        if shown:
+            print(_CLEAR, end="", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

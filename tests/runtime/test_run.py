@@ -1,0 +1,87 @@
+"""The command ``efficientps-d2-run``."""
+
+import json
+
+import numpy as np
+import pytest
+from panopticapi.utils import rgb2id
+from PIL import Image
+from small_network import CATEGORIES, write_small_network
+
+from efficientps_d2_runtime import run
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    """The current folder holds a network and three images."""
+    write_small_network(tmp_path / "small.onnx")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "images").mkdir()
+    image = np.zeros((30, 50, 3), dtype=np.uint8)
+    image[:8, :12, 0] = 255
+    for name in ("a.png", "b.png", "c.jpg"):
+        Image.fromarray(image).save(tmp_path / "images" / name)
+    return tmp_path
+
+
+def test_images_become_drawings_and_coco(world, capsys):
+    assert run.main(["small.onnx", "images", "--output", "drawn", "--save-json"]) == 0
+    names = sorted(file.name for file in (world / "drawn").iterdir())
+    assert names == ["a.png", "b.png", "c.jpg", "panoptic", "panoptic.json"]
+    content = json.loads((world / "drawn" / "panoptic.json").read_text())
+    assert content["categories"] == CATEGORIES and len(content["images"]) == 3
+    first = content["annotations"][0]
+    assert [s["category_id"] for s in first["segments_info"]] == [7, 26], "dataset ids"
+    ids = rgb2id(np.asarray(Image.open(world / "drawn" / "panoptic" / first["file_name"])))
+    assert (ids == 2).sum() == first["segments_info"][1]["area"] == 96
+    assert "Wrote 3 of 3 images to drawn." in capsys.readouterr().out
+
+
+def test_one_image_and_its_segments(world, capsys):
+    assert run.main(["small.onnx", "images/a.png", "--output", "one.png"]) == 0
+    assert "images/a.png: road 0.60, car 0.75." in capsys.readouterr().out
+    assert Image.open("one.png").size == (1000, 600)
+
+
+def test_bad_images_are_named_and_the_rest_goes_on(world, capsys):
+    (world / "images" / "b.png").write_bytes(b"no image")
+    assert run.main(["small.onnx", "images", "--output", "drawn"]) == 1
+    captured = capsys.readouterr()
+    assert "Skipped: images/b.png cannot be read as an image" in captured.err
+    assert "Wrote 2 of 3 images" in captured.out
+    assert not list((world / "drawn").glob("*.partial*"))
+
+
+def test_turned_and_deep_images(world):
+    """As ``efficientps-d2 predict`` reads them: upright, and of 16 bits the upper 8."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open("images/a.png").save("images/a.png", exif=exif)
+    Image.fromarray(np.full((20, 40), 65535, np.uint16)).save("images/b.png")
+    assert run.main(["small.onnx", "images", "--output", "drawn", "--save-json"]) == 0
+    content = json.loads((world / "drawn" / "panoptic.json").read_text())
+    assert (content["images"][0]["height"], content["images"][0]["width"]) == (50, 30)
+    assert content["annotations"][1]["segments_info"][1]["area"] == 800
+
+
+@pytest.mark.parametrize(
+    "arguments, told",
+    [
+        (["no.onnx", "images", "--output", "drawn"], "no.onnx is no file; give one that"),
+        (["small.onnx", "nowhere", "--output", "drawn"], "No file is called nowhere"),
+        (["small.onnx", "images", "--output", "a.png"], "Predicting 3 inputs needs a folder"),
+        (["images/a.png", "images", "--output", "drawn"], "cannot be read by ONNX Runtime"),
+    ],
+)
+def test_mistakes_are_one_sentence(world, capsys, arguments, told):
+    assert run.main(arguments) == 1
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("Error: ") and told in line
+    assert not (world / "drawn").exists()
+
+
+@pytest.mark.parametrize("value", ["2", "-1"])
+def test_a_threshold_is_a_probability(world, capsys, value):
+    with pytest.raises(SystemExit):
+        run.main(["small.onnx", "images", "--output", "x", "--confidence-threshold", value])
+    assert "--confidence-threshold must be from 0 to 1" in capsys.readouterr().err
