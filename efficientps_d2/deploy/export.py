@@ -146,7 +146,7 @@ def require_onnx() -> None:
     missing = [p for p in ONNX_PACKAGES if importlib.util.find_spec(p) is None]
     if missing:
         raise InputError(
-            f"ONNX files need {missing[0]}; run: pip install onnx onnxruntime onnxscript"
+            f"ONNX files need {missing[0]}; run: pip install {' '.join(ONNX_PACKAGES)}"
         )
 
 
