@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     cfg.MODEL.EFFICIENTNET.WEIGHTS = ""
     path = _output_file(args.output, args.format, cfg.MODEL.WEIGHTS)
     if args.format == WHOLE:
-        return _export_whole(cfg, metadata, path)
+        return export_whole(cfg, metadata, path)
     model = load_trained_model(cfg)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing_file(path, keep_suffix=True) as partial:
@@ -63,7 +63,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _export_whole(cfg, metadata, path: Path) -> int:
+def export_whole(cfg, metadata, path: Path) -> int:
+    """Write and check the file of a whole network; returns an exit status."""
     from efficientps_d2.deploy.export import require_onnx
 
     require_onnx()

@@ -1,18 +1,32 @@
-"""Open a local web page that segments images dropped on it.
+"""Open a local web page that segments images dropped on it, or write one that needs no server.
 
 efficientps-d2 web --model output/mine/model
+efficientps-d2 web --model output/mine/model --static page/
 
-Without --model it takes the model that `make demo` leaves. Ctrl-C ends it.
+Without --model it takes the model that `make demo` leaves. Ctrl-C ends it. --static writes a folder
+for any file server: there the browser of the visitor predicts, and images stay with the visitor.
 """
 
 import argparse
 
 from efficientps_d2_cli.options import path, positive
 
+EXPORTED = ".onnx"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--model", type=path, metavar="DIR", help="a saved model; default: that of make demo"
+        "--model",
+        type=path,
+        metavar="DIR",
+        help="a saved model, for --static also its .onnx; default: that of make demo",
+    )
+    parser.add_argument("--static", type=path, metavar="DIR", help="write the page into a folder")
+    parser.add_argument(
+        "--onnxruntime-web",
+        type=path,
+        metavar="TGZ",
+        help="its npm package, for --static without network; default: fetch it",
     )
     parser.add_argument("--port", type=int, default=7860, help="default 7860; 0 takes a free one")
     hosts = "default 127.0.0.1; 0.0.0.0 lets other computers in, with the password that it prints"
@@ -27,6 +41,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.static:
+        return _write(args)
+    if args.onnxruntime_web:
+        args.parser.error("--onnxruntime-web is for --static")
     from efficientps_d2.web.server import serve
 
     return serve(args.model, args.host, args.port, args.device, args.megapixels)
+
+
+def _write(args: argparse.Namespace) -> int:
+    import tempfile
+    from pathlib import Path
+
+    from efficientps_d2.checkpoint.saved_model import read_saved_model
+    from efficientps_d2.config.loading import without_cuda
+    from efficientps_d2.deploy.export import require_onnx
+    from efficientps_d2_cli.export import export_whole
+
+    require_onnx()
+    from efficientps_d2.web.static import require_own, write_static
+
+    require_own(args.static)  # before minutes of work
+    if args.model and args.model.suffix == EXPORTED:
+        write_static(args.model, args.static, args.onnxruntime_web)
+    else:
+        cfg, metadata = read_saved_model(args.model)
+        with tempfile.TemporaryDirectory() as folder:
+            network = Path(folder, "model.onnx")
+            export_whole(without_cuda(cfg), metadata, network)
+            write_static(network, args.static, args.onnxruntime_web)
+    print(f"Wrote {args.static}. Serve it by: python -m http.server --directory {args.static}")
+    return 0

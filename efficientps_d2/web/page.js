@@ -18,6 +18,10 @@ async function decode(value) {
   await image.decode();
   const layers = {};
   for (const [name, { numbers, segments }] of Object.entries(value.layers)) {
+    if (numbers instanceof Uint16Array) {
+      layers[name] = { numbers, segments }; // of the page without a server
+      continue;
+    }
     const stream = new Blob([bytes(numbers)]).stream();
     const plain = stream.pipeThrough(new DecompressionStream("deflate"));
     layers[name] = { numbers: new Uint16Array(await new Response(plain).arrayBuffer()), segments };
@@ -63,9 +67,17 @@ function blend() {
 
 const isHatched = () => layer === shown.layers.panoptic && "semantic" in shown.layers;
 
-const score = (segment) => segment.score.toFixed(2);
+const score = (segment) => segment.score?.toFixed(2) ?? "";
 const area = (segment) => segment.area.toLocaleString("en");
 const share = (segment) => ((100 * segment.area) / layer.numbers.length).toFixed(1);
+
+// How many segments of each class the chosen layer has, the most frequent first.
+function counts() {
+  const found = new Map();
+  for (const { name } of layer.segments) found.set(name, (found.get(name) ?? 0) + 1);
+  const sorted = [...found].sort(([, a], [, b]) => b - a);
+  return sorted.map(([name, count]) => `${count} ${name}`).join(", ");
+}
 
 function list() {
   const rows = layer.segments.map((segment, i) => {
@@ -82,6 +94,7 @@ function list() {
   find("tbody").replaceChildren(...rows);
   find("table").hidden = rows.length === 0;
   find(".none").hidden = rows.length > 0;
+  find(".counts").textContent = counts();
   const empty = layer.numbers.reduce((count, number) => count + (number === 0), 0);
   find(".void").hidden = empty === 0 || !isHatched();
   find(".void").textContent = `Hatched: no segment, ${share({ area: empty })} %`;
@@ -111,7 +124,8 @@ function point(event) {
   tip.hidden = active === 0;
   if (tip.hidden) return;
   const segment = layer.segments[active - 1];
-  tip.textContent = `${segment.name}, score ${score(segment)}, ${area(segment)} pixels`;
+  const scored = segment.score === null ? "" : `score ${score(segment)}, `;
+  tip.textContent = `${segment.name}, ${scored}${area(segment)} pixels`;
   const room = canvas.clientWidth - tip.offsetWidth;
   tip.style.left = `${Math.max(0, Math.min(event.offsetX + 14, room))}px`;
   const above = event.offsetY - tip.offsetHeight - 10;
@@ -152,9 +166,24 @@ async function show() {
   choose();
 }
 
+// A row for each segment of the panoptic map.
+function table({ annotations, categories }) {
+  const quoted = (text) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+  const rows = annotations[0].segments_info.map(({ id, category_id, area, score }) => {
+    const { name, isthing } = categories.find((category) => category.id === category_id);
+    return [id, quoted(name), isthing, score, area].join(",");
+  });
+  return ["id,class,isthing,score,area", ...rows].join("\n") + "\n";
+}
+
 function download(kind) {
   const { png, json, stem } = shown.value;
-  const [content, type] = kind === "png" ? [bytes(png), "image/png"] : [json, "application/json"];
+  const files = {
+    png: () => [png instanceof Blob ? png : bytes(png), "image/png"],
+    json: () => [json, "application/json"],
+    csv: () => [table(JSON.parse(json)), "text/csv"],
+  };
+  const [content, type] = files[kind]();
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([content], { type }));
   link.download = `${stem}.${kind}`;

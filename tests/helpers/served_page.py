@@ -6,6 +6,7 @@ import io
 import json
 import secrets
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -42,6 +43,15 @@ def png(color: int) -> bytes:
     content = io.BytesIO()
     Image.fromarray(np.full((96, 160, 3), color, dtype=np.uint8)).save(content, "PNG")
     return content.getvalue()
+
+
+def until(condition, seconds: float = 60):
+    """Wait for what a browser should soon show; returns it."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.05)
+    return value
 
 
 class Page:

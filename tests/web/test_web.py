@@ -4,12 +4,12 @@ import base64
 import io
 import json
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from served_page import until
 from stub_predictor import StubPredictor, predict
 
 from efficientps_d2.data.coco_panoptic import categories_of
@@ -39,14 +39,6 @@ def picture(tmp_path) -> Path:
     file = tmp_path / "street 1.png"
     Image.fromarray(np.stack([x, y, 200 - x], axis=2).astype(np.uint8)).save(file)
     return file
-
-
-def until(condition, seconds: float = 60):
-    end = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < end, "nothing happened"
-        time.sleep(0.05)
-    return value
 
 
 def text(page, selector: str) -> str:

