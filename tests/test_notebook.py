@@ -37,7 +37,7 @@ def test_it_runs(notebook, tmp_path, monkeypatch):
     text = "".join(o.get("text", "") for o in found if o.output_type == "stream")
     assert "iteration 3 of 3" in text and "report.html" in text
     assert "| All" in "".join(o["data"].get("text/markdown", "") for o in found if "data" in o)
-    assert (tmp_path / "notebook_output" / "model" / "model.pth").is_file()
+    assert (tmp_path / "notebook_output" / "model" / "model.safetensors").is_file()
 
 
 def test_its_outputs_are_committed_and_small(notebook):

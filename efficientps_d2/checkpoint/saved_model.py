@@ -15,7 +15,8 @@ from efficientps_d2.data.datasets.register import dataset_metadata
 from efficientps_d2_runtime.errors import InputError
 from efficientps_d2_runtime.files import replacing_file
 
-WEIGHTS, CONFIG, METADATA = FILES = ("model.pth", "config.yaml", "metadata.json")
+WEIGHTS, CONFIG, METADATA = FILES = ("model.safetensors", "config.yaml", "metadata.json")
+EARLIER_WEIGHTS = "model.pth"  # of models that were saved before, which are still read
 DEMO_MODEL = Path("output/streets/model")  # which `make demo` leaves
 
 
@@ -27,7 +28,7 @@ class SavedModel(NamedTuple):
 
 
 def save_model(folder: str | Path, model: nn.Module, cfg: CfgNode, metadata: Metadata) -> Path:
-    """Write ``model.pth`` (weights only), ``config.yaml`` and ``metadata.json``.
+    """Write ``model.safetensors``, ``config.yaml`` and ``metadata.json``.
 
     Args:
         folder: made if needed; files of an earlier model in it are replaced.
@@ -60,6 +61,7 @@ def save_model(folder: str | Path, model: nn.Module, cfg: CfgNode, metadata: Met
     for name, content in ((CONFIG, cfg.dump()), (METADATA, classes)):
         with replacing_file(folder / name) as partial:
             partial.write_text(content, encoding="utf-8")
+    (folder / EARLIER_WEIGHTS).unlink(missing_ok=True)  # of another network by now
     return folder
 
 
@@ -80,7 +82,11 @@ def read_saved_model(folder: str | Path | None, overrides: list[str] | None = No
     folder = Path(folder or DEMO_MODEL)
     if not folder.is_dir():
         raise InputError(f"{folder} does not exist; give the folder of a saved model.")
-    missing = [name for name in FILES if not (folder / name).is_file()]
+    weights = folder / WEIGHTS
+    if not weights.is_file() and (folder / EARLIER_WEIGHTS).is_file():
+        weights = folder / EARLIER_WEIGHTS
+    files = (weights, folder / CONFIG, folder / METADATA)
+    missing = [file.name for file in files if not file.is_file()]
     if missing:
         raise InputError(
             f"{folder} has no {' and no '.join(missing)}; give the folder of a saved model, for "
@@ -95,7 +101,7 @@ def read_saved_model(folder: str | Path | None, overrides: list[str] | None = No
             f"{folder / METADATA} and {folder / CONFIG} list different classes; copy all files of "
             "the model again."
         )
-    cfg.MODEL.WEIGHTS = str(folder / WEIGHTS)
+    cfg.MODEL.WEIGHTS = str(weights)
     return SavedModel(cfg, metadata)
 
 

@@ -1,5 +1,7 @@
 """Files of weights, read without executing anything that is pickled into them."""
 
+import hashlib
+import json
 import pickle
 import re
 import struct
@@ -11,11 +13,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor
 
 from efficientps_d2_runtime.errors import InputError, one_line
 from efficientps_d2_runtime.files import replacing_file
+
+CHECKSUM = "sha256"  # in the metadata of safetensors
 
 
 def read_weights(path: str | Path) -> dict:
@@ -30,10 +34,7 @@ def read_weights(path: str | Path) -> dict:
             which could run code.
     """
     if is_safetensors(path):
-        try:
-            return {"model": load_file(path)}
-        except SafetensorError as error:
-            raise InputError(f"{path} is damaged ({one_line(error)}); get it again.") from error
+        return {"model": _read_safetensors(Path(path))}
     is_zip = _is_zip(path)
     if is_zip and not is_whole(path):
         raise InputError(f"{path} is damaged: its checksums do not fit; get it again.")
@@ -70,9 +71,36 @@ def write_weights(path: Path, state: dict[str, Tensor]) -> None:
     with replacing_file(path) as partial:
         if is_safetensors(path):
             # Its save_file makes a temporary file of its own, which nobody else may read.
-            partial.write_bytes(save({name: t.contiguous() for name, t in state.items()}))
+            state = {name: t.contiguous() for name, t in state.items()}
+            partial.write_bytes(save(state, {CHECKSUM: _checksum(save(state))}))
         else:
             torch.save({"model": state}, partial)
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    content = path.read_bytes()
+    try:
+        tensors = load(content)
+    except SafetensorError as error:
+        raise InputError(f"{path} is damaged ({one_line(error)}); get it again.") from error
+    expected = (_header(content).get("__metadata__") or {}).get(CHECKSUM)
+    if expected and expected != _checksum(content):  # files of others have none
+        raise InputError(f"{path} is damaged: its checksum does not fit; get it again.")
+    return tensors
+
+
+def _header(content: bytes) -> dict:
+    """Types, shapes and places of the tensors, and maybe metadata."""
+    size = int.from_bytes(content[:8], "little")
+    return json.loads(content[8 : 8 + size])
+
+
+def _checksum(content: bytes) -> str:
+    """Of a file of safetensors without its metadata; the format has none of its own."""
+    tensors = {k: v for k, v in _header(content).items() if k != "__metadata__"}
+    digest = hashlib.sha256(json.dumps(tensors, sort_keys=True).encode())
+    digest.update(content[8 + int.from_bytes(content[:8], "little") :])
+    return digest.hexdigest()
 
 
 def is_whole(file: str | Path) -> bool:

@@ -34,7 +34,7 @@ def load_predictor(
     """A predictor of a saved model.
 
     Args:
-        folder: with model.pth, config.yaml and metadata.json; a training leaves one in
+        folder: with model.safetensors, config.yaml and metadata.json; a training leaves one in
             ``OUTPUT_DIR/model``; by default that of ``make demo``.
         device: "cuda", "cpu" or such; CUDA if there is one by default.
         optimize, tile: see :class:`Predictor`.

@@ -12,7 +12,7 @@ from torch import nn
 from efficientps_d2 import InputError
 from efficientps_d2.checkpoint.checkpoint_files import newest_checkpoint, set_aside
 from efficientps_d2.checkpoint.checkpointer import FittingCheckpointer
-from efficientps_d2.checkpoint.weights_file import is_whole, read_weights
+from efficientps_d2.checkpoint.weights_file import is_whole, read_weights, write_weights
 
 
 @pytest.fixture
@@ -94,36 +94,49 @@ def test_a_folder_without_checkpoints(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def weights_file(tmp_path_factory):
-    weights, file = torch.arange(500.0), tmp_path_factory.mktemp("flipped") / "a.pth"
-    torch.save({"weights": weights}, file)
-    return weights, file
+def weights_files(tmp_path_factory):
+    """One tensor, as PyTorch saves it and in a saved model."""
+    folder, weights = tmp_path_factory.mktemp("flipped"), torch.arange(500.0)
+    torch.save({"model": {"weights": weights}}, folder / "a.pth")
+    write_weights(folder / "a.safetensors", {"weights": weights})
+    return weights, {file.suffix: file for file in folder.iterdir()}
 
 
-def is_refused_or_harmless(weights_file, place: int, bit: int) -> bool:
-    weights, file = weights_file
+def is_refused_or_harmless(weights: torch.Tensor, file: Path, place: int, bit: int) -> bool:
     content = bytearray(file.read_bytes())
     content[place] ^= 1 << bit
-    flipped = file.with_name("b.pth")
+    flipped = file.with_stem("b")
     flipped.write_bytes(content)
     try:
-        return torch.equal(read_weights(flipped)["weights"], weights)
+        return torch.equal(read_weights(flipped)["model"]["weights"], weights)
     except InputError:
         return True
+    except KeyError:  # which the model says is missing
+        return file.suffix == ".safetensors"
 
 
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 @settings(max_examples=60, deadline=None)
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
-def test_no_flipped_bit_is_loaded(weights_file, place, bit):
-    size = weights_file[1].stat().st_size
-    assert is_refused_or_harmless(weights_file, int(place * size), bit)
+def test_no_flipped_bit_is_loaded(weights_files, suffix, place, bit):
+    weights, file = weights_files[0], weights_files[1][suffix]
+    assert is_refused_or_harmless(weights, file, int(place * file.stat().st_size), bit)
 
 
-def test_no_flipped_bit_of_the_directory_is_loaded(weights_file):
+def test_no_flipped_bit_of_the_directory_is_loaded(weights_files):
     """It is short and has many meanings: encryption, several disks, other compressions."""
-    content = weights_file[1].read_bytes()
+    weights, file = weights_files[0], weights_files[1][".pth"]
+    content = file.read_bytes()
     for place in range(content.rindex(b"PK\1\2"), len(content)):
-        assert all(is_refused_or_harmless(weights_file, place, bit) for bit in range(8)), place
+        assert all(is_refused_or_harmless(weights, file, place, bit) for bit in range(8)), place
+
+
+def test_no_flipped_bit_of_the_header_is_loaded(weights_files):
+    """Types, shapes and places of the tensors, and the checksum itself."""
+    weights, file = weights_files[0], weights_files[1][".safetensors"]
+    end = 8 + int.from_bytes(file.read_bytes()[:8], "little")
+    for place in range(end):
+        assert all(is_refused_or_harmless(weights, file, place, bit) for bit in range(8)), place
 
 
 def test_a_save_that_fails_leaves_the_former_file(run, monkeypatch):

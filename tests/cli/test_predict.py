@@ -31,7 +31,9 @@ def test_bad_images_are_named_and_the_rest_goes_on(
     assert {file.name for file in output.iterdir()} == {"a.jpg", "b.png"}
     text = capsys.readouterr()
     assert "Wrote 2 of 5 images" in text.out
-    assert text.out.startswith(f"Model: {model_folder}/model.pth, EfficientPS for 4 classes (road,")
+    assert text.out.startswith(
+        f"Model: {model_folder}/model.safetensors, EfficientPS for 4 classes (road,"
+    )
     for name in ("folder.png", "empty.png", "cut.jpg"):
         assert f"{name} cannot be read as an image" in text.err
     assert run_verb("predict", *arguments, str(pictures / "a.jpg"), str(pictures / "b.*")) == 0
@@ -142,7 +144,7 @@ def test_ids_of_images():
 
 def test_the_config_of_a_saved_model(model_folder, pictures, tmp_path):
     arguments = ["--config-file", str(model_folder / "config.yaml"), "--output", str(tmp_path)]
-    weights = ["--opts", "MODEL.WEIGHTS", str(model_folder / "model.pth")]
+    weights = ["--opts", "MODEL.WEIGHTS", str(model_folder / "model.safetensors")]
     assert run_verb("predict", *arguments, "--input", str(pictures / "b.webp"), *weights) == 0
 
 

@@ -36,7 +36,7 @@ def predictor(toy, tiny_config, tmp_path):
     cfg = with_class_counts(tiny_config(toy, *KEEN))
     model = build_model(cfg)
     folder = save_model(tmp_path / "model", model, cfg, MetadataCatalog.get(toy))
-    cfg.MODEL.WEIGHTS = str(folder / "model.pth")
+    cfg.MODEL.WEIGHTS = str(folder / "model.safetensors")
     pyramid = Pyramid(model, scale=5)
 
     def predictor(**combine) -> Predictor:

@@ -11,12 +11,13 @@ import torch
 from scenes import write_dataset
 
 from efficientps_d2 import InputError
+from efficientps_d2.checkpoint.weights_file import read_weights
 from efficientps_d2.data.classes import with_class_counts
 from efficientps_d2.engine.trainer import Trainer
 
 
 def saved(folder: str, name: str) -> dict:
-    return torch.load(Path(folder, name), weights_only=True)
+    return read_weights(Path(folder, name))
 
 
 def test_the_best_weights_are_kept_and_saved_as_the_model(make_trainer):
@@ -30,7 +31,7 @@ def test_the_best_weights_are_kept_and_saved_as_the_model(make_trainer):
     assert [last for _, last, _ in trainer.calls] == [False, False, False, True, True]
     assert torch.equal(trainer.calls[4][2], trainer.calls[1][2])
     assert not torch.equal(trainer.calls[4][2], trainer.calls[3][2])
-    model = saved(folder, "model/model.pth")["model"]
+    model = saved(folder, "model/model.safetensors")["model"]
     assert all(torch.equal(v, best["model"][k]) for k, v in model.items())
     final = saved(folder, "model_final.pth")["model"]
     assert any(not torch.equal(v, best["model"][k]) for k, v in final.items())
@@ -87,7 +88,7 @@ def test_the_model_is_saved_before_an_augmented_evaluation(make_trainer, monkeyp
     trainer = make_trainer([10.0, 20.0, 30.0, 40.0], "TEST.AUG.ENABLED", True)
     with pytest.raises(SystemExit):
         trainer.train()
-    assert saved(trainer.cfg.OUTPUT_DIR, "model/model.pth")
+    assert saved(trainer.cfg.OUTPUT_DIR, "model/model.safetensors")
 
 
 def test_the_best_value_survives_an_interruption(make_trainer):

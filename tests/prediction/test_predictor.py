@@ -129,16 +129,16 @@ def test_parts_that_do_not_fit_together(model_folder):
     file.write_text(json.dumps(content))
     with pytest.raises(InputError, match="list different classes"):
         read_saved_model(model_folder)
-    (model_folder / "model.pth").write_bytes(b"PK")
+    (model_folder / "model.safetensors").write_bytes(b"PK")
     file.write_text("{")
     with pytest.raises(InputError, match="metadata.json is not valid JSON"):
         load_predictor(model_folder)
 
 
 def test_truncated_weights_are_one_sentence(model_folder):
-    data = (model_folder / "model.pth").read_bytes()
-    (model_folder / "model.pth").write_bytes(data[: len(data) // 2])
-    with pytest.raises(InputError, match="model.pth cannot be read as a checkpoint"):
+    data = (model_folder / "model.safetensors").read_bytes()
+    (model_folder / "model.safetensors").write_bytes(data[: len(data) // 2])
+    with pytest.raises(InputError, match="model.safetensors is damaged .*; get it again"):
         load_predictor(model_folder, device="cpu")
 
 
@@ -169,15 +169,38 @@ def test_no_weights_no_prediction(model_folder):
     cfg.MODEL.WEIGHTS = ""
     with pytest.raises(InputError, match="MODEL.WEIGHTS is empty"):
         Predictor(cfg, metadata, "cpu")
-    torch.save([1], model_folder / "model.pth")
-    with pytest.raises(InputError, match="model.pth holds no state dict of tensors"):
+    write_weights(model_folder / "model.safetensors", {})
+    with pytest.raises(InputError, match="model.safetensors holds no state dict of tensors"):
         load_predictor(model_folder, "cpu")
 
 
+def test_a_model_of_an_earlier_version_is_read(model_folder, tmp_path):
+    """Its weights are in model.pth, until it is saved again."""
+    expected = load_predictor(model_folder, "cpu")(IMAGE)
+    new, old = (model_folder / f"model.{suffix}" for suffix in ("safetensors", "pth"))
+    torch.save(read_weights(new), old)
+    new.unlink()
+    predictor = load_predictor(model_folder, "cpu", optimize=False)
+    assert str(old) == predictor.cfg.MODEL.WEIGHTS
+    assert same(load_predictor(model_folder, "cpu")(IMAGE), expected)
+    save_model(model_folder, predictor.model, predictor.cfg, predictor.metadata)
+    assert new.exists() and not old.exists()
+
+
+def test_weights_of_half_precision_are_read(model_folder):
+    file = model_folder / "model.safetensors"
+    weights = read_weights(file)["model"]
+    halves = {k: v.half() if v.is_floating_point() else v for k, v in weights.items()}
+    write_weights(file, halves)
+    model = load_predictor(model_folder, "cpu", optimize=False).model
+    assert all(p.dtype == torch.float32 for p in model.parameters())
+    assert all(torch.equal(v, halves[k].to(v.dtype)) for k, v in model.state_dict().items())
+
+
 def test_a_lost_tensor_is_not_random(model_folder):
-    content = torch.load(model_folder / "model.pth")
-    content["model"].pop("sem_seg_head.predictor.bias")
-    torch.save(content, model_folder / "model.pth")
+    weights = read_weights(model_folder / "model.safetensors")["model"]
+    weights.pop("sem_seg_head.predictor.bias")
+    write_weights(model_folder / "model.safetensors", weights)
     with pytest.raises(InputError, match="sem_seg_head.predictor.bias is missing"):
         load_predictor(model_folder, "cpu")
 
@@ -209,6 +232,6 @@ def test_a_distributed_model_is_saved_as_itself(model_folder, tmp_path):
     wrapped = torch.nn.Module()
     wrapped.module = predictor.model
     folder = save_model(tmp_path / "again", wrapped, predictor.cfg, predictor.metadata)
-    saved = torch.load(folder / "model.pth")["model"]
+    saved = read_weights(folder / "model.safetensors")["model"]
     assert saved.keys() == predictor.model.state_dict().keys()
     assert same(load_predictor(folder, "cpu", optimize=False)(IMAGE), predictor(IMAGE))

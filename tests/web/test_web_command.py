@@ -39,7 +39,9 @@ def test_the_command_serves_a_saved_model_until_ctrl_c(model_folder, tmp_path):
     command += ["--model", str(model_folder)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=env) as process:
-        assert process.stdout.readline().startswith(f"Model: {model_folder}/model.pth, EfficientPS")
+        assert process.stdout.readline().startswith(
+            f"Model: {model_folder}/model.safetensors, EfficientPS"
+        )
         address = process.stdout.readline().split()[0]
         with urllib.request.urlopen(address) as answer:
             assert answer.headers["Content-Security-Policy"].startswith("default-src 'self'")
