@@ -13,6 +13,7 @@ from detectron2.modeling import build_model
 
 from efficientps_d2 import InputError, Predictor, load_predictor
 from efficientps_d2.checkpoint.saved_model import FILES, read_saved_model, save_model
+from efficientps_d2.checkpoint.weights_file import read_weights, write_weights
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (70, 101, 3)).astype(np.uint8)
 
