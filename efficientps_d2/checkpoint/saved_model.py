@@ -8,6 +8,7 @@ from detectron2.config import CfgNode
 from detectron2.data.catalog import Metadata
 from torch import nn
 
+from efficientps_d2.checkpoint.hub import fetch_model, is_hub_name
 from efficientps_d2.checkpoint.weights_file import write_weights
 from efficientps_d2.config.loading import load_config
 from efficientps_d2.data.coco_panoptic import categories_of, read_json, set_classes
@@ -69,7 +70,8 @@ def read_saved_model(folder: str | Path | None, overrides: list[str] | None = No
     """Read what :func:`save_model` wrote.
 
     Args:
-        folder: by default that of the model that ``make demo`` leaves.
+        folder: by default that of the model that ``make demo`` leaves. "user/name" is a model of
+            the Hugging Face hub, unless there is such a folder.
         overrides: of the config, alternating keys and values.
 
     Raises:
@@ -79,7 +81,10 @@ def read_saved_model(folder: str | Path | None, overrides: list[str] | None = No
         raise InputError("--opts MODEL.WEIGHTS needs --config-file; a saved model has its own.")
     if folder is None and not DEMO_MODEL.is_dir():
         raise InputError(f"{DEMO_MODEL} does not exist; run make demo, or give --model DIR.")
-    folder = Path(folder or DEMO_MODEL)
+    name = str(folder or DEMO_MODEL)
+    folder = Path(name)
+    if not folder.exists() and is_hub_name(name):
+        folder = fetch_model(name, (*FILES, EARLIER_WEIGHTS))
     if not folder.is_dir():
         raise InputError(f"{folder} does not exist; give the folder of a saved model.")
     weights = folder / WEIGHTS

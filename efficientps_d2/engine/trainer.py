@@ -14,6 +14,7 @@ from detectron2.utils import comm
 
 from efficientps_d2.checkpoint.checkpoint_files import set_aside
 from efficientps_d2.checkpoint.checkpointer import BEST, FittingCheckpointer
+from efficientps_d2.checkpoint.model_card import write_card
 from efficientps_d2.checkpoint.saved_model import save_model
 from efficientps_d2.config.building import naming_bad_keys
 from efficientps_d2.config.check import check_values
@@ -241,4 +242,6 @@ class Trainer(GuardedTrainer):
         metadata = dataset_metadata(self.cfg.DATASETS.TRAIN[0])
         model = self.checkpointer.model  # the best, if there were evaluations
         folder = save_model(Path(self.cfg.OUTPUT_DIR, "model"), model, self.cfg, metadata)
+        table = Path(self.cfg.OUTPUT_DIR, RESULTS)
+        write_card(folder, self.cfg, table.read_text() if table.is_file() else "")
         logger.info("Saved %s, all that predicting elsewhere needs.", folder)
