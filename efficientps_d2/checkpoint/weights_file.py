@@ -1,7 +1,5 @@
 """Files of weights, read without executing anything that is pickled into them."""
 
-import hashlib
-import json
 import pickle
 import re
 import struct
@@ -16,10 +14,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from efficientps_d2_runtime import checksum
 from efficientps_d2_runtime.errors import InputError, one_line
 from efficientps_d2_runtime.files import replacing_file
-
-CHECKSUM = "sha256"  # in the metadata of safetensors
 
 
 def read_weights(path: str | Path) -> dict:
@@ -72,35 +69,20 @@ def write_weights(path: Path, state: dict[str, Tensor]) -> None:
         if is_safetensors(path):
             # Its save_file makes a temporary file of its own, which nobody else may read.
             state = {name: t.contiguous() for name, t in state.items()}
-            partial.write_bytes(save(state, {CHECKSUM: _checksum(save(state))}))
+            metadata = {"checksum": (checksum.MARK + checksum.BLANK).decode()}
+            partial.write_bytes(checksum.seal(save(state, metadata)))
         else:
             torch.save({"model": state}, partial)
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     content = path.read_bytes()
+    if checksum.is_sealed(content) and not checksum.is_whole(content):
+        raise InputError(f"{path} is damaged: its checksum does not fit; get it again.")
     try:
-        tensors = load(content)
+        return load(content)
     except SafetensorError as error:
         raise InputError(f"{path} is damaged ({one_line(error)}); get it again.") from error
-    expected = (_header(content).get("__metadata__") or {}).get(CHECKSUM)
-    if expected and expected != _checksum(content):  # files of others have none
-        raise InputError(f"{path} is damaged: its checksum does not fit; get it again.")
-    return tensors
-
-
-def _header(content: bytes) -> dict:
-    """Types, shapes and places of the tensors, and maybe metadata."""
-    size = int.from_bytes(content[:8], "little")
-    return json.loads(content[8 : 8 + size])
-
-
-def _checksum(content: bytes) -> str:
-    """Of a file of safetensors without its metadata; the format has none of its own."""
-    tensors = {k: v for k, v in _header(content).items() if k != "__metadata__"}
-    digest = hashlib.sha256(json.dumps(tensors, sort_keys=True).encode())
-    digest.update(content[8 + int.from_bytes(content[:8], "little") :])
-    return digest.hexdigest()
 
 
 def is_whole(file: str | Path) -> bool:

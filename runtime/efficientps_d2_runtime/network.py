@@ -8,6 +8,7 @@ import numpy as np
 import onnxruntime
 from PIL import Image
 
+from efficientps_d2_runtime import checksum
 from efficientps_d2_runtime.drawing import draw_panoptic
 from efficientps_d2_runtime.errors import InputError, one_line
 from efficientps_d2_runtime.images import read_rgb
@@ -134,11 +135,16 @@ class Network:
 def _session(path: Path, threads: int) -> onnxruntime.InferenceSession:
     if not path.is_file():
         raise InputError(f"{path} is no file; give one that {EXPORT} has written.")
+    content = path.read_bytes()
+    if not checksum.is_sealed(content):
+        raise InputError(f"{path} is of another program; give a file that {EXPORT} has written.")
+    if not checksum.is_whole(content):
+        raise InputError(f"{path} is damaged: its checksum does not fit; get it again.")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 4  # its errors are raised, too
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # of many kinds, with no base of their own
         raise InputError(
             f"{path} cannot be read by ONNX Runtime {onnxruntime.__version__} "

@@ -15,7 +15,7 @@ from PIL import Image
 from small_network import CATEGORIES, write_small_network
 
 import efficientps_d2_runtime
-from efficientps_d2_runtime import InputError, load, network
+from efficientps_d2_runtime import InputError, checksum, load, network
 from efficientps_d2_runtime.prediction import Prediction
 
 PACKAGE = Path(efficientps_d2_runtime.__file__).parent
@@ -109,9 +109,25 @@ def broken(path: Path, kind: str) -> Path:
 
 @pytest.mark.parametrize("kind", ["cut", "text", "empty"])
 def test_a_damaged_file_is_one_sentence(tmp_path, kind):
-    with pytest.raises(InputError, match="bad.onnx .*; (write it again by|give a file)") as error:
+    with pytest.raises(InputError, match="bad.onnx is (damaged: .*; get it|of another prog)") as e:
         load(broken(tmp_path / "bad.onnx", kind))
-    assert "\n" not in str(error.value)
+    assert "\n" not in str(e.value)
+
+
+def test_a_file_that_onnx_runtime_cannot_read_is_one_sentence(tmp_path):
+    (tmp_path / "new.onnx").write_bytes(checksum.seal(checksum.MARK + checksum.BLANK))
+    with pytest.raises(InputError, match="new.onnx cannot be read by ONNX Runtime .*; write it"):
+        load(tmp_path / "new.onnx")
+
+
+@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_no_flipped_bit_is_loaded(tmp_path_factory, place, bit):
+    whole = write_small_network(tmp_path_factory.getbasetemp() / "whole.onnx")
+    content = bytearray(whole.read_bytes())
+    content[int(place * len(content))] ^= 1 << bit
+    whole.write_bytes(content)
+    with pytest.raises(InputError, match="whole.onnx is (damaged|of another program)"):
+        load(whole)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from efficientps_d2.deploy.whole import functions, fusion_functions, winners
 from efficientps_d2.deploy.whole.fusion_operation import FUSIONS
 from efficientps_d2.deploy.whole.model import WholeModel
 from efficientps_d2.modeling.meta_arch import MaskRCNN, PanopticSegmentor, UPSNet
+from efficientps_d2_runtime import checksum
 from efficientps_d2_runtime.errors import InputError, one_line
 from efficientps_d2_runtime.network import FORMAT, OUTPUTS, VERSION
 
@@ -81,9 +82,11 @@ def write_whole(model: PanopticSegmentor, cfg: CfgNode, metadata: Metadata, path
             "version": str(VERSION),
             "categories": json.dumps(categories_of(metadata)),
             "size_divisibility": str(model.backbone.size_divisibility),
+            "checksum": (checksum.MARK + checksum.BLANK).decode(),
         }
     )
     program.save(path)
+    path.write_bytes(checksum.seal(path.read_bytes()))
 
 
 @torch.no_grad()
