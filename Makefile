@@ -6,9 +6,12 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c '$(CHECK)' 2>/dev/null && echo $$p && break; done)
 OUTPUT := output/streets
 # pip takes four times as long, but reads pip.conf: make venv INSTALL=".venv/bin/python -m pip install"
-INSTALL := $(VENV)/bin/uv pip install --python $(PY)
+INSTALL := $(VENV)/bin/uv pip install --compile-bytecode --python $(PY)
 WHEELS := cuda-wheels
 PACKAGES := ".[lite,dev]" ./runtime sal-detectron2 panopticapi-lite
+
+# Without its bytecode each process would compile all of PyTorch again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-faults lint venv cuda cuda-wheels
 

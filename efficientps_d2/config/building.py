@@ -12,6 +12,7 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.modeling import META_ARCH_REGISTRY, build_model
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from efficientps_d2.config.keys import flat_items
 from efficientps_d2_runtime.errors import InputError, one_line
@@ -39,7 +40,7 @@ def check_network(cfg: CfgNode) -> None:
     cfg = cfg.clone()
     cfg.MODEL.EFFICIENTNET.WEIGHTS, cfg.MODEL.DEVICE = "", "cpu"
     cfg.AUTO = []  # their defaults will do here
-    with naming_bad_keys(cfg), torch.device("meta"):
+    with naming_bad_keys(cfg), torch.device("meta"), _WithoutValues():
         try:
             model = META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE)(cfg)
         except (NotImplementedError, TypeError):
@@ -55,6 +56,15 @@ def check_network(cfg: CfgNode) -> None:
             f"The weights of this network have {total / 1e9:.0f} GB, of {memory / 1e9:.0f} GB of "
             f"memory; the largest are {max(sizes, key=sizes.get)}: lower their channels."
         )
+
+
+class _WithoutValues(TorchFunctionMode):
+    """Leaves weights as they are: to fill those without memory only takes time."""
+
+    FILLING = {torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.fill_, torch.Tensor.zero_}
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        return args[0] if func in self.FILLING else func(*args, **kwargs or {})
 
 
 def _memory() -> float:
