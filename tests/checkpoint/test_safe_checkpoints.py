@@ -3,16 +3,15 @@
 import os
 import pickle
 import resource
-import threading
 from collections import OrderedDict
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from detectron2.modeling import build_model
+from file_server import serving_files
 from torch import nn
 
 from efficientps_d2 import InputError
@@ -88,10 +87,8 @@ def test_nothing_in_a_file_is_executed(suffix):
 def test_nor_if_a_config_or_an_address_names_it(toy, tiny_config, tmp_path, monkeypatch):
     monkeypatch.setenv("FVCORE_CACHE", str(tmp_path / "cache"))
     Path("evil.pkl").write_bytes(pickle.dumps({"model": Malicious(), "__author__": "x"}))
-    handler = partial(SimpleHTTPRequestHandler, directory=tmp_path)
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        for weights in ("evil.pkl", f"http://127.0.0.1:{server.server_port}/evil.pkl"):
+    with serving_files(tmp_path) as address:
+        for weights in ("evil.pkl", f"{address}/evil.pkl"):
             refused(load_trained_model, tiny_config(toy, "MODEL.WEIGHTS", weights))
 
 
@@ -106,11 +103,8 @@ def test_what_an_address_gives_is_not_mixed_up(toy, tiny_config, tmp_path, monke
         model.sem_seg_head.predictor.bias.data.fill_(number)
         torch.save({"model": model.state_dict()}, folder / "model.pth")
         whole = (folder / "model.pth").read_bytes()
-        with ThreadingHTTPServer(
-            ("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=folder)
-        ) as server:
-            threading.Thread(target=server.serve_forever, daemon=True).start()
-            address = f"http://127.0.0.1:{server.server_port}/model.pth"
+        with serving_files(folder) as server:
+            address = f"{server}/model.pth"
             cfg = tiny_config(toy, "MODEL.WEIGHTS", address)
             (folder / "model.pth").write_bytes(whole[:-900])
             with pytest.raises(InputError, match=f"{address}: .*cannot be read|is damaged"):

@@ -1,9 +1,6 @@
 """Reading and writing of videos: frames, sizes, times, and files that are damaged."""
 
-import functools
-import http.server
 import sys
-import threading
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,6 +8,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from file_server import serving_files
 from videos import SHAPE, at_rate, make_video, picture
 
 from efficientps_d2.data.videos import VideoWriter, camera_frames, frames_of
@@ -160,18 +158,10 @@ def test_sound_is_no_video(tmp_path):
 def test_an_address(tmp_path):
     make_video(tmp_path / "v.mp4", at_rate(10, 4), tick=Fraction(1, 10))
 
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    handler = functools.partial(Quiet, directory=tmp_path)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_port}"
+    with serving_files(tmp_path) as address:
         assert len(list(frames_of(f"{address}/v.mp4"))) == 4
         with pytest.raises(InputError, match="none.mp4 has no frames"):
             next(frames_of(f"{address}/none.mp4"))
-        server.shutdown()
 
 
 def test_a_camera(monkeypatch):

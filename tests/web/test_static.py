@@ -1,14 +1,12 @@
 """The page without a server: the browser predicts what Python predicts."""
 
-import functools
-import http.server
 import json
 import os
-import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
+from file_server import serving_files
 from panopticapi.utils import rgb2id
 from PIL import Image
 from project import run_verb
@@ -34,19 +32,10 @@ def folder(tmp_path_factory):
     return folder
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture(scope="module")
 def address(folder):
-    """A plain file server."""
-    handler = functools.partial(Quiet, directory=str(folder / "page"))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
+    with serving_files(folder / "page") as address:
+        yield f"{address}/"
 
 
 @pytest.fixture
