@@ -1,41 +1,29 @@
 """docs/CUSTOM_DATA.md works as it is written."""
 
 import json
-import os
 import re
 import shlex
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
+from commands import Command
 from project import ROOT
 from scenes import unregister
+from served_page import until
 
 from efficientps_d2_cli.main import main
 
 LONG = "OUTPUT_DIR output/mine"  # trainings that the test interrupts
 
 
-def interrupted(command: str, env: dict) -> str:
-    """Run a command, and press Ctrl-C when its training has begun. Returns its output."""
-    process = subprocess.Popen(
-        ["bash", "-c", f"exec {command}"],
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    output = ""
-    for line in process.stdout:
-        output += line
-        if "Ctrl-C stops after the iteration" in line:
-            time.sleep(1)  # into the first iteration, which is finished
-            process.send_signal(signal.SIGINT)
-    assert process.wait() == 130, f"{command}\n{output[-3000:]}"
-    return output
+def interrupted(arguments: list[str], output: Path) -> str:
+    """Run a command, and press Ctrl-C after some iterations. Returns its output."""
+    command = Command(arguments, output, Path.cwd())
+    until(lambda: "An iteration takes" in command.text() or command.poll(), 120)
+    command.send_signal(signal.SIGINT)
+    assert command.wait() == 130, f"{arguments}\n{command.text()[-3000:]}"
+    return command.text()
 
 
 @pytest.fixture
@@ -50,14 +38,12 @@ def project(tmp_path, monkeypatch):
         unregister(name)
 
 
-def test_the_tutorial_runs_as_written(project, capfd):
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-
+def test_the_tutorial_runs_as_written(project, capfd, tmp_path):
     def run(command: str) -> str:
         """What a command prints; those that end by themselves run here, which saves imports."""
-        if LONG in command:
-            return interrupted(command, {**os.environ, "PATH": path})
         name, *arguments = shlex.split(command)
+        if LONG in command:
+            return interrupted(arguments, tmp_path / "output.txt")
         status = main(arguments)
         output, errors = capfd.readouterr()
         assert (name, status) == ("efficientps-d2", 0), f"{command}\n{output[-2000:]}{errors}"

@@ -7,11 +7,13 @@ import subprocess
 import sys
 from argparse import Namespace
 from itertools import islice
+from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
+from commands import Command
 from detectron2.utils.events import EventStorage
 from processes import in_two_processes
 from project import ROOT
@@ -87,23 +89,25 @@ def test_a_training_in_two_processes_is_evaluated_like_one(tmp_path):
         *("MODEL.EFFICIENTNET.NORM", "BN"),  # whose statistics each process has its own of
     ]
 
-    def run(verb: str, processes: int, name: str) -> dict:
-        command = [sys.executable, "-m", "efficientps_d2", verb]
-        command += ["--config-file", "efficientps_streets", "--num-processes", str(processes)]
-        command += keys
-        env = {**os.environ, "DETECTRON2_DATASETS": str(root), "OMP_NUM_THREADS": "1"}
-        output = tmp_path / name
-        done = subprocess.run(
-            [*command, "OUTPUT_DIR", str(output)], cwd=ROOT, env=env, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
-        *_, last = (output / "metrics.json").read_text().splitlines()
+    def metrics(folder: Path) -> dict:
+        *_, last = (folder / "metrics.json").read_text().splitlines()
         return {k: v for k, v in json.loads(last).items() if k.startswith(("pan", "bbox", "sem"))}
 
-    trained = run("train", 2, "run")
-    weights = ["MODEL.WEIGHTS", str(tmp_path / "run" / "model_final.pth")]
-    keys += weights
-    alone = run("evaluate", 1, "evaluation")
+    flags = ["--config-file", "efficientps_streets", "--num-processes"]
+    command = [sys.executable, "-m", "efficientps_d2", "train", *flags, "2", *keys]
+    env = {**os.environ, "DETECTRON2_DATASETS": str(root)}
+    run = tmp_path / "run"
+    done = subprocess.run(
+        [*command, "OUTPUT_DIR", str(run)], cwd=ROOT, env=env, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    keys += ["MODEL.WEIGHTS", run / "model_final.pth", "OUTPUT_DIR", tmp_path / "evaluation"]
+    again = Command(
+        ["evaluate", *flags, 1, *keys],
+        *(tmp_path / "evaluation.txt", ROOT, {"DETECTRON2_DATASETS": str(root)}),
+    )
+    assert again.wait() == 0, again.text()[-2000:]
+    trained, alone = metrics(run), metrics(tmp_path / "evaluation")
     assert len(trained) > 10 and json.dumps(alone) == json.dumps(trained)
 
 

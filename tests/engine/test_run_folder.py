@@ -2,10 +2,11 @@
 
 import logging
 import signal
-import subprocess
-import sys
+import time
 
 import pytest
+from commands import Command
+from served_page import until
 
 from efficientps_d2 import InputError, get_config
 from efficientps_d2.engine.run_folder import (
@@ -15,19 +16,23 @@ from efficientps_d2.engine.run_folder import (
     remove_partial_checkpoints,
 )
 
-HOLD = "import sys, time; from efficientps_d2.engine.run_folder import lock_run\n"
-HOLD += "lock_run(sys.argv[1]); print('held', flush=True); time.sleep(60)"
+
+def hold(arguments: list[str]) -> int:
+    """Of another process."""
+    lock_run(arguments[0])
+    print("held", flush=True)
+    time.sleep(60)
+    return 0
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
 def test_a_second_training_is_refused_until_the_first_has_died(tmp_path, end):
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True
-    ) as holder:
-        assert holder.stdout.readline() == "held\n"
-        with pytest.raises(InputError, match=f"that is running, process {holder.pid}; wait"):
-            lock_run(str(tmp_path))
-        holder.send_signal(end)
+    holder = Command([tmp_path], tmp_path / "holder.txt", tmp_path, main=hold)
+    until(lambda: holder.text() == "held\n")
+    with pytest.raises(InputError, match=f"that is running, process {holder.pid}; wait"):
+        lock_run(str(tmp_path))
+    holder.send_signal(end)
+    assert holder.wait() == -end
     lock_run(str(tmp_path))
     lock_run(str(tmp_path))  # of the process itself, as in a notebook
 

@@ -2,19 +2,22 @@
 
 import json
 import os
+import runpy
 import shlex
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
+from commands import Command
 from detectron2.engine import DefaultPredictor
 from project import ROOT, run_verb
 from scenes import unregister, write_dataset
+from served_page import until
 from train_mistakes import mistakes
 
 from efficientps_d2.checkpoint.checkpointer import FittingCheckpointer
@@ -42,17 +45,31 @@ def datasets(tmp_path_factory):
     unregister("toy_train")
 
 
-def command(*arguments):
-    return [sys.executable, "train_net.py", "--config-file", CONFIG, *map(str, arguments)]
+class Result(NamedTuple):
+    status: int
+    stdout: str
+    stderr: str
 
 
-def run(datasets, *arguments, check=True):
-    env = {**os.environ, "DETECTRON2_DATASETS": str(datasets)}
-    result = subprocess.run(
-        command(*arguments), cwd=ROOT, env=env, capture_output=True, text=True, timeout=120
-    )
-    assert not check or result.returncode == 0, result.stderr[-3000:]
-    return result
+def start(datasets: Path, output: Path, *arguments) -> Command:
+    """``train_net.py``, in a process of its own; what it prints goes to files beside ``output``."""
+    arguments = ["--config-file", CONFIG, *arguments, "OUTPUT_DIR", output]
+    variables = {"DETECTRON2_DATASETS": str(datasets)}
+    files = [output.with_name(f"{output.name}.{stream}") for stream in ("out", "err")]
+    return Command(arguments, files[0], ROOT, variables, train_net_main, files[1])
+
+
+def train_net_main(arguments: list[str]) -> int:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["train_net.py", *arguments])
+        runpy.run_path(str(ROOT / "train_net.py"), run_name="__main__")
+
+
+def run(datasets: Path, output: Path, *arguments, check=True) -> Result:
+    command = start(datasets, output, *arguments)
+    status, errors = command.wait(), command.output.with_suffix(".err").read_text()
+    assert not check or status == 0, errors[-3000:]
+    return Result(status, command.text(), errors)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +78,7 @@ def trained(datasets, tmp_path_factory):
     output = tmp_path_factory.mktemp("output")
     augmented = ["TEST.AUG.ENABLED", True, "TEST.AUG.SCALES", "(0.5, 1.0)"]
     augmented += ["TEST.EVAL_PERIOD", 2]
-    result = run(datasets, *TINY, *augmented, "SOLVER.MAX_ITER", 4, "OUTPUT_DIR", output)
+    result = run(datasets, output, *TINY, *augmented, "SOLVER.MAX_ITER", 4)
     return output, result
 
 
@@ -111,7 +128,7 @@ def test_eval_only_gives_the_same_numbers(trained, datasets):
     table, config = (output / "results.md").read_text(), (output / "config.yaml").read_text()
     (output / "results.md").unlink()
     other = ["MODEL.WEIGHTS", "none.pth", "SOLVER.MAX_ITER", "77"]
-    result = run(datasets, "--eval-only", "--resume", *TINY, *other, "OUTPUT_DIR", output)
+    result = run(datasets, output, "--eval-only", "--resume", *TINY, *other)
     assert f"Loading from {output}/model_best.pth" in result.stdout
     assert (output / "results.md").read_text() == table
     assert (output / "config.yaml").read_text() == config
@@ -136,24 +153,16 @@ def test_saved_config_predicts_with_detectron2s_predictor(trained):
 
 def test_ctrl_c_saves_a_checkpoint_and_resume_goes_on(datasets, tmp_path):
     arguments = [*TINY, "SOLVER.MAX_ITER", 400, "SOLVER.CHECKPOINT_PERIOD", 1000]
-    arguments += ["OUTPUT_DIR", tmp_path]
-    log = tmp_path / "stdout"
-    env = {**os.environ, "DETECTRON2_DATASETS": str(datasets)}
-    with open(log, "w") as out:
-        process = subprocess.Popen(
-            command(*arguments), cwd=ROOT, env=env, stdout=out, stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )  # fmt: skip
-        deadline = time.monotonic() + 120
-        while "Ctrl-C stops" not in log.read_text() and time.monotonic() < deadline:
-            assert process.poll() is None, log.read_text()[-3000:]
-            time.sleep(0.2)
-        time.sleep(1)  # into an iteration, which is finished
-        os.killpg(process.pid, signal.SIGINT)  # loader processes get it too, as from a terminal
-        assert process.wait(60) == 130, log.read_text()[-3000:]
-    text = log.read_text()
-    assert "Traceback" not in text and "--resume" in text
-    checkpoint = tmp_path / (tmp_path / "last_checkpoint").read_text()
+    output = tmp_path / "output"
+    command = start(datasets, output, *arguments)
+    until(lambda: "Ctrl-C stops" in command.text() or command.poll())
+    time.sleep(1)  # into an iteration, which is finished
+    command.send_signal(signal.SIGINT)  # loader processes get it too, as from a terminal
+    assert command.wait(60) == 130, command.text()[-3000:]
+    text = command.text()
+    assert "Traceback" not in command.output.with_suffix(".err").read_text() + text
+    assert "--resume" in text
+    checkpoint = output / (output / "last_checkpoint").read_text()
     content = torch.load(checkpoint, weights_only=False)
     stopped = content["iteration"]
     assert f"after iteration {stopped} " in text
@@ -161,14 +170,14 @@ def test_ctrl_c_saves_a_checkpoint_and_resume_goes_on(datasets, tmp_path):
 
     last = stopped + 3
     printed = text.split("continue with: ")[1].splitlines()[0]
-    resume = shlex.split(printed.replace(" python ", f" {sys.executable} ", 1))
-    assert resume.pop(0) == f"DETECTRON2_DATASETS={datasets}"
+    variable, python, script, *resume = shlex.split(printed)
+    assert variable == f"DETECTRON2_DATASETS={datasets}"
+    assert python == "python" and Path(script).name == "train_net.py"
     resume.insert(resume.index("--resume"), "--force")  # for an earlier end
-    resume += ["SOLVER.MAX_ITER", str(last), "TEST.PICTURES", "0"]
-    resumed = subprocess.run(resume, cwd=ROOT, env=env, capture_output=True, text=True)
-    assert resumed.returncode == 0, resumed.stderr[-3000:]
+    resume += ["SOLVER.MAX_ITER", last, "TEST.PICTURES", 0]
+    resumed = run(datasets, output, *resume)
     assert f"Training from iteration {stopped + 1} to" in resumed.stdout
-    final = torch.load(tmp_path / "model_final.pth", weights_only=False)
+    final = torch.load(output / "model_final.pth", weights_only=False)
     assert final["iteration"] == last - 1
     assert final["trainer"]["hooks"]["LRScheduler"]["last_epoch"] == last
 
@@ -230,9 +239,9 @@ def test_without_validation_the_last_weights_are_evaluated(trained, datasets, mo
     monkeypatch.setenv("DETECTRON2_DATASETS", str(datasets))
     monkeypatch.setattr(FittingCheckpointer, "load", load)
     for period, name in ((2, "model_best.pth"), (0, "model_final.pth")):
-        flags = command("--eval-only", "--resume", *TINY, "OUTPUT_DIR", trained[0])[2:]
+        flags = ["--config-file", CONFIG, "--eval-only", "--resume", *TINY]
         argv = train_net.default_argument_parser().parse_args(
-            [*flags, "TEST.EVAL_PERIOD", str(period)]
+            [*flags, "OUTPUT_DIR", str(trained[0]), "TEST.EVAL_PERIOD", str(period)]
         )
         with pytest.raises(StopIteration, match=name):
             train_net.main(argv)
@@ -245,8 +254,8 @@ def test_errors_of_loader_processes_are_one_sentence(tmp_path):
     for file in (folder / "panoptic").iterdir():
         file.write_bytes((folder / "panoptic" / "truth_0.png").read_bytes())
     output = tmp_path / "output"
-    result = run(tmp_path, *TINY, "SOLVER.MAX_ITER", 9, "OUTPUT_DIR", output, check=False)
-    assert result.returncode == 1
+    result = run(tmp_path, output, *TINY, "SOLVER.MAX_ITER", 9, check=False)
+    assert result.status == 1
     last = result.stderr.strip().splitlines()[-1]
     assert last.startswith("Error: ") and "disagrees with its JSON" in last
     assert "Traceback" not in result.stderr and not list(output.glob("*.pth"))

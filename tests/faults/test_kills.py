@@ -25,7 +25,7 @@ def test_a_killed_command_loses_nothing(name, tmp_path):
         number = SIGNALS[(i + 1) % 3]
         time.sleep(rng.uniform(0.2, 1) * seconds)
         process.send_signal(number)
-        process.wait(timeout=60)
+        process.wait(60)
         end = time.monotonic() + 10
         while (left := alive(process.pid)) and time.monotonic() < end:
             time.sleep(0.1)

@@ -4,14 +4,13 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from commands import Command
 from import_sources import write_many
 from PIL import Image
 from project import ROOT
@@ -37,22 +36,16 @@ class Case:
     whole: Callable[[Path], None]  # fails if an output is neither absent, nor former, nor whole
     keeps: bool = False  # refuses to replace what is there
 
-    def start(self, world: Path, **options) -> subprocess.Popen:
-        """Run it in a session of its own, so that its children can be found."""
-        command = [sys.executable, "-m", "efficientps_d2_cli.main", *self.arguments]
-        env = {**os.environ, "DETECTRON2_DATASETS": str(world), "PYTHONPATH": str(ROOT)}
-        with open(world.parent / "output.txt", "w") as output:
-            options = {"stdout": output, "stderr": output, **options}
-            env = {**env, "OMP_NUM_THREADS": "1"}
-            return subprocess.Popen(
-                command, cwd=world, env=env, start_new_session=True, text=True, **options
-            )
+    def start(self, world: Path, file_limit: int | None = None) -> Command:
+        """Run it, with a limit of the bytes that it can write to a file."""
+        output, variables = world.parent / "output.txt", {"DETECTRON2_DATASETS": str(world)}
+        return Command(self.arguments, output, world, variables, file_limit=file_limit)
 
     def complete(self, world: Path) -> float:
         """Run it to its end, which must be good; returns the seconds."""
         start = time.monotonic()
-        status = self.start(world).wait(timeout=300)
-        assert status == 0, (world.parent / "output.txt").read_text()[-2000:]
+        command = self.start(world)
+        assert command.wait() == 0, command.text()[-2000:]
         self.whole(world)
         for output in self.outputs:
             assert (world / output).exists(), output

@@ -1,11 +1,11 @@
 """Two processes of a process group, as two GPUs have."""
 
-import multiprocessing
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
+from commands import forkserver
 from scenes import register_dataset
 from torch import distributed
 
@@ -18,8 +18,7 @@ def in_two_processes(
     They are not forks of this process, for one that computed gradients has no children that can:
     ``function`` is of a module, and ``datasets`` (name to folder) are registered there too.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["efficientps_d2.engine.trainer", "scenes"])  # once for all
+    context = forkserver()
     queue = context.SimpleQueue()
     common = (f"file://{folder}/rendezvous", datasets or {}, queue, function, arguments)
     processes = [context.Process(target=_process, args=(rank, *common)) for rank in range(2)]
