@@ -85,8 +85,16 @@ def _load(
 
 
 def resize_image(image: np.ndarray, resize: T.ResizeShortestEdge) -> np.ndarray:
-    """(H, W, 3) uint8, resized for prediction; of narrow strips a row or column is left."""
+    """(H, W, 3) uint8, resized for prediction; of narrow strips a row or column is left.
+
+    First across, then down: from version 13 on Pillow chooses the order by the size, which changes
+    the rounding. An exported network has this one.
+    """
     transform = resize.get_transform(image)
-    if isinstance(transform, T.ResizeTransform):
-        transform.new_h, transform.new_w = max(1, transform.new_h), max(1, transform.new_w)
-    return transform.apply_image(image)
+    if not isinstance(transform, T.ResizeTransform):
+        return transform.apply_image(image)
+    (height, width), mode = image.shape[:2], transform.interp
+    new_height, new_width = max(1, transform.new_h), max(1, transform.new_w)
+    rows = T.ResizeTransform(height, width, height, new_width, mode)
+    columns = T.ResizeTransform(height, new_width, new_height, new_width, mode)
+    return columns.apply_image(rows.apply_image(image))

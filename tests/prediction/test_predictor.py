@@ -139,7 +139,7 @@ def test_parts_that_do_not_fit_together(model_folder):
 def test_truncated_weights_are_one_sentence(model_folder):
     data = (model_folder / "model.safetensors").read_bytes()
     (model_folder / "model.safetensors").write_bytes(data[: len(data) // 2])
-    with pytest.raises(InputError, match="model.safetensors is damaged .*; get it again"):
+    with pytest.raises(InputError, match="model.safetensors is damaged.*; get it again"):
         load_predictor(model_folder, device="cpu")
 
 
@@ -171,7 +171,7 @@ def test_no_weights_no_prediction(model_folder):
     with pytest.raises(InputError, match="MODEL.WEIGHTS is empty"):
         Predictor(cfg, metadata, "cpu")
     write_weights(model_folder / "model.safetensors", {})
-    with pytest.raises(InputError, match="model.safetensors holds no state dict of tensors"):
+    with pytest.raises(InputError, match="is missing in it .* use the config it was trained with"):
         load_predictor(model_folder, "cpu")
 
 
