@@ -98,7 +98,9 @@ def _write_labels(picture: Image.Image, pan_seg: np.ndarray, segments: list[Segm
         text = f"{segment.name} {segment.score:.0%}" if segment.isthing else segment.name
         left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
         size = right - left + 6, bottom - top + 6
-        x, y = float(np.median(xs)), float(np.median(ys)) - size[1] / 2
+        # The pixel nearest to its middle, which may itself lie outside.
+        nearest = np.hypot(xs - np.median(xs), ys - np.median(ys)).argmin()
+        x, y = float(xs[nearest]), float(ys[nearest]) - size[1] / 2
         tops = (y, y + size[1], y - size[1])
         place = places.find(x, tops, size, segment.id if segment.isthing else 0)
         if place is None:
