@@ -24,8 +24,8 @@ OUTPUTS = (
 EXPORT = "efficientps-d2 export --format onnx"
 ImageInput = np.ndarray | Image.Image | str | Path
 SHOWN = 300  # characters of an error of ONNX Runtime
-# What one inference holds at most, for each pixel, and for each class of it besides. With 19 classes
-# that is 684 bytes: EfficientNet-Lite0 was seen to take 395 of them, B5 in PyTorch 670.
+# What one inference holds at most, for each pixel, and for each class of it besides. With 19
+# classes that is 684 bytes: EfficientNet-Lite0 was seen to take 395 of them, B5 in PyTorch 670.
 BYTES, BYTES_OF_CLASS = 380, 16
 
 
