@@ -14,6 +14,7 @@ from project import CONFIGS, ROOT
 
 from efficientps_d2 import InputError, get_config
 from efficientps_d2.config.loading import load_config
+from efficientps_d2.web.static import OWN
 
 SCRIPT = """
 from pathlib import Path
@@ -56,6 +57,7 @@ def test_a_wheel_is_complete(tmp_path):
         with zipfile.ZipFile(wheel) as file:
             names += file.namelist()
             file.extractall(inside)
+    assert {f"efficientps_d2/web/static_page/{name}" for name in OWN} <= set(names)
     modules = {Path(name).name for name in names if name.startswith("efficientps_d2_runtime/")}
     assert modules == {path.name for path in (source / "runtime").rglob("*.py")}
     packed = {Path(name).name for name in names if name.startswith("efficientps_d2/configs/")}

@@ -1,10 +1,13 @@
 """The card of a saved model: what it is, what it was trained on, and how to use it."""
 
+import logging
 from pathlib import Path
 
 from detectron2.config import CfgNode
 
 from efficientps_d2_runtime.files import replacing_file
+
+logger = logging.getLogger(__name__)
 
 CARD = "README.md"  # which hubs of models show
 LISTED = 40  # classes
@@ -45,13 +48,16 @@ prediction = load_predictor("FOLDER")("image.jpg")
 {results}
 ## Licence and limits
 
-Fill in the licence of the training data, who may use the model, and what it is not for. It knows
+{to_fill_in} It knows
 images like those of its training only.
 """
+TO_FILL_IN = (
+    "Fill in the licence of the training data, who may use the model, and what it is not for."
+)
 
 
 def write_card(folder: Path, cfg: CfgNode, results: str) -> None:
-    """Write ``README.md`` beside a saved model.
+    """Write ``README.md`` beside a saved model, unless somebody has filled in the one there.
 
     Args:
         folder: of :func:`save_model`.
@@ -73,8 +79,13 @@ def write_card(folder: Path, cfg: CfgNode, results: str) -> None:
         rate=cfg.SOLVER.BASE_LR,
         seed=cfg.SEED if cfg.SEED >= 0 else "not fixed",
         results=results or "Not evaluated.\n",
+        to_fill_in=TO_FILL_IN,
     )
-    with replacing_file(folder / CARD) as partial:
+    card = folder / CARD
+    if card.exists() and TO_FILL_IN not in card.read_text(encoding="utf-8", errors="replace"):
+        logger.info("%s was filled in and stays as it is; correct its results.", card)
+        return
+    with replacing_file(card) as partial:
         partial.write_text(text, encoding="utf-8")
 
 

@@ -68,11 +68,16 @@ def write_weights(path: Path, state: dict[str, Tensor]) -> None:
     with replacing_file(path) as partial:
         if is_safetensors(path):
             # Its save_file makes a temporary file of its own, which nobody else may read.
-            state = {name: t.contiguous() for name, t in state.items()}
+            state = {name: _own(tensor) for name, tensor in state.items()}
             metadata = {"checksum": (checksum.MARK + checksum.BLANK).decode()}
             partial.write_bytes(checksum.seal(save(state, metadata)))
         else:
             torch.save({"model": state}, partial)
+
+
+def _own(tensor: Tensor) -> Tensor:
+    """A copy in the usual order, with no memory that is also another tensor's."""
+    return tensor.detach().clone(memory_format=torch.contiguous_format)
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -81,7 +86,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         raise InputError(f"{path} is damaged: its checksum does not fit; get it again.")
     try:
         return load(content)
-    except SafetensorError as error:
+    except (SafetensorError, KeyError) as error:  # the latter of a type that it does not know
         raise InputError(f"{path} is damaged ({one_line(error)}); get it again.") from error
 
 

@@ -1,7 +1,9 @@
 """The page as a folder of files for any file server: the visitor's browser predicts."""
 
 import base64
+import contextlib
 import hashlib
+import http.client
 import json
 import os
 import shutil
@@ -17,7 +19,7 @@ from tqdm import tqdm
 
 from efficientps_d2_runtime.coco import DESCRIPTION
 from efficientps_d2_runtime.errors import InputError, one_line
-from efficientps_d2_runtime.files import replacing_folder
+from efficientps_d2_runtime.files import replacing_file, replacing_folder
 from efficientps_d2_runtime.network import BYTES, BYTES_OF_CLASS, load
 
 PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
@@ -25,8 +27,9 @@ SHA512 = "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRM
 REGISTRY = "https://registry.npmjs.org"
 OF_PACKAGE = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
 OWN = ("index.html", "site.css", "site.js", "worker.js", "layers.js")
-MEMORY = 2e9  # bytes that WebAssembly, which cannot have more than 4 GB, may use for an image
+MEMORY = 3e9  # bytes that WebAssembly, which cannot have more than 4 GB, may use for an image
 MARK = "efficientps_d2 page"
+WRITTEN = {*OWN, *OF_PACKAGE, "viewer.js", "config.json", "model.onnx"}
 
 
 def write_static(network: Path, folder: Path, package: Path | None = None) -> None:
@@ -42,7 +45,7 @@ def write_static(network: Path, folder: Path, package: Path | None = None) -> No
     """
     require_own(folder)
     categories = load(network).categories
-    runtime = _files_of(package.read_bytes() if package else _fetched(), package)
+    runtime = _files_of(package.read_bytes() if package else _fetched(), package or REGISTRY)
     config = {
         "mark": MARK,
         "model": "model.onnx",
@@ -75,12 +78,13 @@ def require_own(folder: Path) -> None:
     """Fail for a folder that is neither empty nor an earlier page."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
-    try:
-        if json.loads((folder / "config.json").read_text(encoding="utf-8"))["mark"] == MARK:
+    others = {file.name for file in folder.iterdir()} - WRITTEN if folder.is_dir() else {"a file"}
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if config["mark"] == MARK and not others:
             return
-    except (OSError, ValueError, LookupError, TypeError):
-        pass
-    raise InputError(f"--static {folder} holds something else; give a new folder.")
+    also = f", such as {min(others)}" if others and folder.is_dir() else ""
+    raise InputError(f"--static {folder} holds something else{also}; give a new folder.")
 
 
 def _viewer() -> str:
@@ -103,8 +107,9 @@ def _fetched() -> bytes:
     """The package from npm, or as it was fetched before."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "efficientps_d2")
     file = cache / f"{PACKAGE}-{VERSION}.tgz"
-    if file.is_file():
-        return file.read_bytes()
+    with contextlib.suppress(OSError):
+        if _is_package(content := file.read_bytes()):  # not one that was cut off
+            return content
     url = f"{REGISTRY}/{PACKAGE}/-/{PACKAGE}-{VERSION}.tgz"
     content = BytesIO()
     try:
@@ -114,23 +119,24 @@ def _fetched() -> bytes:
                 while part := answer.read(2**20):
                     content.write(part)
                     bar.update(len(part))
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         raise InputError(
             f"{url} cannot be fetched ({one_line(error)}); give --onnxruntime-web the file that "
             f"npm pack {PACKAGE}@{VERSION} writes elsewhere."
         ) from error
-    _require_hash(content.getvalue(), url)
-    cache.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(content.getvalue())
+    with contextlib.suppress(OSError, InputError):  # it is in the memory already
+        cache.mkdir(parents=True, exist_ok=True)
+        with replacing_file(file) as partial:
+            partial.write_bytes(content.getvalue())
     return content.getvalue()
 
 
-def _require_hash(content: bytes, name: object) -> None:
-    if base64.b64encode(hashlib.sha512(content).digest()).decode() != SHA512:
-        raise InputError(f"{name} is not {PACKAGE} {VERSION}; fetch it again.")
+def _is_package(content: bytes) -> bool:
+    return base64.b64encode(hashlib.sha512(content).digest()).decode() == SHA512
 
 
 def _files_of(package: bytes, name: object) -> dict[str, bytes]:
-    _require_hash(package, name or "The file in the cache")
+    if not _is_package(package):
+        raise InputError(f"{name} is not {PACKAGE} {VERSION}; fetch it again.")
     with tarfile.open(fileobj=BytesIO(package)) as archive:
         return {name: archive.extractfile(f"package/dist/{name}").read() for name in OF_PACKAGE}

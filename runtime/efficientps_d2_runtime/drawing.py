@@ -73,6 +73,14 @@ def hatch(image: np.ndarray, pan_seg: np.ndarray) -> np.ndarray:
     return drawn
 
 
+def _font(size: int) -> ImageFont.ImageFont:
+    """DejaVu Sans where it is installed: Pillow's own font has ASCII only."""
+    try:
+        return ImageFont.truetype("DejaVuSans.ttf", size)
+    except OSError:
+        return ImageFont.load_default(size)
+
+
 def _edges(pan_seg: np.ndarray) -> np.ndarray:
     """(H, W) bool: pixels whose right or lower neighbour is of another segment."""
     edges = np.zeros(pan_seg.shape, dtype=bool)
@@ -87,7 +95,7 @@ def _write_labels(picture: Image.Image, pan_seg: np.ndarray, segments: list[Segm
     shown = [s for s in segments if not s.isthing or len(things) <= MANY]
     shown.sort(key=lambda segment: (not segment.isthing, -segment.area))
     pen = ImageDraw.Draw(picture)
-    font = ImageFont.load_default(max(11, max(picture.size) // 70))
+    font = _font(max(11, max(picture.size) // 70))
     places = LabelPlaces(picture.height, picture.width)
     ids = [thing.id for thing in things]
     places.avoid(np.where(np.isin(pan_seg, ids), pan_seg, 0))

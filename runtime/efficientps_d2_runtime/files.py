@@ -63,7 +63,7 @@ def _to_disk(path: Path) -> None:
     """Wait until a file or the entries of a folder are on the disk."""
     if path.is_dir() and os.name == "nt":  # cannot open folders
         return
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

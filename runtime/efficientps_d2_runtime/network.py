@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-from PIL import Image
+from PIL import Image, ImageOps
 
 from efficientps_d2_runtime import checksum
 from efficientps_d2_runtime.drawing import draw_panoptic
 from efficientps_d2_runtime.errors import InputError, one_line
-from efficientps_d2_runtime.images import read_rgb
+from efficientps_d2_runtime.images import DAMAGED, read_rgb, unreadable
 from efficientps_d2_runtime.memory import free_memory
 from efficientps_d2_runtime.prediction import Prediction
 from efficientps_d2_runtime.result import LISTED, Segment
@@ -48,7 +48,9 @@ class Network:
     def __init__(self, path: str | Path, threads: int = 0):
         """See :func:`load`."""
         self.session = _session(Path(path), threads)
-        self.categories = _categories(path, self.session.get_modelmeta().custom_metadata_map)
+        metadata = self.session.get_modelmeta().custom_metadata_map
+        self.categories = _categories(path, metadata)
+        self.resize = tuple(map(int, metadata.get("resize", "0 0").split()))  # shortest, longest
         outputs = {output.name for output in self.session.get_outputs()}
         if missing := [name for name in OUTPUTS if name not in outputs]:
             raise InputError(f"{path} gives no {missing[0]}; write it again by {EXPORT}.")
@@ -88,11 +90,14 @@ class Network:
             "overlap_threshold": (overlap_threshold, np.float32),
             "stuff_area_limit": (stuff_area_limit, np.int64),
         }
-        inputs = {name: dtype(value) for name, (value, dtype) in given.items() if value is not None}
-        inputs = {name: np.asarray(value) for name, value in inputs.items()}
+        for name, (value, dtype) in given.items():
+            most = np.inf if dtype is np.int64 else 1
+            if value is not None and not 0 <= value <= most:
+                raise InputError(f"{name} is {value}; give a number from 0 to {most:g}.")
+        given = {k: np.asarray(v, dtype) for k, (v, dtype) in given.items() if v is not None}
         if isinstance(images, list | tuple):
-            return [self._predict(_rgb(image, image_format), inputs) for image in images]
-        return self._predict(_rgb(images, image_format), inputs)
+            return [self._predict(_rgb(image, image_format), given) for image in images]
+        return self._predict(_rgb(images, image_format), given)
 
     def draw(self, image: np.ndarray, prediction: Prediction) -> np.ndarray:
         """The panoptic map over an image (H, W, 3) uint8 RGB; see :func:`draw_panoptic`."""
@@ -101,7 +106,7 @@ class Network:
     def _predict(self, image: np.ndarray, inputs: dict[str, np.ndarray]) -> Prediction:
         self._require_memory(image)
         try:
-            values = self.session.run(list(OUTPUTS), {"image": image, **inputs})
+            values = self.session.run(list(OUTPUTS), {"image": image, **inputs}, _options_of_run())
         except Exception as error:  # ONNX Runtime has many kinds, with no base of their own
             height, width = image.shape[:2]
             raise InputError(
@@ -123,14 +128,24 @@ class Network:
         )
 
     def _require_memory(self, image: np.ndarray) -> None:
-        pixels, free = image.shape[0] * image.shape[1], free_memory()
-        needed = pixels * (BYTES + BYTES_OF_CLASS * len(self.categories))
+        sides, free = np.array(image.shape[:2], dtype=float), free_memory()
+        if self.resize[0]:  # the network computes on another size
+            scale = min(self.resize[0] / sides.min(), self.resize[1] / sides.max())
+            sides *= max(1, scale)
+        needed = sides.prod() * (BYTES + BYTES_OF_CLASS * len(self.categories))
         if free is not None and needed > free:
             raise InputError(
                 f"An image of {image.shape[0]} x {image.shape[1]} pixels needs about "
                 f"{needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} are free; give a smaller "
                 "one."
             )
+
+
+def _options_of_run() -> onnxruntime.RunOptions:
+    """Give the memory of a prediction back, so that the next one finds it free."""
+    options = onnxruntime.RunOptions()
+    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    return options
 
 
 def _session(path: Path, threads: int) -> onnxruntime.InferenceSession:
@@ -171,9 +186,12 @@ def _categories(path: str | Path, metadata: dict[str, str]) -> list[dict]:
         categories = json.loads(metadata["categories"])
         for category in categories:
             red, green, blue = category["color"]
-            assert isinstance(category["name"], str) and "id" in category
-            assert all(0 <= value <= 255 for value in (red, green, blue, category["isthing"]))
-    except (LookupError, ValueError, TypeError, AssertionError) as error:
+            good = isinstance(category["name"], str) and "id" in category
+            if not (good and all(0 <= x <= 255 for x in (red, green, blue, category["isthing"]))):
+                raise ValueError(category)
+        if not categories:
+            raise ValueError("none")
+    except (LookupError, ValueError, TypeError) as error:
         raise InputError(
             f"{path} does not say what its classes are; write it again by {EXPORT}."
         ) from error
@@ -185,7 +203,14 @@ def _rgb(image: ImageInput, image_format: str) -> np.ndarray:
     if isinstance(image, str | Path):
         return read_rgb(image)
     if isinstance(image, Image.Image):
-        return np.asarray(image.convert("RGB"))
+        if image.mode[0] in "IF":
+            raise InputError(
+                f"An image of Pillow has the mode {image.mode}; give its path instead."
+            )
+        try:
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+        except DAMAGED as error:
+            raise unreadable("An image of Pillow", error, "give another") from error
     if not isinstance(image, np.ndarray):
         raise InputError(
             f"An image is {image!r:.80}; give an array, a Pillow image or a path (cv2.imread gives "

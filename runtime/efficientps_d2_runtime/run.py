@@ -6,6 +6,7 @@ An image that cannot be read is named, and the next one begins; the exit status 
 """
 
 import argparse
+import io
 import sys
 import time
 from collections.abc import Iterator
@@ -46,6 +47,9 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--threads", type=int, default=0, help="default: one of each core")
     args = parser.parse_args(argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names may hold what a terminal cannot show
+            stream.reconfigure(errors="backslashreplace")
     if not 0 <= (args.confidence_threshold or 0) <= 1:
         parser.error("--confidence-threshold must be from 0 to 1")
     if args.threads < 0:
@@ -81,12 +85,14 @@ def _predict(
         try:
             image = read_rgb(file)
             prediction = network(image, "RGB", score_threshold=threshold)
+            drawn = Image.fromarray(network.draw(image, prediction))
+            if max(drawn.size) > JPEG_LIMIT and targets[file].suffix.lower() != ".png":
+                raise InputError(f"{file} has a side of more than {JPEG_LIMIT} pixels; cut it.")
         except InputError as error:
             text = str(error)
             text = text if str(file) in text else f"{file}: {text}"
             print(f"{_CLEAR}Skipped: {text}", file=sys.stderr)
             continue
-        drawn = Image.fromarray(network.draw(image, prediction))
         with replacing_file(targets[file], keep_suffix=True) as partial:
             drawn.save(partial, quality=95)
         if writer:
@@ -97,6 +103,7 @@ def _predict(
     return done
 
 
+JPEG_LIMIT = 65_500  # pixels of a side
 _CLEAR = "\r\x1b[K" if sys.stderr and sys.stderr.isatty() else ""
 
 

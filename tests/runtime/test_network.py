@@ -68,6 +68,9 @@ def test_images_of_all_kinds(small, image, tmp_path):
 
 
 def test_thresholds_of_the_file_can_be_replaced(small, image):
+    for wrong in (7, -0.1, float("nan")):
+        with pytest.raises(InputError, match="score_threshold is .*; give a number from 0 to 1"):
+            small(image, score_threshold=wrong)
     assert small(image, "RGB", score_threshold=0.7).segments[1].area == 96
     assert small(image, "RGB", score_threshold=0.8).segments[1].area == 0
 
@@ -80,6 +83,7 @@ def test_thresholds_of_the_file_can_be_replaced(small, image):
         (np.zeros((0, 4, 3), np.uint8), r"the shape \(0, 4, 3\); give"),
         (np.zeros((4, 4, 3), np.float32), "the type float32; give uint8"),
         ("nowhere.png", "nowhere.png cannot be read as an image"),
+        (Image.fromarray(np.zeros((4, 4), np.uint16)), "has the mode I;16; give its path instead"),
     ],
 )
 def test_what_is_no_image_is_named(small, given, told):
@@ -88,11 +92,16 @@ def test_what_is_no_image_is_named(small, given, told):
 
 
 def test_an_image_that_needs_too_much_memory_is_refused_before(small, image, monkeypatch):
-    monkeypatch.setattr(network, "free_memory", lambda: 1_000_000)
+    monkeypatch.setattr(network, "free_memory", lambda: 600_000)
     with pytest.raises(InputError, match="30 x 50 pixels needs about 0.0 GB .* give a smaller"):
         small(image)
     monkeypatch.setattr(network, "free_memory", lambda: None)
     assert small(image).segments
+    monkeypatch.setattr(network, "free_memory", lambda: 100_000_000)
+    assert small(image).segments
+    small.resize = (1024, 2048)  # on which the network then computes
+    with pytest.raises(InputError, match="needs about 0.7 GB"):
+        small(image)
 
 
 def broken(path: Path, kind: str) -> Path:
@@ -141,6 +150,7 @@ def test_no_flipped_bit_is_loaded(tmp_path_factory, place, bit):
         ({"categories": "[{]"}, "does not say what its classes are"),
         ({"categories": '[{"id": 1, "name": "car"}]'}, "does not say what its classes are"),
         ({"categories": "7"}, "does not say what its classes are"),
+        ({"categories": "[]"}, "does not say what its classes are"),
     ],
 )
 def test_files_of_others_are_named(tmp_path, metadata, told):

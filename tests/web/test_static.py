@@ -41,7 +41,7 @@ def address(folder):
 @pytest.fixture
 def page(browser, address):
     browser.get(address)
-    until(lambda: browser.find_elements(BY, "#drop[data-ready]"))
+    until(lambda: browser.find_element(BY, "#drop").is_displayed())
     return browser
 
 
@@ -109,7 +109,6 @@ def test_what_it_cannot_read_is_one_sentence(page, tmp_path, picture):
 @pytest.mark.parametrize(
     "change, told",
     [
-        ({"maxPixels": 100}, "has 40 x 60 pixels; this page takes up to 0.0 megapixels."),
         ({"model": "nowhere.onnx"}, "The model failed in this browser (nowhere.onnx cannot be"),
         ({"model": "site.css"}, "The model failed in this browser ("),
     ],
@@ -120,12 +119,38 @@ def test_what_fails_is_one_sentence(browser, address, folder, picture, change, t
     config.write_text(json.dumps({**json.loads(before), **change}))
     try:
         browser.get(address)
-        until(lambda: browser.find_elements(BY, "#drop[data-ready]"))
+        until(lambda: browser.find_element(BY, "#drop").is_displayed())
         give(browser, picture)
         until(lambda: text(browser, ".problem"))
         assert told in text(browser, ".problem")
     finally:
         config.write_text(before)
+
+
+def test_a_large_image_is_made_smaller(browser, address, folder, picture):
+    config = folder / "page" / "config.json"
+    before = config.read_text()
+    config.write_text(json.dumps({**json.loads(before), "maxPixels": 600}))
+    try:
+        browser.get(address)
+        until(lambda: browser.find_element(BY, "#drop").is_displayed())
+        give(browser, picture)
+        until(lambda: text(browser, "figcaption"))
+        assert text(browser, "figcaption") == "street 1.png, made smaller, 20 × 30"
+        assert [row.text for row in browser.find_elements(BY, "#viewer tbody tr")] == [
+            "road 0.60 550 91.7",
+            "car 0.75 50 8.3",
+        ]
+    finally:
+        config.write_text(before)
+
+
+def test_of_two_images_the_second_is_shown(page, picture, tmp_path):
+    second = tmp_path / "second.png"
+    second.write_bytes(picture.read_bytes())
+    give(page, picture)
+    give(page, second)
+    until(lambda: text(page, "figcaption").startswith("second.png"))
 
 
 def test_a_phone_needs_no_scrolling_sideways(page, picture):
@@ -139,10 +164,15 @@ def test_a_phone_needs_no_scrolling_sideways(page, picture):
         page.set_window_size(1280, 900)
 
 
-def test_the_folder_asks_no_other_host(folder):
-    written = {file.name for file in (folder / "page").iterdir()}
-    assert written == {*static.OWN, *static.OF_PACKAGE, "viewer.js", "config.json", "model.onnx"}
-    for name in static.OWN:
+def test_no_other_host_is_asked(page, address, folder, picture):
+    assert {file.name for file in (folder / "page").iterdir()} == static.WRITTEN
+    give(page, picture)
+    until(lambda: text(page, "figcaption"))
+    script = "return performance.getEntriesByType('resource').map((entry) => entry.name)"
+    asked = page.execute_script(script)
+    assert f"{address}worker.js" in asked
+    assert all(name.startswith((address, "blob:", "data:")) for name in asked), asked
+    for name in static.OWN:  # also of the worker, whose requests the page does not see
         assert "://" not in (folder / "page" / name).read_text(), name
 
 
@@ -151,9 +181,14 @@ def test_a_page_is_replaced_but_nothing_else(folder, tmp_path):
     static.write_static(network, folder / "page")
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").write_bytes(b"x")
-    with pytest.raises(InputError, match="photos holds something else; give a new folder"):
+    with pytest.raises(InputError, match="photos holds something else, such as a.jpg; give a new"):
         static.write_static(network, tmp_path / "photos")
     assert (tmp_path / "photos" / "a.jpg").exists()
+    kept = folder / "page" / "CNAME"  # as of a page that is published
+    kept.touch()
+    with pytest.raises(InputError, match="page holds something else, such as CNAME; give a new"):
+        static.write_static(network, folder / "page")
+    kept.unlink()
 
 
 def test_mistakes_are_one_sentence(tmp_path, monkeypatch, capsys):
@@ -170,5 +205,8 @@ def test_mistakes_are_one_sentence(tmp_path, monkeypatch, capsys):
     assert "wrong.tgz is not onnxruntime-web 1." in sentence("--model", network, *package)
     monkeypatch.setattr(static, "REGISTRY", "http://127.0.0.1:9")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "cache" / "efficientps_d2").mkdir(parents=True)
+    cut = tmp_path / "cache" / "efficientps_d2" / f"onnxruntime-web-{static.VERSION}.tgz"
+    cut.write_bytes(b"cut off")  # which is fetched again
     assert "give --onnxruntime-web the file that npm pack" in sentence("--model", network)
     assert "no.onnx is no file" in sentence("--model", tmp_path / "no.onnx")

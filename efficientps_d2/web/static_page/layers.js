@@ -9,35 +9,32 @@ function panopticLayer(ids, segments) {
   return { numbers: Uint16Array.from(ids, (id) => numbers[id]), segments: sorted.map((i) => segments[i]) };
 }
 
-// Shares of the cells of a side of a box in the pixels it covers, between the cells' centres.
-function weights(low, high, size, cells) {
+// For the pixels of a side of a box the two cells that they lie between, and how much of the second.
+function between(low, high, size, cells) {
   const first = Math.max(Math.floor(low), 0);
-  const last = Math.min(Math.ceil(high), size);
-  const rows = [];
-  for (let pixel = first; pixel < last; pixel++) {
-    const place = ((pixel + 0.5 - low) / (high - low)) * cells - 0.5;
-    rows.push(Float32Array.from({ length: cells }, (_, cell) => Math.max(0, 1 - Math.abs(place - cell))));
-  }
-  return { first, rows };
+  const count = Math.max(Math.min(Math.ceil(high), size) - first, 0);
+  return Array.from({ length: count }, (_, i) => {
+    const place = ((first + i + 0.5 - low) / (high - low)) * cells - 0.5;
+    return { pixel: first + i, cell: Math.floor(place), share: place - Math.floor(place) };
+  });
 }
 
-// Pixels in which the probability of an object is 0.5 or more.
+// The pixels in which the probability of an object is 0.5 or more; outside the cells it is 0.
 function mask(box, logits, side, width, height) {
   const [x0, y0, x1, y1] = box;
-  const down = weights(y0, y1, height, side);
-  const across = weights(x0, x1, width, side);
   const probabilities = Float32Array.from(logits, (logit) => 1 / (1 + Math.exp(-logit)));
+  const at = (row, column) =>
+    row < 0 || column < 0 || row >= side || column >= side ? 0 : probabilities[row * side + column];
+  const columns = between(x0, x1, width, side);
   const found = [];
-  down.rows.forEach((row, y) => {
-    const line = new Float32Array(side);
-    for (let j = 0; j < side; j++) if (row[j]) for (let i = 0; i < side; i++) line[i] += row[j] * probabilities[j * side + i];
-    across.rows.forEach((column, x) => {
-      let value = 0;
-      for (let i = 0; i < side; i++) value += column[i] * line[i];
-      if (value >= 0.5) found.push((down.first + y) * width + across.first + x);
-    });
-  });
-  return found;
+  for (const { pixel: y, cell: row, share: down } of between(y0, y1, height, side)) {
+    for (const { pixel: x, cell: column, share: across } of columns) {
+      const above = (1 - across) * at(row, column) + across * at(row, column + 1);
+      const below = (1 - across) * at(row + 1, column) + across * at(row + 1, column + 1);
+      if ((1 - down) * above + down * below >= 0.5) found.push(y * width + x);
+    }
+  }
+  return Uint32Array.from(found);
 }
 
 // Of instances that overlap, the smaller lies on top; areas are those of whole masks.
@@ -83,8 +80,14 @@ async function png(width, height, color) {
   return canvas.convertToBlob({ type: "image/png" });
 }
 
-export async function describe(file, { width, height, pixels }, outputs, config) {
-  const stem = file.name.replace(/\.[^.]*$/, "");
+// The id that COCO, Cityscapes and the commands give to an image.
+function imageId(stem) {
+  const name = stem.replace(/_leftImg8bit$/, "");
+  return /^\d{12}$/.test(name) ? Number(name) : name;
+}
+
+export async function describe({ name, title, width, height, pixels }, outputs, config) {
+  const stem = name.replace(/\.[^.]*$/, "");
   const ids = outputs.panoptic_seg.data;
   const segments = Array.from(outputs.segment_classes.data, (id, i) => ({
     id: i + 1,
@@ -99,10 +102,10 @@ export async function describe(file, { width, height, pixels }, outputs, config)
   const map = await png(width, height, (i) => ids[i]); // its lowest byte as red, as COCO's format has it
   const json = {
     info: { description: config.description },
-    images: [{ id: stem, file_name: file.name, height, width }],
+    images: [{ id: imageId(stem), file_name: name, height, width }],
     annotations: [
       {
-        image_id: stem,
+        image_id: imageId(stem),
         file_name: `${stem}.png`,
         segments_info: segments.map(({ id, category_id, area, score }) => ({ id, category_id, area, score })),
       },
@@ -110,9 +113,9 @@ export async function describe(file, { width, height, pixels }, outputs, config)
     categories: config.categories,
   };
   return {
-    name: file.name,
+    name: title,
     stem,
-    image: URL.createObjectURL(image),
+    image,
     layers: {
       panoptic: panopticLayer(ids, segments),
       instance: instanceLayer(outputs, { width, height }, config),

@@ -1,5 +1,4 @@
-// The page: takes images, has them predicted by worker.js, and shows what layers.js makes of it.
-import { describe } from "./layers.js";
+// The page: takes images, has worker.js predict them, and shows the result.
 import { viewer } from "./viewer.js";
 
 const find = (selector) => document.querySelector(selector);
@@ -34,35 +33,32 @@ function progress(text, share) {
 let worker = null;
 let waiting = null; // the promise of the answer that is computed
 
-// Asks the worker for outputs; a worker that died is replaced by a new one.
+// Asks the worker what the network says; a worker that failed is replaced by a new one.
 function ask(image) {
   worker ??= new Worker("worker.js", { type: "module" });
   return new Promise((resolve, reject) => {
-    const start = performance.now();
+    let begun = 0;
     const clock = setInterval(() => {
-      if (begun) progress(`Predicting, ${((performance.now() - start) / 1000).toFixed(0)} s`);
+      if (begun) progress(`Predicting, ${((performance.now() - begun) / 1000).toFixed(0)} s`);
     }, 500);
-    let begun = false;
-    const end = (settle, value) => {
+    const fail = (message) => {
       clearInterval(clock);
-      settle(value);
+      worker?.terminate(); // its memory may be used up
+      worker = null;
+      reject(new Error(message || "its worker ended"));
     };
     worker.onmessage = ({ data }) => {
-      begun ||= data.begun;
-      if (data.begun) progress("Predicting");
+      if (data.begun) begun = performance.now();
       else if (data.loaded) progress(`Loading the model, ${(data.loaded / 1e6).toFixed(1)} MB`, data.loaded / config.bytes);
-      else if (data.outputs) end(resolve, data.outputs);
-      else if (data.error) {
-        worker.terminate(); // its memory may be used up
-        worker = null;
-        end(reject, new Error(data.error));
+      else if (data.error) fail(data.error);
+      else if (data.value) {
+        clearInterval(clock);
+        resolve({ ...data.value, image: URL.createObjectURL(data.value.image) });
       }
     };
-    worker.onerror = (event) => {
-      worker = null;
-      end(reject, new Error(event.message ?? "the worker ended"));
-    };
-    worker.postMessage({ ...image, model: config.model });
+    worker.onerror = ({ message }) => fail(message);
+    worker.onmessageerror = () => fail("its answer cannot be read");
+    worker.postMessage({ image, config }, [image.pixels.buffer]);
   });
 }
 
@@ -71,18 +67,20 @@ const sentence = (message) =>
     ? NO_MEMORY
     : `The model failed in this browser (${message.slice(0, 200)}).`;
 
-// Pixels as files have them: upright, without colour management.
+// RGB of a file: upright, without colour management, made smaller if it is too large.
 async function decode(file) {
   const bitmap = await createImageBitmap(file, {
     imageOrientation: "from-image",
     colorSpaceConversion: "none",
     premultiplyAlpha: "none",
   });
-  const { width, height } = bitmap;
-  if (width * height > config.maxPixels) return { width, height };
+  const scale = Math.min(1, Math.sqrt(config.maxPixels / (bitmap.width * bitmap.height)));
+  const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.floor(side * scale)));
   const canvas = new OffscreenCanvas(width, height);
-  const context = canvas.getContext("2d", { willReadFrequently: true });
-  context.drawImage(bitmap, 0, 0);
+  const context = canvas.getContext("2d", { willReadFrequently: true, alpha: false });
+  context.imageSmoothingQuality = "high";
+  context.drawImage(bitmap, 0, 0, width, height);
+  bitmap.close();
   const { data } = context.getImageData(0, 0, width, height);
   const pixels = new Uint8Array(3 * width * height);
   for (let i = 0, j = 0; i < data.length; i += 4) {
@@ -90,7 +88,8 @@ async function decode(file) {
     pixels[j++] = data[i + 1];
     pixels[j++] = data[i + 2];
   }
-  return { width, height, pixels };
+  const smaller = scale < 1 ? ", made smaller" : "";
+  return { name: file.name, title: file.name + smaller, width, height, pixels };
 }
 
 async function predict(file) {
@@ -101,15 +100,9 @@ async function predict(file) {
   } catch {
     return { problem: `${file.name} cannot be read as an image by this browser; give a PNG or JPEG.` };
   }
-  if (!image.pixels) {
-    const most = (config.maxPixels / 1e6).toFixed(1);
-    return {
-      problem: `${file.name} has ${image.width} x ${image.height} pixels; this page takes up to ${most} megapixels.`,
-    };
-  }
   try {
     progress("Loading the model");
-    return await describe(file, image, await ask(image), config);
+    return await ask(image);
   } catch (error) {
     return { problem: sentence(String(error.message ?? error)) };
   } finally {
@@ -141,4 +134,5 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
   });
 }
 window.addEventListener("paste", (event) => take(event.clipboardData.files[0]));
-find("#drop").dataset.ready = "yes"; // for tests
+find("#asleep").hidden = true;
+drop.hidden = false;

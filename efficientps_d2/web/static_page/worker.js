@@ -1,4 +1,5 @@
 // Runs the network, so that the page answers meanwhile.
+import { describe } from "./layers.js";
 import * as ort from "./ort.wasm.bundle.min.mjs";
 
 ort.env.wasm.wasmPaths = { wasm: new URL("./ort-wasm-simd-threaded.wasm", import.meta.url).href };
@@ -22,19 +23,19 @@ async function load(url) {
   return ort.InferenceSession.create(bytes, { executionProviders: ["wasm"], logSeverityLevel: 4 });
 }
 
-self.onmessage = async ({ data: { width, height, pixels, model } }) => {
+self.onmessage = async ({ data: { image, config } }) => {
   try {
-    session ??= await load(model);
+    session ??= await load(config.model);
     self.postMessage({ begun: true });
-    const image = new ort.Tensor("uint8", pixels, [height, width, 3]);
-    const found = await session.run({ image });
+    const tensor = new ort.Tensor("uint8", image.pixels, [image.height, image.width, 3]);
+    const found = await session.run({ image: tensor });
     const outputs = {};
     for (const [name, tensor] of Object.entries(found)) {
       // 64-bit integers are small numbers here: classes and areas.
       const data = tensor.type === "int64" ? Float64Array.from(tensor.data, Number) : tensor.data;
       outputs[name] = { data, dims: tensor.dims };
     }
-    self.postMessage({ outputs });
+    self.postMessage({ value: await describe(image, outputs, config) });
   } catch (error) {
     self.postMessage({ error: String(error?.message ?? error) });
   }
