@@ -4,13 +4,10 @@ efficientps-d2 VERB --help has the flags of each verb and examples.
 """
 
 import argparse
-import contextlib
 import difflib
 import gc
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from types import ModuleType
 
 from efficientps_d2_cli import (
@@ -102,21 +99,7 @@ def execute(args: argparse.Namespace) -> int:
     quiet_known_warnings()
     if hasattr(sys.stdout, "reconfigure"):  # a terminal may lack letters of names and labels
         sys.stdout.reconfigure(errors="backslashreplace")
-    with _ending_on_sigterm():
-        return exit_status(lambda: args.run(args))
-
-
-@contextlib.contextmanager
-def _ending_on_sigterm() -> Iterator[None]:
-    """Clean up after SIGTERM, as after Ctrl-C; a training then has a handler of its own."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    return exit_status(lambda: args.run(args))
 
 
 def _parser(module: ModuleType, prog: str) -> argparse.ArgumentParser:

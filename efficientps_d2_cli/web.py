@@ -12,6 +12,7 @@ import argparse
 from efficientps_d2_cli.options import path, positive
 
 EXPORTED = ".onnx"
+OF_SERVER = ("port", "host", "megapixels", "device")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,9 +43,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     if args.static:
+        given = {name: getattr(args, name) for name in OF_SERVER}
+        if given != {name: args.parser.get_default(name) for name in OF_SERVER}:
+            args.parser.error("--port, --host, --megapixels and --device are not for --static")
         return _write(args)
     if args.onnxruntime_web:
         args.parser.error("--onnxruntime-web is for --static")
+    if args.model and args.model.suffix == EXPORTED:
+        args.parser.error("--model takes an .onnx file only for --static; give a saved model")
     from efficientps_d2.web.server import serve
 
     return serve(args.model, args.host, args.port, args.device, args.megapixels)

@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from commands import Command
+from forked_commands import Command
 from project import ROOT
 from scenes import unregister
 from served_page import until

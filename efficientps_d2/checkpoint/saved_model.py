@@ -81,7 +81,7 @@ def read_saved_model(folder: str | Path | None, overrides: list[str] | None = No
         raise InputError("--opts MODEL.WEIGHTS needs --config-file; a saved model has its own.")
     if folder is None and not DEMO_MODEL.is_dir():
         raise InputError(f"{DEMO_MODEL} does not exist; run make demo, or give --model DIR.")
-    name = str(folder or DEMO_MODEL)
+    name = folder.as_posix() if isinstance(folder, Path) else str(folder or DEMO_MODEL)
     folder = Path(name)
     if not folder.exists() and is_hub_name(name):
         folder = fetch_model(name, (*FILES, EARLIER_WEIGHTS))

@@ -3,8 +3,10 @@
 import contextlib
 import errno
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 
 # A disk that is full or broken, or a share that is gone; not every system knows all of them.
 _NAMES = {"ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EIO", "ENOTCONN", "ESTALE", "EREMOTEIO"}
@@ -39,9 +41,13 @@ def sentence_of(error: OSError) -> str:
 
 
 def exit_status(command: Callable[[], int]) -> int:
-    """Run a command; returns its exit status: 1 after a printed error, 130 after Ctrl-C."""
+    """Run a command; returns its exit status: 1 after a printed error, 130 after Ctrl-C.
+
+    SIGTERM ends it as Ctrl-C does, with what it has begun cleaned up.
+    """
     try:
-        return command()
+        with _ending_on_sigterm():
+            return command()
     except InputError as error:
         message, status = f"Error: {error}", error.status
     except BrokenPipeError:  # of "| head", which has seen enough
@@ -59,3 +65,16 @@ def exit_status(command: Callable[[], int]) -> int:
     # Only now, when the frames of the error are gone, have progress bars ended their line.
     print(message, file=sys.stderr)
     return status
+
+
+@contextlib.contextmanager
+def _ending_on_sigterm() -> Iterator[None]:
+    """Clean up after SIGTERM, as after Ctrl-C; a training then has a handler of its own."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -13,8 +13,8 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 import torch
-from commands import Command
 from detectron2.utils.events import EventStorage
+from forked_commands import Command
 from processes import in_two_processes
 from project import ROOT
 from scenes import write_dataset

@@ -5,7 +5,7 @@ import signal
 import time
 
 import pytest
-from commands import Command
+from forked_commands import Command
 from served_page import until
 
 from efficientps_d2 import InputError, get_config

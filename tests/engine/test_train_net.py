@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from commands import Command
 from detectron2.engine import DefaultPredictor
+from forked_commands import Command
 from project import ROOT, run_verb
 from scenes import unregister, write_dataset
 from served_page import until

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from commands import Command
+from forked_commands import Command
 from import_sources import write_many
 from PIL import Image
 from project import ROOT

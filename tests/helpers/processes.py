@@ -5,9 +5,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
-from commands import forkserver
+from forked_commands import forkserver
 from scenes import register_dataset
 from torch import distributed
+
+LONGEST = 120  # seconds
 
 
 def in_two_processes(
@@ -19,24 +21,33 @@ def in_two_processes(
     ``function`` is of a module, and ``datasets`` (name to folder) are registered there too.
     """
     context = forkserver()
-    queue = context.SimpleQueue()
-    common = (f"file://{folder}/rendezvous", datasets or {}, queue, function, arguments)
-    processes = [context.Process(target=_process, args=(rank, *common)) for rank in range(2)]
-    for started in processes:
-        started.start()
-    results = dict(queue.get() for _ in processes)
-    for ended in processes:
-        ended.join()
-    return [results[rank] for rank in range(2)]
+    address, started = f"file://{folder}/rendezvous", []
+    for rank in range(2):
+        receiver, sender = context.Pipe(duplex=False)
+        given = (rank, address, datasets or {}, sender, function, arguments)
+        process = context.Process(target=_process, args=given)
+        process.start()
+        sender.close()  # so that the end of the process is seen
+        started.append((process, receiver))
+    results = []
+    for process, receiver in started:
+        assert receiver.poll(LONGEST), "a process hangs"
+        try:
+            results.append(receiver.recv())
+        except EOFError:
+            process.join()
+            raise AssertionError(f"a process ended with {process.exitcode}") from None
+        process.join()
+    return results
 
 
-def _process(rank, address, datasets, queue, function, arguments) -> None:
+def _process(rank, address, datasets, sender, function, arguments) -> None:
     try:
         torch.set_num_threads(1)
         for name, dataset in datasets.items():
             register_dataset(name, dataset)
         distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
-        queue.put((rank, function(rank, *arguments)))
+        sender.send(function(rank, *arguments))
         distributed.destroy_process_group()
     except BaseException:
-        queue.put((rank, traceback.format_exc()))
+        sender.send(traceback.format_exc())

@@ -5,6 +5,7 @@ end and leave files as any process, but for handlers of `atexit`, which do not r
 """
 
 import atexit
+import contextlib
 import multiprocessing
 import os
 import resource
@@ -73,8 +74,9 @@ class Command:
         return self._process.exitcode
 
     def send_signal(self, number: int) -> None:
-        """To it and to its children, as from a terminal."""
-        os.killpg(self.pid, number)
+        """To it and to its children, as from a terminal; nothing once it has ended."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
 
     def text(self) -> str:
         return self.output.read_text()
