@@ -2,38 +2,24 @@
 
 import json
 import os
-import runpy
 import shlex
 import signal
-import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
 from detectron2.engine import DefaultPredictor
-from forked_commands import Command
 from project import ROOT, run_verb
 from scenes import unregister, write_dataset
 from served_page import until
 from train_mistakes import mistakes
+from train_script import CONFIG, TINY, run, start
 
 from efficientps_d2.checkpoint.checkpointer import FittingCheckpointer
 from efficientps_d2.config.loading import load_config
 from efficientps_d2_runtime.errors import InputError, one_sentence
-
-CONFIG = "efficientps_streets"  # by its name, as one without a clone would
-TINY = [
-    *("MODEL.EFFICIENTNET.WEIGHTS", ""),
-    *("MODEL.FPN.OUT_CHANNELS", "16", "MODEL.SEM_SEG_HEAD.CONVS_DIM", "16"),
-    *("MODEL.ROI_BOX_HEAD.FC_DIM", "32", "MODEL.ROI_MASK_HEAD.CONV_DIM", "16"),
-    *("DATASETS.TRAIN", "('toy_train',)", "DATASETS.TEST", "('toy_train',)"),
-    *("INPUT.CROP.SIZE", "(64, 96)", "SOLVER.IMS_PER_BATCH", "2"),
-    *("SOLVER.STEPS", "(3,)", "SOLVER.CHECKPOINT_PERIOD", "2", "TEST.PICTURES", "1"),
-    *("DATALOADER.NUM_WORKERS", "1"),
-]
 
 
 @pytest.fixture(scope="module")
@@ -43,33 +29,6 @@ def datasets(tmp_path_factory):
     write_dataset(root / "toy" / "train")
     yield root
     unregister("toy_train")
-
-
-class Result(NamedTuple):
-    status: int
-    stdout: str
-    stderr: str
-
-
-def start(datasets: Path, output: Path, *arguments) -> Command:
-    """``train_net.py``, in a process of its own; what it prints goes to files beside ``output``."""
-    arguments = ["--config-file", CONFIG, *arguments, "OUTPUT_DIR", output]
-    variables = {"DETECTRON2_DATASETS": str(datasets)}
-    files = [output.with_name(f"{output.name}.{stream}") for stream in ("out", "err")]
-    return Command(arguments, files[0], ROOT, variables, train_net_main, files[1])
-
-
-def train_net_main(arguments: list[str]) -> int:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["train_net.py", *arguments])
-        runpy.run_path(str(ROOT / "train_net.py"), run_name="__main__")
-
-
-def run(datasets: Path, output: Path, *arguments, check=True) -> Result:
-    command = start(datasets, output, *arguments)
-    status, errors = command.wait(), command.output.with_suffix(".err").read_text()
-    assert not check or status == 0, errors[-3000:]
-    return Result(status, command.text(), errors)
 
 
 @pytest.fixture(scope="module")
