@@ -97,8 +97,6 @@ def execute(args: argparse.Namespace) -> int:
     finally:
         gc.enable()
     quiet_known_warnings()
-    if hasattr(sys.stdout, "reconfigure"):  # a terminal may lack letters of names and labels
-        sys.stdout.reconfigure(errors="backslashreplace")
     return exit_status(lambda: args.run(args))
 
 

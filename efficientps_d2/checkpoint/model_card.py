@@ -6,6 +6,7 @@ from pathlib import Path
 from detectron2.config import CfgNode
 
 from efficientps_d2_runtime.files import replacing_file
+from efficientps_d2_runtime.result import listed
 
 logger = logging.getLogger(__name__)
 
@@ -90,4 +91,4 @@ def write_card(folder: Path, cfg: CfgNode, results: str) -> None:
 
 
 def _listed(names) -> str:
-    return ", ".join(names[:LISTED]) + (", …" if len(names) > LISTED else "") or "none"
+    return listed(names, LISTED) or "none"

@@ -69,8 +69,7 @@ def write_weights(path: Path, state: dict[str, Tensor]) -> None:
         if is_safetensors(path):
             # Its save_file makes a temporary file of its own, which nobody else may read.
             state = {name: _own(tensor) for name, tensor in state.items()}
-            metadata = {"checksum": (checksum.MARK + checksum.BLANK).decode()}
-            partial.write_bytes(checksum.seal(save(state, metadata)))
+            partial.write_bytes(checksum.seal(save(state, checksum.METADATA)))
         else:
             torch.save({"model": state}, partial)
 

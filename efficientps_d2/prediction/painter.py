@@ -10,11 +10,11 @@ from efficientps_d2.prediction.result import Prediction
 from efficientps_d2.utils.visualizer import (
     POLYGON_WIDTH,
     FrameVisualizer,
-    hatch,
     make_visualizer,
     overlay_panoptic,
     side_by_side,
 )
+from efficientps_d2_runtime.drawing import hatch
 from efficientps_d2_runtime.errors import InputError
 
 TASKS = ("panoptic", "instance", "semantic")

@@ -20,8 +20,8 @@ from efficientps_d2.modeling.fusion.stuff_scores import mean_probabilities
 from efficientps_d2.prediction.mosaic import Mosaic, tiles
 from efficientps_d2.prediction.result import Prediction
 from efficientps_d2_runtime.errors import InputError, one_line
-from efficientps_d2_runtime.images import read_rgb
-from efficientps_d2_runtime.result import LISTED, Segment
+from efficientps_d2_runtime.images import read_rgb, require_format, rgb_of_array
+from efficientps_d2_runtime.result import Segment, listed
 
 ImageInput = np.ndarray | str | Path
 SMALLEST_TILE = 64
@@ -95,8 +95,7 @@ class Predictor:
     def __str__(self) -> str:
         """The network and its classes."""
         names = self.metadata.stuff_classes
-        listed = ", ".join(names[:LISTED]) + (", …" if len(names) > LISTED else "")
-        return f"{self.cfg.MODEL.META_ARCHITECTURE} for {len(names)} classes ({listed})"
+        return f"{self.cfg.MODEL.META_ARCHITECTURE} for {len(names)} classes ({listed(names)})"
 
     def __call__(
         self,
@@ -120,8 +119,7 @@ class Predictor:
             InputError: if a file cannot be read, an array has another shape or type, or there are
                 no logits because of tiles.
         """
-        if image_format not in ("BGR", "RGB"):
-            raise InputError(f'image_format is "{image_format}"; give "BGR" or "RGB".')
+        require_format(image_format)
         several = isinstance(images, list | tuple) or np.ndim(images) == 4
         if not several:
             return self([images], image_format, logits)[0]
@@ -163,16 +161,7 @@ class Predictor:
     def _rgb(self, image: ImageInput, image_format: str) -> np.ndarray:
         if isinstance(image, str | Path):
             return read_rgb(image)
-        if not isinstance(image, np.ndarray):
-            raise InputError(
-                f"An image is {image!r:.80}; give an array or a path (cv2.imread gives None for "
-                "files that it cannot read)."
-            )
-        if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-            raise InputError(f"An image has the shape {image.shape}; give (H, W, 3).")
-        if image.dtype != np.uint8:
-            raise InputError(f"An image has the type {image.dtype}; give uint8.")
-        return image[:, :, ::-1] if image_format == "BGR" else image
+        return rgb_of_array(image, image_format)
 
     def _input(self, image: np.ndarray) -> dict:
         """What the model takes, of an RGB image."""

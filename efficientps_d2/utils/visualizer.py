@@ -8,6 +8,7 @@ from detectron2.utils.visualizer import ColorMode, Visualizer
 from matplotlib.collections import LineCollection
 
 from efficientps_d2_runtime.colors import shades
+from efficientps_d2_runtime.drawing import hatch
 from efficientps_d2_runtime.label_places import MAX_COVERED, LabelPlaces
 
 # Pixels of the long side: small images are enlarged, so that labels take less of them.
@@ -16,7 +17,6 @@ EDGE = (1.0, 1.0, 240 / 255)  # as Detectron2 draws that of stuff
 POLYGON_WIDTH = 2  # Detectron2 takes masks of this width for polygons and fails
 MANY_THINGS = 30  # whose labels would cover the image
 LUMINANCE = 0.6  # of labels, from 0 to 1; Detectron2 draws them on black
-HATCH = (60, 130)  # grey of the stripes where no segment is
 
 
 class UnclutteredVisualizer(Visualizer):
@@ -119,23 +119,6 @@ def _bright(color: tuple[float, float, float]) -> tuple[float, ...]:
         return color
     white = (LUMINANCE - luminance) / (1 - luminance)
     return tuple(white + (1 - white) * x for x in color)
-
-
-def hatch(image: np.ndarray, pan_seg: np.ndarray) -> np.ndarray:
-    """A copy of an image, hatched where no segment is, so that this does not look like one.
-
-    Args:
-        image: (H, W, 3) uint8.
-        pan_seg: (H, W) segment ids, 0 for void.
-    """
-    void = (pan_seg == 0)[:, :, None]
-    if not void.any():
-        return image.copy()
-    y, x = (np.arange(side, dtype=np.int32) for side in pan_seg.shape)
-    stripe = max(2, max(pan_seg.shape) // 128)
-    stripes = np.where((x + y[:, None]) // stripe % 2, *map(np.uint8, HATCH))
-    hatched = cv2.addWeighted(image, 0.4, cv2.cvtColor(stripes, cv2.COLOR_GRAY2RGB), 0.6, 0)
-    return np.where(void, hatched, image)
 
 
 def draw_panoptic(

@@ -20,7 +20,7 @@ from efficientps_d2.prediction.layers import Layer, prediction_layers
 from efficientps_d2.prediction.predictor import Prediction, Predictor
 from efficientps_d2_runtime.coco import PanopticWriter
 from efficientps_d2_runtime.errors import InputError
-from efficientps_d2_runtime.images import DAMAGED, IMAGE_FORMATS, read_rgb
+from efficientps_d2_runtime.images import DAMAGED, IMAGE_FORMATS, JPEG_LIMIT, read_rgb
 
 INTRODUCTION = """# Panoptic segmentation
 Drop an image of up to {megabytes} MB and {megapixels:g} megapixels, then point at the result to
@@ -29,7 +29,6 @@ see the class, score and area of each segment. Images stay on the computer that 
 The model: {model}."""
 UPLOAD_LIMIT = 50 * 2**20  # bytes of an image
 KEEP_UPLOADS = 600  # seconds
-JPEG_LIMIT = 65_500  # pixels of a side
 QUEUE = 20  # images that wait; Gradio shows each visitor its place
 
 

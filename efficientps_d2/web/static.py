@@ -20,7 +20,7 @@ from tqdm import tqdm
 from efficientps_d2_runtime.coco import DESCRIPTION
 from efficientps_d2_runtime.errors import InputError, one_line
 from efficientps_d2_runtime.files import replacing_file, replacing_folder
-from efficientps_d2_runtime.network import BYTES, BYTES_OF_CLASS, load
+from efficientps_d2_runtime.network import bytes_of_pixel, load
 
 PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
 SHA512 = "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
@@ -53,7 +53,7 @@ def write_static(network: Path, folder: Path, package: Path | None = None) -> No
         "categories": categories,
         "palette": colormap(rgb=True).astype(int).tolist(),
         "minScore": _default(network, "score_threshold"),
-        "maxPixels": int(MEMORY / (BYTES + BYTES_OF_CLASS * len(categories))),
+        "maxPixels": int(MEMORY / bytes_of_pixel(len(categories))),
         "description": DESCRIPTION,
     }
     with replacing_folder(folder) as new:

@@ -4,6 +4,7 @@ import hashlib
 
 MARK = b"sha256 of this file with zeros here: "
 BLANK = b"0" * 64  # where the checksum comes, in hexadecimal
+METADATA = {"checksum": (MARK + BLANK).decode()}  # of a file that is to be sealed
 
 
 def seal(content: bytes) -> bytes:

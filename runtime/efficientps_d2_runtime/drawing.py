@@ -66,10 +66,14 @@ def hatch(image: np.ndarray, pan_seg: np.ndarray) -> np.ndarray:
         pan_seg: (H, W) segment ids, 0 for void.
     """
     void, drawn = pan_seg == 0, image.copy()
-    y, x = np.nonzero(void)
+    if not void.any():
+        return drawn
+    y, x = (np.arange(side, dtype=np.int32) for side in pan_seg.shape)
     width = max(2, max(pan_seg.shape) // 128)
-    stripes = np.where((x + y) // width % 2, *HATCH)
-    drawn[void] = np.rint(0.4 * image[void] + 0.6 * stripes[:, None])
+    lighter = (x + y[:, None]) // width % 2 == 0
+    for pixels, grey in ((void & ~lighter, HATCH[0]), (void & lighter, HATCH[1])):
+        blend = np.rint(0.4 * np.arange(256) + 0.6 * grey).astype(np.uint8)
+        drawn[pixels] = blend[image[pixels]]
     return drawn
 
 

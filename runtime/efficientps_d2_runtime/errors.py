@@ -45,6 +45,8 @@ def exit_status(command: Callable[[], int]) -> int:
 
     SIGTERM ends it as Ctrl-C does, with what it has begun cleaned up.
     """
+    if hasattr(sys.stdout, "reconfigure"):  # a terminal may lack letters of names and labels
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         with _ending_on_sigterm():
             return command()

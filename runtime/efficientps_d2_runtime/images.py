@@ -24,6 +24,7 @@ logger = logging.getLogger("efficientps_d2.images")  # of the whole project's lo
 IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "PPM", "GIF", "WEBP")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".gif")
 CAMERA_BITS = (8, 10, 12, 14)  # that files of 16 bits may hold
+JPEG_LIMIT = 65_500  # pixels of a side
 ORIENTATION = 0x0112  # EXIF tag
 # EXIF orientations; Pillow turns TIFFs by itself.
 TURNS = {
@@ -138,6 +139,35 @@ def decode(file: str | Path, name: str, upright: bool = True) -> Decoded:
     height, width = pixels.shape[:2]
     stored = (width, height) if upright and orientation in range(5, 9) else (height, width)
     return Decoded(pixels, stored, mode, orientation, has_16_bits)
+
+
+def rgb_of_array(image: object, image_format: str, kinds: str = "an array") -> np.ndarray:
+    """(H, W, 3) uint8 RGB of an array in "BGR" or "RGB", without a copy.
+
+    Args:
+        image: what a user gave as an image.
+        image_format: of its channels.
+        kinds: what could have been given, for the error.
+
+    Raises:
+        InputError: if it is no array of this shape and type.
+    """
+    if not isinstance(image, np.ndarray):
+        raise InputError(
+            f"An image is {image!r:.80}; give {kinds} or a path (cv2.imread gives None for files "
+            "that it cannot read)."
+        )
+    if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise InputError(f"An image has the shape {image.shape}; give (H, W, 3).")
+    if image.dtype != np.uint8:
+        raise InputError(f"An image has the type {image.dtype}; give uint8.")
+    return image[:, :, ::-1] if image_format == "BGR" else image
+
+
+def require_format(image_format: str) -> None:
+    """Raise InputError for another order of channels than "BGR" and "RGB"."""
+    if image_format not in ("BGR", "RGB"):
+        raise InputError(f'image_format is "{image_format}"; give "BGR" or "RGB".')
 
 
 def unreadable(name: str | Path, error: Exception, cure: str) -> InputError:

@@ -11,10 +11,16 @@ from PIL import Image, ImageOps
 from efficientps_d2_runtime import checksum
 from efficientps_d2_runtime.drawing import draw_panoptic
 from efficientps_d2_runtime.errors import InputError, one_line
-from efficientps_d2_runtime.images import DAMAGED, read_rgb, unreadable
+from efficientps_d2_runtime.images import (
+    DAMAGED,
+    read_rgb,
+    require_format,
+    rgb_of_array,
+    unreadable,
+)
 from efficientps_d2_runtime.memory import free_memory
 from efficientps_d2_runtime.prediction import Prediction
-from efficientps_d2_runtime.result import LISTED, Segment
+from efficientps_d2_runtime.result import Segment, listed
 
 FORMAT, VERSION = "efficientps_d2 whole network", 1
 OUTPUTS = (
@@ -24,8 +30,7 @@ OUTPUTS = (
 EXPORT = "efficientps-d2 export --format onnx"
 ImageInput = np.ndarray | Image.Image | str | Path
 SHOWN = 300  # characters of an error of ONNX Runtime
-# What one inference holds at most, for each pixel, and for each class of it besides. With 19
-# classes that is 684 bytes: EfficientNet-Lite0 was seen to take 395 of them, B5 in PyTorch 670.
+# With 19 classes 684 bytes: EfficientNet-Lite0 was seen to take 395 of them, B5 in PyTorch 670.
 BYTES, BYTES_OF_CLASS = 380, 16
 
 
@@ -57,8 +62,7 @@ class Network:
 
     def __str__(self) -> str:
         names = [category["name"] for category in self.categories]
-        listed = ", ".join(names[:LISTED]) + (", …" if len(names) > LISTED else "")
-        return f"{len(names)} classes ({listed})"
+        return f"{len(names)} classes ({listed(names)})"
 
     def __call__(
         self,
@@ -83,8 +87,7 @@ class Network:
             InputError: if a file cannot be read, an array has another shape or type, or there is
                 too little memory.
         """
-        if image_format not in ("BGR", "RGB"):
-            raise InputError(f'image_format is "{image_format}"; give "BGR" or "RGB".')
+        require_format(image_format)
         given = {
             "score_threshold": (score_threshold, np.float32),
             "overlap_threshold": (overlap_threshold, np.float32),
@@ -132,13 +135,18 @@ class Network:
         if self.resize[0]:  # the network computes on another size
             scale = min(self.resize[0] / sides.min(), self.resize[1] / sides.max())
             sides *= max(1, scale)
-        needed = sides.prod() * (BYTES + BYTES_OF_CLASS * len(self.categories))
+        needed = sides.prod() * bytes_of_pixel(len(self.categories))
         if free is not None and needed > free:
             raise InputError(
                 f"An image of {image.shape[0]} x {image.shape[1]} pixels needs about "
                 f"{needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} are free; give a smaller "
                 "one."
             )
+
+
+def bytes_of_pixel(classes: int) -> int:
+    """What one inference holds at most, for each pixel that the network computes on."""
+    return BYTES + BYTES_OF_CLASS * classes
 
 
 def _options_of_run() -> onnxruntime.RunOptions:
@@ -211,13 +219,4 @@ def _rgb(image: ImageInput, image_format: str) -> np.ndarray:
             return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
         except DAMAGED as error:
             raise unreadable("An image of Pillow", error, "give another") from error
-    if not isinstance(image, np.ndarray):
-        raise InputError(
-            f"An image is {image!r:.80}; give an array, a Pillow image or a path (cv2.imread gives "
-            "None for files that it cannot read)."
-        )
-    if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-        raise InputError(f"An image has the shape {image.shape}; give (H, W, 3).")
-    if image.dtype != np.uint8:
-        raise InputError(f"An image has the type {image.dtype}; give uint8.")
-    return np.ascontiguousarray(image[:, :, ::-1] if image_format == "BGR" else image)
+    return np.ascontiguousarray(rgb_of_array(image, image_format, "an array, a Pillow image"))

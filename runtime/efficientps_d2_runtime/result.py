@@ -1,5 +1,6 @@
 """What a network says of an image."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,5 +34,9 @@ class PanopticResult:
 
     def summary(self) -> str:
         """Names and scores of the first segments."""
-        found = ", ".join(f"{s.name} {s.score:.2f}" for s in self.segments[:LISTED]) or "nothing"
-        return found + (", …" if len(self.segments) > LISTED else "")
+        return listed([f"{s.name} {s.score:.2f}" for s in self.segments]) or "nothing"
+
+
+def listed(names: Sequence[str], most: int = LISTED) -> str:
+    """The first names, in one line."""
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")

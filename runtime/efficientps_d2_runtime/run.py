@@ -6,7 +6,7 @@ An image that cannot be read is named, and the next one begins; the exit status 
 """
 
 import argparse
-import io
+import contextlib
 import sys
 import time
 from collections.abc import Iterator
@@ -17,9 +17,12 @@ from PIL import Image
 from efficientps_d2_runtime.coco import PanopticWriter
 from efficientps_d2_runtime.errors import InputError, exit_status
 from efficientps_d2_runtime.files import replacing_file
-from efficientps_d2_runtime.images import read_rgb
+from efficientps_d2_runtime.images import JPEG_LIMIT, read_rgb
 from efficientps_d2_runtime.network import Network, load
 from efficientps_d2_runtime.paths import expand, image_targets, make_folder
+
+# Ends the line of the progress, in a terminal.
+_CLEAR = "\r\x1b[K" if sys.stderr and sys.stderr.isatty() else ""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -47,9 +50,6 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--threads", type=int, default=0, help="default: one of each core")
     args = parser.parse_args(argv)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # names may hold what a terminal cannot show
-            stream.reconfigure(errors="backslashreplace")
     if not 0 <= (args.confidence_threshold or 0) <= 1:
         parser.error("--confidence-threshold must be from 0 to 1")
     if args.threads < 0:
@@ -64,11 +64,9 @@ def _run(args: argparse.Namespace) -> int:
     print(f"Model: {args.model}, {network}.")
     for folder in {target.parent for target in targets.values()}:
         make_folder(folder)
-    if not args.save_json:
-        done = _predict(network, targets, args.confidence_threshold)
-    else:
-        with PanopticWriter(args.output, network.categories) as writer:
-            done = _predict(network, targets, args.confidence_threshold, writer)
+    writer = PanopticWriter(args.output, network.categories) if args.save_json else None
+    with writer or contextlib.nullcontext():
+        done = _predict(network, targets, args.confidence_threshold, writer)
     print(f"Wrote {done} of {len(files)} images to {args.output}.")
     return int(done < len(files))
 
@@ -77,7 +75,7 @@ def _predict(
     network: Network,
     targets: dict[Path, Path],
     threshold: float | None,
-    writer: PanopticWriter | None = None,
+    writer: PanopticWriter | None,
 ) -> int:
     """Predict and draw each file; returns how many could be read."""
     done = 0
@@ -101,10 +99,6 @@ def _predict(
             print(f"{file}: {prediction.summary()}.")
         done += 1
     return done
-
-
-JPEG_LIMIT = 65_500  # pixels of a side
-_CLEAR = "\r\x1b[K" if sys.stderr and sys.stderr.isatty() else ""
 
 
 def _progress(files: list[Path]) -> Iterator[Path]:

@@ -83,7 +83,7 @@ def write_whole(model: PanopticSegmentor, cfg: CfgNode, metadata: Metadata, path
             "categories": json.dumps(categories_of(metadata)),
             "resize": f"{cfg.INPUT.MIN_SIZE_TEST} {cfg.INPUT.MAX_SIZE_TEST}",
             "size_divisibility": str(model.backbone.size_divisibility),
-            "checksum": (checksum.MARK + checksum.BLANK).decode(),
+            **checksum.METADATA,
         }
     )
     program.save(path)
