@@ -8,7 +8,7 @@ from huggingface_hub.errors import RepositoryNotFoundError
 
 from efficientps_d2 import InputError
 from efficientps_d2.checkpoint import hub
-from efficientps_d2.checkpoint.model_card import CARD, write_card
+from efficientps_d2.checkpoint.model_card import CARD, TO_FILL_IN, write_card
 from efficientps_d2.checkpoint.saved_model import read_saved_model
 
 
@@ -81,3 +81,14 @@ def test_the_card_says_what_the_model_is(toy, tiny_config, tmp_path):
     ):
         assert line in text.splitlines(), line
     assert "{" not in text
+
+
+def test_a_card_is_replaced_until_somebody_has_filled_it_in(toy, tiny_config, tmp_path):
+    cfg, card = tiny_config(toy), tmp_path / CARD
+    for results in ("| All | 70.0 |\n", "| All | 80.0 |\n"):
+        write_card(tmp_path, cfg, results)
+        assert results in card.read_text()
+    card.write_text(card.read_text().replace(TO_FILL_IN, "CC0, for anyone."))
+    filled = card.read_text()
+    write_card(tmp_path, cfg, "| All | 90.0 |\n")
+    assert card.read_text() == filled

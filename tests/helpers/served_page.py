@@ -1,5 +1,6 @@
 """The web page of a stub predictor, served by a thread for the tests of browsers and requests."""
 
+import base64
 import contextlib
 import http.client
 import io
@@ -52,6 +53,13 @@ def until(condition, seconds: float = 60):
         assert time.monotonic() < end, "nothing happened"
         time.sleep(0.05)
     return value
+
+
+def drawn(page) -> np.ndarray:
+    """(H, W, 3) pixels of the canvas."""
+    script = "return document.querySelector('#viewer canvas').toDataURL()"
+    data = base64.b64decode(page.execute_script(script).split(",")[1])
+    return np.array(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
 
 
 class Page:

@@ -1,6 +1,7 @@
 """How commands end: mistakes in a sentence, the project's own with a traceback."""
 
 import errno
+import io
 import subprocess
 import sys
 import urllib.error
@@ -34,6 +35,13 @@ def test_what_a_user_can_mend_is_a_sentence(capsys, error, status, message):
 def test_other_errors_are_not_taken_for_damaged_files():
     with pytest.raises(urllib.error.URLError):
         exit_status(raising(urllib.error.URLError("Name or service not known")))
+
+
+def test_a_terminal_that_lacks_letters(monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "ascii"))
+    assert exit_status(lambda: print("straße", flush=True) or 0) == 0
+    assert written.getvalue() == b"stra\\xdfe\n"
 
 
 def test_a_reader_that_has_seen_enough():

@@ -1,5 +1,6 @@
 """The page without a server: the browser predicts what Python predicts."""
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -10,11 +11,12 @@ from file_server import serving_files
 from panopticapi.utils import rgb2id
 from PIL import Image
 from project import run_verb
-from served_page import until
+from served_page import drawn, until
 from small_network import write_small_network
 
 from efficientps_d2.web import static
 from efficientps_d2_runtime import InputError, load
+from efficientps_d2_runtime.images import read_rgb
 
 BY = "css selector"
 
@@ -38,11 +40,24 @@ def address(folder):
         yield f"{address}/"
 
 
+@contextlib.contextmanager
+def opened(browser, address, folder, **change):
+    """The page in the browser, with other values in its config."""
+    config = folder / "page" / "config.json"
+    before = config.read_text()
+    config.write_text(json.dumps({**json.loads(before), **change}))
+    try:
+        browser.get(address)
+        until(lambda: browser.find_element(BY, "#drop").is_displayed())
+        yield browser
+    finally:
+        config.write_text(before)
+
+
 @pytest.fixture
-def page(browser, address):
-    browser.get(address)
-    until(lambda: browser.find_element(BY, "#drop").is_displayed())
-    return browser
+def page(browser, address, folder):
+    with opened(browser, address, folder) as page:
+        yield page
 
 
 def give(page, file: Path) -> None:
@@ -90,7 +105,13 @@ def test_it_says_what_python_says(page, folder, picture, tmp_path):
     assert files["csv"].read_text().splitlines()[2] == "2,car,1,0.75,200"
     page.find_element(BY, "#viewer label:has([value=instance])").click()
     (car,) = page.find_elements(BY, "#viewer tbody tr")
-    assert car.text.split()[2] == f"{expected.masks.sum()}"
+    (mask,) = expected.masks
+    assert car.text.split()[2] == f"{mask.sum()}"
+    page.find_element(BY, "#viewer .opacity input").send_keys("\ue010")  # End: 100 %
+    changed = (drawn(page) != read_rgb(picture)).any(axis=2)
+    around = np.pad(mask, ((1, 0), (1, 0)))  # edges are also on the right of it and below
+    assert changed[mask].all()
+    assert not changed[~(mask | around[1:, :-1] | around[:-1, 1:])].any()
     page.find_element(BY, "#viewer label:has([value=semantic])").click()
     assert text(page, "tbody tr td:nth-child(2)") == "", "the file gives no score of a class"
 
@@ -114,35 +135,21 @@ def test_what_it_cannot_read_is_one_sentence(page, tmp_path, picture):
     ],
 )
 def test_what_fails_is_one_sentence(browser, address, folder, picture, change, told):
-    config = folder / "page" / "config.json"
-    before = config.read_text()
-    config.write_text(json.dumps({**json.loads(before), **change}))
-    try:
-        browser.get(address)
-        until(lambda: browser.find_element(BY, "#drop").is_displayed())
-        give(browser, picture)
-        until(lambda: text(browser, ".problem"))
-        assert told in text(browser, ".problem")
-    finally:
-        config.write_text(before)
+    with opened(browser, address, folder, **change) as page:
+        give(page, picture)
+        until(lambda: text(page, ".problem"))
+        assert told in text(page, ".problem")
 
 
 def test_a_large_image_is_made_smaller(browser, address, folder, picture):
-    config = folder / "page" / "config.json"
-    before = config.read_text()
-    config.write_text(json.dumps({**json.loads(before), "maxPixels": 600}))
-    try:
-        browser.get(address)
-        until(lambda: browser.find_element(BY, "#drop").is_displayed())
-        give(browser, picture)
-        until(lambda: text(browser, "figcaption"))
-        assert text(browser, "figcaption") == "street 1.png, made smaller, 20 × 30"
-        assert [row.text for row in browser.find_elements(BY, "#viewer tbody tr")] == [
+    with opened(browser, address, folder, maxPixels=600) as page:
+        give(page, picture)
+        until(lambda: text(page, "figcaption"))
+        assert text(page, "figcaption") == "street 1.png, made smaller, 20 × 30"
+        assert [row.text for row in page.find_elements(BY, "#viewer tbody tr")] == [
             "road 0.60 550 91.7",
             "car 0.75 50 8.3",
         ]
-    finally:
-        config.write_text(before)
 
 
 def test_of_two_images_the_second_is_shown(page, picture, tmp_path):

@@ -1,7 +1,5 @@
 """The web page in a real browser: what it shows is what the model says, and nothing breaks it."""
 
-import base64
-import io
 import json
 import threading
 from pathlib import Path
@@ -9,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from served_page import until
+from served_page import drawn, until
 from stub_predictor import StubPredictor, predict
 
 from efficientps_d2.data.coco_panoptic import categories_of
@@ -53,13 +51,6 @@ def show(page, file: Path) -> None:
 
 def choose(page, layer: str) -> None:
     page.find_element(BY, f"#viewer label:has([value={layer}])").click()
-
-
-def drawn(page) -> np.ndarray:
-    """(H, W, 3) pixels of the canvas."""
-    script = "return document.querySelector('#viewer canvas').toDataURL()"
-    data = base64.b64decode(page.execute_script(script).split(",")[1])
-    return np.array(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
 
 
 def table(page) -> list[list[str]]:
