@@ -63,7 +63,11 @@ MODEL_RULES = [
         "MODEL.WEIGHTS is set or a run is resumed",
         Text('"timm", "lite", a file'),
     ),
-    Rule("MODEL.EFFICIENTNET.NORM", "norms of the backbone", OneOf(("BN", "SyncBN", "FrozenBN"))),
+    Rule(
+        "MODEL.EFFICIENTNET.NORM",
+        "norms of the backbone; GN for training without ImageNet weights",
+        OneOf(("BN", "SyncBN", "FrozenBN", "GN")),
+    ),
     Rule("MODEL.EFFICIENTNET.DROP_PATH", "rate of stochastic depth", Number(0, 0.99)),
     Rule(
         "MODEL.EFFICIENTNET.ACTIVATE_STAGE0_PROJECTION",

@@ -4,7 +4,8 @@ import timm
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 from detectron2.modeling.backbone.fpn import FPN, LastLevelMaxPool
-from timm.layers import convert_sync_batchnorm, freeze_batch_norm_2d
+from timm.layers import GroupNormAct, convert_sync_batchnorm, freeze_batch_norm_2d
+from torch import nn
 
 from efficientps_d2.modeling.backbone.efficientnet import (
     EfficientNet,
@@ -17,6 +18,7 @@ from efficientps_d2.modeling.backbone.pretrained import (
 )
 from efficientps_d2.modeling.backbone.timm_features import TimmFeatures
 from efficientps_d2.modeling.backbone.two_way_fpn import TwoWayFPN
+from efficientps_d2.modeling.layers import norm_layer
 from efficientps_d2_runtime.errors import InputError
 
 
@@ -39,7 +41,22 @@ def set_norm(backbone: Backbone, norm: str) -> Backbone:
         return convert_sync_batchnorm(backbone)
     if norm == "FrozenBN":
         return freeze_batch_norm_2d(backbone)
-    raise InputError(f'The norm of the backbone is {norm!r}; give "BN", "SyncBN" or "FrozenBN".')
+    if norm == "GN":
+        return _with_group_norms(backbone)
+    raise InputError(
+        f'The norm of the backbone is {norm!r}; give "BN", "SyncBN", "FrozenBN" or "GN".'
+    )
+
+
+def _with_group_norms(backbone: Backbone) -> Backbone:
+    """For training without ImageNet weights on few images: no image depends on the others."""
+    for name, norm in list(backbone.named_modules()):
+        if isinstance(norm, nn.BatchNorm2d):
+            groups = norm_layer("GN", norm.num_features).num_groups
+            group_norm = GroupNormAct(norm.num_features, groups, apply_act=False)
+            group_norm.act = getattr(norm, "act", nn.Identity())
+            backbone.set_submodule(name, group_norm)
+    return backbone
 
 
 @BACKBONE_REGISTRY.register()

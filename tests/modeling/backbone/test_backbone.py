@@ -7,6 +7,7 @@ from project import CONFIGS
 
 from efficientps_d2 import InputError
 from efficientps_d2.config.loading import load_config
+from efficientps_d2.modeling.backbone.build import set_norm
 from efficientps_d2.modeling.backbone.efficientnet import EfficientNet
 from efficientps_d2.modeling.backbone.timm_features import TimmFeatures
 
@@ -80,3 +81,26 @@ def test_freezing_keeps_parameters_and_statistics():
     )
     trained = {name for name, p in net.named_parameters() if p.requires_grad}
     assert trained and not any(name.startswith(frozen) for name in trained)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda: EfficientNet("tf_efficientnet_lite0"), lambda: TimmFeatures("resnet18")],
+    ids=["lite0", "timm's own"],
+)
+def test_group_norms_see_one_image_only(make):
+    """In training, where batch norms mix the images of a batch; activations stay."""
+    torch.manual_seed(0)
+    usual, net = make(), set_norm(make(), "GN").train()
+    assert not any("BatchNorm" in type(m).__name__ for m in net.modules())
+    assert [n for n, _ in net.named_parameters()] == [n for n, _ in usual.named_parameters()]
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        alone, both = net(images[:1]), net(images)
+    for level in alone:
+        torch.testing.assert_close(both[level][:1], alone[level], atol=1e-3, rtol=1e-3)
+    activations = [
+        sum(isinstance(m, torch.nn.ReLU | torch.nn.ReLU6) for m in n.modules())
+        for n in (usual, net)
+    ]
+    assert activations[0] == activations[1] > 10
