@@ -13,6 +13,7 @@ from efficientps_d2.config.check import check_values
 from efficientps_d2.config.defaults import add_efficientps_config
 from efficientps_d2.config.keys import flat_items, value_of
 from efficientps_d2.config.yaml_file import read_config
+from efficientps_d2.utils.shipped import shipped_folder
 from efficientps_d2_runtime.errors import InputError
 
 # What Detectron2's config raises for wrong keys, values and files.
@@ -43,22 +44,16 @@ def get_config(name: str, overrides: list[str] | None = None) -> CN:
     Raises:
         InputError: if there is no such config, or an override is wrong.
     """
-    folder = _shipped_configs()
+    folder = shipped_folder("configs")
     names = sorted(file.stem for file in folder.glob("*.yaml"))
     if name not in names:
         raise InputError(f'There is no config "{name}"; take one of {", ".join(names)}.')
     return load_config(str(folder / f"{name}.yaml"), overrides)
 
 
-def _shipped_configs() -> Path:
-    # In an installed wheel the folder is inside the package, in a clone beside it.
-    package = Path(__file__).parent.parent
-    return next(f for f in (package / "configs", package.parent / "configs") if f.is_dir())
-
-
 def find_config(config_file: str) -> str:
     """The path of a config: of one of this project if it is named so and is not there itself."""
-    shipped = _shipped_configs() / f"{Path(config_file).stem}.yaml"
+    shipped = shipped_folder("configs") / f"{Path(config_file).stem}.yaml"
     elsewhere = str(Path(config_file).parent) not in (".", "configs")
     if config_file and not (elsewhere or os.path.exists(config_file)) and shipped.is_file():
         return str(shipped)

@@ -158,7 +158,7 @@ class VideoWriter:
     """
 
     def __init__(self, file: Path):
-        self.file, self.count = file, 0  # frames
+        self.file, self.count = file, 0  # frames that can be shown
         self.ticks, self.container = -1, None
 
     def __enter__(self) -> "VideoWriter":
@@ -203,6 +203,7 @@ class VideoWriter:
         try:
             yield
         except (av.error.FFmpegError, OSError) as error:
+            self.count = 0
             raise InputError(
                 f"{self.file} cannot be written ({_reason(error)}); give another --output."
             ) from error

@@ -1,8 +1,6 @@
 """A form of a network that only predicts, and takes less time for it on a CPU."""
 
 import copy
-import ctypes
-import sys
 
 import torch
 from detectron2.layers import Conv2d, FrozenBatchNorm2d
@@ -21,7 +19,6 @@ from efficientps_d2.modeling.backbone.efficientnet import EfficientNet
 NORMS = (_BatchNorm, FrozenBatchNorm2d, FrozenBatchNormAct2d)
 # Modules of timm whose convolutions stand right before their norms.
 FOLDED = (EfficientNet, DepthwiseSeparableConv, InvertedResidual, EdgeResidual)
-MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1  # of mallopt
 
 
 def optimize_for_inference(
@@ -83,15 +80,3 @@ def _fold(conv: nn.Conv2d, norm: nn.Module) -> None:
         norm.weight,
         norm.bias,
     )
-
-
-def keep_freed_memory() -> None:
-    """Let the process keep large blocks of memory that it frees, instead of asking for new ones.
-
-    glibc gives them back to the system, which fills each new one with zeros: a quarter of the time
-    of an inference on a CPU. It is for all of the process. Other systems are left as they are.
-    """
-    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
-        # Older ones keep blocks up to 32 MiB only.
-        if any(libc.mallopt(MMAP_THRESHOLD, size) for size in (2**31 - 1, 2**25)):
-            libc.mallopt(TRIM_THRESHOLD, 2**31 - 1)

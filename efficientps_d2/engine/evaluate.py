@@ -10,7 +10,7 @@ from detectron2.utils import comm
 from detectron2.utils.events import EventStorage, JSONWriter
 
 from efficientps_d2.checkpoint.checkpointer import BEST, FittingCheckpointer
-from efficientps_d2.deploy.optimize import keep_freed_memory, optimize_for_inference
+from efficientps_d2.deploy.optimize import optimize_for_inference
 from efficientps_d2.engine.trainer import Trainer
 
 
@@ -30,7 +30,6 @@ def evaluate(cfg: CfgNode, resume: bool = False) -> OrderedDict:
         checkpointer.load(best)
     else:
         checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
-    keep_freed_memory()
     results = Trainer.test(cfg, optimize_for_inference(model, masks=True))
     if cfg.TEST.AUG.ENABLED:
         results.update(Trainer.test_with_TTA(cfg, model))

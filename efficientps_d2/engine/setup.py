@@ -27,7 +27,7 @@ from efficientps_d2.engine.run_folder import (
     remove_partial_checkpoints,
 )
 from efficientps_d2.modeling.test_time_augmentation import PanopticTTA
-from efficientps_d2.utils.env import quiet_known_warnings
+from efficientps_d2.utils.env import keep_freed_memory, quiet_known_warnings
 from efficientps_d2_runtime.errors import InputError, one_line
 
 logger = logging.getLogger("efficientps_d2")
@@ -47,6 +47,8 @@ def setup(args: Namespace) -> CfgNode:
     """
     quiet_known_warnings()
     cfg = _on_device(load_config(args.config_file, args.opts))
+    if cfg.MODEL.DEVICE == "cpu":
+        keep_freed_memory()
     resumes = args.resume and has_checkpoint(cfg.OUTPUT_DIR)
     weights = cfg.MODEL.WEIGHTS
     if not resumes:

@@ -17,6 +17,8 @@ from efficientps_d2.evaluation.instance_evaluation import ThingsCOCOEvaluator
 from efficientps_d2.evaluation.panoptic_evaluation import PanopticEvaluator
 from efficientps_d2.evaluation.sem_seg_evaluation import PanopticSemSegEvaluator
 
+ANY_NUMBER = 10**6  # of detections in an image
+
 
 def build_panoptic_evaluator(cfg: CfgNode, name: str, output_folder: str) -> DatasetEvaluators:
     """PQ, instance AP and mIoU of one dataset in one pass over its images.
@@ -41,8 +43,9 @@ def build_panoptic_evaluator(cfg: CfgNode, name: str, output_folder: str) -> Dat
         if has_semantic_head(cfg):
             evaluators.append(PanopticSemSegEvaluator(name, output_folder))
         tasks = ("bbox", "segm")
-    limit = cfg.TEST.DETECTIONS_PER_IMAGE  # COCO's own is 100
-    max_dets = limit if limit > 100 else None
+    limit = cfg.TEST.DETECTIONS_PER_IMAGE
+    limit = limit if limit >= 0 else ANY_NUMBER
+    max_dets = limit if limit > 100 else None  # COCO's own limit is 100
     evaluators.append(ThingsCOCOEvaluator(name, output_folder, tasks, max_dets_per_image=max_dets))
     if cfg.TEST.STOCK_PANOPTIC_EVALUATOR:
         evaluators.append(COCOPanopticEvaluator(name, output_folder))

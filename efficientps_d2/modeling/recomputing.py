@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from efficientps_d2.modeling.deformable import DeformConv2d
 from efficientps_d2.modeling.layers import SeparableConv2d
+from efficientps_d2_runtime.errors import InputError
 
 RECOMPUTED = (
     CNNBlockBase,  # of ResNet
@@ -29,12 +30,21 @@ def recompute_blocks(model: nn.Module) -> None:
     the same: random numbers and statistics of norms are those of the first pass. Weights keep their
     names, and copies of the network work too. Other networks of timm have a way of their own, in
     which batch norms count a batch twice.
+
+    Raises:
+        InputError: if a network of timm has none.
     """
     for child in model.children():
         if isinstance(child, RECOMPUTED):
             child.forward = MethodType(_recomputed, child)  # deepcopy binds it to the copy
         elif hasattr(child, "set_grad_checkpointing"):
-            child.set_grad_checkpointing()
+            try:
+                child.set_grad_checkpointing()
+            except (AssertionError, NotImplementedError) as error:  # timm has it for most networks
+                raise InputError(
+                    "SOLVER.ACTIVATION_CHECKPOINTING is True, but this network of timm cannot "
+                    "compute its blocks again; set it False."
+                ) from error
         else:
             recompute_blocks(child)
 

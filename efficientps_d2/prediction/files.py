@@ -146,10 +146,7 @@ def predict_videos(
     Raises:
         InputError: if a file does not exist or ``output`` cannot be written.
     """
-    for source in sources:
-        if "://" not in source and not os.path.isfile(source):
-            raise InputError(f"--video-input {source} is no file; give a video.")
-    targets = video_targets(sources, output, save_json) if output else {}
+    targets = video_targets(sources, output, save_json)
     for target in targets.values():
         make_folder(target.parent)
     categories, status = categories_of(predictor.metadata), 0

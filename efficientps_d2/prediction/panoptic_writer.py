@@ -20,6 +20,7 @@ class VideoPanopticWriter(Writer):
 
     def begin(self, video_id: str) -> None:
         """Begin a video, whose PNGs go to ``panoptic/VIDEO_ID/``."""
+        self.write_json()  # of the videos before
         self.frames.begin(video_id)
 
     def add(self, prediction: Prediction) -> None:

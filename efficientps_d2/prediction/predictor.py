@@ -83,7 +83,9 @@ class Predictor:
         self.cfg, self.metadata, self.tile = cfg, metadata, tile
         if tile:
             if tile < SMALLEST_TILE:
-                raise InputError(f"A tile has {tile} pixels; give {SMALLEST_TILE} or more.")
+                raise InputError(
+                    f"The size of tiles (--tile) is {tile}; give {SMALLEST_TILE} pixels or more."
+                )
             cfg = cfg.clone()
             cfg.MODEL.PANOPTIC_FPN.COMBINE.STUFF_AREA_LIMIT = 0  # a tile sees only a part
         self.model = load_trained_model(cfg)

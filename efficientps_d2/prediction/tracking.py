@@ -88,7 +88,7 @@ class Tracker:
                 self.count += 1
                 found[i] = Track(self.count, class_id, rle, *_box(rle), np.zeros(2))
                 self.tracks.append(found[i])
-        self.tracks = [track for track in self.tracks if track.hidden < MEMORY]
+        self.tracks = [track for track in self.tracks if track.hidden <= MEMORY]
         return [found[i].id for i in range(len(rles))]
 
     def _match(self, rles, classes, tracks: list[Track], found: dict, likeness, least) -> None:

@@ -50,13 +50,14 @@ class Writer:
 
     def __enter__(self):
         make_folder(self.pngs)
-        self._write_json()  # marks the folder as ours
+        self.write_json()  # marks the folder as ours
         return self
 
     def __exit__(self, *_):
-        self._write_json()
+        self.write_json()
 
-    def _write_json(self) -> None:
+    def write_json(self) -> None:
+        """Write what was added so far."""
         with replacing_file(self.json) as partial:
             partial.write_text(json.dumps(self.content), encoding="utf-8")
 
@@ -108,5 +109,6 @@ def save_panoptic(
 
 def write_segment_ids(file: str | Path, pan_seg: np.ndarray) -> None:
     """Write (H, W) segment ids as a panoptic PNG, whatever the suffix of the file."""
-    rgb = np.stack([pan_seg >> 8 * i & 255 for i in range(3)], axis=-1)
-    Image.fromarray(rgb.astype(np.uint8)).save(file, format="PNG")
+    # The bytes of an id, the lowest first, are red, green, blue and none.
+    rgbx = np.ascontiguousarray(pan_seg, dtype="<i4").view(np.uint8).reshape(*pan_seg.shape, 4)
+    Image.fromarray(np.ascontiguousarray(rgbx[:, :, :3])).save(file, format="PNG")

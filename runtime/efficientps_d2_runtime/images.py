@@ -67,6 +67,8 @@ def damage(error: Exception) -> str:
     """What is wrong with a file, from what Pillow raised; without the path, which others name."""
     if isinstance(error, UnidentifiedImageError):
         return "its content is of no format that is read here"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"it has more than {2 * Image.MAX_IMAGE_PIXELS / 1e6:.0f} megapixels"
     return getattr(error, "strerror", None) or one_line(error)
 
 

@@ -89,17 +89,23 @@ def _named(group: list[Path]) -> str:
     return f"{group[0]} and {group[1]}{more}"
 
 
-def video_targets(videos: list[str], output: Path, save_json: bool) -> dict[str, Path]:
-    """The .mp4 files that drawn videos go to.
+def video_targets(videos: list[str], output: Path | None, save_json: bool) -> dict[str, Path]:
+    """The .mp4 files that drawn videos go to, after a check that the videos are there.
 
     Args:
         videos: files and addresses.
-        output: a folder, or for one video also the name of its drawing.
+        output: a folder, or for one video also the name of its drawing; None for none.
         save_json: whether panoptic PNGs, in a folder named after the video, are written, too.
 
     Raises:
-        InputError: if results would replace each other or an input, or ``output`` does not fit.
+        InputError: if a video is missing, results would replace each other or an input, or
+            ``output`` does not fit.
     """
+    for video in videos:
+        if "://" not in video and not os.path.isfile(video):
+            raise InputError(f"--video-input {video} is no file; give a video.")
+    if output is None:
+        return {}
     suffix = output.suffix.lower()
     is_file = bool(FILE_SUFFIX.fullmatch(suffix)) and not output.is_dir()
     if is_file and (len(videos) > 1 or save_json):

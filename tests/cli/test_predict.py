@@ -40,8 +40,14 @@ def test_bad_images_are_named_and_the_rest_goes_on(
     capsys.readouterr()
     assert run_verb("predict", *arguments, str(pictures / "a.jpg")) == 0
     assert f"{pictures / 'a.jpg'}: " in capsys.readouterr().out
-    assert run_verb("predict", "--model", "nothing", "--output", output, pictures / "c.jpg") == 1
-    assert "No file is called" in capsys.readouterr().err, "before a model is loaded"
+    nowhere = ("predict", "--model", "nothing", "--output")
+    for wrong, told in (
+        ((output, pictures / "c.jpg"), "No file is called"),
+        ((output / "a.webp", pictures / "a.jpg"), ".jpg and .png can be written"),
+        ((output, "--video-input", "none.mp4"), "none.mp4 is no file"),
+    ):
+        assert run_verb(*nowhere, *wrong) == 1
+        assert told in capsys.readouterr().err, "before a model is loaded"
 
 
 def test_names_in_any_encoding(model_folder, pictures, tmp_path, capsys):

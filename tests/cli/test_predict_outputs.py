@@ -70,9 +70,12 @@ def test_names_with_brackets(model_folder, pictures, tmp_path):
     assert (tmp_path / "out" / "a[1].jpg").is_file()
 
 
-def test_tiles(model_folder, pictures, tmp_path):
-    """As of a predictor with tiles, and not as without."""
+def test_tiles(model_folder, pictures, tmp_path, monkeypatch, capsys):
+    """As of a predictor with tiles, and not as without; for images of any size."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     image, output = pictures / "a.jpg", tmp_path / "out"
+    assert run_verb("predict", "--model", model_folder, "--output", output, image) == 1
+    assert "a.jpg cannot be read as an image (it has more than" in capsys.readouterr().err
     keen = ("--model", model_folder, "--confidence-threshold", "0", "--tile", "64", "--save-json")
     assert run_verb("predict", *keen, "--output", output, image) == 0
     (annotation,) = json.loads((output / "panoptic.json").read_text())["annotations"]

@@ -211,6 +211,7 @@ def test_a_target_that_cannot_be_written(tmp_path, target):
     with told, VideoWriter(tmp_path / target) as writer:
         for i in range(300):
             writer.write(picture(i % 9), Fraction(i, 10), Fraction(1, 10))
+    assert writer.count == 0, "so that nobody says that it was written"
 
 
 def test_without_pyav_a_sentence_says_so(monkeypatch):

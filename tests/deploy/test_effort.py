@@ -1,6 +1,6 @@
 """What an inference and a fusion do, in operations and bytes: a guard that no machine changes.
 
-Limits are 10 to 20 % above what was counted with PyTorch 2.14. Whoever makes something slower on
+Limits are 10 to 20 % above what was counted with PyTorch 2.15. Whoever makes something slower on
 purpose raises one here and says why.
 """
 
@@ -46,22 +46,23 @@ def effort_of_inference():
     return effort
 
 
-# Operations, and bytes for each pixel, at 256 x 512.
+# Operations, and bytes of results and written in place, for each pixel, at 256 x 512.
 INFERENCES = {
-    ("efficientps_streets", True): (2000, 2000),
-    ("efficientps_streets", False): (3300, 3300),
-    ("panoptic_fpn_streets", True): (2500, 1800),
-    ("upsnet_streets", True): (4200, 3100),
-    ("mask_rcnn_streets", True): (2500, 1500),
-    ("lpsnet_style_streets", True): (1000, 2050),
+    ("efficientps_streets", True): (2000, 2000, 950),
+    ("efficientps_streets", False): (3300, 3300, 950),
+    ("panoptic_fpn_streets", True): (2500, 1800, 850),
+    ("upsnet_streets", True): (4200, 3100, 800),
+    ("mask_rcnn_streets", True): (2500, 1500, 820),
+    ("lpsnet_style_streets", True): (1000, 2050, 700),
 }
 
 
 @pytest.mark.parametrize("name, optimized", INFERENCES)
 def test_an_inference_does_no_more_than_it_did(effort_of_inference, name, optimized):
     spent = effort_of_inference(name, optimized, 256, 512)
-    operations, of_pixel = INFERENCES[name, optimized]
+    operations, of_pixel, written = INFERENCES[name, optimized]
     assert spent.operations < operations and spent.bytes < of_pixel * 256 * 512
+    assert spent.written < written * 256 * 512
 
 
 def test_an_optimized_inference_saves_norms_and_memory(effort_of_inference):
@@ -110,21 +111,22 @@ def effort_of_fusion(method: str, height: int, width: int, count: int, classes=C
     return spent
 
 
-# Operations, and bytes as a multiple of those of the logits, of 100 detections at 256 x 512.
+# Operations, and bytes, as above, as multiples of the logits, of 100 detections at 256 x 512.
 FUSIONS = {
-    "adaptive": (3500, 1.95),
-    "log_odds": (3600, 1.95),
-    "heuristic": (1450, 6.3),
-    "upsnet": (12000, 30.5),
+    "adaptive": (3500, 1.95, 1.3),
+    "log_odds": (3600, 1.95, 1.5),
+    "heuristic": (1450, 6.3, 3.0),
+    "upsnet": (12000, 30.5, 1.0),
 }
 
 
 @pytest.mark.parametrize("method", FUSIONS)
 def test_a_fusion_does_no_more_than_it_did(method):
     spent = effort_of_fusion(method, 256, 512, 100)
-    operations, times = FUSIONS[method]
+    operations, times, written = FUSIONS[method]
+    logits = CLASSES * 256 * 512 * FLOAT
     assert spent.operations < operations
-    assert spent.bytes < times * CLASSES * 256 * 512 * FLOAT
+    assert spent.bytes < times * logits and spent.written < written * logits
 
 
 @pytest.mark.parametrize("method", FUSIONS)
@@ -138,11 +140,11 @@ def test_a_fusion_grows_no_faster_than_its_inputs(method):
     assert more.bytes < 8.2 * spent.bytes and more.operations < 8.2 * spent.operations
 
 
-def test_views_and_what_is_written_in_place_cost_nothing():
+def test_views_cost_nothing():
     x = torch.zeros(10, 10)
     with Effort() as spent:
         x[:5].t().add_(1)
-    assert (spent.operations, spent.bytes) == (0, 0)
+    assert (spent.operations, spent.bytes, spent.written) == (0, 0, 200)
     with Effort() as spent:
         (x + 1).view(100)
-    assert (spent.operations, spent.bytes, spent.names) == (1, 400, {"add"})
+    assert (spent.operations, spent.bytes, spent.written, spent.names) == (1, 400, 0, {"add"})

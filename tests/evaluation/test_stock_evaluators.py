@@ -48,6 +48,17 @@ def test_perfect_predictions_on_coco_panoptic_data(tmp_path, register, tiny_conf
     assert np.asarray(Image.open(image)).std() > 10
 
 
+@pytest.mark.parametrize("limit, counted", [(50, 100), (100, 100), (300, 300), (-1, 10**6)])
+def test_ap_counts_all_detections_that_the_config_allows(
+    toy, tiny_config, tmp_path, limit, counted
+):
+    """COCO's own 100 at least; -1 stands for any number."""
+    cfg = tiny_config(toy, "TEST.DETECTIONS_PER_IMAGE", limit)
+    evaluators = build_panoptic_evaluator(cfg, toy, str(tmp_path))._evaluators
+    (evaluator,) = [e for e in evaluators if isinstance(e, ThingsCOCOEvaluator)]
+    assert evaluator._max_dets_per_image[-1] == counted
+
+
 def test_ap_without_detections_is_zero(toy, tmp_path):
     records = DatasetCatalog.get(toy)
     evaluator = ThingsCOCOEvaluator(toy, str(tmp_path))

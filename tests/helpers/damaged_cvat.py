@@ -21,7 +21,11 @@ from PIL import Image
 # tool, how its source is made, and the sentence
 REFUSED = {
     "truncated PNG": ("cvat", edit("cvat", "a.png", lambda d: d[:300]), "a.png cannot be read"),
-    "bomb": ("cvat", edit("cvat", "a.png", lambda d: huge_png()), "exceeds limit"),
+    "bomb": (
+        "cvat",
+        edit("cvat", "a.png", lambda d: huge_png()),
+        "it has more than 179 megapixels",
+    ),
     "16-bit image": ("cvat", replace_image("cvat", "a.png", GREY_16), "convert it to 8-bit RGB"),
     "missing image, cvat": ("cvat", leave_out("images")("cvat"), "export with images"),
     "two images for a frame": (

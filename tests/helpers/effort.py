@@ -8,12 +8,12 @@ from torch.utils._pytree import tree_leaves
 class Effort(TorchDispatchMode):
     """A context that counts PyTorch's operations and the bytes of their results.
 
-    Views and what is written in place are not counted.
+    Views cost nothing. What is written in place is counted for itself.
     """
 
     def __init__(self):
         super().__init__()
-        self.operations, self.bytes, self.largest, self.names = 0, 0, 0, set()
+        self.operations, self.bytes, self.written, self.names = 0, 0, 0, set()
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         results = function(*args, **(kwargs or {}))
@@ -23,7 +23,11 @@ class Effort(TorchDispatchMode):
             self.names.add(schema.name.removeprefix("aten::"))
             for tensor in tree_leaves(results):
                 if isinstance(tensor, Tensor):
-                    size = tensor.numel() * tensor.element_size()
-                    self.bytes += size
-                    self.largest = max(self.largest, size)
+                    self.bytes += tensor.numel() * tensor.element_size()
+        elif any(
+            returned.alias_info and returned.alias_info.is_write for returned in schema.returns
+        ):
+            for tensor in tree_leaves(results):
+                if isinstance(tensor, Tensor):
+                    self.written += tensor.numel() * tensor.element_size()
         return results

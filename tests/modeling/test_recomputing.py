@@ -4,9 +4,10 @@ from copy import deepcopy
 
 import pytest
 import torch
-from detectron2.modeling import build_model
+from detectron2.modeling import build_backbone, build_model
 from detectron2.utils.events import EventStorage
 
+from efficientps_d2 import InputError
 from efficientps_d2.data.classes import with_class_counts
 from efficientps_d2.data.loaders import build_train_loader
 from efficientps_d2.modeling.recomputing import recompute_blocks
@@ -79,6 +80,13 @@ def test_blocks_that_are_evaluated_keep_their_activations(keen_model):
     block.conv_pw.register_forward_pre_hook(lambda *_: calls.append(1))
     keen_model.backbone(torch.zeros(1, 3, 32, 32))["p2"].sum().backward()
     assert len(calls) == 1
+
+
+def test_a_network_that_cannot_is_a_sentence(small_config):
+    """timm's HRNet says so by an assertion."""
+    cfg = small_config("efficientps_streets", "MODEL.EFFICIENTNET.NAME", "hrnet_w18_small")
+    with pytest.raises(InputError, match="ACTIVATION_CHECKPOINTING is True, but .* set it False"):
+        recompute_blocks(build_backbone(cfg))
 
 
 def test_gradients_can_be_had_twice(keen_model):

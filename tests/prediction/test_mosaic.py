@@ -255,5 +255,5 @@ def test_every_fusion_works_in_tiles(model_folder, method):
 
 
 def test_tiny_tiles_are_refused(model_folder):
-    with pytest.raises(InputError, match="A tile has 9 pixels; give 64 or more"):
+    with pytest.raises(InputError, match=r"\(--tile\) is 9; give 64 pixels or more"):
         load_predictor(model_folder, "cpu", tile=9)

@@ -92,7 +92,7 @@ def test_of_two_close_together_the_more_alike_mask_counts():
 
 
 def test_what_is_hidden_for_long_is_forgotten():
-    for hidden, same in ((MEMORY - 2, True), (MEMORY + 1, False)):
+    for hidden, same in ((MEMORY, True), (MEMORY + 1, False)):
         frames = [[box(50, 50)]] * 2 + [[]] * hidden + [[box(50, 50)]]
         assert (followed(frames)[-1] == [1]) == same
 

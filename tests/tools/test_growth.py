@@ -35,6 +35,9 @@ def test_measured_points_are_drawn_and_kept(growth, monkeypatch, tmp_path, capsy
     assert "| detections 500 " in capsys.readouterr().out
     assert growth.main(["--output", str(tmp_path)]) == 0
     assert len(measured) == len(growth.points())
+    with pytest.raises(SystemExit):  # figures of different settings are not mixed
+        growth.main(["--output", str(tmp_path), "--rounds", "9"])
+    assert "was measured with {'threads'" in capsys.readouterr().err
     axes = growth.curves({name: measure(p, 1, 1) for name, p in growth.points().items()}).axes
     (whole,) = [line for line in axes[1].lines if line.get_label() == "whole"]
     assert list(whole.get_xdata()) == growth.VARIED["detections"]

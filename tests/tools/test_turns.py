@@ -39,6 +39,19 @@ def test_medians_of_processes(turns):
     assert all(70 < of["memory"] < 90 for of in found.values())
 
 
+def build_or_die(name: str) -> dict[str, float]:
+    if name == "bb":
+        os._exit(1)  # as a process that Linux kills for lack of memory
+    return build(name)
+
+
+def test_a_network_that_dies_does_not_stop_the_others(turns, capsys):
+    assert list(turns.in_turns(["a", "bb"], build_or_die, call, 1, "cpu")) == ["a"]
+    assert "bb failed: BrokenProcessPool: " in capsys.readouterr().err
+    with pytest.raises(RuntimeError, match="all networks failed"):
+        turns.in_turns([], build, call, 1, "cpu")
+
+
 def test_the_peak_of_a_machine(turns, monkeypatch):
     """Of the fastest of some products of 2048^3 multiply-adds."""
     moments = iter([0, 30, 30, 40, 40, 60, 60, 90, 90, 120])

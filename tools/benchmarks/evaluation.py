@@ -20,8 +20,9 @@ from torch import nn
 from efficientps_d2.checkpoint.checkpointer import load_trained_model
 from efficientps_d2.config.loading import load_config, without_cuda
 from efficientps_d2.data.loaders import build_test_loader
-from efficientps_d2.deploy.optimize import keep_freed_memory, optimize_for_inference
+from efficientps_d2.deploy.optimize import optimize_for_inference
 from efficientps_d2.evaluation.build import build_panoptic_evaluator
+from efficientps_d2.utils.env import keep_freed_memory
 
 
 class Timed(DatasetEvaluator):

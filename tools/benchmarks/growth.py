@@ -103,12 +103,16 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     args.output.mkdir(parents=True, exist_ok=True)
     file = args.output / "growth.json"
-    found = json.loads(file.read_text()) if file.is_file() else {}
+    how = {"threads": args.threads, "rounds": args.rounds, "PyTorch": str(torch.__version__)}
+    content = json.loads(file.read_text()) if file.is_file() else {"how": how, "points": {}}
+    if content["how"] != how:
+        parser.error(f"{file} was measured with {content['how']}; give another --output")
+    found = content["points"]
     for name, point in tqdm(points().items(), desc="points", unit="point"):
         if name not in found:
             found[name] = measure(point, args.rounds, args.threads)
             with replacing_file(file) as partial_file:
-                partial_file.write_text(json.dumps(found, indent=1))
+                partial_file.write_text(json.dumps(content, indent=1))
     curves(found).savefig(args.output / "growth.png", dpi=110)
     print(f"{args.threads} threads, PyTorch {torch.__version__}, milliseconds")
     print(table({name: found[name] for name in points()}))

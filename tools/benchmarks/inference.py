@@ -22,8 +22,9 @@ from tabulate import tabulate
 from torch import nn
 from turns import in_turns, machine_peak, now, options, use
 
-from efficientps_d2.deploy.optimize import keep_freed_memory, optimize_for_inference
+from efficientps_d2.deploy.optimize import optimize_for_inference
 from efficientps_d2.deploy.size import analyze, count, on_meta
+from efficientps_d2.utils.env import keep_freed_memory
 
 NETWORKS = {
     "Panoptic FPN R50": peers.panoptic_fpn,

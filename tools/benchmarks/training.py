@@ -23,11 +23,12 @@ from detectron2.projects.panoptic_deeplab.target_generator import PanopticDeepLa
 from detectron2.structures import BitMasks, Instances
 from detectron2.utils.events import EventStorage
 from tabulate import tabulate
-from turns import in_turns, now, options, use
+from turns import in_turns, now, options, trim, use
 
 from efficientps_d2.config.loading import without_cuda
 from efficientps_d2.engine.optimizer import build_optimizer
 from efficientps_d2.engine.step_trainer import StepTrainer
+from efficientps_d2.utils.env import keep_freed_memory
 
 STUFF = peers.CLASSES - peers.THINGS
 EFFICIENTPS = partial(peers.of_this_project, "efficientps_cityscapes")
@@ -123,15 +124,22 @@ class Timed:
 
 def _build(name: str, args: argparse.Namespace) -> dict[str, float]:
     global _timed
+    if args.device == "cpu":
+        keep_freed_memory()  # as train_net.py does
     _timed = Timed(name, args)
-    for _ in range(WARM_UP):
+    for _ in range(WARM_UP if args.amp else 1):
         with contextlib.suppress(RuntimeError):  # until the scale of float16 fits
             _timed.step()
+    trim()
     return {"parameters": sum(p.numel() for p in _timed.model.parameters()) / 1e6}
 
 
 def _step() -> dict[str, float]:
-    return _timed.step()
+    """The second of two steps; the first takes again what others had in the meantime."""
+    _timed.step()
+    found = _timed.step()
+    trim()  # so that all networks find room
+    return found
 
 
 def table(found: dict[str, dict[str, float]]) -> str:

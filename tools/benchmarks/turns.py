@@ -8,8 +8,9 @@ import ctypes
 import multiprocessing
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -48,27 +49,47 @@ def in_turns(
         rounds: calls of each network.
         device: where they are. "memory" of the result is the megabytes that a call holds there at
             most, besides what it finds, such as weights.
+
+    Raises:
+        RuntimeError: if none is left: one that fails, say for lack of memory, is named, and the
+            others go on.
     """
     context, pools, found = multiprocessing.get_context("spawn"), {}, {}
-    for name in tqdm(networks, desc="building", unit="network"):
-        pools[name] = ProcessPoolExecutor(1, mp_context=context)
-        found[name] = pools[name].submit(build, name).result()
-    calls = {name: [] for name in pools}
-    for _ in tqdm(range(rounds), desc="timing", unit="round"):
-        for name, pool in pools.items():
-            calls[name].append(pool.submit(call).result())
-    for name, pool in pools.items():
-        keys = calls[name][0]
-        found[name] |= {key: float(np.median([c[key] for c in calls[name]])) for key in keys}
-        if device == "cpu":
-            found[name]["memory"] = peak(pool, call)
-        else:
-            found[name]["memory"] = pool.submit(_peak_on_cuda, call).result()
-        pool.shutdown()
-    return found
+    with ExitStack() as stack:
+        for name in tqdm(networks, desc="building", unit="network"):
+            pools[name] = stack.enter_context(ProcessPoolExecutor(1, mp_context=context))
+            with _left_out(name, pools):
+                found[name] = pools[name].submit(build, name).result()
+        calls = {name: [] for name in pools}
+        for _ in tqdm(range(rounds), desc="timing", unit="round"):
+            for name, pool in list(pools.items()):
+                with _left_out(name, pools):
+                    calls[name].append(pool.submit(call).result())
+        for name, pool in list(pools.items()):
+            keys = calls[name][0]
+            found[name] |= {key: float(np.median([c[key] for c in calls[name]])) for key in keys}
+            with _left_out(name, pools):
+                if device == "cpu":
+                    found[name]["memory"] = peak(pool, call)
+                else:
+                    found[name]["memory"] = pool.submit(_peak_on_cuda, call).result()
+    if not pools:
+        raise RuntimeError("all networks failed, as said above")
+    return {name: found[name] for name in pools}
 
 
-def _trim() -> None:
+@contextmanager
+def _left_out(name: str, pools: dict) -> Iterator[None]:
+    """Take a network whose process fails from those that are measured."""
+    try:
+        yield
+    except Exception as error:  # of the network or of its process, of many kinds
+        tqdm.write(f"{name} failed: {type(error).__name__}: {error}", file=sys.stderr)
+        del pools[name]
+
+
+def trim() -> None:
+    """Give memory that this process keeps back to the system."""
     if sys.platform == "linux":
         ctypes.CDLL(None).malloc_trim(0)
 
@@ -86,7 +107,7 @@ def peak(pool: ProcessPoolExecutor, function: Callable, *args) -> float:
     Free memory is given back first, so that the call is seen to take it. Looks every 2 ms.
     Libraries do not count: the system may drop or load their pages at any time.
     """
-    pool.submit(_trim).result()
+    pool.submit(trim).result()
     (pid,) = pool._processes
     before = most = _own_memory(pid)
     future = pool.submit(function, *args)
