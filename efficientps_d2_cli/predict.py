@@ -14,6 +14,7 @@ import argparse
 from efficientps_d2_cli.options import add_overrides, path
 
 TASKS = ("panoptic", "instance", "semantic")  # of PredictionPainter, which a test compares
+PRECISIONS = ("float32", "float16", "bfloat16")  # of Predictor, which a test compares
 THRESHOLDS = (
     "MODEL.ROI_HEADS.SCORE_THRESH_TEST",
     "MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH",
@@ -46,6 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=0,
         metavar="SIZE",
         help="predict large images in tiles of this many pixels, in little memory",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default=PRECISIONS[0],
+        help="of the network; others than float32 only on CUDA",
     )
     parser.add_argument(
         "--save-json",
@@ -115,4 +122,4 @@ def _predictor(args: argparse.Namespace):
         threshold = cfg.MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH
     cfg.merge_from_list([x for k in THRESHOLDS if k not in keys for x in (k, float(threshold))])
     device = cfg.MODEL.DEVICE if "MODEL.DEVICE" in keys else ""
-    return Predictor(cfg, metadata, device, tile=args.tile)
+    return Predictor(cfg, metadata, device, tile=args.tile, precision=args.precision)

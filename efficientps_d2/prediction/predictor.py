@@ -25,11 +25,16 @@ from efficientps_d2_runtime.result import Segment, listed
 
 ImageInput = np.ndarray | str | Path
 SMALLEST_TILE = 64
+PRECISIONS = ("float32", "float16", "bfloat16")
 OF_DEMO = "That of make demo: it knows painted streets only."
 
 
 def load_predictor(
-    folder: str | Path | None = None, device: str = "", optimize: bool = True, tile: int = 0
+    folder: str | Path | None = None,
+    device: str = "",
+    optimize: bool = True,
+    tile: int = 0,
+    precision: str = "float32",
 ) -> "Predictor":
     """A predictor of a saved model.
 
@@ -37,12 +42,12 @@ def load_predictor(
         folder: with model.safetensors, config.yaml and metadata.json; a training leaves one in
             ``OUTPUT_DIR/model``; by default that of ``make demo``.
         device: "cuda", "cpu" or such; CUDA if there is one by default.
-        optimize, tile: see :class:`Predictor`.
+        optimize, tile, precision: see :class:`Predictor`.
 
     Raises:
         InputError: if a file is missing or damaged.
     """
-    return Predictor(*read_saved_model(folder), device, optimize, tile)
+    return Predictor(*read_saved_model(folder), device, optimize, tile, precision)
 
 
 class Predictor:
@@ -55,6 +60,7 @@ class Predictor:
         device: str = "",
         optimize: bool = True,
         tile: int = 0,
+        precision: str = "float32",
     ):
         """
         Args:
@@ -66,9 +72,10 @@ class Predictor:
             tile: side of the square tiles, in pixels, that larger images are predicted in. Only the
                 image and its maps then grow with the image, by 8 bytes a pixel. Instances are
                 those of the panoptic map, and there are no logits. 0 for images as wholes.
+            precision: of the network on CUDA, by autocast: also "float16" or "bfloat16".
 
         Raises:
-            InputError: if the weights or the device cannot be used.
+            InputError: if the weights, the device or the precision on it cannot be used.
         """
         device = str(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         try:
@@ -76,6 +83,12 @@ class Predictor:
         except (RuntimeError, AssertionError) as error:  # the latter without CUDA
             reason = one_line(error).rstrip(".")
             raise InputError(f'The device "{device}" cannot be used ({reason}).') from error
+        if precision != "float32" and not (precision in PRECISIONS and device.startswith("cuda")):
+            raise InputError(
+                f"The precision {precision} cannot be used on {device}; give float32, or on CUDA "
+                f"one of {', '.join(PRECISIONS[1:])}."
+            )
+        self.dtype = getattr(torch, precision)
         cfg = cfg.clone()
         cfg.defrost()
         cfg.MODEL.DEVICE = device
@@ -134,7 +147,8 @@ class Predictor:
 
     def _whole(self, images: list[np.ndarray], logits: bool = False) -> list[Prediction]:
         """Of RGB images, in one batch."""
-        with torch.no_grad():
+        lower = self.dtype != torch.float32
+        with torch.no_grad(), torch.autocast("cuda", self.dtype, enabled=lower):
             outputs = self.model([self._input(image) for image in images]) if images else []
         return [self._prediction(output, logits) for output in outputs]
 

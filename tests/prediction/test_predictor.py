@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import nullcontext
 
 import cv2
 import numpy as np
@@ -236,3 +237,18 @@ def test_a_distributed_model_is_saved_as_itself(model_folder, tmp_path):
     saved = read_weights(folder / "model.safetensors")["model"]
     assert saved.keys() == predictor.model.state_dict().keys()
     assert same(load_predictor(folder, "cpu", optimize=False)(IMAGE), predictor(IMAGE))
+
+
+def test_the_precision_is_that_of_autocast_on_cuda(predictor, model_folder, monkeypatch):
+    """There alone: on a CPU lower ones are slower, and some convolutions wrong."""
+    told = "precision bfloat16 cannot be used on cpu; give float32, or on CUDA one of float16, bf"
+    with pytest.raises(InputError, match=told):
+        load_predictor(model_folder, "cpu", precision="bfloat16")
+    seen = []
+    monkeypatch.setattr(
+        torch, "autocast", lambda *how, enabled: seen.append((*how, enabled)) or nullcontext()
+    )
+    predictor(IMAGE)
+    predictor.dtype = torch.bfloat16  # as of a predictor on CUDA
+    predictor(IMAGE)
+    assert seen == [("cuda", torch.float32, False), ("cuda", torch.bfloat16, True)]

@@ -1,6 +1,6 @@
 """Time the panoptic evaluator against panopticapi and, if installed, hotcoco, on one core each.
 
-python tools/benchmarks/evaluator.py --images 500
+python tools/benchmarks/panoptic_scoring.py --images 500
 
 Images of 1024 x 2048 with 60 segments; ten are made and used in turn. panopticapi, hotcoco and
 efficientps-d2 score read ground truth and prediction from PNG files. The evaluator gets the

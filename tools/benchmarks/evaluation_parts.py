@@ -1,6 +1,6 @@
 """Show where the time of an evaluation goes.
 
-python tools/benchmarks/evaluation.py output/streets
+python tools/benchmarks/evaluation_parts.py output/streets
 
 It evaluates the last weights of a run on its validation images, on the CPU, as train_net.py
 --eval-only does, and prints the seconds of loading, of the network, and of each evaluator: with the
