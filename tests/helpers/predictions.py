@@ -78,3 +78,10 @@ def feed(evaluator, records, outputs):
     evaluator.reset()
     for record, output in zip(records, outputs, strict=True):
         evaluator.process([copy.deepcopy(record)], [copy.deepcopy(output)])
+
+
+def same(a, b) -> bool:
+    """Up to what rounding does to single pixels."""
+    return np.allclose(a.instances.scores, b.instances.scores, atol=1e-4) and (
+        (a.sem_seg == b.sem_seg).mean() > 0.99
+    )

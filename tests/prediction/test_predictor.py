@@ -1,6 +1,5 @@
 """A saved model predicts anywhere, what the model itself predicts, from any kind of image."""
 
-import json
 import shutil
 from contextlib import nullcontext
 
@@ -11,10 +10,11 @@ import torch
 from detectron2.data import MetadataCatalog
 from detectron2.data import transforms as T
 from detectron2.modeling import build_model
+from predictions import same
 
 from efficientps_d2 import InputError, Predictor, load_predictor
 from efficientps_d2.checkpoint.saved_model import FILES, read_saved_model, save_model
-from efficientps_d2.checkpoint.weights_file import read_weights, write_weights
+from efficientps_d2.checkpoint.weights_file import write_weights
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (70, 101, 3)).astype(np.uint8)
 
@@ -51,13 +51,6 @@ def test_a_folder_is_all_that_is_needed(model_folder, tmp_path, keen_model, monk
     first = prediction.segments[0]
     assert f"101 x 70 pixels: {first.name} {first.score:.2f}, " in repr(prediction)
     assert len(repr(prediction)) < 60 + 20 * len(segments), "no array"
-
-
-def same(a, b) -> bool:
-    """Up to what rounding does to single pixels."""
-    return np.allclose(a.instances.scores, b.instances.scores, atol=1e-4) and (
-        (a.sem_seg == b.sem_seg).mean() > 0.99
-    )
 
 
 def test_a_model_of_detectron2s_own_heads(stock_config, toy, tmp_path):
@@ -117,33 +110,6 @@ def test_strange_sizes(predictor, shape):
     assert prediction.panoptic_seg.shape == shape[:2]
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_a_missing_part_is_named(model_folder, name):
-    (model_folder / name).unlink()
-    with pytest.raises(InputError, match=f"has no {name}; give the folder of a saved model"):
-        load_predictor(model_folder)
-
-
-def test_parts_that_do_not_fit_together(model_folder):
-    file = model_folder / "metadata.json"
-    content = json.loads(file.read_text())
-    content["categories"].pop()
-    file.write_text(json.dumps(content))
-    with pytest.raises(InputError, match="list different classes"):
-        read_saved_model(model_folder)
-    (model_folder / "model.safetensors").write_bytes(b"PK")
-    file.write_text("{")
-    with pytest.raises(InputError, match="metadata.json is not valid JSON"):
-        load_predictor(model_folder)
-
-
-def test_truncated_weights_are_one_sentence(model_folder):
-    data = (model_folder / "model.safetensors").read_bytes()
-    (model_folder / "model.safetensors").write_bytes(data[: len(data) // 2])
-    with pytest.raises(InputError, match="model.safetensors is damaged.*; get it again"):
-        load_predictor(model_folder, device="cpu")
-
-
 @pytest.mark.parametrize("shape", [(1, 20000, 3), (20000, 2, 3)])
 def test_narrow_strips_are_resized_to_something(predictor, shape):
     predictor.resize = T.ResizeShortestEdge([64, 64], 128)
@@ -176,37 +142,6 @@ def test_no_weights_no_prediction(model_folder):
         load_predictor(model_folder, "cpu")
 
 
-def test_a_model_of_an_earlier_version_is_read(model_folder, tmp_path):
-    """Its weights are in model.pth, until it is saved again."""
-    expected = load_predictor(model_folder, "cpu")(IMAGE)
-    new, old = (model_folder / f"model.{suffix}" for suffix in ("safetensors", "pth"))
-    torch.save(read_weights(new), old)
-    new.unlink()
-    predictor = load_predictor(model_folder, "cpu", optimize=False)
-    assert str(old) == predictor.cfg.MODEL.WEIGHTS
-    assert same(load_predictor(model_folder, "cpu")(IMAGE), expected)
-    save_model(model_folder, predictor.model, predictor.cfg, predictor.metadata)
-    assert new.exists() and not old.exists()
-
-
-def test_weights_of_half_precision_are_read(model_folder):
-    file = model_folder / "model.safetensors"
-    weights = read_weights(file)["model"]
-    halves = {k: v.half() if v.is_floating_point() else v for k, v in weights.items()}
-    write_weights(file, halves)
-    model = load_predictor(model_folder, "cpu", optimize=False).model
-    assert all(p.dtype == torch.float32 for p in model.parameters())
-    assert all(torch.equal(v, halves[k].to(v.dtype)) for k, v in model.state_dict().items())
-
-
-def test_a_lost_tensor_is_not_random(model_folder):
-    weights = read_weights(model_folder / "model.safetensors")["model"]
-    weights.pop("sem_seg_head.predictor.bias")
-    write_weights(model_folder / "model.safetensors", weights)
-    with pytest.raises(InputError, match="sem_seg_head.predictor.bias is missing"):
-        load_predictor(model_folder, "cpu")
-
-
 def test_the_optimized_form_predicts_the_same_and_is_not_saved(model_folder, tmp_path):
     fast, slow = (load_predictor(model_folder, "cpu", optimize=o) for o in (True, False))
     for image in (IMAGE, IMAGE[:50, :70]):
@@ -226,17 +161,6 @@ def test_the_optimized_form_predicts_the_same_and_is_not_saved(model_folder, tmp
         assert different.float().mean() < 1e-3
     with pytest.raises(InputError, match="optimized for inference.*load it with optimize=False"):
         save_model(tmp_path / "again", fast.model, fast.cfg, fast.metadata)
-
-
-def test_a_distributed_model_is_saved_as_itself(model_folder, tmp_path):
-    """DistributedDataParallel holds it as ``module``."""
-    predictor = load_predictor(model_folder, "cpu", optimize=False)
-    wrapped = torch.nn.Module()
-    wrapped.module = predictor.model
-    folder = save_model(tmp_path / "again", wrapped, predictor.cfg, predictor.metadata)
-    saved = read_weights(folder / "model.safetensors")["model"]
-    assert saved.keys() == predictor.model.state_dict().keys()
-    assert same(load_predictor(folder, "cpu", optimize=False)(IMAGE), predictor(IMAGE))
 
 
 def test_the_precision_is_that_of_autocast_on_cuda(predictor, model_folder, monkeypatch):
