@@ -9,6 +9,7 @@ OUTPUT := output/streets
 INSTALL := $(VENV)/bin/uv pip install --compile-bytecode --python $(PY)
 WHEELS := cuda-wheels
 PACKAGES := ".[lite,dev]" ./runtime sal-detectron2 panopticapi-lite
+EDITABLE := -e runtime -e ".[lite,dev]"
 
 # Without its bytecode each process would compile all of PyTorch again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -17,13 +18,18 @@ unexport PYTHONDONTWRITEBYTECODE
 
 venv: $(VENV)/installed
 
+# How packages are installed; `make cuda` does it without a network.
+define INSTALLATION
+$(PY) -m pip install --quiet --upgrade pip uv
+$(INSTALL) $(EDITABLE)
+$(PY) tools/install_detectron2.py
+endef
+
 $(VENV)/installed: pyproject.toml runtime/pyproject.toml tools/install_detectron2.py
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; none was found on PATH."; exit 1; }
 	@echo "Installing PyTorch, Detectron2 and the rest into $(VENV); about 6 GB, some minutes."
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --upgrade pip uv
-	$(INSTALL) -e runtime -e ".[lite,dev]"
-	$(PY) tools/install_detectron2.py
+	$(INSTALLATION)
 	@touch $@
 
 # A second run finds the dataset and the trained model and only shows the results again.
@@ -58,11 +64,11 @@ cuda-wheels: $(VENV)/installed
 		$(PACKAGES) setuptools
 
 # Checks on a GPU, in less than ten minutes; from cuda-wheels/ where nothing is installed yet.
-cuda:
-	@test -d $(WHEELS) || test -f $(VENV)/installed || { \
-		echo "Run make cuda-wheels where there is a network, and copy $(WHEELS)/ here."; exit 1; }
-	test -x $(PY) || $(PYTHON) -m venv $(VENV)
-	test -f $(VENV)/installed || \
-		$(PY) -m pip install --no-index --find-links $(WHEELS) -e $(PACKAGES)
+cuda: INSTALLATION = $(if $(wildcard $(WHEELS)),$(FROM_WHEELS),$(error $(NO_WHEELS)))
+cuda: $(VENV)/installed
 	$(VENV)/bin/efficientps-d2 streets --if-missing
 	$(PY) tools/cuda/run.py
+
+FROM_WHEELS = $(PY) -m pip install --no-index --find-links $(WHEELS) $(EDITABLE) \
+	sal-detectron2 panopticapi-lite
+NO_WHEELS = Run make venv; or without a network copy $(WHEELS)/ here, which make cuda-wheels collects
