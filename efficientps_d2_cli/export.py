@@ -1,6 +1,7 @@
 """Export a trained network to ONNX, torch.export or TorchScript, and compare the file with it.
 
 efficientps-d2 export --model output/streets/model --format onnx
+efficientps-d2 export --model output/mine/model --format onnx --quantize mine_val
 efficientps-d2 export --config-file output/streets/config.yaml --format torchscript \\
     --opts MODEL.WEIGHTS output/streets/model_final.pth
 
@@ -22,10 +23,21 @@ FORMATS = (WHOLE, "onnx_dense", "torch_export", "torchscript")  # which a test c
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--model", type=path, metavar="DIR", help="a saved model")
+    source.add_argument(
+        "--model", type=path, metavar="DIR", help="a saved model, or nuclei, which comes along"
+    )
     source.add_argument("--config-file", metavar="FILE", help="of a run; weights by --opts")
     parser.add_argument("--format", required=True, choices=FORMATS)
     parser.add_argument("--output", type=path, help="file or folder; default: beside the weights")
+    parser.add_argument(
+        "--check", default="", metavar="DATASET", help="onnx: also compare and score on its images"
+    )
+    parser.add_argument(
+        "--quantize",
+        default="",
+        metavar="DATASET",
+        help="onnx: also write NAME_int8.onnx, in 8 bits, calibrated and scored on its images",
+    )
     add_overrides(parser)
 
 
@@ -34,9 +46,11 @@ def run(args: argparse.Namespace) -> int:
     from efficientps_d2.checkpoint.saved_model import metadata_of, read_saved_model
     from efficientps_d2.config.loading import load_config, without_cuda
     from efficientps_d2.deploy.compare import check_file, difference_table, require_same
-    from efficientps_d2.deploy.export import export_model
+    from efficientps_d2.deploy.export import export_model, require_onnx
     from efficientps_d2_runtime.files import replacing_file
 
+    if (args.check or args.quantize) and args.format != WHOLE:
+        args.parser.error(f"--check and --quantize are for --format {WHOLE}")
     if args.model:
         cfg, metadata = read_saved_model(args.model, args.opts)
     else:
@@ -45,9 +59,15 @@ def run(args: argparse.Namespace) -> int:
         metadata = metadata_of(cfg) if args.format == WHOLE else None
     cfg = without_cuda(cfg)
     cfg.MODEL.EFFICIENTNET.WEIGHTS = ""
-    path = _output_file(args.output, args.format, cfg.MODEL.WEIGHTS)
+    elsewhere = args.model and not args.model.is_dir()  # of a hub, or of this project
+    beside = Path() if elsewhere or "://" in cfg.MODEL.WEIGHTS else Path(cfg.MODEL.WEIGHTS).parent
+    path = _output_file(args.output, args.format, beside)
     if args.format == WHOLE:
-        return export_whole(cfg, metadata, path)
+        require_onnx()
+        from efficientps_d2.deploy.whole.run import export_whole
+
+        export_whole(cfg, metadata, path, args.check, args.quantize)
+        return 0
     model = load_trained_model(cfg)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing_file(path, keep_suffix=True) as partial:
@@ -63,44 +83,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def export_whole(cfg, metadata, path: Path) -> int:
-    """Write and check the file of a whole network; returns an exit status."""
-    from efficientps_d2.deploy.export import require_onnx
-
-    require_onnx()
-    from efficientps_d2.deploy.whole.check import (
-        agreement_table,
-        check_whole,
-        require_agreement,
-    )
-    from efficientps_d2.deploy.whole.file import require_known_parts, write_whole
-    from efficientps_d2.prediction.predictor import Predictor
-    from efficientps_d2_runtime.files import replacing_file
-
-    predictor = Predictor(cfg, metadata, "cpu", optimize=False)
-    require_known_parts(predictor.model, predictor.cfg)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    print("Exporting, which takes PyTorch's exporter some minutes.", flush=True)
-    with replacing_file(path, keep_suffix=True) as partial:
-        write_whole(predictor.model, predictor.cfg, metadata, partial)
-        found = check_whole(partial, lambda image: predictor(image, "RGB"))
-        print(agreement_table(found))
-        require_agreement(found)
-    print(f"\nWrote {path}: {path.stat().st_size / 1e6:.1f} MB; it takes images in RGB.")
-    if not any(agreement.instances for agreement in found):
-        print("No instance was found in these images, so that none was compared.")
-    else:
-        print("It gives what the network gives.")
-    return 0
-
-
-def _output_file(given: Path | None, form: str, weights: str) -> Path:
-    """The file to write: ``given`` may be a file or a folder; by default beside the weights."""
+def _output_file(given: Path | None, form: str, usual: Path) -> Path:
+    """The file to write: ``given`` may be a file or a folder; by default in the usual one."""
     from efficientps_d2.deploy.export import SUFFIXES
     from efficientps_d2_runtime.errors import InputError
 
-    beside = "." if "://" in weights else Path(weights).parent
-    path, suffix = given or Path(beside), SUFFIXES.get(form, ".onnx")
+    path, suffix = given or usual, SUFFIXES.get(form, ".onnx")
     if given is None or path.is_dir() or not path.suffix:
         return path / f"{'model_dense' if form == 'onnx_dense' else 'model'}{suffix}"
     if path.suffix != suffix:

@@ -2,6 +2,7 @@
 
 efficientps-d2 predict street.jpg 'more/*.png' --output predicted/
 efficientps-d2 predict --model output/mine/model street.jpg --output street.png
+efficientps-d2 predict --model nuclei cells.png --output cells_drawn.png
 efficientps-d2 predict --video-input drive.mp4 --output drive_drawn.mp4
 
 Without --config-file and --model it takes the model that `make demo` leaves. What cannot be read
@@ -25,7 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model = parser.add_mutually_exclusive_group()
     model.add_argument("--config-file", metavar="FILE", help="of a run; weights by --opts")
     model.add_argument(
-        "--model", type=path, metavar="DIR", help="a saved model; default: that of make demo"
+        "--model",
+        type=path,
+        metavar="DIR",
+        help="a saved model, or nuclei, which comes along; default: that of make demo",
     )
     parser.add_argument("images", nargs="*", metavar="IMAGE", help="files, folders or patterns")
     source = parser.add_mutually_exclusive_group()

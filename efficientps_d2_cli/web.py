@@ -20,7 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         type=path,
         metavar="DIR",
-        help="a saved model, for --static also its .onnx; default: that of make demo",
+        help="a saved model, or nuclei, which comes along; for --static also an .onnx; default: "
+        "that of make demo",
     )
     parser.add_argument("--static", type=path, metavar="DIR", help="write the page into a folder")
     parser.add_argument(
@@ -63,9 +64,9 @@ def _write(args: argparse.Namespace) -> int:
     from efficientps_d2.checkpoint.saved_model import read_saved_model
     from efficientps_d2.config.loading import without_cuda
     from efficientps_d2.deploy.export import require_onnx
-    from efficientps_d2_cli.export import export_whole
 
     require_onnx()
+    from efficientps_d2.deploy.whole.run import export_whole
     from efficientps_d2.web.static import require_own, write_static
 
     require_own(args.static)  # before minutes of work

@@ -27,6 +27,8 @@ for package in (efficientps_d2, efficientps_d2_runtime):
 print(efficientps_d2.get_config("efficientps_cityscapes").SOLVER.MAX_ITER)
 status = main(["streets", "--output", "streets", "--train", "1", "--val", "1"])
 assert status == 0 and len(list(Path("streets").rglob("*_leftImg8bit.png"))) == 2
+model = efficientps_d2.load_predictor("nuclei", "cpu")
+assert len(model.metadata.stuff_classes) == 5
 loader = jinja2.PackageLoader("efficientps_d2.report", ".")
 loader.get_source(jinja2.Environment(), "page.html.jinja")
 """
@@ -44,6 +46,7 @@ def test_a_wheel_is_complete(tmp_path):
         "efficientps_d2",
         "configs",
         "efficientps_d2_cli",
+        "models",
     )
     for name in (*kept, "tools"):  # building leaves files in the sources
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
@@ -62,6 +65,8 @@ def test_a_wheel_is_complete(tmp_path):
     assert modules == {path.name for path in (source / "runtime").rglob("*.py")}
     packed = {Path(name).name for name in names if name.startswith("efficientps_d2/configs/")}
     assert packed == {path.name for path in (source / "configs").glob("*.yaml")}
+    shipped = {Path(n).name for n in names if n.startswith("efficientps_d2/models/nuclei/")}
+    assert shipped == {path.name for path in (source / "models" / "nuclei").iterdir()}
     assert not any(name.startswith(("tests/", "tools/", "efficientps_d2/tests")) for name in names)
     env = {**os.environ, "PYTHONPATH": str(inside)}
     run = subprocess.run(

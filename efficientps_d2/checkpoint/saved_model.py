@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from detectron2.config import CfgNode
 from detectron2.data.catalog import Metadata
 from torch import nn
@@ -13,11 +14,13 @@ from efficientps_d2.checkpoint.weights_file import write_weights
 from efficientps_d2.config.loading import load_config
 from efficientps_d2.data.coco_panoptic import categories_of, read_json, set_classes
 from efficientps_d2.data.datasets.register import dataset_metadata
+from efficientps_d2.utils.shipped import shipped_folder
 from efficientps_d2_runtime.errors import InputError
 from efficientps_d2_runtime.files import replacing_file
 
 WEIGHTS, CONFIG, METADATA = FILES = ("model.safetensors", "config.yaml", "metadata.json")
 EARLIER_WEIGHTS = "model.pth"  # of models that were saved before, which are still read
+SHIPPED = "nuclei"
 DEMO_MODEL = Path("output/streets/model")  # which `make demo` leaves
 
 
@@ -28,7 +31,9 @@ class SavedModel(NamedTuple):
     metadata: Metadata
 
 
-def save_model(folder: str | Path, model: nn.Module, cfg: CfgNode, metadata: Metadata) -> Path:
+def save_model(
+    folder: str | Path, model: nn.Module, cfg: CfgNode, metadata: Metadata, half: bool = False
+) -> Path:
     """Write ``model.safetensors``, ``config.yaml`` and ``metadata.json``.
 
     Args:
@@ -36,6 +41,7 @@ def save_model(folder: str | Path, model: nn.Module, cfg: CfgNode, metadata: Met
         model: a :class:`PanopticSegmentor`, also a distributed one.
         cfg: the config that it was built with.
         metadata: of its dataset: class names, colours and dataset ids.
+        half: write float16, in half the bytes; it is computed with in float32 all the same.
 
     Returns:
         The folder.
@@ -57,7 +63,10 @@ def save_model(folder: str | Path, model: nn.Module, cfg: CfgNode, metadata: Met
     cfg.MODEL.WEIGHTS = cfg.MODEL.EFFICIENTNET.WEIGHTS = ""
     cfg.DATASETS.TRAIN = cfg.DATASETS.TEST = ()
     cfg.OUTPUT_DIR = "output"
-    write_weights(folder / WEIGHTS, model.state_dict())
+    state = model.state_dict()
+    if half:
+        state = {k: x.half() if x.dtype == torch.float32 else x for k, x in state.items()}
+    write_weights(folder / WEIGHTS, state)
     classes = json.dumps({"categories": categories_of(metadata)}, indent=1)
     for name, content in ((CONFIG, cfg.dump()), (METADATA, classes)):
         with replacing_file(folder / name) as partial:
@@ -70,8 +79,9 @@ def read_saved_model(folder: str | Path | None, overrides: list[str] | None = No
     """Read what :func:`save_model` wrote.
 
     Args:
-        folder: by default that of the model that ``make demo`` leaves. "user/name" is a model of
-            the Hugging Face hub, unless there is such a folder.
+        folder: by default that of the model that ``make demo`` leaves. "nuclei" is the model that
+            comes with this project, "user/name" one of the Hugging Face hub, unless such a folder
+            holds a model.
         overrides: of the config, alternating keys and values.
 
     Raises:
@@ -83,10 +93,15 @@ def read_saved_model(folder: str | Path | None, overrides: list[str] | None = No
         raise InputError(f"{DEMO_MODEL} does not exist; run make demo, or give --model DIR.")
     name = folder.as_posix() if isinstance(folder, Path) else str(folder or DEMO_MODEL)
     folder = Path(name)
-    if not folder.exists() and is_hub_name(name):
+    if name == SHIPPED and not (folder / CONFIG).is_file():
+        folder = shipped_folder("models") / name
+    elif not folder.exists() and is_hub_name(name):
         folder = fetch_model(name, (*FILES, EARLIER_WEIGHTS))
     if not folder.is_dir():
-        raise InputError(f"{folder} does not exist; give the folder of a saved model.")
+        raise InputError(
+            f"{folder} does not exist; give the folder of a saved model, or {SHIPPED}, which comes "
+            "with this project."
+        )
     weights = folder / WEIGHTS
     if not weights.is_file() and (folder / EARLIER_WEIGHTS).is_file():
         weights = folder / EARLIER_WEIGHTS

@@ -55,6 +55,7 @@ class Network:
         self.session = _session(Path(path), threads)
         metadata = self.session.get_modelmeta().custom_metadata_map
         self.categories = _categories(path, metadata)
+        self.eight_bits = metadata.get("eight_bits", "")  # what they cost, if it computes in them
         self.resize = tuple(map(int, metadata.get("resize", "0 0").split()))  # shortest, longest
         outputs = {output.name for output in self.session.get_outputs()}
         if missing := [name for name in OUTPUTS if name not in outputs]:
@@ -62,7 +63,8 @@ class Network:
 
     def __str__(self) -> str:
         names = [category["name"] for category in self.categories]
-        return f"{len(names)} classes ({listed(names)})"
+        eight_bits = f", in 8 bits ({self.eight_bits})" if self.eight_bits else ""
+        return f"{len(names)} classes ({listed(names)}){eight_bits}"
 
     def __call__(
         self,

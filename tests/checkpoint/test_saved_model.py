@@ -1,15 +1,19 @@
 """A saved model is read whole, or not at all."""
 
 import json
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from predictions import same
 
 from efficientps_d2 import InputError, load_predictor
+from efficientps_d2.checkpoint.model_card import CARD
 from efficientps_d2.checkpoint.saved_model import FILES, read_saved_model, save_model
 from efficientps_d2.checkpoint.weights_file import read_weights, write_weights
+from efficientps_d2.utils.shipped import shipped_folder
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (70, 101, 3)).astype(np.uint8)
 
@@ -64,6 +68,34 @@ def test_weights_are_saved_in_half_the_bytes(model_folder, tmp_path):
     assert all(p.dtype == torch.float32 for p in model.parameters())
     for name, tensor in plain.model.state_dict().items():
         assert torch.equal(model.state_dict()[name], tensor.half().to(tensor.dtype))
+
+
+def test_a_model_comes_along(tmp_path, monkeypatch):
+    """By its name, in any folder, also in one with images of that name."""
+    monkeypatch.chdir(tmp_path)
+    Path("nuclei").mkdir()
+    predictor = load_predictor("nuclei", "cpu")
+    assert predictor.metadata.stuff_classes[:2] == ["nucleus-fluorescence", "nucleus-brightfield"]
+    prediction = predictor(paint_nuclei())
+    nuclei = [s for s in prediction.segments if s.isthing]
+    assert len(nuclei) == 9 and {s.name for s in nuclei} == {"nucleus-fluorescence"}
+    assert [s.name for s in prediction.segments if not s.isthing] == ["background-dark"]
+
+    folder = shipped_folder("models") / "nuclei"
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 12e6
+    for word in ("CC0", "seed 1", "MODEL.EFFICIENTNET.WEIGHTS", "What it is not for"):
+        assert word in (folder / CARD).read_text()
+
+
+def paint_nuclei() -> np.ndarray:
+    """(256, 256, 3) BGR: nine bright cells on black."""
+    image = np.zeros((256, 256), np.uint8)
+    for row in (50, 120, 200):
+        for column in (40, 130, 210):
+            cv2.ellipse(image, (column, row), (13, 9), 30, 0, 360, 120, -1)
+    noise = np.random.default_rng(0).integers(0, 12, image.shape, dtype=np.uint8)
+    image = cv2.GaussianBlur(image, (5, 5), 0) + noise
+    return np.repeat(image[:, :, None], 3, axis=2)
 
 
 def test_a_lost_tensor_is_not_random(model_folder):

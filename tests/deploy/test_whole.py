@@ -17,6 +17,7 @@ from efficientps_d2.data.classes import with_class_counts
 from efficientps_d2.deploy.whole.check import agreement, check_whole
 from efficientps_d2.deploy.whole.file import write_whole
 from efficientps_d2.deploy.whole.model import WholeModel
+from efficientps_d2.deploy.whole.quantize import note_quality, quantize
 from efficientps_d2.prediction.predictor import Predictor
 from efficientps_d2_runtime import Prediction, Segment, load
 from efficientps_d2_runtime.network import OUTPUTS
@@ -74,6 +75,22 @@ def test_the_file_says_what_the_predictor_says(predictor, tmp_path):
     metadata = network.session.get_modelmeta().custom_metadata_map
     assert metadata["version"] == "1" and metadata["size_divisibility"] == "32"
 
+    eight_bits = tmp_path / "model_int8.onnx"
+    quantize(path, eight_bits, iter([image]))
+    note_quality(eight_bits, "0.10 PQ lost on toy")
+    assert str(load(eight_bits)) == f"{network}, in 8 bits (0.10 PQ lost on toy)"
+    found, expected = load(eight_bits)(image), network(image)
+    assert found.scores.tolist() != expected.scores.tolist()
+    assert (found.sem_seg == expected.sem_seg).mean() > 0.9
+
+
+def test_datasets_are_for_whole_networks(model_folder, capsys):
+    command = ("export", "--model", model_folder, "--format", "torchscript")
+    for flag in ("--check", "--quantize"):
+        with pytest.raises(SystemExit, match="2"):
+            run_verb(*command, flag, "toy")
+        assert "--check and --quantize are for --format onnx" in capsys.readouterr().err
+
 
 def rgb(predictor: Predictor):
     return lambda image: predictor(image, "RGB")
@@ -101,7 +118,7 @@ def test_a_wrong_file_is_not_kept(model_folder, monkeypatch, capsys):
     def write_nothing(model, cfg, metadata, path):
         path.write_bytes(b"")
 
-    monkeypatch.setattr("efficientps_d2.deploy.whole.file.write_whole", write_nothing)
+    monkeypatch.setattr("efficientps_d2.deploy.whole.run.write_whole", write_nothing)
     assert run_verb("export", "--model", model_folder, "--format", "onnx") == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert "is of another program" in error

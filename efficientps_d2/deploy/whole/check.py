@@ -120,6 +120,17 @@ def agreement_table(found: list[Agreement]) -> str:
     return tabulate(rows, header, disable_numparse=True, tablefmt="github")
 
 
+def summary(found: list[Agreement]) -> str:
+    """One sentence about many images."""
+    same = sum(agreement.holds for agreement in found)
+    segments = sum(agreement.same_segments for agreement in found)
+    pixels = 100 * np.mean([agreement.pixels for agreement in found])
+    return (
+        f"{len(found)} images: {segments} with the same segments, {same} the same within the "
+        f"limits; of all pixels {pixels:.4f} % are the same."
+    )
+
+
 def require_agreement(found: list[Agreement]) -> None:
     """
     Raises:

@@ -23,14 +23,13 @@ class _Images(CalibrationDataReader):
         return None if image is None else {"image": image}
 
 
-def quantize(source: Path, target: Path, images: Iterable[np.ndarray], kept: list[str]) -> None:
+def quantize(source: Path, target: Path, images: Iterable[np.ndarray]) -> None:
     """Write a file whose convolutions compute in 8 bits.
 
     Args:
         source: of :func:`write_whole`.
         target: the file to write.
         images: (H, W, 3) uint8 RGB, whose values give the ranges.
-        kept: names of nodes that stay in float32.
     """
     quantize_static(
         source,
@@ -41,11 +40,17 @@ def quantize(source: Path, target: Path, images: Iterable[np.ndarray], kept: lis
         per_channel=True,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
-        nodes_to_exclude=kept,
     )
-    model = onnx.load(target)
-    content = model.SerializeToString()
-    target.write_bytes(checksum.seal(content))
+    note_quality(target, "")
+
+
+def note_quality(file: Path, quality: str) -> None:
+    """Write into a file of :func:`quantize` what it was measured to lose, and seal it again."""
+    model = onnx.load(file)
+    properties = {p.key: p.value for p in model.metadata_props}
+    properties |= {"eight_bits": quality or "not measured", **checksum.METADATA}
+    onnx.helper.set_model_props(model, properties)
+    file.write_bytes(checksum.seal(model.SerializeToString()))
 
 
 def split(records: list[dict]) -> tuple[list[dict], list[dict]]:

@@ -1,0 +1,109 @@
+"""Export of a whole network as a command: written, checked, and in 8 bits if asked for."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from detectron2.config import CfgNode
+from detectron2.data.catalog import Metadata
+
+from efficientps_d2.data.classes import ClassTable, class_table
+from efficientps_d2.deploy.whole.check import (
+    Agreement,
+    agreement,
+    agreement_table,
+    check_whole,
+    require_agreement,
+    summary,
+)
+from efficientps_d2.deploy.whole.file import require_known_parts, write_whole
+from efficientps_d2.deploy.whole.on_dataset import (
+    records_of,
+    require_same_quality,
+    score,
+    score_table,
+)
+from efficientps_d2.deploy.whole.quantize import note_quality, quantize, split
+from efficientps_d2.prediction.predictor import Predictor
+from efficientps_d2_runtime.files import replacing_file
+from efficientps_d2_runtime.images import read_rgb
+from efficientps_d2_runtime.network import load
+from efficientps_d2_runtime.prediction import Prediction
+
+LARGE_LOSS = 1  # PQ
+
+
+def export_whole(
+    cfg: CfgNode, metadata: Metadata, path: Path, check_on: str = "", quantize_on: str = ""
+) -> None:
+    """Write the file of a whole network, compare it with the network, and print what was found.
+
+    Args:
+        cfg: of a trained network, with its weights.
+        metadata: of its classes.
+        path: the file.
+        check_on: a dataset, on whose images both are compared and scored, too.
+        quantize_on: a dataset that calibrates and scores a second file, in 8 bits, beside it.
+
+    Raises:
+        InputError: if it cannot be exported or says something else than the network; it is not
+            kept then.
+    """
+    classes = class_table(metadata)
+    records = {name: records_of(name, classes) for name in (check_on, quantize_on) if name}
+    predictor = Predictor(cfg, metadata, "cpu", optimize=False)
+    require_known_parts(predictor.model, predictor.cfg)
+
+    def predict(image: np.ndarray):
+        return predictor(image, "RGB")
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    print("Exporting, which takes PyTorch's exporter some minutes.", flush=True)
+    with replacing_file(path, keep_suffix=True) as partial:
+        write_whole(predictor.model, predictor.cfg, metadata, partial)
+        found = check_whole(partial, predict)
+        print(agreement_table(found))
+        require_agreement(found)
+        if check_on:
+            found += _compare_on(partial, predict, records[check_on], classes)
+    print(f"\nWrote {path}: {path.stat().st_size / 1e6:.1f} MB; it takes images in RGB.")
+    if not any(a.instances for a in found):
+        print("No instance was found in these images, so that none was compared.")
+    else:
+        print("It gives what the network gives.")
+    if quantize_on:
+        _quantize_on(path, quantize_on, records[quantize_on], classes)
+
+
+def _compare_on(
+    file: Path, predict: Callable, records: list[dict], classes: ClassTable
+) -> list[Agreement]:
+    """Compare a file with the network on a dataset."""
+    found: list[Agreement] = []
+    predictors = {"PyTorch": predict, "ONNX Runtime": _predict_by(file)}
+    scores = score(records, predictors, classes, lambda p: found.append(agreement(*p.values())))
+    print(f"\n{score_table(scores)}\n{summary(found)}")
+    require_same_quality(scores)
+    return found
+
+
+def _predict_by(file: Path) -> Callable[[np.ndarray], Prediction]:
+    network = load(file)
+    return lambda image: network(image, "RGB")
+
+
+def _quantize_on(file: Path, dataset: str, records: list[dict], classes: ClassTable) -> None:
+    """Write the network of a file in 8 bits beside it, and say what that costs."""
+    path = file.with_stem(f"{file.stem}_int8")
+    calibrating, others = split(records)
+    print(f"\nQuantizing by {len(calibrating)} images, scoring {len(others)} others.", flush=True)
+    with replacing_file(path, keep_suffix=True) as partial:
+        quantize(file, partial, (read_rgb(record["file_name"]) for record in calibrating))
+        predictors = {"float32": _predict_by(file), "8 bits": _predict_by(partial)}
+        scores = score(others, predictors, classes)
+        lost = scores["float32"].pq[""] - scores["8 bits"].pq[""]
+        note_quality(partial, f"{lost:.2f} PQ lost on {dataset}")
+    print(score_table(scores))
+    print(f"\nWrote {path}: {path.stat().st_size / 1e6:.1f} MB; it loses {lost:.2f} PQ.")
+    if lost > LARGE_LOSS:
+        print(f"That is more than {LARGE_LOSS}: rather take {file}.")
