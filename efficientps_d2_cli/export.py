@@ -65,8 +65,10 @@ def run(args: argparse.Namespace) -> int:
     if args.format == WHOLE:
         require_onnx()
         from efficientps_d2.deploy.whole.run import export_whole
+        from efficientps_d2.prediction.predictor import Predictor
 
-        export_whole(cfg, metadata, path, args.check, args.quantize)
+        predictor = Predictor(cfg, metadata, "cpu", optimize=False)
+        export_whole(predictor, path, args.check, args.quantize)
         return 0
     model = load_trained_model(cfg)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -67,6 +67,7 @@ def _write(args: argparse.Namespace) -> int:
 
     require_onnx()
     from efficientps_d2.deploy.whole.run import export_whole
+    from efficientps_d2.prediction.predictor import Predictor
     from efficientps_d2.web.static import require_own, write_static
 
     require_own(args.static)  # before minutes of work
@@ -76,7 +77,8 @@ def _write(args: argparse.Namespace) -> int:
         cfg, metadata = read_saved_model(args.model)
         with tempfile.TemporaryDirectory() as folder:
             network = Path(folder, "model.onnx")
-            export_whole(without_cuda(cfg), metadata, network)
+            predictor = Predictor(without_cuda(cfg), metadata, "cpu", optimize=False)
+            export_whole(predictor, network)
             write_static(network, args.static, args.onnxruntime_web)
     print(f"Wrote {args.static}. Serve it by: python -m http.server --directory {args.static}")
     return 0

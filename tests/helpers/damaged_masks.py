@@ -139,7 +139,7 @@ REFUSED = {
     "bomb in ground truth": (
         "cityscapes",
         edit("cityscapes", "*Ids.png", lambda d: huge_png()),
-        "exceeds",
+        "more than 179 megapixels",
     ),
     "missing image, city": ("cityscapes", leave_out("left*")("cityscapes"), "has no image"),
     "colours as ids": (

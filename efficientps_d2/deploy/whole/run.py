@@ -4,8 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from detectron2.config import CfgNode
-from detectron2.data.catalog import Metadata
 
 from efficientps_d2.data.classes import ClassTable, class_table
 from efficientps_d2.deploy.whole.check import (
@@ -24,7 +22,6 @@ from efficientps_d2.deploy.whole.on_dataset import (
     score_table,
 )
 from efficientps_d2.deploy.whole.quantize import note_quality, quantize, split
-from efficientps_d2.prediction.predictor import Predictor
 from efficientps_d2_runtime.files import replacing_file
 from efficientps_d2_runtime.images import read_rgb
 from efficientps_d2_runtime.network import load
@@ -33,14 +30,11 @@ from efficientps_d2_runtime.prediction import Prediction
 LARGE_LOSS = 1  # PQ
 
 
-def export_whole(
-    cfg: CfgNode, metadata: Metadata, path: Path, check_on: str = "", quantize_on: str = ""
-) -> None:
+def export_whole(predictor, path: Path, check_on: str = "", quantize_on: str = "") -> None:
     """Write the file of a whole network, compare it with the network, and print what was found.
 
     Args:
-        cfg: of a trained network, with its weights.
-        metadata: of its classes.
+        predictor: a ``Predictor`` of a network on the CPU that is not optimized.
         path: the file.
         check_on: a dataset, on whose images both are compared and scored, too.
         quantize_on: a dataset that calibrates and scores a second file, in 8 bits, beside it.
@@ -49,9 +43,8 @@ def export_whole(
         InputError: if it cannot be exported or says something else than the network; it is not
             kept then.
     """
-    classes = class_table(metadata)
+    classes = class_table(predictor.metadata)
     records = {name: records_of(name, classes) for name in (check_on, quantize_on) if name}
-    predictor = Predictor(cfg, metadata, "cpu", optimize=False)
     require_known_parts(predictor.model, predictor.cfg)
 
     def predict(image: np.ndarray):
@@ -60,7 +53,7 @@ def export_whole(
     path.parent.mkdir(parents=True, exist_ok=True)
     print("Exporting, which takes PyTorch's exporter some minutes.", flush=True)
     with replacing_file(path, keep_suffix=True) as partial:
-        write_whole(predictor.model, predictor.cfg, metadata, partial)
+        write_whole(predictor.model, predictor.cfg, predictor.metadata, partial)
         found = check_whole(partial, predict)
         print(agreement_table(found))
         require_agreement(found)
