@@ -7,7 +7,7 @@ from detectron2.data import MetadataCatalog
 from efficientps_d2 import InputError
 from efficientps_d2.data.classes import class_table
 from efficientps_d2.data.coco_panoptic import true_segment_ids
-from efficientps_d2.deploy.whole.check import Agreement, summary
+from efficientps_d2.deploy.whole.check import Agreement, require_agreement, summary
 from efficientps_d2.deploy.whole.on_dataset import (
     SAME,
     Score,
@@ -79,6 +79,17 @@ def test_a_summary_of_many_images():
     told = summary([same, same, other, other._replace(same_segments=False)])
     assert told.startswith("4 images: 3 with the same segments, 2 the same within the limits;")
     assert told.endswith("95.0000 % are the same.")
+
+
+def test_small_images_may_differ_more_than_all_together():
+    large = Agreement((100, 1000), 1.0, 3, True, 2, 0.0, 0.0, 1.0)
+    small = large._replace(size=(50, 100), pixels=0.9992)
+    assert small.holds
+    require_agreement([large, small])
+    with pytest.raises(InputError, match="differs from the network in 0.080 % of the pixels"):
+        require_agreement([small, small])
+    with pytest.raises(InputError, match="on an image of 50 x 100 pixels"):
+        require_agreement([large, small._replace(pixels=0.998)])
 
 
 @pytest.mark.parametrize("count", [4, 60, 98, 5000])

@@ -28,6 +28,7 @@ from efficientps_d2_runtime.network import load
 from efficientps_d2_runtime.prediction import Prediction
 
 LARGE_LOSS = 1  # PQ
+PYTORCH, ONNX = "PyTorch", "ONNX Runtime"
 
 
 def export_whole(predictor, path: Path, check_on: str = "", quantize_on: str = "") -> None:
@@ -73,8 +74,10 @@ def _compare_on(
 ) -> list[Agreement]:
     """Compare a file with the network on a dataset."""
     found: list[Agreement] = []
-    predictors = {"PyTorch": predict, "ONNX Runtime": _predict_by(file)}
-    scores = score(records, predictors, classes, lambda p: found.append(agreement(*p.values())))
+    predictors = {PYTORCH: predict, ONNX: _predict_by(file)}
+    scores = score(
+        records, predictors, classes, lambda p: found.append(agreement(p[ONNX], p[PYTORCH]))
+    )
     print(f"\n{score_table(scores)}\n{summary(found)}")
     require_same_quality(scores)
     return found
