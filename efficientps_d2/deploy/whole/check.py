@@ -153,8 +153,8 @@ def require_agreement(found: list[Agreement]) -> None:
     share = _share(found)
     if share < PIXELS:
         raise InputError(
-            f"The onnx file differs from the network in {100 * (1 - share):.3f} % of the pixels; it "
-            "was not kept."
+            f"The onnx file differs from the network in {100 * (1 - share):.3f} % of the pixels, "
+            "as the table says; it was not kept."
         )
 
 
