@@ -9,7 +9,6 @@ the most that one inference holds besides weights.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -20,7 +19,7 @@ import torch
 from detectron2.modeling import build_model
 from tabulate import tabulate
 from torch import nn
-from turns import in_turns, machine_peak, now, options, use
+from turns import in_turns, machine_peak, now, options, show, use
 
 from efficientps_d2.deploy.optimize import optimize_for_inference
 from efficientps_d2.deploy.size import analyze, count, on_meta
@@ -188,13 +187,11 @@ def main(argv: list[str] | None = None) -> int:
     at_most, make = machine_peak(args.device, args.threads), partial(build, args=args)
     found = in_turns(args.networks, make, predict, args.rounds, args.device)
     how = f"{args.precision}, compiled" if args.compile else args.precision
-    print(
-        f"{args.size[0]} x {args.size[1]}, {args.device}, {args.threads} threads, {how}, ", end=""
+    title = (
+        f"{args.size[0]} x {args.size[1]}, {args.device}, {args.threads} threads, {how}, "
+        f"PyTorch {torch.__version__}, milliseconds; a product of matrices: {at_most:.0f}e9/s"
     )
-    print(f"PyTorch {torch.__version__}, milliseconds; a product of matrices: {at_most:.0f}e9/s")
-    print(table(found, at_most))
-    if args.json:
-        args.json.write_text(json.dumps({"peak": at_most, "networks": found}, indent=1))
+    show(title, table(found, at_most), {"peak": at_most, "networks": found}, args.json)
     return 0
 
 

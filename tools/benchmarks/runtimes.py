@@ -11,7 +11,6 @@ rounds. OpenVINO and 8 bits are measured if that package and NAME_int8.onnx are 
 
 import argparse
 import importlib.util
-import json
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -25,13 +24,14 @@ import torch
 from detectron2.data.catalog import Metadata
 from detectron2.modeling import build_model
 from tabulate import tabulate
-from turns import in_turns, now, options, use
+from turns import in_turns, now, options, show, use
 
 from efficientps_d2.checkpoint.saved_model import read_saved_model, save_model
 from efficientps_d2.config.loading import without_cuda
 from efficientps_d2.data.coco_panoptic import set_classes
 from efficientps_d2.data.streets.scene import paint_scene
 from efficientps_d2.deploy.whole.file import write_whole
+from efficientps_d2.deploy.whole.quantize import eight_bits_file
 from efficientps_d2.prediction.predictor import Predictor
 from efficientps_d2.utils.env import keep_freed_memory
 from efficientps_d2_runtime.images import read_rgb
@@ -92,13 +92,9 @@ def opened(runtime: str, args: argparse.Namespace) -> Callable[[np.ndarray], int
         settings = {"INFERENCE_NUM_THREADS": args.threads}
         network = openvino.Core().compile_model(args.onnx, "CPU", settings)
         return lambda image: len(network({"image": image})["scores"])
-    file = eight_bits(args.onnx) if runtime == EIGHT_BITS else args.onnx
+    file = eight_bits_file(args.onnx) if runtime == EIGHT_BITS else args.onnx
     network = load(file, args.threads)
     return lambda image: len(network(image, "RGB").scores)
-
-
-def eight_bits(file: Path) -> Path:
-    return file.with_stem(f"{file.stem}_int8")
 
 
 def build(runtime: str, args: argparse.Namespace) -> dict[str, float]:
@@ -138,13 +134,11 @@ def main(argv: list[str] | None = None) -> int:
     args.saved = saved(args.model, args.folder)
     args.onnx = exported(args.saved, args.folder)
     absent = {OPENVINO} if importlib.util.find_spec("openvino") is None else set()
-    absent |= set() if eight_bits(args.onnx).is_file() else {EIGHT_BITS}
+    absent |= set() if eight_bits_file(args.onnx).is_file() else {EIGHT_BITS}
     runtimes = [name for name in args.networks if name not in absent]
     found = in_turns(runtimes, partial(build, args=args), predict, args.rounds, "cpu")
-    print(f"{args.model}, {args.size[0]} x {args.size[1]}, {args.threads} threads:")
-    print(table(found))
-    if args.json:
-        args.json.write_text(json.dumps(found, indent=1))
+    title = f"{args.model}, {args.size[0]} x {args.size[1]}, {args.threads} threads:"
+    show(title, table(found), found, args.json)
     return 0
 
 

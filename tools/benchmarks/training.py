@@ -11,7 +11,6 @@ weights and the optimizer's state.
 import argparse
 import contextlib
 import itertools
-import json
 import sys
 from functools import partial
 
@@ -23,7 +22,7 @@ from detectron2.projects.panoptic_deeplab.target_generator import PanopticDeepLa
 from detectron2.structures import BitMasks, Instances
 from detectron2.utils.events import EventStorage
 from tabulate import tabulate
-from turns import in_turns, now, options, trim, use
+from turns import in_turns, now, options, show, trim, use
 
 from efficientps_d2.config.loading import without_cuda
 from efficientps_d2.engine.optimizer import build_optimizer
@@ -161,11 +160,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--amp", choices=AMP, help="mixed precision, on CUDA (default: none)")
     args = parser.parse_args(argv)
     found = in_turns(args.networks, partial(_build, args=args), _step, args.rounds, args.device)
-    print(f"{args.batch} images of {args.size[0]} x {args.size[1]}, {args.device}, ", end="")
-    print(f"{args.threads} threads, PyTorch {torch.__version__}, {args.amp or 'float32'}, ms")
-    print(table(found))
-    if args.json:
-        args.json.write_text(json.dumps(found, indent=1))
+    title = (
+        f"{args.batch} images of {args.size[0]} x {args.size[1]}, {args.device}, "
+        f"{args.threads} threads, PyTorch {torch.__version__}, {args.amp or 'float32'}, ms"
+    )
+    show(title, table(found), found, args.json)
     return 0
 
 

@@ -5,6 +5,7 @@ So what happens on the machine meanwhile happens to all of them.
 
 import argparse
 import ctypes
+import json
 import multiprocessing
 import sys
 import time
@@ -88,6 +89,14 @@ def _left_out(name: str, pools: dict) -> Iterator[None]:
     except Exception as error:  # of the network or of its process, of many kinds
         tqdm.write(f"{name} failed: {type(error).__name__}: {error}", file=sys.stderr)
         del pools[name]
+
+
+def show(title: str, table: str, found: dict, file: Path | None) -> None:
+    """Print what was found, and write it to a JSON if asked for."""
+    print(title)
+    print(table)
+    if file:
+        file.write_text(json.dumps(found, indent=1))
 
 
 def trim() -> None:

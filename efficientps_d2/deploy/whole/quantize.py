@@ -46,14 +46,19 @@ def quantize(source: Path, target: Path, images: Iterable[np.ndarray]) -> None:
         )
     finally:
         logging.disable(logging.NOTSET)
-    note_quality(target, "")
+    note_quality(target)
 
 
-def note_quality(file: Path, quality: str) -> None:
+def eight_bits_file(file: Path) -> Path:
+    """Where the network of a file is in 8 bits."""
+    return file.with_stem(f"{file.stem}_int8")
+
+
+def note_quality(file: Path, quality: str = "not measured") -> None:
     """Write into a file of :func:`quantize` what it was measured to lose, and seal it again."""
     model = onnx.load(file)
     properties = {p.key: p.value for p in model.metadata_props}
-    properties |= {"eight_bits": quality or "not measured", **checksum.METADATA}
+    properties |= {"eight_bits": quality, **checksum.METADATA}
     onnx.helper.set_model_props(model, properties)
     file.write_bytes(checksum.seal(model.SerializeToString()))
 

@@ -21,7 +21,7 @@ from efficientps_d2.deploy.whole.on_dataset import (
     score,
     score_table,
 )
-from efficientps_d2.deploy.whole.quantize import note_quality, quantize, split
+from efficientps_d2.deploy.whole.quantize import eight_bits_file, note_quality, quantize, split
 from efficientps_d2_runtime.files import replacing_file
 from efficientps_d2_runtime.images import read_rgb
 from efficientps_d2_runtime.network import load
@@ -46,6 +46,7 @@ def export_whole(predictor, path: Path, check_on: str = "", quantize_on: str = "
     """
     classes = class_table(predictor.metadata)
     records = {name: records_of(name, classes) for name in (check_on, quantize_on) if name}
+    parts = split(records[quantize_on]) if quantize_on else ([], [])  # mistakes show first
     require_known_parts(predictor.model, predictor.cfg)
 
     def predict(image: np.ndarray):
@@ -66,7 +67,7 @@ def export_whole(predictor, path: Path, check_on: str = "", quantize_on: str = "
     else:
         print("It gives what the network gives.")
     if quantize_on:
-        _quantize_on(path, quantize_on, records[quantize_on], classes)
+        _quantize_on(path, quantize_on, *parts, classes)
 
 
 def _compare_on(
@@ -88,10 +89,11 @@ def _predict_by(file: Path) -> Callable[[np.ndarray], Prediction]:
     return lambda image: network(image, "RGB")
 
 
-def _quantize_on(file: Path, dataset: str, records: list[dict], classes: ClassTable) -> None:
+def _quantize_on(
+    file: Path, dataset: str, calibrating: list[dict], others: list[dict], classes: ClassTable
+) -> None:
     """Write the network of a file in 8 bits beside it, and say what that costs."""
-    path = file.with_stem(f"{file.stem}_int8")
-    calibrating, others = split(records)
+    path = eight_bits_file(file)
     print(f"\nQuantizing by {len(calibrating)} images, scoring {len(others)} others.", flush=True)
     with replacing_file(path, keep_suffix=True) as partial:
         quantize(file, partial, (read_rgb(record["file_name"]) for record in calibrating))
