@@ -8,6 +8,8 @@ import numpy as np
 from project import run_verb
 
 from efficientps_d2.prediction.painter import PredictionPainter
+from efficientps_d2.prediction.panoptic_writer import VideoPanopticWriter
+from efficientps_d2_runtime.result import PanopticResult, Segment
 
 
 def write_video(file: Path, frames: int) -> None:
@@ -153,3 +155,14 @@ def test_after_ctrl_c_the_frames_so_far_make_a_video(model_folder, tmp_path, mon
     assert f"Wrote {tmp_path / 'out.mp4'}" in capsys.readouterr().out
     video = cv2.VideoCapture(str(tmp_path / "out.mp4"))
     assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 2 and video.read()[0]
+
+
+def test_videos_are_listed_before_the_next_begins(tmp_path):
+    """So that a kill loses the last one only."""
+    with VideoPanopticWriter(tmp_path, [{"id": 1, "name": "road", "isthing": 0}]) as writer:
+        writer.begin("one")
+        zeros = np.zeros((4, 4), np.int32)
+        writer.add(PanopticResult(zeros + 1, [Segment(1, 0, "road", False, 1.0, 16)], None))
+        writer.begin("two")
+        (video,) = json.loads((tmp_path / "panoptic.json").read_text())["annotations"]
+        assert video["video_id"] == "one" and len(video["annotations"]) == 1

@@ -75,3 +75,10 @@ def test_a_resume_without_the_config_of_its_run_is_checked_and_warns(
         prepare("--resume", "SOLVER.STEPS", "(5, 3)", config="cityscapes")
     prepare("--resume", config="streets")
     assert f"{output} has no config.yaml: it is not known whether" in caplog.text
+
+
+def test_a_training_on_a_cpu_keeps_freed_memory(prepare, monkeypatch):
+    calls = []
+    monkeypatch.setattr(setup, "keep_freed_memory", lambda: calls.append(1))
+    prepare()
+    assert calls == [1]
