@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from torch import nn
 from torch.export import Dim
 
-from efficientps_d2.deploy.whole import functions, operations
+from efficientps_d2.deploy.whole import functions, operations, winners
 from efficientps_d2.deploy.whole.file import to_onnx
 from efficientps_d2.deploy.whole.fusion_operation import fuse
 from efficientps_d2.modeling.fusion.shared import stuff_classes
@@ -57,7 +57,9 @@ def both_fusions(request, tmp_path_factory):
     }
     shapes = ({0: count}, {0: count}, {0: count}, {0: count}, *[None] * 4)
     path = tmp_path_factory.mktemp("fusion") / "fusion.onnx"
-    to_onnx(module, inputs, (shapes,), FUSED).save(path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(winners, "TILE", 10)  # so that there are several, and incomplete ones
+        to_onnx(module, inputs, (shapes,), FUSED).save(path)
     session = onnxruntime.InferenceSession(path)
 
     def run(*tensors):
@@ -101,6 +103,18 @@ def boxes(rng, count: int) -> np.ndarray:
     corners = rng.uniform([-5, -5], [160, 100], (count, 2))
     sides = rng.uniform(0, 40, (count, 2))
     return np.concatenate([corners, corners + sides], axis=1).astype(np.float32)
+
+
+@pytest.mark.parametrize("shape", [(1, 12, 300, 400), (5, 12, 7, 3), (0, 12, 7, 7)])
+def test_group_norm(shape):
+    rng = np.random.default_rng(0)
+    x, weight, bias = (
+        rng.normal(3, 2, size).astype(np.float32) for size in (shape, shape[1], shape[1])
+    )
+    tensors = map(torch.from_numpy, (weight, bias))
+    expected = nn.functional.group_norm(torch.from_numpy(x), 4, *tensors)
+    (found,) = values(functions.group_norm(x, 4, weight, bias))
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
 
 
 @pytest.mark.parametrize("counts", [(200, 50, 20, 5), (10, 0, 3, 1), (0, 0, 0, 0)])

@@ -17,18 +17,14 @@ from functools import partial
 from pathlib import Path
 
 import cv2
-import inference
 import numpy as np
 import peers
-import torch
-from detectron2.data.catalog import Metadata
-from detectron2.modeling import build_model
 from tabulate import tabulate
 from turns import in_turns, now, options, show, use
+from untrained import save_untrained
 
-from efficientps_d2.checkpoint.saved_model import read_saved_model, save_model
+from efficientps_d2.checkpoint.saved_model import read_saved_model
 from efficientps_d2.config.loading import without_cuda
-from efficientps_d2.data.coco_panoptic import set_classes
 from efficientps_d2.data.streets.scene import paint_scene
 from efficientps_d2.deploy.whole.file import write_whole
 from efficientps_d2.deploy.whole.quantize import eight_bits_file
@@ -46,25 +42,9 @@ def saved(model: str, folder: Path) -> Path:
     """The folder of a saved model; of a config, that of an untrained network, made if needed."""
     if Path(model).is_dir():
         return Path(model)
-    folder = folder / model
-    if not folder.is_dir():
-        torch.manual_seed(0)
-        cfg = peers.of_this_project(model)
-        cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = 0.0
-        cfg.MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH = 0.0
-        cfg.TEST.DETECTIONS_PER_IMAGE = 100
-        cfg.INPUT.MIN_SIZE_TEST = 0
-        names = cfg.MODEL.EFFICIENTPS.CLASS_NAMES = [f"class {i}" for i in range(peers.CLASSES)]
-        things = cfg.MODEL.EFFICIENTPS.THING_CLASS_IDS
-        image = torch.randint(0, 255, (3, 256, 512), dtype=torch.uint8)
-        network = inference.calibrated(build_model(cfg), [{"image": image}])
-        metadata = Metadata(name=model)
-        set_classes(
-            metadata,
-            [{"id": i, "name": n, "isthing": int(i in things)} for i, n in enumerate(names)],
-        )
-        save_model(folder, network, cfg, metadata)
-    return folder
+    if not (folder / model).is_dir():
+        save_untrained(peers.of_this_project(model), folder / model)
+    return folder / model
 
 
 def exported(model: Path, folder: Path) -> Path:

@@ -134,7 +134,7 @@ def summary(found: list[Agreement]) -> str:
     segments = sum(agreement.same_segments for agreement in found)
     return (
         f"{len(found)} images: {segments} with the same segments, {same} the same within the "
-        f"limits; of all pixels {100 * _share(found):.4f} % are the same."
+        f"limits; of all pixels {100 * share_of_pixels(found):.4f} % are the same."
     )
 
 
@@ -150,7 +150,7 @@ def require_agreement(found: list[Agreement]) -> None:
             f"The onnx file differs from the network on an image of {height} x {width} pixels, as "
             "the table says; it was not kept."
         )
-    share = _share(found)
+    share = share_of_pixels(found)
     if share < PIXELS:
         raise InputError(
             f"The onnx file differs from the network in {100 * (1 - share):.3f} % of the pixels, "
@@ -158,7 +158,7 @@ def require_agreement(found: list[Agreement]) -> None:
         )
 
 
-def _share(found: list[Agreement]) -> float:
+def share_of_pixels(found: list[Agreement]) -> float:
     """Of all pixels, those with the same segment and class."""
     same = sum(agreement.count * min(agreement.pixels, agreement.semantic) for agreement in found)
     return same / sum(agreement.count for agreement in found)

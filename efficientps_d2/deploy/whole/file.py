@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from efficientps_d2.data.coco_panoptic import categories_of
-from efficientps_d2.deploy.whole import functions, fusion_functions, winners
+from efficientps_d2.deploy.whole import functions, fusion_functions
 from efficientps_d2.deploy.whole.fusion_operation import FUSIONS
+from efficientps_d2.deploy.whole.fusion_rules import HELPERS
 from efficientps_d2.deploy.whole.model import WholeModel
 from efficientps_d2.modeling.meta_arch import MaskRCNN, PanopticSegmentor, UPSNet
 from efficientps_d2_runtime import checksum
@@ -39,7 +40,7 @@ TRANSLATIONS = {
         (fusion_functions, ("fuse",)),
     )
     for name in names
-}
+} | {torch.ops.aten.group_norm.default: functions.group_norm}
 
 
 def write_whole(model: PanopticSegmentor, cfg: CfgNode, metadata: Metadata, path: Path) -> None:
@@ -119,6 +120,8 @@ def to_onnx(
             optimize=False,  # ONNX Runtime does that itself, and in less time
         )
     _inline_helpers(program.model)
+    for node in program.model.graph.all_nodes():
+        node.metadata_props.clear()  # where in Python it comes from, a quarter of a small file
     return program
 
 
@@ -150,7 +153,7 @@ def require_known_parts(model, cfg: CfgNode) -> None:
 
 def _inline_helpers(model: ir.Model) -> None:
     """Put the functions that the loops of the fusion call in their places."""
-    for helper in winners.HELPERS:
+    for helper in HELPERS:
         function = ir.serde.deserialize_function(helper.to_function_proto())
         model.functions[function.identifier()] = function
         model.opset_imports[function.domain] = 1

@@ -77,6 +77,34 @@ def _rounded(x):
     return op.Floor(op.Div(op.Add(x, f64(PILLOW_ONE / 2)), f64(PILLOW_ONE)))
 
 
+def group_norm(x, groups: int, weight, bias, eps: float = 1e-5, cudnn_enabled: bool = True):
+    """``torch.nn.functional.group_norm`` of (N, C, H, W), as a batch norm of what it measures.
+
+    ONNX Runtime takes half the time for it that it takes for ``InstanceNormalization``.
+    """
+    shape = op.Shape(x)
+    count, height, width = (op.Slice(shape, [i], [i + 1]) for i in (0, 2, 3))
+    channels = op.Div(op.Shape(weight), i64([groups]))  # of a group
+    rows = op.Concat(count, i64([groups]), op.Mul(channels, height), axis=0)
+    area = op.Cast(op.Mul(op.Mul(channels, height), width), to=FLOAT)
+
+    def mean(of_rows):  # first of rows, for long sums of float32 are inexact
+        return op.Div(op.ReduceSum(op.Reshape(of_rows, rows, allowzero=1), [2]), area)
+
+    means = mean(op.ReduceSum(x, [3], keepdims=0))
+    squares = mean(op.ReduceSumSquare(x, [3], keepdims=0))
+    variances = op.Max(op.Sub(squares, op.Mul(means, means)), f32(0))
+    spread = op.Concat(count, i64([groups]), channels, axis=0)
+    means, variances = (op.Reshape(op.Expand(m, spread), [-1]) for m in (means, variances))
+    each = op.Concat(count, op.Shape(weight), axis=0)
+    weight, bias = (op.Reshape(op.Expand(w, each), [-1]) for w in (weight, bias))
+    one_image = op.Concat(i64([1]), op.Shape(weight), height, width, axis=0)
+    x = op.Reshape(x, one_image, allowzero=1)
+    return op.Reshape(
+        op.BatchNormalization(x, weight, bias, means, variances, epsilon=eps), shape, allowzero=1
+    )
+
+
 def select_proposals(
     boxes, logits, size, nms_threshold: float, before: int, after: int, min_side: float
 ):

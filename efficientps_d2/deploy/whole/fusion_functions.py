@@ -8,7 +8,7 @@ from onnxscript import opset18 as op
 
 from efficientps_d2.deploy.whole.constants import DOUBLE, FLOAT, INT32, INT64, f32, filled, i64
 from efficientps_d2.deploy.whole.functions import box_sides
-from efficientps_d2.deploy.whole.winners import adaptive_winners, first_winners, log_odds_winners
+from efficientps_d2.deploy.whole.winners import loops
 from efficientps_d2.modeling.fusion.log_odds import SEMANTIC_LIMIT
 
 
@@ -36,28 +36,54 @@ def fuse(
     mask_logits = op.Gather(mask_logits, order)
     channels = op.Gather(things, op.Gather(classes, order))
     labels = op.ArgMax(sem_seg, axis=0, keepdims=0)
+    size = op.Slice(op.Shape(sem_seg), [1], [3])
+    stuff = op.Gather(sem_seg, stuff_ids)
+    windows = _windows(boxes, size)
+    reaches, inner, knobs = windows, windows, f32([0.0, 0.0])
     if method == "log_odds":
-        stuff = op.ReduceLogSumExp(op.Gather(sem_seg, stuff_ids), [0], keepdims=0)
-        winner = log_odds_winners(
-            *(boxes, mask_logits, channels, sem_seg, stuff, overlap_threshold),
-            f32(semantic_weight),
-            f32(SEMANTIC_LIMIT),
-        )
-    elif method == "adaptive":
-        stuff = op.ReduceMax(op.Gather(sem_seg, stuff_ids), [0], keepdims=0)
-        winner = adaptive_winners(
-            *(boxes, mask_logits, channels, sem_seg, stuff, overlap_threshold),
-            f32(mask_logit_scale),
-            f32(-np.inf if confine_to_box else 0.0),
-            f32(0.0 if confine_to_box else 0.5),
-        )
+        stuff = op.ReduceLogSumExp(stuff, [0], keepdims=0)
+        knobs = f32([semantic_weight, SEMANTIC_LIMIT])
     else:
-        probabilities = op.Sigmoid(mask_logits)
-        size = op.Slice(op.Shape(sem_seg), [1], [3])
-        winner = first_winners(boxes, probabilities, size, overlap_threshold)
+        stuff = op.ReduceMax(stuff, [0], keepdims=0)
+    if method == "adaptive":
+        knobs = f32([mask_logit_scale, -np.inf if confine_to_box else 0.0])
+        if not confine_to_box:  # masks fade out over half a cell around a box
+            cells = op.Cast(op.Slice(op.Shape(mask_logits), [2], [3]), to=FLOAT)
+            windows = _windows(boxes, size, op.Div(op.Mul(box_sides(boxes), f32(0.5)), cells))
+            everywhere = op.Concat(i64([0, 0]), size, axis=0)
+            reaches = op.Add(op.Mul(windows, i64(0)), everywhere)
+    elif method == "heuristic":
+        mask_logits = op.Sigmoid(mask_logits)
+        windows = reaches = inner = _windows(boxes, size, f32([1.0, 1.0]))  # as in its pasting
+    with_room, winners = loops(method)
+    fits = with_room(
+        *(boxes, mask_logits, channels, windows, sem_seg, stuff, overlap_threshold, knobs)
+    )
+    numbers = op.Mul(
+        op.Range(i64(1), op.Add(op.Size(fits), i64(1)), i64(1)), op.Cast(fits, to=INT64)
+    )
+    winner = winners(
+        *(boxes, mask_logits, channels, inner, reaches, numbers, sem_seg, stuff, knobs)
+    )
     return *_segments(
         winner, labels, sem_seg, channels, scores, stuff_ids, stuff_area_limit
     ), labels
+
+
+def _windows(boxes, size, margins=None):
+    """(N, 4) first row and column that boxes touch, and those after the last.
+
+    Args:
+        size: (2,) height and width of the image.
+        margins: (N, 2) x and y, by which they are enlarged.
+    """
+    first, last = op.Slice(boxes, [0], [2], [1]), op.Slice(boxes, [2], [4], [1])
+    if margins is not None:
+        first, last = op.Sub(first, margins), op.Add(last, margins)
+    yx, sides = i64([1, 0]), op.Cast(size, to=FLOAT)
+    first = op.Min(op.Max(op.Floor(op.Gather(first, yx, axis=1)), f32(0)), sides)
+    last = op.Min(op.Max(op.Ceil(op.Gather(last, yx, axis=1)), first), sides)
+    return op.Cast(op.Concat(first, last, axis=1), to=INT64)
 
 
 def _candidates(boxes, scores, threshold, inclusive: bool):

@@ -1,205 +1,99 @@
-"""Which instance has a pixel: one loop over the instances, by descending score, for each rule.
+"""Which instance has a pixel: a loop over the instances, and one over tiles of the image.
 
-These functions become functions of the file; what a loop calls is put in its place.
+The first, by descending score, finds which instances have room. Those compete in the second: a tile
+is small, so that all that its few instances say of its pixels is compared at once.
 """
 
-from onnxscript import INT64, script
+from onnxscript import BOOL, INT64, OnnxFunction, script
 from onnxscript import opset18 as op
 
-from efficientps_d2.deploy.whole.constants import BOOL, FLOAT
-from efficientps_d2.deploy.whole.constants import INT64 as INT
+from efficientps_d2.deploy.whole.constants import BOOL as BOOLEAN
+from efficientps_d2.deploy.whole.constants import FLOAT, INT32
+from efficientps_d2.deploy.whole.fusion_rules import RULES
+
+TILE = 128  # pixels of a side
 
 
-@script(default_opset=op)
-def axis_weights(start, end, low, high, cells, fade):
-    """(end - start, cells) weights of the cells of a mask at the pixels of an axis.
+def loops(method: str) -> tuple[OnnxFunction, OnnxFunction]:
+    """The two loops of a rule; a file needs the ``HELPERS`` that they call, too.
 
-    As ``interpolation_matrix`` of the fusion in PyTorch.
+    Of N instances, by descending score, both take boxes (N, 4), masks (N, M, M), channels (N,) and
+    windows (N, 4): first row and column, and those after the last. ``sem_seg`` (K, H, W) are
+    semantic logits, ``stuff`` (H, W) those of stuff.
     """
-    half = op.Constant(value_float=0.5)
-    numbers = op.Range(op.Constant(value_int=0), cells, op.Constant(value_int=1))
-    centres = op.Add(op.Cast(numbers, to=FLOAT), half)
-    pixels = op.Range(start, end, op.Constant(value_int=1))
-    positions = op.Add(op.Cast(pixels, to=FLOAT), half)
-    count = op.Cast(cells, to=FLOAT)
-    positions = op.Mul(op.Sub(positions, low), op.Div(count, op.Sub(high, low)))
-    inside = op.Clip(positions, half, op.Sub(count, half))
-    positions = op.Where(fade, positions, inside)
-    distances = op.Abs(op.Sub(op.Unsqueeze(positions, [1]), op.Unsqueeze(centres, [0])))
-    return op.Max(op.Sub(op.Constant(value_float=1.0), distances), op.Constant(value_float=0.0))
+    mask_of, levels_of = RULES[method]
 
+    @script(default_opset=op)
+    def with_room(
+        boxes, masks, channels, windows, sem_seg, stuff, overlap_threshold, knobs
+    ) -> BOOL[...]:
+        """(N,): whether a mask is not empty and not too much of it is occupied by better ones."""
+        size = op.Shape(stuff)
+        no = op.Less(op.Constant(value_int=1), op.Constant(value_int=0))
+        nothing = op.Constant(value_float=0.0)
+        occupied = op.Expand(no, size)
+        found = op.Expand(no, op.Constant(value_ints=[0]))
+        count = op.Gather(op.Shape(boxes), 0)
+        for i in range(count):
+            one = op.Reshape(i, [1])
+            first, last = op.Split(op.Gather(windows, i), axis=0, num_outputs=2)
+            box, cells = op.Gather(boxes, one), op.Gather(masks, one)
+            channel = op.Gather(channels, one)
+            mask = mask_of(box, cells, channel, sem_seg, stuff, first, last, knobs)
+            mask = op.Squeeze(mask, [0])
+            taken = op.And(mask, op.Slice(occupied, first, last))
+            area = op.ReduceSum(op.Cast(mask, to=FLOAT), keepdims=0)
+            covered = op.ReduceSum(op.Cast(taken, to=FLOAT), keepdims=0)
+            has_room = op.LessOrEqual(covered, overlap_threshold * area)
+            fits = op.And(op.Greater(area, nothing), has_room)
+            found = op.Concat(found, op.Reshape(fits, [1]), axis=0)
+            margins = op.Concat(first, size - last, axis=0)
+            occupied = op.Or(occupied, op.Pad(op.And(mask, fits), margins, no))
+        return found
 
-@script(default_opset=op)
-def touched(low, high, side):
-    """First pixel that an interval touches in ``side`` pixels, and the one after the last."""
-    nothing = op.Constant(value_int=0)
-    first = op.Clip(op.Cast(op.Floor(low), to=INT), nothing, side)
-    last = op.Clip(op.Cast(op.Ceil(high), to=INT), first, side)
-    return op.Reshape(first, [1]), op.Reshape(last, [1])
+    @script(default_opset=op)
+    def winners(
+        boxes, masks, channels, windows, reaches, numbers, sem_seg, stuff, knobs
+    ) -> INT64[...]:
+        """(H, W): the number of the instance that has a pixel; 0 for none.
 
+        Args:
+            reaches: (N, 4) windows in which instances compete.
+            numbers: (N,) of those that compete, from 1; 0 of the others.
+        """
+        size, side = op.Shape(stuff), op.Constant(value_ints=[TILE])
+        one, none = op.Constant(value_ints=[1]), op.Constant(value_ints=[0])
+        nobody = op.Constant(value_int=0)
+        starts, ends = op.Split(reaches, axis=1, num_outputs=2)
+        tiles = (size + side - one) / side
+        tile_rows, tile_columns = op.Gather(tiles, 0), op.Gather(tiles, 1)
+        found = op.Expand(nobody, op.Concat(none, op.Gather(size, one), axis=0))
+        for row in range(tile_rows):
+            top = row * side
+            bottom = op.Min(top + side, op.Gather(size, none))
+            strip = op.Expand(nobody, op.Concat(bottom - top, none, axis=0))
+            for column in range(tile_columns):
+                first = op.Concat(top, column * side, axis=0)
+                last = op.Min(first + side, size)
+                outside = op.Or(op.GreaterOrEqual(starts, last), op.LessOrEqual(ends, first))
+                outside = op.ReduceMax(op.Cast(outside, to=INT32), [1], keepdims=0)
+                here = op.And(op.Greater(numbers, none), op.Not(op.Cast(outside, to=BOOLEAN)))
+                chosen = op.Reshape(op.NonZero(here), [-1])
+                levels = levels_of(
+                    op.Gather(boxes, chosen),
+                    op.Gather(masks, chosen),
+                    op.Gather(channels, chosen),
+                    op.Gather(windows, chosen),
+                    sem_seg,
+                    stuff,
+                    first,
+                    last,
+                    knobs,
+                )
+                names = op.Concat(none, op.Gather(numbers, chosen), axis=0)
+                tile = op.Gather(names, op.ArgMax(levels, axis=0, keepdims=0))
+                strip = op.Concat(strip, tile, axis=1)
+            found = op.Concat(found, strip, axis=0)
+        return found
 
-@script(default_opset=op)
-def window(box, size, margins):
-    """The pixels that a box touches, with margins (2,) of x and y.
-
-    Returns:
-        First row and column, and those after the last, (2,) each.
-    """
-    dx, dy = op.Gather(margins, 0), op.Gather(margins, 1)
-    top, bottom = touched(op.Gather(box, 1) - dy, op.Gather(box, 3) + dy, op.Gather(size, 0))
-    left, right = touched(op.Gather(box, 0) - dx, op.Gather(box, 2) + dx, op.Gather(size, 1))
-    return op.Concat(top, left, axis=0), op.Concat(bottom, right, axis=0)
-
-
-@script(default_opset=op)
-def pasted(box, mask, starts, ends, fade):
-    """(h, w) values of a mask in a window."""
-    x0, y0, x1, y1 = op.Gather(box, 0), op.Gather(box, 1), op.Gather(box, 2), op.Gather(box, 3)
-    cells = op.Gather(op.Shape(mask), 0)
-    rows = axis_weights(op.Gather(starts, 0), op.Gather(ends, 0), y0, y1, cells, fade)
-    columns = axis_weights(op.Gather(starts, 1), op.Gather(ends, 1), x0, x1, cells, fade)
-    return op.MatMul(op.MatMul(rows, mask), op.Transpose(columns))
-
-
-@script(default_opset=op)
-def semantic_window(sem_seg, channel, starts, ends):
-    """(h, w) logits of one class, (1,), in a window."""
-    first = op.Concat(channel, starts, axis=0)
-    last = op.Concat(channel + op.Constant(value_ints=[1]), ends, axis=0)
-    return op.Squeeze(op.Slice(sem_seg, first, last), [0])
-
-
-@script(default_opset=op)
-def has_room(mask, occupied, starts, ends, overlap_threshold):
-    """Whether a mask (h, w) in a window is not empty and not too much of it is occupied."""
-    taken = op.And(mask, op.Slice(occupied, starts, ends))
-    area = op.ReduceSum(op.Cast(mask, to=FLOAT), keepdims=0)
-    covered = op.ReduceSum(op.Cast(taken, to=FLOAT), keepdims=0)
-    is_there = op.Greater(area, op.Constant(value_float=0.0))
-    return op.And(is_there, op.LessOrEqual(covered, overlap_threshold * area))
-
-
-@script(default_opset=op)
-def everywhere(values, starts, ends, size, outside):
-    """(H, W) values of a window, and ``outside`` around it."""
-    return op.Pad(values, op.Concat(starts, size - ends, axis=0), outside)
-
-
-@script(default_opset=op)
-def compete(values, mask, starts, ends, outside, number, threshold, winner, best, occupied):
-    """Let an instance, whose mask needs room, win the pixels where its values are the largest.
-
-    Args:
-        values, mask: in a window; ``outside`` is the value elsewhere.
-        number: of the instance.
-        winner, best, occupied: (H, W) number and value of the best so far, and whether an instance
-            is there; the new ones are returned.
-    """
-    fits = has_room(mask, occupied, starts, ends, threshold)
-    size = op.Shape(winner)
-    if fits:
-        wide = everywhere(values, starts, ends, size, outside)
-        wide_mask = everywhere(mask, starts, ends, size, op.Cast(op.Constant(value_int=0), to=BOOL))
-        new_winner = op.Where(op.Greater(wide, best), number, winner)
-        new_best = op.Max(wide, best)
-        new_occupied = op.Or(occupied, wide_mask)
-    else:
-        new_winner = op.Identity(winner)
-        new_best = op.Identity(best)
-        new_occupied = op.Identity(occupied)
-    return new_winner, new_best, new_occupied
-
-
-@script(default_opset=op)
-def log_odds_winners(
-    boxes, mask_logits, channels, sem_seg, stuff, overlap_threshold, weight, limit
-) -> INT64[...]:
-    """(H, W) int64: which instance has a pixel, from 1; 0 for none."""
-    size = op.Shape(stuff)
-    winner = op.Expand(op.Constant(value_int=0), size)
-    best = op.Expand(op.Constant(value_float=0.0), size)
-    occupied = op.Cast(winner, to=BOOL)
-    no_fade = op.Cast(op.Constant(value_int=0), to=BOOL)
-    no_margins = op.Constant(value_floats=[0.0, 0.0])
-    nothing = op.Constant(value_float=0.0)
-    count = op.Gather(op.Shape(boxes), 0)
-    for i in range(count):
-        box = op.Gather(boxes, i)
-        starts, ends = window(box, size, no_margins)
-        logits = pasted(box, op.Gather(mask_logits, i), starts, ends, no_fade)
-        channel = op.Reshape(op.Gather(channels, i), [1])
-        semantic = semantic_window(sem_seg, channel, starts, ends) - op.Slice(stuff, starts, ends)
-        odds = logits + weight * op.Clip(semantic, op.Neg(limit), limit)
-        number = i + op.Constant(value_int=1)
-        mask = op.Greater(odds, nothing)
-        winner, best, occupied = compete(
-            odds, mask, starts, ends, nothing, number, overlap_threshold, winner, best, occupied
-        )
-    return winner
-
-
-@script(default_opset=op)
-def adaptive_winners(
-    boxes, mask_logits, channels, sem_seg, stuff, overlap_threshold, scale, outside, reach
-) -> INT64[...]:
-    """As :func:`log_odds_winners`; FL is ``outside`` beyond ``reach`` cells around a box."""
-    size = op.Shape(stuff)
-    winner = op.Expand(op.Constant(value_int=0), size)
-    best = op.Identity(stuff)
-    occupied = op.Cast(winner, to=BOOL)
-    fade = op.Cast(op.Constant(value_int=1), to=BOOL)
-    no_margins = op.Constant(value_floats=[0.0, 0.0])
-    nothing = op.Constant(value_float=0.0)
-    cell = op.Cast(op.Gather(op.Shape(mask_logits), 2), to=FLOAT)
-    count = op.Gather(op.Shape(boxes), 0)
-    for i in range(count):
-        box = op.Gather(boxes, i)
-        sides = op.Slice(box, [2], [4]) - op.Slice(box, [0], [2])
-        starts, ends = window(box, size, sides * reach / cell)
-        mask_logit = pasted(box, op.Gather(mask_logits, i), starts, ends, fade)
-        # The semantic logit counts in the pixels that the box itself touches.
-        inner_starts, inner_ends = window(box, size, no_margins)
-        channel = op.Reshape(op.Gather(channels, i), [1])
-        inner = semantic_window(sem_seg, channel, inner_starts, inner_ends)
-        semantic = everywhere(
-            inner, inner_starts - starts, inner_ends - starts, ends - starts, nothing
-        )
-        logit = mask_logit * scale
-        fused = (op.Sigmoid(logit) + op.Sigmoid(semantic)) * (logit + semantic)
-        number = i + op.Constant(value_int=1)
-        mask = op.Greater(mask_logit, nothing)
-        winner, best, occupied = compete(
-            fused, mask, starts, ends, outside, number, overlap_threshold, winner, best, occupied
-        )
-    return winner
-
-
-@script(default_opset=op)
-def first_winners(boxes, probabilities, size, overlap_threshold) -> INT64[...]:
-    """As :func:`log_odds_winners`, by Detectron2's merge: what is taken stays.
-
-    So all instances have the value 1, and the next one is no larger.
-    """
-    winner = op.Expand(op.Constant(value_int=0), size)
-    best = op.Expand(op.Constant(value_float=0.0), size)
-    occupied = op.Cast(winner, to=BOOL)
-    fade = op.Cast(op.Constant(value_int=1), to=BOOL)
-    margins = op.Constant(value_floats=[1.0, 1.0])  # as in Detectron2's pasting
-    half = op.Constant(value_float=0.5)
-    nothing = op.Constant(value_float=0.0)
-    count = op.Gather(op.Shape(boxes), 0)
-    for i in range(count):
-        box = op.Gather(boxes, i)
-        starts, ends = window(box, size, margins)
-        values = pasted(box, op.Gather(probabilities, i), starts, ends, fade)
-        mask = op.GreaterOrEqual(values, half)
-        ones = op.Cast(mask, to=FLOAT)
-        number = i + op.Constant(value_int=1)
-        winner, best, occupied = compete(
-            ones, mask, starts, ends, nothing, number, overlap_threshold, winner, best, occupied
-        )
-    return winner
-
-
-# What the loops call; PyTorch's exporter does not see these.
-HELPERS = (axis_weights, touched, window, pasted, semantic_window, has_room, everywhere, compete)
+    return with_room, winners

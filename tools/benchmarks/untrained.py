@@ -1,0 +1,35 @@
+"""Saved models of networks that were not trained, and find 100 objects."""
+
+from pathlib import Path
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.data.catalog import Metadata
+from detectron2.modeling import build_model
+from inference import calibrated
+
+from efficientps_d2.checkpoint.saved_model import save_model
+from efficientps_d2.data.coco_panoptic import set_classes
+
+
+def save_untrained(cfg: CfgNode, folder: Path, size: tuple[int, int] = (256, 512)) -> None:
+    """Save a network of random weights, whose norms fit images of random pixels.
+
+    Args:
+        cfg: of :mod:`peers`; thresholds of scores are changed.
+        folder: to write.
+        size: of the images.
+    """
+    torch.manual_seed(0)
+    cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = 0.0
+    cfg.MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH = 0.0
+    cfg.TEST.DETECTIONS_PER_IMAGE = 100
+    cfg.INPUT.MIN_SIZE_TEST = 0
+    count, things = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES, cfg.MODEL.EFFICIENTPS.THING_CLASS_IDS
+    names = cfg.MODEL.EFFICIENTPS.CLASS_NAMES = [f"class {i}" for i in range(count)]
+    image = torch.randint(0, 255, (3, *size), dtype=torch.uint8)
+    network = calibrated(build_model(cfg), [{"image": image}])
+    metadata = Metadata(name=folder.name)
+    categories = [{"id": i, "name": n, "isthing": int(i in things)} for i, n in enumerate(names)]
+    set_classes(metadata, categories)
+    save_model(folder, network, cfg, metadata)
