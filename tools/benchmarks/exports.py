@@ -3,8 +3,7 @@
 python tools/benchmarks/exports.py
 python tools/benchmarks/exports.py --networks B5 "official form"
 
-The networks are untrained and find up to 100 objects in painted streets. Files are deleted after the
-comparison.
+The networks are untrained, and find up to 100 objects in painted streets. No file is kept.
 """
 
 import argparse
