@@ -3,6 +3,7 @@
 import torch
 from detectron2.config import CfgNode
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from efficientps_d2.deploy.export import with_static_padding
 from efficientps_d2.deploy.optimize import optimize_for_inference
@@ -24,6 +25,7 @@ class WholeModel(nn.Module):
         super().__init__()
         model = with_static_padding(optimize_for_inference(model))
         model.to(memory_format=torch.contiguous_format)
+        _give_biases(model)
         self.backbone, self.sem_seg_head = model.backbone, model.sem_seg_head
         rpn = model.proposal_generator
         self.rpn_head, self.anchor_generator = rpn.rpn_head, rpn.anchor_generator
@@ -135,3 +137,10 @@ class WholeModel(nn.Module):
             return logits[:, 0]
         chosen = classes[:, None, None, None].expand(-1, 1, *logits.shape[-2:])
         return logits.gather(1, chosen)[:, 0]
+
+
+def _give_biases(model: nn.Module) -> None:
+    """Zeros where convolutions have none: the exporter computes them; 8 bits need parameters."""
+    for module in model.modules():
+        if isinstance(module, _ConvNd) and module.bias is None:
+            module.bias = nn.Parameter(torch.zeros(module.out_channels), requires_grad=False)

@@ -6,13 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from efficientps_d2_runtime import checksum
 from efficientps_d2_runtime.errors import InputError
 
+WARNING, ERROR = 2, 3  # of ONNX Runtime's own log
 CALIBRATING, PART = 32, 4  # images, at most; and of a dataset one in so many
 QUANTIZED = ("Conv",)
+PREDICTORS = ("predictor", "objectness_logits", "anchor_deltas")  # in the names of their weights
 
 
 class _Images(CalibrationDataReader):
@@ -25,7 +28,7 @@ class _Images(CalibrationDataReader):
 
 
 def quantize(source: Path, target: Path, images: Iterable[np.ndarray]) -> None:
-    """Write a file whose convolutions compute in 8 bits.
+    """Write a file whose convolutions compute in 8 bits, but for those of :func:`kept_in_float`.
 
     Args:
         source: of :func:`write_whole`.
@@ -33,6 +36,7 @@ def quantize(source: Path, target: Path, images: Iterable[np.ndarray]) -> None:
         images: (H, W, 3) uint8 RGB, whose values give the ranges.
     """
     logging.disable(logging.WARNING)  # advice to whoever calls it, which scoring answers
+    onnxruntime.set_default_logger_severity(ERROR)
     try:
         quantize_static(
             source,
@@ -40,13 +44,30 @@ def quantize(source: Path, target: Path, images: Iterable[np.ndarray]) -> None:
             _Images(iter(images)),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(QUANTIZED),
+            nodes_to_exclude=kept_in_float(onnx.load(source)),
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
         )
     finally:
         logging.disable(logging.NOTSET)
+        onnxruntime.set_default_logger_severity(WARNING)
     note_quality(target)
+
+
+def kept_in_float(model: onnx.ModelProto) -> list[str]:
+    """Names of convolutions that lose much in 8 bits and have few weights.
+
+    They are the first one, depthwise ones, and those that predict.
+    """
+    convolutions = [node for node in model.graph.node if node.op_type in QUANTIZED]
+    return [
+        node.name
+        for i, node in enumerate(convolutions)
+        if i == 0
+        or any(a.name == "group" and a.i > 1 for a in node.attribute)
+        or any(name in node.input[1] for name in PREDICTORS)
+    ]
 
 
 def eight_bits_file(file: Path) -> Path:
