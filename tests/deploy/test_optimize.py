@@ -6,6 +6,7 @@ from detectron2.modeling import build_model
 from torch import nn
 
 from efficientps_d2.deploy.optimize import NORMS, optimize_for_inference
+from efficientps_d2.modeling.fusion import semantic_logits
 from efficientps_d2.modeling.fusion.semantic_logits import SemanticLogits
 
 BATCH_NORMS = (
@@ -79,16 +80,17 @@ def test_outputs_are_the_same(small_config, form):
             assert (logits - b["sem_seg"]).abs().max() < 1e-3 * b["sem_seg"].abs().max()
 
 
-def test_evaluators_and_predictors_have_their_outputs(small_config):
+def test_evaluators_and_predictors_have_their_outputs(small_config, monkeypatch):
     model = build_model(small_config("efficientps_streets")).eval()
     image = [{"image": torch.zeros(3, 64, 96)}]
     with torch.no_grad():
-        for_scores, to_predict = (
-            optimize_for_inference(model, masks=masks)(image)[0] for masks in (True, False)
-        )
+        (for_scores,) = optimize_for_inference(model, masks=True)(image)
+        monkeypatch.setattr(semantic_logits, "SMALL", 0)  # as if the image were large
+        (to_predict,) = optimize_for_inference(model)(image)
     assert for_scores["instances"].has("pred_masks")
     assert not to_predict["instances"].has("pred_masks")
     assert torch.equal(for_scores["sem_seg"].argmax(dim=0), to_predict["sem_seg"].argmax(dim=0))
+    assert for_scores["sem_seg"].stride == 1 and to_predict["sem_seg"].stride == 4
 
 
 def test_a_compiled_network_gives_the_same(small_config):
@@ -103,7 +105,8 @@ def test_a_compiled_network_gives_the_same(small_config):
     assert torch.equal(found["panoptic_seg"][0], expected["panoptic_seg"][0])
 
 
-def test_other_sizes_need_no_logits_of_all_pixels(small_config):
+def test_other_sizes_need_no_logits_of_all_pixels(small_config, monkeypatch):
+    monkeypatch.setattr(semantic_logits, "SMALL", 0)
     model = optimize_for_inference(build_model(small_config("efficientps_streets")))
     image = {"image": torch.zeros(3, 64, 96), "height": 200, "width": 300}
     with torch.no_grad():

@@ -62,8 +62,9 @@ def exported(model: Path, folder: Path) -> Path:
 
 def opened(runtime: str, args: argparse.Namespace) -> Callable[[np.ndarray], int]:
     """From an RGB image to the number of instances."""
-    if runtime in (EAGER, OPTIMISED):
+    if runtime == OPTIMISED:
         keep_freed_memory()
+    if runtime in (EAGER, OPTIMISED):
         predictor = Predictor(*read_saved_model(args.saved), "cpu", runtime == OPTIMISED)
         return lambda image: len(predictor(image, "RGB").instances)
     if runtime == OPENVINO:

@@ -1,5 +1,6 @@
 """Semantic logits at the size of the output, of which only a few rows are in memory."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
@@ -7,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 STRIP = 64  # rows
+SMALL = 2**22  # values, 16 MB
 
 
 class SemanticLogits:
@@ -73,6 +75,10 @@ class SemanticLogits:
     def full(self) -> Tensor:
         """(K, H, W), all in memory."""
         return self.crop(slice(0, self.size[0]), slice(0, self.size[1]))
+
+    def enlarged_if_small(self) -> "SemanticLogits":
+        """All in memory if they are few, for then that is faster than to enlarge each part."""
+        return SemanticLogits(self.full()) if math.prod(self.shape) <= SMALL else self
 
     def argmax(self, dim: int = 0) -> Tensor:
         """(H, W) int64 class of each pixel, as of a tensor; the first of those that are equal."""

@@ -179,7 +179,7 @@ class PanopticSegmentor(PanopticFPN):
                 sem_seg = ResizedLogits(sem_seg, size)
             if not (self.paste_masks or self.fuses_masks):
                 instances.remove("pred_masks")
-            outputs.append(self._fused(instances, sem_seg, *size))
+            outputs.append(self._fused(instances, sem_seg.enlarged_if_small(), *size))
         return outputs
 
     def resize_sem_seg(

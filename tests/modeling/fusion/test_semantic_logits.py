@@ -86,6 +86,15 @@ RULES = {
 }
 
 
+def test_few_logits_are_enlarged_once(monkeypatch):
+    logits = ResizedLogits(SemanticLogits(torch.randn(3, 10, 14), (40, 55), 4), (20, 30))
+    few = logits.enlarged_if_small()
+    torch.testing.assert_close(few.source, logits.full())
+    assert few.shape == logits.shape and few.stride == 1
+    monkeypatch.setattr(semantic_logits, "SMALL", 3 * 20 * 30 - 1)
+    assert logits.enlarged_if_small() is logits
+
+
 @pytest.mark.parametrize("rule", RULES)
 def test_every_rule_gives_what_it_gives_for_a_tensor(rule, monkeypatch):
     monkeypatch.setattr(semantic_logits, "STRIP", 12)
