@@ -48,5 +48,5 @@ def test_networks_of_all_kinds_are_compared(tool, small_config, monkeypatch, tmp
     same = Agreement((10, 10), 1.0, 4, True, 7, 0.002, 0.0, 1.0)
     other = same._replace(pixels=0.5, same_segments=False)
     monkeypatch.setattr(exports, "check_whole", lambda *_: [same, other])
-    name, _, *row = exports.export("Lite0", tmp_path / "model")
+    name, *row = exports.export("Lite0", tmp_path / "model")
     assert [name, *row] == ["Lite0", "1.0", "75.0000", "1 of 2", 8, 14, "2.0e-03"]
