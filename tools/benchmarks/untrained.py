@@ -11,6 +11,8 @@ from inference import calibrated
 from efficientps_d2.checkpoint.saved_model import save_model
 from efficientps_d2.data.coco_panoptic import set_classes
 
+SPREAD = 20  # of scores, which random weights make nearly equal, so that rounding would order them
+
 
 def save_untrained(cfg: CfgNode, folder: Path, size: tuple[int, int] = (256, 512)) -> None:
     """Save a network of random weights, whose norms fit images of random pixels.
@@ -29,6 +31,9 @@ def save_untrained(cfg: CfgNode, folder: Path, size: tuple[int, int] = (256, 512
     names = cfg.MODEL.EFFICIENTPS.CLASS_NAMES = [f"class {i}" for i in range(count)]
     image = torch.randint(0, 255, (3, *size), dtype=torch.uint8)
     network = calibrated(build_model(cfg), [{"image": image}])
+    rpn_head, predictor = network.proposal_generator.rpn_head, network.roi_heads.box_predictor
+    for layer in (rpn_head.objectness_logits, predictor.cls_score):
+        layer.weight.data *= SPREAD
     metadata = Metadata(name=folder.name)
     categories = [{"id": i, "name": n, "isthing": int(i in things)} for i, n in enumerate(names)]
     set_classes(metadata, categories)
