@@ -1,6 +1,6 @@
 """The file of a whole network is run by its runtime and compared with the network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,12 +64,14 @@ def check_whole(path: Path, predict: Callable, sizes=SIZES) -> list[Agreement]:
         InputError: if ONNX Runtime cannot run it.
     """
     network = load(path, torch.get_num_threads())
-    found = []
+    return [agreement(network(image, "RGB"), predict(image)) for image in painted(sizes)]
+
+
+def painted(sizes=SIZES) -> Iterator[np.ndarray]:
+    """(H, W, 3) uint8 RGB streets of these sizes."""
     for seed, (height, width) in enumerate(sizes):
         scene, _ = paint_scene(np.random.default_rng(seed))
-        image = cv2.resize(scene, (width, height), interpolation=cv2.INTER_AREA)
-        found.append(agreement(network(image, "RGB"), predict(image)))
-    return found
+        yield cv2.resize(scene, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def agreement(found: Prediction, expected) -> Agreement:
@@ -134,7 +136,7 @@ def summary(found: list[Agreement]) -> str:
     segments = sum(agreement.same_segments for agreement in found)
     return (
         f"{len(found)} images: {segments} with the same segments, {same} the same within the "
-        f"limits; of all pixels {100 * share_of_pixels(found):.4f} % are the same."
+        f"limits; of all pixels {100 * _share(found):.4f} % are the same."
     )
 
 
@@ -150,7 +152,7 @@ def require_agreement(found: list[Agreement]) -> None:
             f"The onnx file differs from the network on an image of {height} x {width} pixels, as "
             "the table says; it was not kept."
         )
-    share = share_of_pixels(found)
+    share = _share(found)
     if share < PIXELS:
         raise InputError(
             f"The onnx file differs from the network in {100 * (1 - share):.3f} % of the pixels, "
@@ -158,7 +160,7 @@ def require_agreement(found: list[Agreement]) -> None:
         )
 
 
-def share_of_pixels(found: list[Agreement]) -> float:
+def _share(found: list[Agreement]) -> float:
     """Of all pixels, those with the same segment and class."""
     same = sum(agreement.count * min(agreement.pixels, agreement.semantic) for agreement in found)
     return same / sum(agreement.count for agreement in found)
