@@ -2,8 +2,17 @@
 
 from pathlib import Path
 
+from efficientps_d2_runtime.errors import InputError
+
 
 def shipped_folder(name: str) -> Path:
-    """The folder "configs" or "models": inside an installed package, beside it in a clone."""
+    """The folder "configs" or "models": inside an installed package, beside it in a clone.
+
+    Raises:
+        InputError: if it is not there.
+    """
     package = Path(__file__).parent.parent
-    return next(f for f in (package / name, package.parent / name) if f.is_dir())
+    for folder in (package / name, package.parent / name):
+        if folder.is_dir():
+            return folder
+    raise InputError(f"{package / name} is missing; install efficientps_d2 again.")

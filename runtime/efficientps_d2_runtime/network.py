@@ -1,7 +1,9 @@
 """A network in one ONNX file: an image goes in, what it says of it comes out."""
 
 import json
+import re
 from collections.abc import Sequence
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,8 @@ OUTPUTS = (
 EXPORT = "efficientps-d2 export --format onnx"
 ImageInput = np.ndarray | Image.Image | str | Path
 SHOWN = 300  # characters of an error of ONNX Runtime
+NO_MEMORY = re.compile("alloc|out of memory", re.IGNORECASE)  # in such an error
+MOST_PIXELS = 2**62
 # With 19 classes 684 bytes: EfficientNet-Lite0 was seen to take 395 of them, B5 in PyTorch 670.
 BYTES, BYTES_OF_CLASS = 380, 16
 
@@ -91,15 +95,11 @@ class Network:
         """
         require_format(image_format)
         given = {
-            "score_threshold": (score_threshold, np.float32),
-            "overlap_threshold": (overlap_threshold, np.float32),
-            "stuff_area_limit": (stuff_area_limit, np.int64),
+            "score_threshold": _number("score_threshold", score_threshold, 1),
+            "overlap_threshold": _number("overlap_threshold", overlap_threshold, 1),
+            "stuff_area_limit": _number("stuff_area_limit", stuff_area_limit, MOST_PIXELS),
         }
-        for name, (value, dtype) in given.items():
-            most = np.inf if dtype is np.int64 else 1
-            if value is not None and not 0 <= value <= most:
-                raise InputError(f"{name} is {value}; give a number from 0 to {most:g}.")
-        given = {k: np.asarray(v, dtype) for k, (v, dtype) in given.items() if v is not None}
+        given = {name: value for name, value in given.items() if value is not None}
         if isinstance(images, list | tuple):
             return [self._predict(_rgb(image, image_format), given) for image in images]
         return self._predict(_rgb(images, image_format), given)
@@ -114,9 +114,10 @@ class Network:
             values = self.session.run(list(OUTPUTS), {"image": image, **inputs}, _options_of_run())
         except Exception as error:  # ONNX Runtime has many kinds, with no base of their own
             height, width = image.shape[:2]
+            cure = "give a smaller one" if NO_MEMORY.search(str(error)) else "write the file again"
             raise InputError(
                 f"ONNX Runtime failed on an image of {height} x {width} pixels "
-                f"({one_line(error)[:SHOWN]}); give a smaller one."
+                f"({one_line(error)[:SHOWN]}); {cure}."
             ) from error
         found = dict(zip(OUTPUTS, values, strict=True))
         columns = [found[f"segment_{name}"].tolist() for name in ("classes", "isthing", "scores")]
@@ -146,6 +147,17 @@ class Network:
             )
 
 
+def _number(name: str, value: float | None, most: int) -> np.ndarray | None:
+    """A threshold as the file takes it: a share, or whole pixels."""
+    if value is None:
+        return None
+    whole = most > 1
+    if isinstance(value, Real) and 0 <= value <= most and (not whole or value == int(value)):
+        return np.asarray(value, np.int64 if whole else np.float32)
+    kind = "a whole number" if whole else "a number"
+    raise InputError(f"{name} is {value!r}; give {kind} from 0 to {most}.")
+
+
 def bytes_of_pixel(classes: int) -> int:
     """What one inference holds at most, for each pixel that the network computes on."""
     return BYTES + BYTES_OF_CLASS * classes
@@ -163,7 +175,9 @@ def _session(path: Path, threads: int) -> onnxruntime.InferenceSession:
         raise InputError(f"{path} is no file; give one that {EXPORT} has written.")
     content = path.read_bytes()
     if not checksum.is_sealed(content):
-        raise InputError(f"{path} is of another program; give a file that {EXPORT} has written.")
+        raise InputError(
+            f"{path} is incomplete or of another program; get it again, or write one by {EXPORT}."
+        )
     if not checksum.is_whole(content):
         raise InputError(f"{path} is damaged: its checksum does not fit; get it again.")
     options = onnxruntime.SessionOptions()

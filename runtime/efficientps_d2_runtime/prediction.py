@@ -31,7 +31,7 @@ class Prediction(PanopticResult):
         for mask, (x0, y0, x1, y1), logits in zip(masks, self.boxes, self.mask_logits, strict=True):
             rows, down = _weights(y0, y1, mask.shape[0], logits.shape[0])
             columns, across = _weights(x0, x1, mask.shape[1], logits.shape[1])
-            probabilities = 1 / (1 + np.exp(-logits))
+            probabilities = np.exp(-np.logaddexp(0, -logits))
             mask[rows, columns] = down @ probabilities @ across.T >= 0.5
         return masks
 

@@ -121,7 +121,7 @@ def test_a_wrong_file_is_not_kept(model_folder, monkeypatch, capsys):
     monkeypatch.setattr("efficientps_d2.deploy.whole.run.write_whole", write_nothing)
     assert run_verb("export", "--model", model_folder, "--format", "onnx") == 1
     error = capsys.readouterr().err.splitlines()[-1]
-    assert "is of another program" in error
+    assert "is incomplete or of another program" in error
     monkeypatch.setattr("efficientps_d2.deploy.whole.check.load", lambda path, threads: nothing)
     assert run_verb("export", "--model", model_folder, "--format", "onnx") == 1
     error = capsys.readouterr().err.splitlines()[-1]
@@ -166,8 +166,10 @@ def test_networks_without_a_form_in_onnx_are_named(small_config, tmp_path, name,
 
 def test_a_difference_is_noticed():
     size, segment = (24, 32), Segment(1, 0, "road", False, 0.5, 768)
-    instances = make_instances([[1, 1, 9, 9]], [0.9], [0], np.zeros((1, 4, 4)))
+    logits = np.zeros((1, 4, 4), np.float32)
+    instances = make_instances([[1, 1, 9, 9]], [0.9], [0], logits)
     found = prediction(size, [segment], [[1.0, 1, 9, 9]], [0.9], [0])
+    found = replace(found, panoptic_seg=np.ones(size, np.int32), mask_logits=logits)
     expected = type("P", (), {**vars(found), "instances": instances})()
     assert agreement(found, expected).holds
     other = np.zeros(size, np.int32)
@@ -178,7 +180,12 @@ def test_a_difference_is_noticed():
         {"segments": [replace(segment, category_id=1)]},
         {"segments": [replace(segment, isthing=True)]},
         {"segments": [replace(segment, score=0.6)]},
+        {"segments": [replace(segment, area=767)]},
         {"segments": []},
+        {"scores": np.array([np.nan])},
+        {"boxes": np.array([[1.0, 1, 9, np.nan]])},
+        {"mask_logits": logits + 0.1},
+        {"mask_logits": logits * np.nan},
         {"boxes": np.array([[1.0, 1, 9, 9.1]])},
         {"classes": np.array([1])},
         {"boxes": np.zeros((0, 4)), "scores": np.zeros(0), "classes": np.zeros(0)},

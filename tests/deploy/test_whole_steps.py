@@ -122,6 +122,8 @@ def test_proposals(counts):
     rng, size = np.random.default_rng(0), np.array([100, 160])
     levels = [boxes(rng, n) for n in counts]
     logits = [rng.normal(size=n).astype(np.float32) for n in counts]
+    if counts[0] > 1:  # what is not finite is no proposal
+        levels[0][3, 1], levels[0][5, 2], logits[0][7] = np.nan, np.inf, np.nan
     limits = (0.7, 100, 120, 0.0)
     tensors = [list(map(torch.from_numpy, arrays)) for arrays in (levels, logits)]
     expected = operations.select_proposals(*tensors, torch.from_numpy(size), *limits)
@@ -153,6 +155,8 @@ def test_detections(count, classes, of_class, most):
     given_boxes += rng.normal(size=given_boxes.shape).astype(np.float32)
     probabilities = rng.dirichlet(np.ones(classes + 1), count).astype(np.float32)
     probabilities = probabilities.reshape(count, classes + 1)
+    if count:  # what is not finite is no detection
+        given_boxes[3, 1], given_boxes[5, 2], probabilities[7, 0] = np.nan, np.inf, np.nan
     arrays, limits = (given_boxes, probabilities, size), (0.1, 0.5, most)
     expected = operations.select_detections(*map(torch.from_numpy, arrays), *limits)
     for found, other in zip(
@@ -169,6 +173,7 @@ def test_detections(count, classes, of_class, most):
         (97, 60, (48, 64)),
         (300, 5, (64, 100)),
         (40, 40, (60, 99)),
+        (48, 64, (48, 64)),
     ],
 )
 def test_images_are_resized_as_by_pillow(height, width, limits):

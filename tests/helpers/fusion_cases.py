@@ -28,7 +28,7 @@ def cases(draw):
     options = {
         "thing_class_ids": things,
         "score_threshold": draw(st.sampled_from([0.0, 0.5])),
-        "overlap_threshold": draw(st.sampled_from([0.2, 0.5])),
+        "overlap_threshold": draw(st.sampled_from([0.2, 0.5, 1.0])),
         "stuff_area_limit": draw(st.sampled_from([0, 40])),
         "mask_logit_scale": draw(st.sampled_from([1.0, 4.0])),
         "confine_to_box": draw(st.booleans()),

@@ -15,9 +15,8 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from efficientps_d2.data.coco_panoptic import categories_of
-from efficientps_d2.deploy.whole import functions, fusion_functions
+from efficientps_d2.deploy.whole import functions, fusion_functions, fusion_rules, resizing
 from efficientps_d2.deploy.whole.fusion_operation import FUSIONS
-from efficientps_d2.deploy.whole.fusion_rules import HELPERS
 from efficientps_d2.deploy.whole.model import WholeModel
 from efficientps_d2.modeling.meta_arch import MaskRCNN, PanopticSegmentor, UPSNet
 from efficientps_d2_runtime import checksum
@@ -152,8 +151,8 @@ def require_known_parts(model, cfg: CfgNode) -> None:
 
 
 def _inline_helpers(model: ir.Model) -> None:
-    """Put the functions that the loops of the fusion call in their places."""
-    for helper in HELPERS:
+    """Put the functions that functions call, which PyTorch does not see, in their places."""
+    for helper in (*fusion_rules.HELPERS, *resizing.HELPERS):
         function = ir.serde.deserialize_function(helper.to_function_proto())
         model.functions[function.identifier()] = function
         model.opset_imports[function.domain] = 1

@@ -10,9 +10,9 @@ import numpy as np
 from onnxscript import opset18 as op
 
 from efficientps_d2.deploy.whole.constants import DOUBLE, FLOAT, INT64, f32, f64, i64
+from efficientps_d2.deploy.whole.resizing import resized
 
 MAX_INT = 2**63 - 1
-PILLOW_ONE = 2.0**22
 
 
 def prepare(image, min_size: int, max_size: int, divisor: int, mean, std, bgr: bool):
@@ -21,7 +21,7 @@ def prepare(image, min_size: int, max_size: int, divisor: int, mean, std, bgr: b
     size = op.Slice(op.Shape(image), [0], [2])
     if min_size:
         size = _new_size(size, min_size, max_size)
-        x = _resized(x, size)
+        x = resized(x, size)
     if bgr:
         x = op.Gather(x, i64([2, 1, 0]), axis=1)
     x = op.Sub(x, f32(np.reshape(mean, (1, 3, 1, 1))))
@@ -42,39 +42,6 @@ def _new_size(size, min_size: int, max_size: int):
     shrink = op.Div(f64(max_size), longest)
     sides = op.Where(op.Greater(longest, f64(max_size)), op.Mul(sides, shrink), sides)
     return op.Max(op.Cast(op.Floor(op.Add(sides, f64(0.5))), to=INT64), i64([1]))
-
-
-def _resized(x, size):
-    """(1, 3, *size) bytes as float32: exactly what Pillow's bilinear resizing gives.
-
-    It resizes rows, then columns, by weights of 22 bits, and rounds to bytes after each.
-    """
-    old = op.Slice(op.Shape(x), [2], [4])
-    x = op.Cast(x, to=DOUBLE)
-    columns = _pillow_weights(op.Slice(old, [1], [2]), op.Slice(size, [1], [2]))
-    x = _rounded(op.MatMul(x, op.Transpose(columns)))
-    rows = _pillow_weights(op.Slice(old, [0], [1]), op.Slice(size, [0], [1]))
-    return op.Cast(_rounded(op.MatMul(rows, x)), to=FLOAT)
-
-
-def _pillow_weights(old, new):
-    """(new, old) whole numbers, as float64; sides are (1,) int64."""
-    scale = op.Div(op.Cast(old, to=DOUBLE), op.Cast(new, to=DOUBLE))
-    centres = op.Mul(op.Add(_numbers(new), f64(0.5)), scale)
-    distances = op.Sub(op.Add(_numbers(old), f64(0.5)), op.Unsqueeze(centres, [1]))
-    distances = op.Div(op.Abs(distances), op.Max(scale, f64([1.0])))
-    weights = op.Max(op.Sub(f64(1.0), distances), f64(0.0))
-    weights = op.Div(weights, op.ReduceSum(weights, [1]))
-    return op.Floor(op.Add(op.Mul(weights, f64(PILLOW_ONE)), f64(0.5)))
-
-
-def _numbers(count):
-    """0, 1, ... as float64."""
-    return op.Cast(op.Range(i64(0), op.Squeeze(count), i64(1)), to=DOUBLE)
-
-
-def _rounded(x):
-    return op.Floor(op.Div(op.Add(x, f64(PILLOW_ONE / 2)), f64(PILLOW_ONE)))
 
 
 def group_norm(x, groups: int, weight, bias, eps: float = 1e-5, cudnn_enabled: bool = True):
@@ -119,9 +86,12 @@ def select_proposals(
     for level, score in zip(boxes, logits, strict=True):
         count = op.Min(op.Size(score), i64(before))
         score, which = op.TopK(score, op.Reshape(count, [1]))
-        level = _clipped(op.Gather(level, which), size)
-        large = op.Greater(op.ReduceMin(box_sides(level), [1], keepdims=0), f32(min_side))
-        level, score = op.Compress(level, large, axis=0), op.Compress(score, large, axis=0)
+        level = op.Gather(level, which)
+        finite = op.And(_finite(level), _finite(op.Unsqueeze(score, [1])))
+        level = _clipped(level, size)
+        usable = op.Greater(op.ReduceMin(box_sides(level), [1], keepdims=0), f32(min_side))
+        usable = op.And(usable, finite)
+        level, score = op.Compress(level, usable, axis=0), op.Compress(score, usable, axis=0)
         kept = _nms(level, score, nms_threshold, after)
         found.append(op.Gather(level, kept))
         scores.append(op.Gather(score, kept))
@@ -134,6 +104,12 @@ def select_proposals(
 def box_sides(boxes):
     """(N, 2) widths and heights."""
     return op.Sub(op.Slice(boxes, [2], [4], [1]), op.Slice(boxes, [0], [2], [1]))
+
+
+def _finite(rows):
+    """(N,) whether all values (N, M) of a row are finite."""
+    sums = op.ReduceSum(op.Mul(rows, f32(0)), [1], keepdims=0)
+    return op.Equal(sums, f32(0))
 
 
 def _clipped(boxes, size):
@@ -197,7 +173,9 @@ def select_detections(
     boxes, probabilities, size, score_threshold: float, nms_threshold: float, most: int
 ):
     """See :func:`operations.select_detections`."""
-    scores = op.Slice(probabilities, [0], [-1], [1])
+    finite = op.And(_finite(boxes), _finite(probabilities))
+    boxes = op.Compress(boxes, finite, axis=0)
+    scores = op.Slice(op.Compress(probabilities, finite, axis=0), [0], [-1], [1])
     pairs = op.NonZero(op.Greater(scores, f32(score_threshold)))
     pairs = op.Transpose(pairs, perm=[1, 0])  # (R, 2): proposal, class
     scores = op.GatherND(scores, pairs)

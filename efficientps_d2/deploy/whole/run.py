@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from efficientps_d2.data.classes import ClassTable, class_table
 from efficientps_d2.deploy.whole.check import (
@@ -12,6 +13,7 @@ from efficientps_d2.deploy.whole.check import (
     agreement_table,
     check_whole,
     require_agreement,
+    require_same_pixels,
     summary,
 )
 from efficientps_d2.deploy.whole.file import require_known_parts, write_whole
@@ -62,10 +64,7 @@ def export_whole(predictor, path: Path, check_on: str = "", quantize_on: str = "
         if check_on:
             found += _compare_on(partial, predict, records[check_on], classes)
     print(f"\nWrote {path}: {path.stat().st_size / 1e6:.1f} MB; it takes images in RGB.")
-    if not any(a.instances for a in found):
-        print("No instance was found in these images, so that none was compared.")
-    else:
-        print("It gives what the network gives.")
+    print(_verdict(found))
     if quantize_on:
         _quantize_on(path, quantize_on, *parts, classes)
 
@@ -81,11 +80,24 @@ def _compare_on(
     )
     print(f"\n{score_table(scores)}\n{summary(found)}")
     require_same_quality(scores)
+    require_same_pixels(found)
     return found
 
 
+def _verdict(found: list[Agreement]) -> str:
+    """What was compared, and what was not."""
+    others = sum(not agreement.holds for agreement in found)
+    but = f", but for {others} of {len(found)} images" if others else ""
+    instances = sum(agreement.instances for agreement in found)
+    compared = f"with {instances} instances" if instances else "without any instance"
+    return (
+        f"It gives what the network gives{but}: {len(found)} images {compared} were compared. "
+        "Thresholds other than its own were not."
+    )
+
+
 def _predict_by(file: Path) -> Callable[[np.ndarray], Prediction]:
-    network = load(file)
+    network = load(file, torch.get_num_threads())
     return lambda image: network(image, "RGB")
 
 

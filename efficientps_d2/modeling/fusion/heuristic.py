@@ -52,8 +52,20 @@ def heuristic_panoptic_fusion(
         max(stuff_area_limit, 1),  # it keeps stuff of 0 pixels otherwise
         score_threshold,
     )
+    panoptic_seg, segments_info = _without_empty(panoptic_seg, segments_info)
     for segment in segments_info:
         label = segment["category_id"]
         ids = list(thing_class_ids) if segment["isthing"] else [None, *stuff_ids]
         segment["category_id"] = ids[label]
     return panoptic_seg, segments_info
+
+
+def _without_empty(panoptic_seg: Tensor, segments_info: list[dict]) -> tuple[Tensor, list[dict]]:
+    """Without things that got no pixel, which an overlap threshold of 1 leaves; ids from 1 on."""
+    counts = torch.bincount(panoptic_seg.flatten(), minlength=len(segments_info) + 1)
+    kept = [segment for segment in segments_info if counts[segment["id"]]]
+    new_ids = torch.zeros(len(counts), dtype=panoptic_seg.dtype, device=panoptic_seg.device)
+    for number, segment in enumerate(kept, start=1):
+        new_ids[segment["id"]] = number
+        segment["id"] = number
+    return new_ids[panoptic_seg.long()], kept
