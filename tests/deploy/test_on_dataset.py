@@ -74,7 +74,7 @@ def test_files_of_another_quality_are_refused():
 
 
 def test_a_summary_of_many_images():
-    same = Agreement((10, 10), 1.0, 3, True, 2, 0.0, 0.0, 1.0)
+    same = Agreement((10, 10), 1.0, 3, True, 2, 0.0, 0.0, 0.0, 1.0)
     other = same._replace(pixels=0.9)
     told = summary([same, same, other, other._replace(same_segments=False)])
     assert told.startswith("4 images: 3 with the same segments, 2 the same within the limits;")
@@ -82,7 +82,7 @@ def test_a_summary_of_many_images():
 
 
 def test_small_images_may_differ_more_than_all_together():
-    large = Agreement((100, 1000), 1.0, 3, True, 2, 0.0, 0.0, 1.0)
+    large = Agreement((100, 1000), 1.0, 3, True, 2, 0.0, 0.0, 0.0, 1.0)
     small = large._replace(size=(50, 100), pixels=0.9992)
     assert small.holds
     require_agreement([large, small])

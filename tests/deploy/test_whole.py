@@ -166,10 +166,11 @@ def test_networks_without_a_form_in_onnx_are_named(small_config, tmp_path, name,
 
 def test_a_difference_is_noticed():
     size, segment = (24, 32), Segment(1, 0, "road", False, 0.5, 768)
-    logits = np.zeros((1, 4, 4), np.float32)
+    logits = np.ones((1, 4, 4), np.float32)
     instances = make_instances([[1, 1, 9, 9]], [0.9], [0], logits)
     found = prediction(size, [segment], [[1.0, 1, 9, 9]], [0.9], [0])
     found = replace(found, panoptic_seg=np.ones(size, np.int32), mask_logits=logits)
+    instances.pred_masks = torch.from_numpy(found.masks)
     expected = type("P", (), {**vars(found), "instances": instances})()
     assert agreement(found, expected).holds
     other = np.zeros(size, np.int32)
@@ -184,7 +185,7 @@ def test_a_difference_is_noticed():
         {"segments": []},
         {"scores": np.array([np.nan])},
         {"boxes": np.array([[1.0, 1, 9, np.nan]])},
-        {"mask_logits": logits + 0.1},
+        {"mask_logits": -logits},
         {"mask_logits": logits * np.nan},
         {"boxes": np.array([[1.0, 1, 9, 9.1]])},
         {"classes": np.array([1])},

@@ -8,7 +8,7 @@ from onnxscript import opset18 as op
 
 from efficientps_d2.deploy.whole.constants import DOUBLE, FLOAT, INT32, INT64, f32, filled, i64
 from efficientps_d2.deploy.whole.functions import box_sides
-from efficientps_d2.deploy.whole.winners import loops
+from efficientps_d2.deploy.whole.winners import room_loop, tile_loop
 from efficientps_d2.modeling.fusion.log_odds import SEMANTIC_LIMIT
 
 
@@ -29,45 +29,47 @@ def fuse(
     confine_to_box: bool,
 ):
     """See :func:`fusion_operation.fuse`."""
-    things = i64(thing_class_ids)
-    stuff_ids = i64(stuff_class_ids)
+    things, stuff_ids = i64(thing_class_ids), i64(stuff_class_ids)
     order = _candidates(boxes, scores, score_threshold, inclusive=method == "heuristic")
     boxes, scores = op.Gather(boxes, order), op.Gather(scores, order)
-    mask_logits = op.Gather(mask_logits, order)
+    masks = op.Gather(mask_logits, order)
     channels = op.Gather(things, op.Gather(classes, order))
     labels = op.ArgMax(sem_seg, axis=0, keepdims=0)
-    size = op.Slice(op.Shape(sem_seg), [1], [3])
-    stuff = op.Gather(sem_seg, stuff_ids)
-    windows = _windows(boxes, size)
-    reaches, inner, knobs = windows, windows, f32([0.0, 0.0])
-    if method == "log_odds":
-        stuff = op.ReduceLogSumExp(stuff, [0], keepdims=0)
-        knobs = f32([semantic_weight, SEMANTIC_LIMIT])
-    else:
-        stuff = op.ReduceMax(stuff, [0], keepdims=0)
-    if method == "adaptive":
-        knobs = f32([mask_logit_scale, -np.inf if confine_to_box else 0.0])
-        if not confine_to_box:  # masks fade out over half a cell around a box
-            cells = op.Cast(op.Slice(op.Shape(mask_logits), [2], [3]), to=FLOAT)
-            windows = _windows(boxes, size, op.Div(op.Mul(box_sides(boxes), f32(0.5)), cells))
-            everywhere = op.Concat(i64([0, 0]), size, axis=0)
-            reaches = op.Add(op.Mul(windows, i64(0)), everywhere)
-    elif method == "heuristic":
-        mask_logits = op.Sigmoid(mask_logits)
-        windows = reaches = inner = _windows(boxes, size, f32([1.0, 1.0]))  # as in its pasting
-    with_room, winners = loops(method)
-    fits = with_room(
-        *(boxes, mask_logits, channels, windows, sem_seg, stuff, overlap_threshold, knobs)
+    join = op.ReduceLogSumExp if method == "log_odds" else op.ReduceMax
+    stuff = join(op.Gather(sem_seg, stuff_ids), [0], keepdims=0)
+    outside = -np.inf if confine_to_box else 0.0
+    knobs = {"log_odds": [semantic_weight, SEMANTIC_LIMIT], "adaptive": [mask_logit_scale, outside]}
+    knobs = f32(knobs.get(method, [0.0, 0.0]))
+    fades = method == "adaptive" and not confine_to_box
+    windows, inner, reaches = _all_windows(boxes, masks, op.Shape(stuff), method, fades)
+    if method == "heuristic":
+        masks = op.Sigmoid(masks)
+    fits = room_loop(method)(
+        *(boxes, masks, channels, windows, sem_seg, stuff, overlap_threshold, knobs)
     )
-    numbers = op.Mul(
-        op.Range(i64(1), op.Add(op.Size(fits), i64(1)), i64(1)), op.Cast(fits, to=INT64)
-    )
-    winner = winners(
-        *(boxes, mask_logits, channels, inner, reaches, numbers, sem_seg, stuff, knobs)
+    ranks = op.Range(i64(1), op.Add(op.Size(fits), i64(1)), i64(1))
+    numbers = op.Mul(ranks, op.Cast(fits, to=INT64))
+    winner = tile_loop(method)(
+        *(boxes, masks, channels, inner, reaches, numbers, sem_seg, stuff, knobs)
     )
     return *_segments(
         winner, labels, sem_seg, channels, scores, stuff_ids, stuff_area_limit
     ), labels
+
+
+def _all_windows(boxes, masks, size, method: str, fades: bool):
+    """(N, 4) windows of the masks, of the pixels that boxes touch, and in which they compete."""
+    if method == "heuristic":
+        windows = _windows(boxes, size, f32([1.0, 1.0]))  # as in its pasting
+        return windows, windows, windows
+    inner = _windows(boxes, size)
+    if not fades:
+        return inner, inner, inner
+    # Masks fade out over half a cell around a box, and then 0 competes everywhere.
+    cells = op.Cast(op.Slice(op.Shape(masks), [2], [3]), to=FLOAT)
+    windows = _windows(boxes, size, op.Div(op.Mul(box_sides(boxes), f32(0.5)), cells))
+    everywhere = op.Concat(i64([0, 0]), size, axis=0)
+    return windows, inner, op.Add(op.Mul(windows, i64(0)), everywhere)
 
 
 def _windows(boxes, size, margins=None):

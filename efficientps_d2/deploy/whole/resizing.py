@@ -3,6 +3,7 @@
 Pillow resizes rows, then columns, by weights of 22 bits, and rounds to bytes after each.
 """
 
+import onnxscript
 from onnxscript import opset18 as op
 from onnxscript import script
 
@@ -39,7 +40,7 @@ def rounded(x):
 
 
 @script(default_opset=op)
-def resized(x, size):
+def resized(x, size) -> onnxscript.FLOAT[...]:
     """(1, 3, *size) bytes as float32, of (1, 3, H, W)."""
     height, width = op.Gather(op.Shape(x), 2), op.Gather(op.Shape(x), 3)
     new_height, new_width = op.Gather(size, 0), op.Gather(size, 1)

@@ -14,14 +14,14 @@ from efficientps_d2.deploy.whole.fusion_rules import RULES
 TILE = 128  # pixels of a side
 
 
-def loops(method: str) -> tuple[OnnxFunction, OnnxFunction]:
-    """The two loops of a rule; a file needs the ``HELPERS`` that they call, too.
+def room_loop(method: str) -> OnnxFunction:
+    """The loop over the instances; a file needs the ``HELPERS`` that it calls, too.
 
-    Of N instances, by descending score, both take boxes (N, 4), masks (N, M, M), channels (N,) and
+    Of N instances, by descending score, it takes boxes (N, 4), masks (N, M, M), channels (N,) and
     windows (N, 4): first row and column, and those after the last. ``sem_seg`` (K, H, W) are
     semantic logits, ``stuff`` (H, W) those of stuff.
     """
-    mask_of, levels_of = RULES[method]
+    mask_of = RULES[method].mask
 
     @script(default_opset=op)
     def with_room(
@@ -50,6 +50,13 @@ def loops(method: str) -> tuple[OnnxFunction, OnnxFunction]:
             margins = op.Concat(first, size - last, axis=0)
             occupied = op.Or(occupied, op.Pad(op.And(mask, fits), margins, no))
         return found
+
+    return with_room
+
+
+def tile_loop(method: str) -> OnnxFunction:
+    """The loop over the tiles, which takes the same as :func:`room_loop`, and more."""
+    levels_of = RULES[method].levels
 
     @script(default_opset=op)
     def winners(
@@ -96,4 +103,4 @@ def loops(method: str) -> tuple[OnnxFunction, OnnxFunction]:
             found = op.Concat(found, strip, axis=0)
         return found
 
-    return with_room, winners
+    return winners
