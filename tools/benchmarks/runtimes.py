@@ -14,6 +14,7 @@ import importlib.util
 import sys
 from collections.abc import Callable
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 import cv2
@@ -116,6 +117,8 @@ def main(argv: list[str] | None = None) -> int:
     args.onnx = exported(args.saved, args.folder)
     absent = {OPENVINO} if importlib.util.find_spec("openvino") is None else set()
     absent |= set() if eight_bits_file(args.onnx).is_file() else {EIGHT_BITS}
+    versions = [f"{name} {version(name)}" for name in ("torch", "onnxruntime")]
+    print(f"{args.onnx}, {', '.join(versions)}; not there: {', '.join(absent) or 'nothing'}")
     runtimes = [name for name in args.networks if name not in absent]
     found = in_turns(runtimes, partial(build, args=args), predict, args.rounds, "cpu")
     title = f"{args.model}, {args.size[0]} x {args.size[1]}, {args.threads} threads:"
