@@ -12,7 +12,7 @@ is named, and the next image or video begins; the exit status is then 1. --input
 
 import argparse
 
-from efficientps_d2_cli.options import add_overrides, path
+from efficientps_d2_cli.options import add_overrides, path, positive
 
 TASKS = ("panoptic", "instance", "semantic")  # of PredictionPainter, which a test compares
 PRECISIONS = ("float32", "float16", "bfloat16")  # of Predictor, which a test compares
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--tile",
-        type=int,
+        type=positive,
         default=0,
         metavar="SIZE",
         help="predict large images in tiles of this many pixels, in little memory",

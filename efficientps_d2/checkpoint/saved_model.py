@@ -97,6 +97,8 @@ def read_saved_model(folder: str | Path | None, overrides: list[str] | None = No
         folder = shipped_folder("models") / name
     elif not folder.exists() and is_hub_name(name):
         folder = fetch_model(name, (*FILES, EARLIER_WEIGHTS))
+    if folder.suffix == ".onnx" and folder.is_file():
+        raise InputError(f"{folder} is an exported network; run it by efficientps-d2-run.")
     if not folder.is_dir():
         raise InputError(
             f"{folder} does not exist; give the folder of a saved model, or {SHIPPED}, which comes "

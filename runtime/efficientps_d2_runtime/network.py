@@ -104,9 +104,16 @@ class Network:
             return [self._predict(_rgb(image, image_format), given) for image in images]
         return self._predict(_rgb(images, image_format), given)
 
-    def draw(self, image: np.ndarray, prediction: Prediction) -> np.ndarray:
-        """The panoptic map over an image (H, W, 3) uint8 RGB; see :func:`draw_panoptic`."""
-        return draw_panoptic(image, prediction, self.categories)
+    def draw(
+        self, image: str | Path | Image.Image | np.ndarray, prediction: Prediction
+    ) -> np.ndarray:
+        """The panoptic map over an image, as uint8 RGB; see :func:`draw_panoptic`.
+
+        Args:
+            image: as for a prediction; arrays (H, W, 3) are RGB.
+            prediction: of it.
+        """
+        return draw_panoptic(_rgb(image, "RGB"), prediction, self.categories)
 
     def _predict(self, image: np.ndarray, inputs: dict[str, np.ndarray]) -> Prediction:
         self._require_memory(image)
