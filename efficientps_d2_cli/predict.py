@@ -79,17 +79,18 @@ def run(args: argparse.Namespace) -> int:
         args.parser.error("--webcam shows a window and writes nothing; leave --output out")
     from PIL import Image
 
-    from efficientps_d2.prediction.files import predict_images, predict_video, predict_videos
-    from efficientps_d2.prediction.predictor import OF_DEMO
-    from efficientps_d2.utils.env import keep_freed_memory
     from efficientps_d2_runtime.paths import expand, image_targets, video_targets
 
-    # Mistakes show before the model is loaded.
+    # Mistakes show before PyTorch is imported, which takes seconds.
     files = expand(files)
     if files and args.output:
         image_targets(files, args.output, args.save_json)
     if args.video_input:
         video_targets(args.video_input, args.output, args.save_json)
+    from efficientps_d2.prediction.files import predict_images, predict_video, predict_videos
+    from efficientps_d2.prediction.predictor import OF_DEMO
+    from efficientps_d2.utils.env import keep_freed_memory
+
     if args.tile:
         Image.MAX_IMAGE_PIXELS = None  # Pillow's, above which an image is taken for an attack
     keep_freed_memory()

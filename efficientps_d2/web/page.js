@@ -193,7 +193,9 @@ function download(kind) {
 
 canvas.addEventListener("pointermove", point);
 canvas.addEventListener("pointerdown", point);
-canvas.addEventListener("pointerleave", leave);
+canvas.addEventListener("pointerleave", (event) => {
+  if (event.pointerType !== "touch") leave(); // a finger leaves when it is lifted
+});
 find(".opacity input").addEventListener("input", blend);
 find(".choices").addEventListener("change", choose);
 find(".downloads").addEventListener("click", (event) => {

@@ -139,6 +139,18 @@ def test_hovering(page, picture):
     assert hover(page, 55, 50) == "person, score 0.71, 300 pixels" and hover(page, 5, 5) == ""
 
 
+def test_what_a_finger_touched_stays(page, picture):
+    """It leaves when it is lifted."""
+    show(page, picture)
+    assert hover(page, 30, 50)
+    canvas, tip = (page.find_element(BY, f"#viewer {name}") for name in ("canvas", ".tip"))
+    leave = "arguments[0].dispatchEvent(new PointerEvent('pointerleave', {pointerType: '%s'}))"
+    page.execute_script(leave % "touch", canvas)
+    assert tip.is_displayed()
+    page.execute_script(leave % "mouse", canvas)
+    assert not tip.is_displayed()
+
+
 def test_downloads(page, served, picture, tmp_path):
     downloads, expected = tmp_path / "downloads", tmp_path / "expected"
     where = {"behavior": "allow", "downloadPath": str(downloads)}
