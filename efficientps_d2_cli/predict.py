@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
 
     from efficientps_d2_runtime.paths import expand, image_targets, video_targets
 
-    # Mistakes show before PyTorch is imported, which takes seconds.
+    # Mistakes show before the network is imported and loaded, which takes seconds.
     files = expand(files)
     if files and args.output:
         image_targets(files, args.output, args.save_json)
