@@ -25,7 +25,7 @@ from untrained import save_untrained
 from efficientps_d2.checkpoint.saved_model import read_saved_model
 from efficientps_d2.config.loading import without_cuda
 from efficientps_d2.data.classes import ClassTable, class_table
-from efficientps_d2.deploy.whole.check import painted
+from efficientps_d2.deploy.whole.check import box_distances, painted
 from efficientps_d2.deploy.whole.file import write_whole
 from efficientps_d2.evaluation.panoptic_metrics import PanopticSums, mean_metrics
 from efficientps_d2.prediction.predictor import Predictor
@@ -33,7 +33,7 @@ from efficientps_d2.utils.env import quiet_known_warnings
 from efficientps_d2_runtime.errors import InputError
 from efficientps_d2_runtime.network import load
 
-APART = 0.1  # pixels
+APART = 0.1  # pixels between boxes that count as the same
 SIZES = ((256, 512), (97, 211), (480, 320))
 PAPER, SMALL = "efficientps_cityscapes", "efficientps_streets"
 BACKBONE = "MODEL.EFFICIENTNET.NAME"
@@ -88,18 +88,11 @@ def compare(pairs: list[tuple], classes: ClassTable) -> list:
         )
         sums.add_image(*truth, *segments)
         semantic.append((found.sem_seg == expected.sem_seg).mean())
-        same += _same_boxes(found, expected.instances)
+        nearest = box_distances(found, expected.instances).min(axis=1, initial=np.inf)
+        same += int((nearest <= APART).sum())
     pq = mean_metrics(sums, classes.thing_ids)["PQ"]
     count = sum(len(expected.instances) for _, expected in pairs)
     return [f"{pq:.2f}", f"{100 * np.mean(semantic):.3f}", f"{same} of {count}"]
-
-
-def _same_boxes(found, instances) -> int:
-    """How many have a counterpart of the same class, whose corners are as near as ``APART``."""
-    boxes = instances.pred_boxes.tensor.numpy()
-    apart = np.abs(boxes[:, None] - found.boxes).max(axis=2)
-    apart[np.not_equal.outer(instances.pred_classes.numpy(), found.classes)] = np.inf
-    return int((apart.min(axis=1, initial=np.inf) <= APART).sum())
 
 
 def table(rows: Iterable[list]) -> str:

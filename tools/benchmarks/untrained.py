@@ -14,13 +14,12 @@ from efficientps_d2.data.coco_panoptic import set_classes
 SPREAD = 20  # of scores, which random weights make nearly equal, so that rounding would order them
 
 
-def save_untrained(cfg: CfgNode, folder: Path, size: tuple[int, int] = (256, 512)) -> None:
+def save_untrained(cfg: CfgNode, folder: Path) -> None:
     """Save a network of random weights, whose norms fit images of random pixels.
 
     Args:
         cfg: of :mod:`peers`; thresholds of scores are changed.
         folder: to write.
-        size: of the images.
     """
     torch.manual_seed(0)
     cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = 0.0
@@ -29,7 +28,7 @@ def save_untrained(cfg: CfgNode, folder: Path, size: tuple[int, int] = (256, 512
     cfg.INPUT.MIN_SIZE_TEST = 0
     count, things = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES, cfg.MODEL.EFFICIENTPS.THING_CLASS_IDS
     names = cfg.MODEL.EFFICIENTPS.CLASS_NAMES = [f"class {i}" for i in range(count)]
-    image = torch.randint(0, 255, (3, *size), dtype=torch.uint8)
+    image = torch.randint(0, 255, (3, 256, 512), dtype=torch.uint8)
     network = calibrated(build_model(cfg), [{"image": image}])
     rpn_head, predictor = network.proposal_generator.rpn_head, network.roi_heads.box_predictor
     for layer in (rpn_head.objectness_logits, predictor.cls_score):

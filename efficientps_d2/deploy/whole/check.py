@@ -110,14 +110,23 @@ def _instances_apart(found: Prediction, instances: Instances) -> tuple[float, fl
         return np.inf, np.inf
     if not len(instances):  # whose masks are not there
         return 0.0, 0.0
-    boxes, classes = instances.pred_boxes.tensor.numpy(), instances.pred_classes.numpy()
-    apart = np.abs(boxes[:, None] - found.boxes).max(axis=2)
-    apart[np.not_equal.outer(classes, found.classes)] = np.inf
+    apart = box_distances(found, instances)
     worst = np.max([apart.min(axis=0).max(), apart.min(axis=1).max()])
     if not worst <= BOXES:  # NaN, too
         return float(worst), np.inf
     other_masks = found.masks[apart.argmin(axis=1)] != instances.pred_masks.numpy()
     return float(worst), float(other_masks.sum(axis=(1, 2)).max())
+
+
+def box_distances(found: Prediction, instances: Instances) -> np.ndarray:
+    """(N, M) pixels between the corners of N boxes of a network and M of a file, at most.
+
+    Infinite between different classes.
+    """
+    boxes, classes = instances.pred_boxes.tensor.numpy(), instances.pred_classes.numpy()
+    apart = np.abs(boxes[:, None] - found.boxes).max(axis=2)
+    apart[np.not_equal.outer(classes, found.classes)] = np.inf
+    return apart
 
 
 def _far(found: np.ndarray, expected) -> float:

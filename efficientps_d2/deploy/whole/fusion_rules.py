@@ -61,6 +61,12 @@ def zeros(first, last):
 
 
 @script(default_opset=op)
+def semantic_of(sem_seg, channels, first, last):
+    """(n, h, w) logits of the classes of instances at the pixels between two corners."""
+    return op.Gather(op.Slice(sem_seg, first, last, [1, 2]), channels)
+
+
+@script(default_opset=op)
 def log_odds(boxes, masks, semantic, stuff, first, last, knobs):
     """(n, h, w) log odds; semantic logits (n, h, w), those of stuff (h, w), knobs of the weight."""
     no_fade = op.Less(op.Constant(value_int=1), op.Constant(value_int=0))
@@ -83,7 +89,7 @@ def log_odds_mask(box, mask, channel, sem_seg, stuff, first, last, knobs):
 def log_odds_levels(boxes, masks, channels, windows, sem_seg, stuff, first, last, knobs):
     """(n + 1, h, w): what is compared at the pixels of a tile, of stuff first."""
     of_stuff = op.Slice(stuff, first, last)
-    semantic = op.Gather(op.Slice(sem_seg, first, last, [1, 2]), channels)
+    semantic = semantic_of(sem_seg, channels, first, last)
     odds = log_odds(boxes, masks, semantic, of_stuff, first, last, knobs)
     nothing = op.Constant(value_float=0.0)
     odds = op.Where(within(windows, first, last), odds, nothing)
@@ -106,8 +112,7 @@ def adaptive_levels(boxes, masks, channels, windows, sem_seg, stuff, first, last
     logit = pasted(boxes, masks, first, last, fade) * scale
     # The semantic logit counts in the pixels that the box itself touches.
     inner = within(windows, first, last)
-    semantic = op.Gather(op.Slice(sem_seg, first, last, [1, 2]), channels)
-    semantic = op.Where(inner, semantic, nothing)
+    semantic = op.Where(inner, semantic_of(sem_seg, channels, first, last), nothing)
     fused = (op.Sigmoid(logit) + op.Sigmoid(semantic)) * (logit + semantic)
     fused = fused + op.Where(inner, nothing, outside)
     return op.Concat(op.Unsqueeze(op.Slice(stuff, first, last), [0]), fused, axis=0)
@@ -143,6 +148,7 @@ HELPERS = (
     pasted,
     within,
     zeros,
+    semantic_of,
     log_odds,
     *(f for rule in RULES.values() for f in rule),
 )

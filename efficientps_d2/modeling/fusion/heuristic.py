@@ -64,6 +64,8 @@ def _without_empty(panoptic_seg: Tensor, segments_info: list[dict]) -> tuple[Ten
     """Without things that got no pixel, which an overlap threshold of 1 leaves; ids from 1 on."""
     counts = torch.bincount(panoptic_seg.flatten(), minlength=len(segments_info) + 1)
     kept = [segment for segment in segments_info if counts[segment["id"]]]
+    if len(kept) == len(segments_info):
+        return panoptic_seg, segments_info
     new_ids = torch.zeros(len(counts), dtype=panoptic_seg.dtype, device=panoptic_seg.device)
     for number, segment in enumerate(kept, start=1):
         new_ids[segment["id"]] = number
