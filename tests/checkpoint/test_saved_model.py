@@ -87,6 +87,14 @@ def test_a_model_comes_along(tmp_path, monkeypatch):
         assert word in (folder / CARD).read_text()
 
 
+def test_an_exported_file_is_no_saved_model(tmp_path):
+    (tmp_path / "model.onnx").write_bytes(b"network")
+    with pytest.raises(
+        InputError, match="model.onnx is an exported network; run it by efficientps"
+    ):
+        load_predictor(tmp_path / "model.onnx", "cpu")
+
+
 def paint_nuclei() -> np.ndarray:
     """(256, 256, 3) BGR: nine bright cells on black."""
     image = np.zeros((256, 256), np.uint8)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from dense_fusion import make_instances
@@ -17,7 +18,7 @@ from efficientps_d2.data.classes import with_class_counts
 from efficientps_d2.deploy.whole.check import agreement, check_whole
 from efficientps_d2.deploy.whole.file import write_whole
 from efficientps_d2.deploy.whole.model import WholeModel
-from efficientps_d2.deploy.whole.quantize import note_quality, quantize
+from efficientps_d2.deploy.whole.quantize import kept_in_float, note_quality, quantize
 from efficientps_d2.prediction.predictor import Predictor
 from efficientps_d2_runtime import Prediction, Segment, load
 from efficientps_d2_runtime.network import OUTPUTS
@@ -192,3 +193,19 @@ def test_a_difference_is_noticed():
         {"boxes": np.zeros((0, 4)), "scores": np.zeros(0), "classes": np.zeros(0)},
     ):
         assert not agreement(replace(found, **change), expected).holds, change
+
+
+def test_few_convolutions_stay_in_float():
+    """The first one, depthwise ones and those that predict."""
+    node = onnx.helper.make_node
+    nodes = [
+        node("Conv", ["x", "backbone.stem.weight"], ["a"], name="stem"),
+        node("Conv", ["a", "backbone.conv_dw.weight"], ["b"], name="depthwise", group=8),
+        node("Conv", ["b", "backbone.conv_pw.weight"], ["c"], name="pointwise", group=1),
+        node("Relu", ["c"], ["d"], name="relu"),
+        node("Conv", ["d", "rpn_head.anchor_deltas.weight"], ["e"], name="deltas"),
+        node("Conv", ["d", "sem_seg_head.predictor.weight"], ["f"], name="classes"),
+        node("Conv", ["d", "mask_head.fcn1.weight"], ["g"], name="mask"),
+    ]
+    model = onnx.helper.make_model(onnx.helper.make_graph(nodes, "network", [], []))
+    assert kept_in_float(model) == ["stem", "depthwise", "deltas", "classes"]

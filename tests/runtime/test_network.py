@@ -67,6 +67,13 @@ def test_images_of_all_kinds(small, image, tmp_path):
     assert small(np.full((1, 1, 3), 255, np.uint8)).panoptic_seg.tolist() == [[2]]
 
 
+def test_files_are_drawn_as_arrays_are(small, image, tmp_path):
+    Image.fromarray(image).save(tmp_path / "image.png")
+    prediction = small(image, "RGB")
+    drawn = small.draw(tmp_path / "image.png", prediction)
+    assert (drawn == small.draw(image, prediction)).all() and drawn.dtype == np.uint8
+
+
 def test_thresholds_of_the_file_can_be_replaced(small, image):
     for wrong in (7, -0.1, float("nan"), "0.5", [0.5]):
         with pytest.raises(InputError, match="score_threshold is .*; give a number from 0 to 1"):
