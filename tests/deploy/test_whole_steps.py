@@ -99,6 +99,21 @@ def test_stuff_of_no_pixels_is_no_segment(both_fusions):
     assert in_onnx(*inputs)[1].tolist() == in_pytorch(*inputs)[1].tolist() == [2]
 
 
+def test_what_is_hidden_is_no_segment(both_fusions):
+    """Also where any overlap is allowed: two instances are in the same place."""
+    boxes = torch.tensor([[4.0, 4, 20, 20]]).repeat(2, 1)
+    found = boxes, torch.tensor([0.9, 0.8]), torch.tensor([0, 0]), torch.ones(2, 4, 4)
+    thresholds = torch.tensor(0.5), torch.tensor(1.0), torch.tensor(0)
+    logits = torch.zeros(5, 24, 32)
+    logits[2] = 0.1
+    inputs = (*found, logits, *thresholds)
+    in_pytorch, in_onnx = both_fusions
+    expected = in_pytorch(*inputs)
+    assert expected[1].tolist() == [THINGS[0], 2]
+    for one, other in zip(in_onnx(*inputs)[:2], expected[:2], strict=True):
+        assert one.tolist() == other.tolist()
+
+
 def boxes(rng, count: int) -> np.ndarray:
     corners = rng.uniform([-5, -5], [160, 100], (count, 2))
     sides = rng.uniform(0, 40, (count, 2))
