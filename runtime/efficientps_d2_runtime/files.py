@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 # In a temporary folder: a file that its process holds, and the name of the destination.
 LOCK, NAME = "lock", "name"
+PARTIAL = ".partial"
 
 
 def refuse_pipes(path: object) -> None:
@@ -80,46 +82,50 @@ def replacing_folder(dest: Path) -> Iterator[Path]:
     dest = Path(os.path.realpath(dest))
     dest.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{dest.name[:50]}."  # cut, since a name gets longer and a file system has a limit
-    remove_leftovers(dest, prefix)
+    remove_leftovers(dest, f"{glob.escape(prefix)}*{PARTIAL}")
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(
-            tempfile.TemporaryDirectory(prefix=prefix, dir=dest.parent, ignore_cleanup_errors=True)
+            tempfile.TemporaryDirectory(PARTIAL, prefix, dest.parent, ignore_cleanup_errors=True)
         )
         stack.enter_context(in_use(Path(folder), dest.name))
         new, old = Path(folder, "new"), Path(folder, "old")
         new.mkdir()
-        yield new
         try:
+            yield new
             if dest.exists():
                 dest.rename(old)
             new.rename(dest)
-        except BaseException:  # Ctrl-C, too, which may come after either
-            if not new.exists():
-                dest.rename(new)
-            if old.exists():
+        finally:  # after Ctrl-C, too, which may come between the two
+            if old.exists() and not dest.exists():
                 old.rename(dest)
-            raise
+            for rest in (new, old):  # while the folder is marked, for who removes leftovers
+                shutil.rmtree(rest, ignore_errors=True)
 
 
 @contextlib.contextmanager
 def in_use(folder: Path, name: str) -> Iterator[None]:
     """Mark a temporary folder, so that :func:`remove_leftovers` knows whether its process lives."""
     with contextlib.ExitStack() as stack:
-        if CAN_LOCK:
-            with contextlib.suppress(OSError):  # of file systems without locks
-                stack.enter_context(lock(folder / LOCK))
-            (folder / NAME).write_text(name, encoding="utf-8", errors="surrogateescape")
+        while CAN_LOCK:
+            try:
+                folder.mkdir(exist_ok=True)
+                with contextlib.suppress(OSError):  # of file systems without locks
+                    stack.enter_context(lock(folder / LOCK))
+                (folder / NAME).write_text(name, encoding="utf-8", errors="surrogateescape")
+                break
+            except (HeldError, FileNotFoundError):  # another command removes it as a leftover
+                time.sleep(0.01)
         yield
 
 
-def remove_leftovers(dest: Path, prefix: str) -> None:
+def remove_leftovers(dest: Path, pattern: str) -> None:
     """Remove temporary folders whose processes have died, but not a dataset that only they hold.
 
     Args:
         dest: that the folders lie beside, with its name in them by :func:`in_use`.
-        prefix: of their names.
+        pattern: of their names, which nobody else gives to a folder.
     """
-    for folder in dest.parent.glob(f"{glob.escape(prefix)}*") if CAN_LOCK else ():
+    for folder in dest.parent.glob(pattern) if CAN_LOCK else ():
         if not _is_leftover(folder, dest.name):
             continue
         try:
@@ -134,10 +140,18 @@ def remove_leftovers(dest: Path, prefix: str) -> None:
 
 
 def _is_leftover(folder: Path, name: str) -> bool:
-    """Whether a folder is a temporary one of this user and of a destination of that name."""
-    files = [folder / LOCK, folder / NAME]
-    if folder.is_symlink() or not all(f.is_file() and not f.is_symlink() for f in files):
+    """Whether a folder is a temporary one of this user and of a destination of that name.
+
+    One that its process had no time to mark, or was just removing, holds nothing but marks.
+    """
+    if folder.is_symlink() or not folder.is_dir():
         return False
-    if any(path.stat().st_uid != os.geteuid() for path in (folder, *files)):
+    files = list(folder.iterdir())
+    marks = [file for file in files if file.name in (LOCK, NAME)]
+    if any(not mark.is_file() or mark.is_symlink() for mark in marks):
         return False
-    return files[1].read_text(encoding="utf-8", errors="surrogateescape") == name
+    if any(path.stat().st_uid != os.geteuid() for path in (folder, *marks)):
+        return False
+    if len(marks) < 2:
+        return marks == files
+    return (folder / NAME).read_text(encoding="utf-8", errors="surrogateescape") == name

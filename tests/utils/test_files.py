@@ -2,11 +2,13 @@
 
 import multiprocessing
 import os
+import threading
 import time
+from pathlib import Path
 
 import pytest
 
-from efficientps_d2_runtime.files import replacing_file, replacing_folder
+from efficientps_d2_runtime.files import in_use, replacing_file, replacing_folder
 from efficientps_d2_runtime.locks import lock
 
 
@@ -62,7 +64,7 @@ def test_a_folder_that_only_a_killed_command_holds_comes_back(tmp_path, busy):
 
 
 def test_a_planted_folder_changes_no_file(tmp_path):
-    folder = tmp_path / ".mine.abcdefgh"
+    folder = tmp_path / ".mine.abcdefgh.partial"
     folder.mkdir()
     precious = tmp_path / "precious"
     precious.write_text("of the user")
@@ -76,7 +78,7 @@ def test_a_planted_folder_changes_no_file(tmp_path):
 
 def test_long_names_are_not_mixed_up(tmp_path):
     first, second = tmp_path / f"{'x' * 50}A", tmp_path / f"{'x' * 50}B"
-    left = tmp_path / f".{'x' * 50}.abcdefgh"
+    left = tmp_path / f".{'x' * 50}.abcdefgh.partial"
     (left / "old").mkdir(parents=True)
     (left / "lock").touch()
     (left / "name").write_text(first.name)
@@ -87,10 +89,49 @@ def test_long_names_are_not_mixed_up(tmp_path):
 
 
 def test_other_hidden_folders_stay(tmp_path):
-    for name in (".mine.abcdefgh", ".mine.abc.efgh"):
-        (tmp_path / name).mkdir()
+    for name in (".mine.abcdefgh", ".mine.abc.efgh", ".mine.abcdefgh.partial/precious"):
+        (tmp_path / name).mkdir(parents=True)
     write(tmp_path / "mine")
-    assert len(os.listdir(tmp_path)) == 3
+    assert len(os.listdir(tmp_path)) == 4
+
+
+@pytest.mark.parametrize("marks", [(), ("lock",), ("name",)])
+def test_what_was_killed_before_or_after_its_work_is_removed(tmp_path, marks):
+    """A command marks its folder after it is made, and removes it after what lies in it."""
+    left = tmp_path / ".mine.abcdefgh.partial"
+    left.mkdir()
+    for mark in marks:
+        (left / mark).touch()
+    write(tmp_path / "mine")
+    assert os.listdir(tmp_path) == ["mine"]
+
+
+def test_a_folder_is_marked_although_another_command_takes_it_for_a_leftover(tmp_path):
+    """It was there for a moment without a mark."""
+    folder = tmp_path / ".mine.abcdefgh.partial"
+    with in_use(folder, "mine"):  # it was removed
+        write(tmp_path / "mine")
+        assert sorted(os.listdir(folder)) == ["lock", "name"]
+    folder.joinpath("name").unlink()
+    held = lock(folder / "lock")  # by who is about to remove it
+    threading.Timer(0.1, held.close).start()
+    with in_use(folder, "mine"):
+        assert folder.joinpath("name").read_text() == "mine"
+
+
+def test_a_folder_stays_when_its_replacement_fails_half_way(tmp_path, monkeypatch):
+    write(tmp_path / "mine")
+    rename = Path.rename
+
+    def interrupted(self, target):
+        if self.name == "new":
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt), replacing_folder(tmp_path / "mine"):
+        pass
+    assert os.listdir(tmp_path) == ["mine"] and os.listdir(tmp_path / "mine") == ["whole"]
 
 
 def test_a_file_is_the_former_one_until_the_new_one_is_whole(tmp_path):
