@@ -92,14 +92,24 @@ def replacing_folder(dest: Path) -> Iterator[Path]:
         new.mkdir()
         try:
             yield new
-            if dest.exists():
-                dest.rename(old)
-            new.rename(dest)
-        finally:  # after Ctrl-C, too, which may come between the two
-            if old.exists() and not dest.exists():
-                old.rename(dest)
-            for rest in (new, old):  # while the folder is marked, for who removes leftovers
+            _take_place(new, dest, old)
+        finally:  # while the folder is marked, for who removes leftovers
+            for rest in (new, old):
                 shutil.rmtree(rest, ignore_errors=True)
+
+
+def _take_place(new: Path, dest: Path, old: Path) -> None:
+    """Put ``new`` where ``dest`` is, which becomes ``old``; or change nothing."""
+    try:
+        if dest.exists():
+            dest.rename(old)
+        new.rename(dest)
+    except BaseException:  # Ctrl-C, too, which may come after either
+        if not new.exists():
+            dest.rename(new)
+        if old.exists():
+            old.rename(dest)
+        raise
 
 
 @contextlib.contextmanager
