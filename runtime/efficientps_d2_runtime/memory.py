@@ -1,19 +1,64 @@
-"""How much memory there is."""
+"""How much memory there is, and how much an inference takes."""
 
 import contextlib
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 MEMINFO = Path("/proc/meminfo")
 CONTAINER = Path("/sys/fs/cgroup")
+PROCESS = Path("/proc/self")
+MARGIN = 1.1  # on what was measured
+
+
+class Need(NamedTuple):
+    """Bytes that an inference holds at most, as they were measured.
+
+    The network computes first, on the pixels to which it resizes the image, then the fusion, on
+    those of the image.
+    """
+
+    fixed: float
+    network_pixel: float
+    image_pixel: float
+
+    def of_pixels(self, computed: float, of_image: float) -> float:
+        """Bytes of an image of so many pixels, when the network computes on so many."""
+        return max(self.network_pixel * computed, self.image_pixel * of_image)
+
+    def total(self, computed: float, of_image: float) -> float:
+        """All bytes of such an image, rather more than less."""
+        return MARGIN * (self.fixed + self.of_pixels(computed, of_image))
 
 
 def free_memory() -> int | None:
     """Bytes that the machine and the container have left; None where nobody says it."""
     found = []
     with contextlib.suppress(OSError, LookupError, ValueError):  # not on Linux
-        lines = dict(line.split(":") for line in MEMINFO.read_text().splitlines())
-        found.append(int(lines["MemAvailable"].split()[0]) * 1024)
+        found.append(_fields(MEMINFO)["MemAvailable:"] * 1024)
     with contextlib.suppress(OSError, ValueError):  # no container, or one without a limit
         limit, used = (int((CONTAINER / f"memory.{x}").read_text()) for x in ("max", "current"))
+        with contextlib.suppress(OSError, LookupError, ValueError):
+            used -= _fields(CONTAINER / "memory.stat")["inactive_file"]  # given up when needed
         found.append(limit - used)
     return min(found, default=None)
+
+
+def peaks_of(calls: Iterable[Callable[[], object]]) -> list[int] | None:
+    """Bytes that the process gets more, at most, in each call; None where nobody says it."""
+    found = []
+    try:
+        before = _fields(PROCESS / "status")["VmRSS:"]
+        for call in calls:
+            (PROCESS / "clear_refs").write_text("5")  # the peak begins anew
+            call()
+            found.append((_fields(PROCESS / "status")["VmHWM:"] - before) * 1024)
+    except (OSError, LookupError):  # not on Linux
+        return None
+    return found
+
+
+def _fields(file: Path) -> dict[str, int]:
+    """The numbers of a file of the kernel, by the word before them."""
+    lines = (line.split() for line in file.read_text().splitlines())
+    return {words[0]: int(words[1]) for words in lines if len(words) > 1 and words[1].isdigit()}

@@ -1,5 +1,6 @@
 """A network in one ONNX file: an image goes in, what it says of it comes out."""
 
+import contextlib
 import json
 import re
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from efficientps_d2_runtime.images import (
     rgb_of_array,
     unreadable,
 )
-from efficientps_d2_runtime.memory import free_memory
+from efficientps_d2_runtime.memory import MARGIN, Need, free_memory
 from efficientps_d2_runtime.prediction import Prediction
 from efficientps_d2_runtime.result import Segment, listed
 
@@ -34,8 +35,8 @@ ImageInput = np.ndarray | Image.Image | str | Path
 SHOWN = 300  # characters of an error of ONNX Runtime
 NO_MEMORY = re.compile("alloc|out of memory", re.IGNORECASE)  # in such an error
 MOST_PIXELS = 2**62
-# With 19 classes 684 bytes: EfficientNet-Lite0 was seen to take 395 of them, B5 in PyTorch 670.
-BYTES, BYTES_OF_CLASS = 380, 16
+# Of a pixel, where nobody has measured them: those of EfficientNet-B5, and of the fusion.
+BYTES, BYTES_OF_CLASS = 700, 18
 
 
 def load(path: str | Path, threads: int = 0) -> "Network":
@@ -61,6 +62,7 @@ class Network:
         self.categories = _categories(path, metadata)
         self.eight_bits = metadata.get("eight_bits", "")  # what they cost, if it computes in them
         self.resize = tuple(map(int, metadata.get("resize", "0 0").split()))  # shortest, longest
+        self.need = _need(metadata, len(self.categories))
         outputs = {output.name for output in self.session.get_outputs()}
         if missing := [name for name in OUTPUTS if name not in outputs]:
             raise InputError(f"{path} gives no {missing[0]}; write it again by {EXPORT}.")
@@ -140,17 +142,25 @@ class Network:
             *(found[name] for name in ("boxes", "scores", "classes", "mask_logits")),
         )
 
+    def computed_pixels(self, height: int, width: int) -> float:
+        """Pixels to which an image is resized before the network sees it."""
+        shortest, longest = self.resize
+        scale = min(shortest / min(height, width), longest / max(height, width)) if shortest else 1
+        return height * width * scale**2
+
+    def most_pixels(self, memory: float) -> int:
+        """Of an image whose prediction takes no more bytes than ``memory``."""
+        of_pixels = memory / MARGIN - self.need.fixed
+        of_network = 0 if self.resize[0] else self.need.network_pixel  # or it has a largest size
+        return max(int(of_pixels / max(of_network, self.need.image_pixel, 1)), 1)
+
     def _require_memory(self, image: np.ndarray) -> None:
-        sides, free = np.array(image.shape[:2], dtype=float), free_memory()
-        if self.resize[0]:  # the network computes on another size
-            scale = min(self.resize[0] / sides.min(), self.resize[1] / sides.max())
-            sides *= max(1, scale)
-        needed = sides.prod() * bytes_of_pixel(len(self.categories))
+        (height, width), free = image.shape[:2], free_memory()
+        needed = self.need.total(self.computed_pixels(height, width), height * width)
         if free is not None and needed > free:
             raise InputError(
-                f"An image of {image.shape[0]} x {image.shape[1]} pixels needs about "
-                f"{needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} are free; give a smaller "
-                "one."
+                f"An image of {height} x {width} pixels needs about {needed / 1e9:.1f} GB of "
+                f"memory, and {free / 1e9:.1f} are free; give a smaller one."
             )
 
 
@@ -165,9 +175,11 @@ def _number(name: str, value: float | None, most: int) -> np.ndarray | None:
     raise InputError(f"{name} is {value!r}; give {kind} from 0 to {most}.")
 
 
-def bytes_of_pixel(classes: int) -> int:
-    """What one inference holds at most, for each pixel that the network computes on."""
-    return BYTES + BYTES_OF_CLASS * classes
+def _need(metadata: dict[str, str], classes: int) -> Need:
+    """What was measured when the file was written, or a guess."""
+    with contextlib.suppress(LookupError, ValueError, TypeError):
+        return Need(*map(float, metadata["memory"].split()))
+    return Need(0, BYTES, BYTES_OF_CLASS * classes)
 
 
 def _options_of_run() -> onnxruntime.RunOptions:

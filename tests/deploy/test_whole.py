@@ -15,10 +15,11 @@ from pyramid import Pyramid
 
 from efficientps_d2 import InputError, save_model
 from efficientps_d2.data.classes import with_class_counts
-from efficientps_d2.deploy.whole.check import agreement, check_whole
+from efficientps_d2.deploy.whole.check import agreement, compare_painted
 from efficientps_d2.deploy.whole.file import write_whole
 from efficientps_d2.deploy.whole.model import WholeModel
-from efficientps_d2.deploy.whole.quantize import kept_in_float, note_quality, quantize
+from efficientps_d2.deploy.whole.notes import note, note_memory
+from efficientps_d2.deploy.whole.quantize import kept_in_float, quantize
 from efficientps_d2.prediction.predictor import Predictor
 from efficientps_d2_runtime import Prediction, Segment, load
 from efficientps_d2_runtime.network import OUTPUTS
@@ -55,11 +56,11 @@ def test_the_file_says_what_the_predictor_says(predictor, tmp_path):
     """Of images of any size, resized or not, with 100 detections, few and none."""
     path, usual = tmp_path / "model.onnx", predictor()
     write_whole(usual.model, usual.cfg, usual.metadata, path)
-    found = check_whole(path, rgb(usual), ((80, 96), (24, 40), (37, 251), (150, 90)))
+    network = load(path)
+    found = compare_painted(rgb(network), rgb(usual), ((80, 96), (24, 40), (37, 251), (150, 90)))
     assert [a for a in found if not a.holds] == []
     assert max(a.instances for a in found) == 100 and max(a.segments for a in found) > 5
 
-    network = load(path)
     pixel = np.full((1, 1, 3), 90, np.uint8)  # in which scores of many boxes are the same
     assert network(pixel).panoptic_seg == rgb(usual)(pixel).panoptic_seg
     image = np.random.default_rng(0).integers(0, 255, (80, 96, 3), dtype=np.uint8)
@@ -75,10 +76,14 @@ def test_the_file_says_what_the_predictor_says(predictor, tmp_path):
     assert [c["name"] for c in network.categories] == usual.metadata.stuff_classes
     metadata = network.session.get_modelmeta().custom_metadata_map
     assert metadata["version"] == "1" and metadata["size_divisibility"] == "32"
+    assert (metadata["score_threshold"], metadata["stuff_area_limit"]) == ("0.2", "30")
+    note_memory(path)
+    need = load(path).need
+    assert 1 < need.network_pixel < 10_000 and 0 < need.image_pixel < 1000
 
     eight_bits = tmp_path / "model_int8.onnx"
     quantize(path, eight_bits, iter([image]))
-    note_quality(eight_bits, "0.10 PQ lost on toy")
+    note(eight_bits, eight_bits="0.10 PQ lost on toy")
     assert str(load(eight_bits)) == f"{network}, in 8 bits (0.10 PQ lost on toy)"
     found, expected = load(eight_bits)(image), network(image)
     assert found.scores.tolist() != expected.scores.tolist()
@@ -93,7 +98,8 @@ def test_datasets_are_for_whole_networks(model_folder, capsys):
         assert "--check and --quantize are for --format onnx" in capsys.readouterr().err
 
 
-def rgb(predictor: Predictor):
+def rgb(predictor):
+    """Of a ``Predictor`` or a network of the runtime."""
     return lambda image: predictor(image, "RGB")
 
 
@@ -116,14 +122,14 @@ def test_boxes_beyond_the_image_are_no_instances(predictor, monkeypatch):
 def test_a_wrong_file_is_not_kept(model_folder, monkeypatch, capsys):
     """Nor is one that says something else than the network."""
 
-    def write_nothing(model, cfg, metadata, path):
+    def write_nothing(model, cfg, metadata, path, say):
         path.write_bytes(b"")
 
     monkeypatch.setattr("efficientps_d2.deploy.whole.run.write_whole", write_nothing)
     assert run_verb("export", "--model", model_folder, "--format", "onnx") == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert "is incomplete or of another program" in error
-    monkeypatch.setattr("efficientps_d2.deploy.whole.check.load", lambda path, threads: nothing)
+    monkeypatch.setattr("efficientps_d2.deploy.whole.run.load", lambda path, threads: nothing)
     assert run_verb("export", "--model", model_folder, "--format", "onnx") == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert "The onnx file differs from the network on an image of 256 x 512 pixels" in error

@@ -15,7 +15,7 @@ from PIL import Image
 from small_network import CATEGORIES, write_small_network
 
 import efficientps_d2_runtime
-from efficientps_d2_runtime import InputError, checksum, load, network
+from efficientps_d2_runtime import InputError, checksum, load
 from efficientps_d2_runtime.prediction import Prediction
 
 PACKAGE = Path(efficientps_d2_runtime.__file__).parent
@@ -99,19 +99,6 @@ def test_thresholds_of_the_file_can_be_replaced(small, image):
 def test_what_is_no_image_is_named(small, given, told):
     with pytest.raises(InputError, match=told):
         small(given)
-
-
-def test_an_image_that_needs_too_much_memory_is_refused_before(small, image, monkeypatch):
-    monkeypatch.setattr(network, "free_memory", lambda: 600_000)
-    with pytest.raises(InputError, match="30 x 50 pixels needs about 0.0 GB .* give a smaller"):
-        small(image)
-    monkeypatch.setattr(network, "free_memory", lambda: None)
-    assert small(image).segments
-    monkeypatch.setattr(network, "free_memory", lambda: 100_000_000)
-    assert small(image).segments
-    small.resize = (1024, 2048)  # on which the network then computes
-    with pytest.raises(InputError, match="needs about 0.7 GB"):
-        small(image)
 
 
 def broken(path: Path, kind: str) -> Path:

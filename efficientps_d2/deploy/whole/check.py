@@ -1,18 +1,15 @@
 """The file of a whole network is run by its runtime and compared with the network."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-import torch
 from detectron2.structures import Instances
 from tabulate import tabulate
 
 from efficientps_d2.data.streets.scene import paint_scene
 from efficientps_d2_runtime.errors import InputError
-from efficientps_d2_runtime.network import load
 from efficientps_d2_runtime.prediction import Prediction
 
 # Height and width of images, none that of the export.
@@ -56,19 +53,18 @@ class Agreement(NamedTuple):
         return same and near
 
 
-def check_whole(path: Path, predict: Callable, sizes=SIZES) -> list[Agreement]:
+def compare_painted(by_file: Callable, predict: Callable, sizes=SIZES) -> list[Agreement]:
     """Compare a file with what a predictor says of painted scenes.
 
     Args:
-        path: of :func:`write_whole`.
-        predict: from an (H, W, 3) uint8 RGB image to a ``Prediction``.
+        by_file: from an (H, W, 3) uint8 RGB image to what the file says.
+        predict: as before, of a ``Predictor``.
         sizes: of the images.
 
     Raises:
-        InputError: if ONNX Runtime cannot run it.
+        InputError: if ONNX Runtime cannot run the file.
     """
-    network = load(path, torch.get_num_threads())
-    return [agreement(network(image, "RGB"), predict(image)) for image in painted(sizes)]
+    return [agreement(by_file(image), predict(image)) for image in painted(sizes)]
 
 
 def painted(sizes=SIZES) -> Iterator[np.ndarray]:

@@ -3,7 +3,7 @@
 import json
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import onnx_ir as ir
@@ -24,7 +24,6 @@ from efficientps_d2_runtime.errors import InputError, one_line
 from efficientps_d2_runtime.network import FORMAT, OUTPUTS, VERSION
 
 OPSET = 18
-INPUTS = ("image", "score_threshold", "overlap_threshold", "stuff_area_limit")
 SIZE = (203, 301)  # of the image that the network is traced with
 TRANSLATIONS = {
     getattr(torch.ops.efficientps_d2, name).default: getattr(module, name)
@@ -42,7 +41,13 @@ TRANSLATIONS = {
 } | {torch.ops.aten.group_norm.default: functions.group_norm}
 
 
-def write_whole(model: PanopticSegmentor, cfg: CfgNode, metadata: Metadata, path: Path) -> None:
+def write_whole(
+    model: PanopticSegmentor,
+    cfg: CfgNode,
+    metadata: Metadata,
+    path: Path,
+    say: Callable[[str], None] = lambda step: None,
+) -> None:
     """Write a network, from image to panoptic map, as one ONNX file.
 
     Args:
@@ -50,25 +55,28 @@ def write_whole(model: PanopticSegmentor, cfg: CfgNode, metadata: Metadata, path
         cfg: it was built with.
         metadata: names, colours and ids of its classes.
         path: the file.
+        say: called with what is done next.
 
     Raises:
         InputError: if a part of the network has no form in ONNX.
     """
     require_known_parts(model, cfg)
     combine = cfg.MODEL.PANOPTIC_FPN.COMBINE
-    thresholds = (
-        torch.tensor(float(combine.INSTANCES_CONFIDENCE_THRESH)),
-        torch.tensor(float(combine.OVERLAP_THRESH)),
-        torch.tensor(int(combine.STUFF_AREA_LIMIT)),
-    )
+    defaults = {
+        "score_threshold": float(combine.INSTANCES_CONFIDENCE_THRESH),
+        "overlap_threshold": float(combine.OVERLAP_THRESH),
+        "stuff_area_limit": int(combine.STUFF_AREA_LIMIT),
+    }
+    thresholds = tuple(map(torch.tensor, defaults.values()))
     image = torch.randint(0, 255, (*SIZE, 3), dtype=torch.uint8)
     sizes = {0: Dim("height"), 1: Dim("width")}
     try:
         program = to_onnx(
             WholeModel(model, cfg).eval(),
-            dict(zip(INPUTS, (image, *thresholds), strict=True)),
+            dict(zip(("image", *defaults), (image, *thresholds), strict=True)),
             (sizes, None, None, None),
             OUTPUTS,
+            say,
         )
     except Exception as error:  # the exporters raise many kinds
         raise InputError(
@@ -83,6 +91,7 @@ def write_whole(model: PanopticSegmentor, cfg: CfgNode, metadata: Metadata, path
             "categories": json.dumps(categories_of(metadata)),
             "resize": f"{cfg.INPUT.MIN_SIZE_TEST} {cfg.INPUT.MAX_SIZE_TEST}",
             "size_divisibility": str(model.backbone.size_divisibility),
+            **{name: str(value) for name, value in defaults.items()},
             **checksum.METADATA,
         }
     )
@@ -92,7 +101,11 @@ def write_whole(model: PanopticSegmentor, cfg: CfgNode, metadata: Metadata, path
 
 @torch.no_grad()
 def to_onnx(
-    module: nn.Module, inputs: dict[str, Tensor], dynamic_shapes: tuple, outputs: Sequence[str]
+    module: nn.Module,
+    inputs: dict[str, Tensor],
+    dynamic_shapes: tuple,
+    outputs: Sequence[str],
+    say: Callable[[str], None] = lambda step: None,
 ) -> torch.onnx.ONNXProgram:
     """A module that uses :mod:`operations`, in ONNX.
 
@@ -101,13 +114,16 @@ def to_onnx(
         inputs: an example of each, by name.
         dynamic_shapes: of ``torch.export``, one for each input.
         outputs: their names.
+        say: called with what is done next.
     """
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the check of the file finds what they are about
+        say("Tracing the network, which takes PyTorch's exporter up to some minutes.")
         program = torch.export.export(
             module, tuple(inputs.values()), dynamic_shapes=dynamic_shapes, strict=False
         )
+        say("Translating it to ONNX, which takes as long.")
         program = torch.onnx.export(
             program,
             input_names=list(inputs),

@@ -16,7 +16,7 @@ from efficientps_d2.data.datasets.register import check_dataset_files, dataset_m
 from efficientps_d2.evaluation.panoptic_metrics import GROUPS, PanopticSums, mean_metrics
 from efficientps_d2_runtime.errors import InputError
 from efficientps_d2_runtime.images import read_rgb
-from efficientps_d2_runtime.result import PanopticResult
+from efficientps_d2_runtime.result import PanopticResult, listed
 
 SAME = 0.1  # PQ, of a network and its file
 Predict = Callable[[np.ndarray], PanopticResult]  # from an (H, W, 3) uint8 RGB image
@@ -40,11 +40,18 @@ def records_of(dataset: str, classes: ClassTable) -> list[dict]:
         InputError: if there is no such dataset, or it has other classes.
     """
     check_dataset_files(dataset)
-    if class_table(dataset_metadata(dataset)) != classes:
+    found = class_table(dataset_metadata(dataset))
+    if found != classes:
         raise InputError(
-            f'Dataset "{dataset}" has other classes than the model; give one with the same.'
+            f'Dataset "{dataset}" has the classes {_told(found)}, and the model '
+            f"{_told(classes)}; give a dataset with the same things and stuff."
         )
     return DatasetCatalog.get(dataset)
+
+
+def _told(classes: ClassTable) -> str:
+    things = [classes.names[i] for i in classes.thing_ids]
+    return f"{listed(classes.names)} (things: {listed(things)})"
 
 
 def score(

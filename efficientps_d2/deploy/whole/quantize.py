@@ -9,7 +9,7 @@ import onnx
 import onnxruntime
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-from efficientps_d2_runtime import checksum
+from efficientps_d2.deploy.whole.notes import note
 from efficientps_d2_runtime.errors import InputError
 
 WARNING, ERROR = 2, 3  # of ONNX Runtime's own log
@@ -52,7 +52,7 @@ def quantize(source: Path, target: Path, images: Iterable[np.ndarray]) -> None:
     finally:
         logging.disable(logging.NOTSET)
         onnxruntime.set_default_logger_severity(WARNING)
-    note_quality(target)
+    note(target, eight_bits="not measured")
 
 
 def kept_in_float(model: onnx.ModelProto) -> list[str]:
@@ -73,15 +73,6 @@ def kept_in_float(model: onnx.ModelProto) -> list[str]:
 def eight_bits_file(file: Path) -> Path:
     """Where the network of a file is in 8 bits."""
     return file.with_stem(f"{file.stem}_int8")
-
-
-def note_quality(file: Path, quality: str = "not measured") -> None:
-    """Write into a file of :func:`quantize` what it was measured to lose, and seal it again."""
-    model = onnx.load(file)
-    properties = {p.key: p.value for p in model.metadata_props}
-    properties |= {"eight_bits": quality, **checksum.METADATA}
-    onnx.helper.set_model_props(model, properties)
-    file.write_bytes(checksum.seal(model.SerializeToString()))
 
 
 def split(records: list[dict]) -> tuple[list[dict], list[dict]]:

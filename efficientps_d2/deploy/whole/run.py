@@ -11,19 +11,20 @@ from efficientps_d2.deploy.whole.check import (
     Agreement,
     agreement,
     agreement_table,
-    check_whole,
+    compare_painted,
     require_agreement,
     require_same_pixels,
     summary,
 )
 from efficientps_d2.deploy.whole.file import require_known_parts, write_whole
+from efficientps_d2.deploy.whole.notes import note, note_memory
 from efficientps_d2.deploy.whole.on_dataset import (
     records_of,
     require_same_quality,
     score,
     score_table,
 )
-from efficientps_d2.deploy.whole.quantize import eight_bits_file, note_quality, quantize, split
+from efficientps_d2.deploy.whole.quantize import eight_bits_file, quantize, split
 from efficientps_d2_runtime.files import replacing_file
 from efficientps_d2_runtime.images import read_rgb
 from efficientps_d2_runtime.network import load
@@ -55,26 +56,35 @@ def export_whole(predictor, path: Path, check_on: str = "", quantize_on: str = "
         return predictor(image, "RGB")
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    print("Exporting, which takes PyTorch's exporter some minutes.", flush=True)
     with replacing_file(path, keep_suffix=True) as partial:
-        write_whole(predictor.model, predictor.cfg, predictor.metadata, partial)
-        found = check_whole(partial, predict)
+        write_whole(predictor.model, predictor.cfg, predictor.metadata, partial, _say)
+        by_file = _predict_by(partial)
+        _say("Comparing it with the network on painted streets.")
+        found = compare_painted(by_file, predict)
         print(agreement_table(found))
         require_agreement(found)
         if check_on:
-            found += _compare_on(partial, predict, records[check_on], classes)
+            _say(f"\nComparing it with the network on {check_on}.")
+            found += _compare_on(by_file, predict, records[check_on], classes)
+        _say("Measuring its memory.")
+        note_memory(partial)
     print(f"\nWrote {path}: {path.stat().st_size / 1e6:.1f} MB; it takes images in RGB.")
     print(_verdict(found))
     if quantize_on:
         _quantize_on(path, quantize_on, *parts, classes)
 
 
+def _say(step: str) -> None:
+    """What takes long."""
+    print(step, flush=True)
+
+
 def _compare_on(
-    file: Path, predict: Callable, records: list[dict], classes: ClassTable
+    by_file: Callable, predict: Callable, records: list[dict], classes: ClassTable
 ) -> list[Agreement]:
     """Compare a file with the network on a dataset."""
     found: list[Agreement] = []
-    predictors = {PYTORCH: predict, ONNX: _predict_by(file)}
+    predictors = {PYTORCH: predict, ONNX: by_file}
     scores = score(
         records, predictors, classes, lambda p: found.append(agreement(p[ONNX], p[PYTORCH]))
     )
@@ -112,7 +122,7 @@ def _quantize_on(
         predictors = {"float32": _predict_by(file), "8 bits": _predict_by(partial)}
         scores = score(others, predictors, classes)
         lost = scores["float32"].pq[""] - scores["8 bits"].pq[""]
-        note_quality(partial, f"{lost:.2f} PQ lost on {dataset}")
+        note(partial, eight_bits=f"{lost:.2f} PQ lost on {dataset}")
     print(score_table(scores))
     print(f"\nWrote {path}: {path.stat().st_size / 1e6:.1f} MB; it loses {lost:.2f} PQ.")
     if lost > LARGE_LOSS:
