@@ -7,6 +7,7 @@ from detectron2.data import MetadataCatalog
 from efficientps_d2 import InputError
 from efficientps_d2.data.classes import class_table
 from efficientps_d2.data.coco_panoptic import true_segment_ids
+from efficientps_d2.deploy.whole import run
 from efficientps_d2.deploy.whole.check import Agreement, require_agreement, summary
 from efficientps_d2.deploy.whole.on_dataset import (
     SAME,
@@ -79,6 +80,28 @@ def test_a_summary_of_many_images():
     told = summary([same, same, other, other._replace(same_segments=False)])
     assert told.startswith("4 images: 3 with the same segments, 2 the same within the limits;")
     assert told.endswith("95.0000 % are the same.")
+
+
+def test_what_was_not_compared_is_said():
+    same = Agreement((10, 10), 1.0, 3, True, 2, 0.0, 0.0, 0.0, 1.0)
+    told = run.verdict([same, same])
+    assert told.startswith("It gives what the network gives: 2 images with 4 instances were")
+    assert "but for 1 of 2 images" in run.verdict([same, same._replace(same_segments=False)])
+    assert "without any instance were compared" in run.verdict([same._replace(instances=0)])
+
+
+def test_a_dataset_with_other_pixels_is_refused(toy, classes, monkeypatch):
+    """Although PQ is the same."""
+    monkeypatch.setattr(run, "agreement", lambda found, expected: found)
+    monkeypatch.setattr(run, "score", lambda records, predictors, classes, see: see_all(see))
+    other = Agreement((10, 10), 0.99, 3, True, 2, 0.0, 0.0, 0.0, 1.0)
+
+    def see_all(see):
+        see({run.ONNX: other, run.PYTORCH: other})
+        return {name: Score({"": 80.0, "_th": 70.0, "_st": 90.0}, 1) for name in ("a", "b")}
+
+    with pytest.raises(InputError, match="in 1.000 % of the pixels; it was not kept"):
+        run.compare_on(None, None, [], classes)
 
 
 def test_small_images_may_differ_more_than_all_together():

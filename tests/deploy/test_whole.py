@@ -16,7 +16,7 @@ from pyramid import Pyramid
 from efficientps_d2 import InputError, save_model
 from efficientps_d2.data.classes import with_class_counts
 from efficientps_d2.deploy.whole.check import agreement, compare_painted
-from efficientps_d2.deploy.whole.file import write_whole
+from efficientps_d2.deploy.whole.file import require_known_parts, write_whole
 from efficientps_d2.deploy.whole.model import WholeModel
 from efficientps_d2.deploy.whole.notes import note, note_memory
 from efficientps_d2.deploy.whole.quantize import kept_in_float, quantize
@@ -169,6 +169,13 @@ def test_networks_without_a_form_in_onnx_are_named(small_config, tmp_path, name,
     with pytest.raises(InputError, match=told):
         write_whole(build_model(cfg).eval(), cfg, None, tmp_path / "x.onnx")
     assert not (tmp_path / "x.onnx").exists()
+
+
+def test_a_mask_head_of_others_is_named(predictor):
+    network = predictor()
+    network.model.roi_heads.mask_head = torch.nn.Identity()
+    with pytest.raises(InputError, match="^Identity cannot be exported as onnx.*no layers; --for"):
+        require_known_parts(network.model, network.cfg)
 
 
 def test_a_difference_is_noticed():

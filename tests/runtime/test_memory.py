@@ -88,3 +88,23 @@ def test_what_a_container_keeps_of_files_is_free(tmp_path, monkeypatch):
 
 def test_need_is_that_of_the_larger_part():
     assert Need(0, 100, 10).of_pixels(5, 5) == 500 and Need(0, 100, 10).of_pixels(5, 500) == 5000
+
+
+@pytest.mark.parametrize(
+    "error, cure",
+    [
+        ("Failed to allocate memory for requested buffer", "give a smaller one"),
+        ("std::bad_alloc", "give a smaller one"),
+        ("Non-zero status code", "write the file again"),
+    ],
+)
+def test_what_fails_in_onnx_runtime_has_a_cure(tmp_path, monkeypatch, error, cure):
+    found = small(tmp_path)
+
+    def run(*args):
+        raise RuntimeError(error)
+
+    monkeypatch.setattr(found, "session", type("Session", (), {"run": run}))
+    told = f"ONNX Runtime failed on an image of 30 x 50 pixels .{error}.; {cure}."
+    with pytest.raises(InputError, match=told):
+        found(IMAGE)

@@ -157,11 +157,15 @@ def require_known_parts(model, cfg: CfgNode) -> None:
         )
     if cfg.MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE:
         raise InputError(f"MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE cannot be exported as onnx; {cure}.")
-    for part, attribute in (("sem_seg_head", "layers"), ("roi_heads", "mask_in_features")):
-        module = getattr(model, part)
-        if not hasattr(module, attribute):
+    heads = model.roi_heads
+    for part, attribute in (
+        (model.sem_seg_head, "layers"),
+        (heads, "mask_in_features"),
+        (getattr(heads, "mask_head", None), "layers"),
+    ):
+        if not hasattr(part, attribute):
             raise InputError(
-                f"{type(module).__name__} cannot be exported as onnx, for it has no "
+                f"{type(part).__name__} cannot be exported as onnx, for it has no "
                 f"{attribute}; {cure}."
             )
 

@@ -65,12 +65,7 @@ def fuse(
         options |= {"mask_logit_scale": mask_logit_scale, "confine_to_box": confine_to_box}
     elif method == "log_odds":
         options["semantic_weight"] = semantic_weight
-    size = tuple(sem_seg.shape[1:])
-    instances = Instances(size, pred_boxes=Boxes(boxes), scores=scores, pred_classes=classes)
-    instances.pred_mask_logits = mask_logits
-    if method == "heuristic":
-        masks = ROIMasks(mask_logits.sigmoid())
-        instances.pred_masks = masks.to_bitmasks(instances.pred_boxes, *size, 0.5).tensor
+    instances = _instances(boxes, scores, classes, mask_logits, tuple(sem_seg.shape[1:]), method)
     pan_seg, segments = FUSIONS[method](instances, sem_seg, **options)
     areas = torch.bincount(pan_seg.flatten(), minlength=len(segments) + 1)[1:]
     ids = {s["id"]: s["category_id"] for s in segments if not s["isthing"]}
@@ -84,6 +79,16 @@ def fuse(
         areas,
         sem_seg.argmax(dim=0),
     )
+
+
+def _instances(boxes, scores, classes, mask_logits, size, method: str) -> Instances:
+    """As the rule takes them."""
+    instances = Instances(size, pred_boxes=Boxes(boxes), scores=scores, pred_classes=classes)
+    instances.pred_mask_logits = mask_logits
+    if method == "heuristic":
+        masks = ROIMasks(mask_logits.sigmoid())
+        instances.pred_masks = masks.to_bitmasks(instances.pred_boxes, *size, 0.5).tensor
+    return instances
 
 
 @fuse.register_fake

@@ -65,11 +65,11 @@ def export_whole(predictor, path: Path, check_on: str = "", quantize_on: str = "
         require_agreement(found)
         if check_on:
             _say(f"\nComparing it with the network on {check_on}.")
-            found += _compare_on(by_file, predict, records[check_on], classes)
+            found += compare_on(by_file, predict, records[check_on], classes)
         _say("Measuring its memory.")
         note_memory(partial)
     print(f"\nWrote {path}: {path.stat().st_size / 1e6:.1f} MB; it takes images in RGB.")
-    print(_verdict(found))
+    print(verdict(found))
     if quantize_on:
         _quantize_on(path, quantize_on, *parts, classes)
 
@@ -79,7 +79,7 @@ def _say(step: str) -> None:
     print(step, flush=True)
 
 
-def _compare_on(
+def compare_on(
     by_file: Callable, predict: Callable, records: list[dict], classes: ClassTable
 ) -> list[Agreement]:
     """Compare a file with the network on a dataset."""
@@ -94,7 +94,7 @@ def _compare_on(
     return found
 
 
-def _verdict(found: list[Agreement]) -> str:
+def verdict(found: list[Agreement]) -> str:
     """What was compared, and what was not."""
     others = sum(not agreement.holds for agreement in found)
     but = f", but for {others} of {len(found)} images" if others else ""
