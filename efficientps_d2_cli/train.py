@@ -9,6 +9,8 @@ The flags are those of Detectron2's train_net.py, --num-processes and --force.
 
 import argparse
 
+LAUNCHING = ("before", "run", "parser")  # of this program, not of the training
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of Detectron2's ``default_argument_parser``."""
@@ -47,7 +49,7 @@ def add_launch_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from efficientps_d2.engine import launch
 
-    flags = {key: value for key, value in vars(args).items() if key not in ("run", "parser")}
+    flags = {key: value for key, value in vars(args).items() if key not in LAUNCHING}
     return launch(main, argparse.Namespace(**flags))  # other processes get it as a pickle
 
 
