@@ -10,6 +10,7 @@ from efficientps_d2.prediction.result import Prediction
 from efficientps_d2.utils.visualizer import (
     POLYGON_WIDTH,
     FrameVisualizer,
+    labelled,
     make_visualizer,
     overlay_panoptic,
     side_by_side,
@@ -97,18 +98,24 @@ class PredictionPainter:
         overlay_panoptic(
             visualizer,
             [(pan_seg == s.id, s.category_id) for s in prediction.segments if not s.isthing],
-            [(pan_seg == s.id, self._label(s.name, s.score)) for s in things],
+            labelled(
+                [pan_seg == s.id for s in things],
+                [s.name for s in things],
+                [self._label(s.name, s.score) for s in things],
+            ),
             colors,
             alpha=0.5 if self.video else 0.7,
         )
 
     def _draw_instances(self, visualizer: Visualizer, prediction: Prediction, colors) -> None:
         instances, names = prediction.instances, self.metadata.stuff_classes
-        found = zip(instances.pred_classes.tolist(), instances.scores.tolist(), strict=True)
+        kinds, masks = instances.pred_classes.tolist(), list(np.asarray(instances.pred_masks))
+        names = [names[class_id] for class_id in kinds]
+        labels = map(self._label, names, instances.scores.tolist())
         visualizer.overlay_instances(
             boxes=None if self.video else instances.pred_boxes,
-            masks=list(np.asarray(instances.pred_masks)),
-            labels=[self._label(names[class_id], score) for class_id, score in found],
+            masks=masks,
+            labels=[label for _, label in labelled(masks, names, list(labels))],
             assigned_colors=colors,
             alpha=0.5 if self.video else 0.8,
         )

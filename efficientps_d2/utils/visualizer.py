@@ -8,14 +8,13 @@ from detectron2.utils.visualizer import ColorMode, Visualizer
 from matplotlib.collections import LineCollection
 
 from efficientps_d2_runtime.colors import shades
-from efficientps_d2_runtime.drawing import hatch
+from efficientps_d2_runtime.drawing import few_labels, hatch
 from efficientps_d2_runtime.label_places import MAX_COVERED, LabelPlaces
 
 # Pixels of the long side: small images are enlarged, so that labels take less of them.
 SCALE_TO = 1024
 EDGE = (1.0, 1.0, 240 / 255)  # as Detectron2 draws that of stuff
 POLYGON_WIDTH = 2  # Detectron2 takes masks of this width for polygons and fails
-MANY_THINGS = 30  # whose labels would cover the image
 LUMINANCE = 0.6  # of labels, from 0 to 1; Detectron2 draws them on black
 
 
@@ -37,9 +36,9 @@ class UnclutteredVisualizer(Visualizer):
         return self._draw_label(text, x, (y, y + line, y - line), font_size, color)
 
     def overlay_instances(self, *, masks=None, labels=None, assigned_colors=None, **kwargs):
-        """As in :class:`Visualizer`, with labels on or beside their objects, but not of a crowd."""
+        """As in :class:`Visualizer`, with labels on or beside their objects; "" is none."""
         super().overlay_instances(masks=masks, assigned_colors=assigned_colors, **kwargs)
-        if not labels or len(labels) > MANY_THINGS:
+        if not labels:
             return self.output
         order = sorted(range(len(labels)), key=lambda i: -masks[i].sum())
         if self.places.objects is None:
@@ -48,7 +47,7 @@ class UnclutteredVisualizer(Visualizer):
                 objects[masks[i]] = i + 1
             self.places.avoid(objects)
         for i in order:
-            if masks[i].any():
+            if labels[i] and masks[i].any():
                 self._label_object(masks[i], labels[i], assigned_colors[i], i + 1)
         return self.output
 
@@ -157,10 +156,18 @@ def draw_panoptic(
     overlay_panoptic(
         visualizer,
         [(pan_seg == s["id"], s["category_id"]) for s in stuff],
-        [(pan_seg == s["id"], names[s["category_id"]]) for s in things],
+        labelled([pan_seg == s["id"] for s in things], [names[s["category_id"]] for s in things]),
         colors,
     )
     return visualizer.output.get_image()
+
+
+def labelled(
+    masks: list[np.ndarray], names: list[str], labels: list[str] | None = None
+) -> list[tuple[np.ndarray, str]]:
+    """Masks of things with the few labels that there is room for; by default the names."""
+    areas = [int(mask.sum()) for mask in masks]
+    return list(zip(masks, few_labels(names, labels or names, areas), strict=True))
 
 
 def thing_segments(segments_info: list[dict], metadata: Metadata) -> list[dict]:

@@ -1,5 +1,8 @@
 """Drawing of panoptic maps with Pillow."""
 
+from collections import Counter
+from collections.abc import Sequence
+
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -58,6 +61,21 @@ def segment_colors(segments: list[Segment], categories: list[dict]) -> dict[int,
     }
 
 
+def few_labels(names: Sequence[str], labels: Sequence[str], areas: Sequence[int]) -> list[str]:
+    """The labels of things; of more than 30 only the largest of a class has one, with their count.
+
+    Args:
+        names: the class of each thing.
+        labels: what is written on it.
+        areas: its pixels.
+    """
+    if len(names) <= MANY:
+        return list(labels)
+    counts = Counter(names)
+    largest = {names[i]: i for i in sorted(range(len(names)), key=lambda i: areas[i])}
+    return [f"{counts[n]} x {n}" if largest[n] == i else "" for i, n in enumerate(names)]
+
+
 def hatch(image: np.ndarray, pan_seg: np.ndarray) -> np.ndarray:
     """A copy of an image, hatched where no segment is, so that this does not look like one.
 
@@ -96,7 +114,14 @@ def _edges(pan_seg: np.ndarray) -> np.ndarray:
 def _write_labels(picture: Image.Image, pan_seg: np.ndarray, segments: list[Segment], colors):
     """Names, and of things scores, where no other label is: things first, the largest first."""
     things = [segment for segment in segments if segment.isthing]
-    shown = [s for s in segments if not s.isthing or len(things) <= MANY]
+    texts = few_labels(
+        [thing.name for thing in things],
+        [f"{thing.name} {thing.score:.0%}" for thing in things],
+        [thing.area for thing in things],
+    )
+    texts = dict(zip((thing.id for thing in things), texts, strict=True))
+    texts |= {segment.id: segment.name for segment in segments if not segment.isthing}
+    shown = [segment for segment in segments if texts[segment.id]]
     shown.sort(key=lambda segment: (not segment.isthing, -segment.area))
     pen = ImageDraw.Draw(picture)
     font = _font(max(11, max(picture.size) // 70))
@@ -107,7 +132,7 @@ def _write_labels(picture: Image.Image, pan_seg: np.ndarray, segments: list[Segm
         ys, xs = np.nonzero(pan_seg == segment.id)
         if not len(ys):
             continue
-        text = f"{segment.name} {segment.score:.0%}" if segment.isthing else segment.name
+        text = texts[segment.id]
         left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
         size = right - left + 6, bottom - top + 6
         # The pixel nearest to its middle, which may itself lie outside.

@@ -16,6 +16,7 @@ from small_network import CATEGORIES, write_small_network
 
 import efficientps_d2_runtime
 from efficientps_d2_runtime import InputError, checksum, load
+from efficientps_d2_runtime.drawing import few_labels
 from efficientps_d2_runtime.prediction import Prediction
 
 PACKAGE = Path(efficientps_d2_runtime.__file__).parent
@@ -196,3 +197,15 @@ def test_the_drawing(small, image):
 
 def test_categories_are_those_of_coco(small):
     assert json.dumps(small.categories) == json.dumps(CATEGORIES)
+
+
+def test_a_crowd_has_one_label_of_each_class():
+    """Labels on all of them would cover the image."""
+    names = ["car", "person"] * 20
+    labels = [f"{name} {i}%" for i, name in enumerate(names)]
+    assert few_labels(names[:30], labels[:30], range(30)) == labels[:30]
+    told = few_labels(names, labels, [5, 1, 9, *range(37)])
+    assert {i: label for i, label in enumerate(told) if label} == {
+        38: "20 x car",
+        39: "20 x person",
+    }

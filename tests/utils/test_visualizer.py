@@ -10,9 +10,9 @@ from efficientps_d2.utils.instance_colors import shades_of_both
 from efficientps_d2.utils.visualizer import draw_panoptic, make_visualizer
 
 
-@pytest.mark.parametrize(("count", "labelled"), [(4, 5), (60, 1)])
-def test_a_crowd_of_things_has_no_labels(toy, monkeypatch, count, labelled):
-    """Sixty labels would cover the image; the one of the stuff stays."""
+@pytest.mark.parametrize(("count", "labelled"), [(4, 5), (60, 2)])
+def test_a_crowd_of_things_has_one_label(toy, monkeypatch, count, labelled):
+    """Sixty labels would cover the image; beside it is the one of the stuff."""
     DatasetCatalog.get(toy)
     pan_seg = np.ones((96, 160), dtype=np.int64)
     segments = [{"id": 1, "category_id": 0}]
