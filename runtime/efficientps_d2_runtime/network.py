@@ -1,7 +1,5 @@
 """A network in one ONNX file: an image goes in, what it says of it comes out."""
 
-import contextlib
-import json
 import re
 from collections.abc import Sequence
 from numbers import Real
@@ -11,7 +9,6 @@ import numpy as np
 import onnxruntime
 from PIL import Image, ImageOps
 
-from efficientps_d2_runtime import checksum
 from efficientps_d2_runtime.drawing import draw_panoptic
 from efficientps_d2_runtime.errors import InputError, one_line
 from efficientps_d2_runtime.images import (
@@ -21,22 +18,23 @@ from efficientps_d2_runtime.images import (
     rgb_of_array,
     unreadable,
 )
-from efficientps_d2_runtime.memory import MARGIN, Need, free_memory
+from efficientps_d2_runtime.memory import MARGIN, free_memory
+from efficientps_d2_runtime.network_file import (
+    EXPORT,
+    OUTPUTS,
+    SHOWN,
+    categories_of,
+    need_of,
+    open_session,
+    read_metadata,
+    resize_of,
+)
 from efficientps_d2_runtime.prediction import Prediction
 from efficientps_d2_runtime.result import Segment, listed
 
-FORMAT, VERSION = "efficientps_d2 whole network", 1
-OUTPUTS = (
-    *("panoptic_seg", "segment_classes", "segment_isthing", "segment_scores", "segment_areas"),
-    *("boxes", "scores", "classes", "mask_logits", "sem_seg"),
-)
-EXPORT = "efficientps-d2 export --format onnx"
 ImageInput = np.ndarray | Image.Image | str | Path
-SHOWN = 300  # characters of an error of ONNX Runtime
-NO_MEMORY = re.compile("alloc|out of memory", re.IGNORECASE)  # in such an error
 MOST_PIXELS = 2**62
-# Of a pixel, where nobody has measured them: those of EfficientNet-B5, and of the fusion.
-BYTES, BYTES_OF_CLASS = 700, 18
+NO_MEMORY = re.compile("alloc|out of memory", re.IGNORECASE)  # in an error of ONNX Runtime
 
 
 def load(path: str | Path, threads: int = 0) -> "Network":
@@ -57,13 +55,12 @@ class Network:
 
     def __init__(self, path: str | Path, threads: int = 0):
         """See :func:`load`."""
-        self.session = _session(Path(path), threads)
-        metadata = self.session.get_modelmeta().custom_metadata_map
-        self.categories = _categories(path, metadata)
+        self.session = open_session(Path(path), threads)
+        metadata, outputs = read_metadata(path, self.session)
+        self.categories = categories_of(path, metadata)
         self.eight_bits = metadata.get("eight_bits", "")  # what they cost, if it computes in them
-        self.resize = tuple(map(int, metadata.get("resize", "0 0").split()))  # shortest, longest
-        self.need = _need(metadata, len(self.categories))
-        outputs = {output.name for output in self.session.get_outputs()}
+        self.resize = resize_of(path, metadata)  # pixels of the shorter and the longer side, or 0
+        self.need = need_of(metadata, len(self.categories))
         if missing := [name for name in OUTPUTS if name not in outputs]:
             raise InputError(f"{path} gives no {missing[0]}; write it again by {EXPORT}.")
 
@@ -175,70 +172,11 @@ def _number(name: str, value: float | None, most: int) -> np.ndarray | None:
     raise InputError(f"{name} is {value!r}; give {kind} from 0 to {most}.")
 
 
-def _need(metadata: dict[str, str], classes: int) -> Need:
-    """What was measured when the file was written, or a guess."""
-    with contextlib.suppress(LookupError, ValueError, TypeError):
-        return Need(*map(float, metadata["memory"].split()))
-    return Need(0, BYTES, BYTES_OF_CLASS * classes)
-
-
 def _options_of_run() -> onnxruntime.RunOptions:
     """Give the memory of a prediction back, so that the next one finds it free."""
     options = onnxruntime.RunOptions()
     options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
     return options
-
-
-def _session(path: Path, threads: int) -> onnxruntime.InferenceSession:
-    if not path.is_file():
-        raise InputError(f"{path} is no file; give one that {EXPORT} has written.")
-    content = path.read_bytes()
-    if not checksum.is_sealed(content):
-        raise InputError(
-            f"{path} is incomplete or of another program; get it again, or write one by {EXPORT}."
-        )
-    if not checksum.is_whole(content):
-        raise InputError(f"{path} is damaged: its checksum does not fit; get it again.")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 4  # its errors are raised, too
-    try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # of many kinds, with no base of their own
-        raise InputError(
-            f"{path} cannot be read by ONNX Runtime {onnxruntime.__version__} "
-            f"({one_line(error)[:SHOWN]}); write it again by {EXPORT}."
-        ) from error
-
-
-def _categories(path: str | Path, metadata: dict[str, str]) -> list[dict]:
-    """The classes of a file.
-
-    Raises:
-        InputError: if it is of another program, of a later format, or has no classes.
-    """
-    if metadata.get("format") != FORMAT:
-        raise InputError(f"{path} is of another program; give a file that {EXPORT} has written.")
-    version = metadata.get("version", "")
-    if version != str(VERSION):
-        raise InputError(
-            f'{path} has version "{version}" of the format, and version {VERSION} is read here; '
-            f"update efficientps-d2-runtime, or write the file again by {EXPORT}."
-        )
-    try:
-        categories = json.loads(metadata["categories"])
-        for category in categories:
-            red, green, blue = category["color"]
-            good = isinstance(category["name"], str) and "id" in category
-            if not (good and all(0 <= x <= 255 for x in (red, green, blue, category["isthing"]))):
-                raise ValueError(category)
-        if not categories:
-            raise ValueError("none")
-    except (LookupError, ValueError, TypeError) as error:
-        raise InputError(
-            f"{path} does not say what its classes are; write it again by {EXPORT}."
-        ) from error
-    return categories
 
 
 def _rgb(image: ImageInput, image_format: str) -> np.ndarray:

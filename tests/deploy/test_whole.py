@@ -22,7 +22,7 @@ from efficientps_d2.deploy.whole.notes import note, note_memory
 from efficientps_d2.deploy.whole.quantize import kept_in_float, quantize
 from efficientps_d2.prediction.predictor import Predictor
 from efficientps_d2_runtime import Prediction, Segment, load
-from efficientps_d2_runtime.network import OUTPUTS
+from efficientps_d2_runtime.network_file import OUTPUTS
 
 KEEN = (
     *("MODEL.ROI_HEADS.SCORE_THRESH_TEST", 0.0, "TEST.DETECTIONS_PER_IMAGE", 100),

@@ -16,6 +16,7 @@ METADATA = {
     "version": "1",
     "categories": json.dumps(CATEGORIES),
     "size_divisibility": "32",
+    "resize": "0 0",
     **checksum.METADATA,
 }
 # Red pixels are the car, segment 2, if its score of 0.75 is above the threshold; else all is road.

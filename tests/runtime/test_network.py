@@ -137,6 +137,22 @@ def test_no_flipped_bit_is_loaded(tmp_path_factory, place, bit):
         load(whole)
 
 
+@given(place=st.floats(0, 1, exclude_max=True), value=st.integers(0, 255))
+def test_a_file_of_anybody_loads_or_is_one_sentence(tmp_path_factory, place, value):
+    """With a checksum that fits."""
+    file = write_small_network(tmp_path_factory.getbasetemp() / "other.onnx")
+    head, tail = file.read_bytes().split(checksum.MARK)
+    content = bytearray(head + checksum.MARK + checksum.BLANK + tail[len(checksum.BLANK) :])
+    index = int(place * len(content))
+    if not len(head) <= index < len(content) - len(tail) + len(checksum.BLANK):
+        content[index] = value
+    file.write_bytes(checksum.seal(bytes(content)))
+    try:
+        assert load(file, 1)(np.zeros((2, 3, 3), np.uint8)).panoptic_seg.shape == (2, 3)
+    except InputError as error:
+        assert "\n" not in str(error)
+
+
 @pytest.mark.parametrize(
     "metadata, told",
     [
@@ -148,6 +164,8 @@ def test_no_flipped_bit_is_loaded(tmp_path_factory, place, bit):
         ({"categories": "[{]"}, "does not say what its classes are"),
         ({"categories": '[{"id": 1, "name": "car"}]'}, "does not say what its classes are"),
         ({"categories": "7"}, "does not say what its classes are"),
+        ({"resize": "512"}, "does not say how it resizes; write it again"),
+        ({"resize": None}, "does not say how it resizes"),
         ({"categories": "[]"}, "does not say what its classes are"),
     ],
 )

@@ -21,7 +21,7 @@ from efficientps_d2.deploy.whole.model import WholeModel
 from efficientps_d2.modeling.meta_arch import MaskRCNN, PanopticSegmentor, UPSNet
 from efficientps_d2_runtime import checksum
 from efficientps_d2_runtime.errors import InputError, one_line
-from efficientps_d2_runtime.network import FORMAT, OUTPUTS, VERSION
+from efficientps_d2_runtime.network_file import FORMAT, OUTPUTS, VERSION
 
 OPSET = 18
 SIZE = (203, 301)  # of the image that the network is traced with

@@ -1,0 +1,114 @@
+"""The one ONNX file of a network: whether it is one, and what it says of itself."""
+
+import contextlib
+import json
+from pathlib import Path
+
+import onnxruntime
+
+from efficientps_d2_runtime import checksum
+from efficientps_d2_runtime.errors import InputError, one_line
+from efficientps_d2_runtime.memory import Need
+
+FORMAT, VERSION = "efficientps_d2 whole network", 1
+OUTPUTS = (
+    *("panoptic_seg", "segment_classes", "segment_isthing", "segment_scores", "segment_areas"),
+    *("boxes", "scores", "classes", "mask_logits", "sem_seg"),
+)
+EXPORT = "efficientps-d2 export --format onnx"
+SHOWN = 300  # characters of an error of ONNX Runtime
+# Of a pixel, where nobody has measured them: those of EfficientNet-B5, and of the fusion.
+BYTES, BYTES_OF_CLASS = 700, 18
+
+
+def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+    """Read the file.
+
+    Raises:
+        InputError: if it is not whole, or no network.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} is no file; give one that {EXPORT} has written.")
+    content = path.read_bytes()
+    if not checksum.is_sealed(content):
+        raise InputError(
+            f"{path} is incomplete or of another program; get it again, or write one by {EXPORT}."
+        )
+    if not checksum.is_whole(content):
+        raise InputError(f"{path} is damaged: its checksum does not fit; get it again.")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4  # its errors are raised, too
+    try:
+        providers = ["CPUExecutionProvider"]
+        return onnxruntime.InferenceSession(content, options, providers, enable_fallback=0)
+    except Exception as error:  # of many kinds, with no base of their own
+        raise InputError(
+            f"{path} cannot be read by ONNX Runtime {onnxruntime.__version__} "
+            f"({one_line(error)[:SHOWN]}); write it again by {EXPORT}."
+        ) from error
+
+
+def read_metadata(path: str | Path, session: onnxruntime.InferenceSession) -> tuple[dict, set]:
+    """Metadata, and names of outputs.
+
+    Raises:
+        InputError: if they are no text.
+    """
+    try:
+        metadata = session.get_modelmeta().custom_metadata_map
+        return metadata, {output.name for output in session.get_outputs()}
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is damaged; write it again by {EXPORT}.") from error
+
+
+def categories_of(path: str | Path, metadata: dict[str, str]) -> list[dict]:
+    """The classes of a file.
+
+    Raises:
+        InputError: if it is of another program, of a later format, or has no classes.
+    """
+    if metadata.get("format") != FORMAT:
+        raise InputError(f"{path} is of another program; give a file that {EXPORT} has written.")
+    version = metadata.get("version", "")
+    if version != str(VERSION):
+        raise InputError(
+            f'{path} has version "{version}" of the format, and version {VERSION} is read here; '
+            f"update efficientps-d2-runtime, or write the file again by {EXPORT}."
+        )
+    try:
+        categories = json.loads(metadata["categories"])
+        for category in categories:
+            red, green, blue = category["color"]
+            good = isinstance(category["name"], str) and "id" in category
+            if not (good and all(0 <= x <= 255 for x in (red, green, blue, category["isthing"]))):
+                raise ValueError(category)
+        if not categories:
+            raise ValueError("none")
+    except (LookupError, ValueError, TypeError) as error:
+        raise InputError(
+            f"{path} does not say what its classes are; write it again by {EXPORT}."
+        ) from error
+    return categories
+
+
+def resize_of(path: str | Path, metadata: dict[str, str]) -> tuple[int, int]:
+    """The shorter and the longer side to which it resizes an image; 0 for none.
+
+    Raises:
+        InputError: if it does not say it.
+    """
+    try:
+        shortest, longest = map(int, metadata["resize"].split())
+        return shortest, longest
+    except (LookupError, ValueError) as error:
+        raise InputError(
+            f"{path} does not say how it resizes; write it again by {EXPORT}."
+        ) from error
+
+
+def need_of(metadata: dict[str, str], classes: int) -> Need:
+    """What was measured when the file was written, or a guess."""
+    with contextlib.suppress(LookupError, ValueError, TypeError):
+        return Need(*map(float, metadata["memory"].split()))
+    return Need(0, BYTES, BYTES_OF_CLASS * classes)
