@@ -46,7 +46,8 @@ def load(path: str | Path, threads: int = 0) -> "Network":
         threads: of ONNX Runtime; 0 for one of each core.
 
     Raises:
-        InputError: if it cannot be read, or is of another program or a later format.
+        InputError: if it cannot be read, is of another program or a later format, or ``threads`` is
+            negative.
     """
     return Network(path, threads)
 
@@ -97,7 +98,9 @@ class Network:
         given = {
             "score_threshold": _number("score_threshold", score_threshold, 1),
             "overlap_threshold": _number("overlap_threshold", overlap_threshold, 1),
-            "stuff_area_limit": _number("stuff_area_limit", stuff_area_limit, MOST_PIXELS),
+            "stuff_area_limit": _number(
+                "stuff_area_limit", stuff_area_limit, MOST_PIXELS, whole=True
+            ),
         }
         given = {name: value for name, value in given.items() if value is not None}
         if isinstance(images, list | tuple):
@@ -154,11 +157,10 @@ class Network:
             )
 
 
-def _number(name: str, value: float | None, most: int) -> np.ndarray | None:
-    """A threshold as the file takes it: a share, or whole pixels."""
+def _number(name: str, value: float | None, most: int, whole: bool = False) -> np.ndarray | None:
+    """A threshold from 0 to ``most`` as the file takes it: float32, or int64 if it is whole."""
     if value is None:
         return None
-    whole = most > 1
     if isinstance(value, Real) and 0 <= value <= most and (not whole or value == int(value)):
         return np.asarray(value, np.int64 if whole else np.float32)
     kind = "a whole number" if whole else "a number"
@@ -178,6 +180,8 @@ def _options_of_run() -> onnxruntime.RunOptions:
 
 
 def _session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+    if threads < 0:
+        raise InputError(f"threads is {threads}; give 1 or more, or 0 for one of each core.")
     if not path.is_file():
         raise InputError(f"{path} is no file; give one that {EXPORT} has written.")
     content = path.read_bytes()

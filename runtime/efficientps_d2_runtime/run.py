@@ -48,19 +48,19 @@ def main(argv: list[str] | None = None) -> int:
         metavar="SCORE",
         help="of instances, from 0 to 1; default: that of the file",
     )
-    parser.add_argument("--threads", type=int, default=0, help="default: one of each core")
+    parser.add_argument("--threads", type=int, help="default: one of each core")
     args = parser.parse_args(argv)
     if not 0 <= (args.confidence_threshold or 0) <= 1:
         parser.error("--confidence-threshold must be from 0 to 1")
-    if args.threads < 0:
-        parser.error("--threads must be 0 or more")
+    if args.threads is not None and args.threads < 1:
+        parser.error("--threads must be 1 or more; leave it out for one of each core")
     return exit_status(lambda: _run(args))
 
 
 def _run(args: argparse.Namespace) -> int:
     files = expand(args.images)
     targets = image_targets(files, args.output, args.save_json)
-    network = load(args.model, args.threads)
+    network = load(args.model, args.threads or 0)
     print(f"Model: {args.model}, {network}.")
     for folder in {target.parent for target in targets.values()}:
         make_folder(folder)

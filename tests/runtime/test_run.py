@@ -88,3 +88,11 @@ def test_a_threshold_is_a_probability(world, capsys, value):
     with pytest.raises(SystemExit):
         run.main(["small.onnx", "images", "--output", "x", "--confidence-threshold", value])
     assert "--confidence-threshold must be from 0 to 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["0", "-2"])
+def test_threads_are_one_or_more(world, capsys, value):
+    with pytest.raises(SystemExit):
+        run.main(["small.onnx", "images", "--output", "x", "--threads", value])
+    assert "--threads must be 1 or more; leave it out for" in capsys.readouterr().err
+    assert run.main(["small.onnx", "images", "--output", "x", "--threads", "1"]) == 0
