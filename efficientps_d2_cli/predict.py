@@ -79,14 +79,18 @@ def run(args: argparse.Namespace) -> int:
         args.parser.error("--webcam shows a window and writes nothing; leave --output out")
     from PIL import Image
 
-    from efficientps_d2_runtime.paths import expand, image_targets, video_targets
+    from efficientps_d2_runtime.coco import require_own
+    from efficientps_d2_runtime.paths import expand, image_targets, refuse_videos, video_targets
 
     # Mistakes show before the network is imported and loaded, which takes seconds.
     files = expand(files)
+    refuse_videos(files, "give it by --video-input")
     if files and args.output:
         image_targets(files, args.output, args.save_json)
     if args.video_input:
         video_targets(args.video_input, args.output, args.save_json)
+    if args.save_json:
+        require_own(args.output, "images" if files else "videos")
     from efficientps_d2.prediction.files import predict_images, predict_video, predict_videos
     from efficientps_d2.prediction.predictor import OF_DEMO
     from efficientps_d2.utils.env import keep_freed_memory
@@ -122,6 +126,11 @@ def _predictor(args: argparse.Namespace):
         metadata = metadata_of(cfg)
     else:
         cfg, metadata = read_saved_model(args.model, overrides)
+    if args.task == "semantic" and cfg.MODEL.SEM_SEG_HEAD.NAME == "NoSemSegHead":
+        raise InputError(
+            f"--task semantic: {cfg.MODEL.META_ARCHITECTURE} has no semantic head; give --task "
+            "panoptic, instance or all."
+        )
     threshold = args.confidence_threshold
     if threshold is None:
         threshold = cfg.MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH

@@ -49,6 +49,19 @@ def test_named_verbs_and_flags_exist(page):
         assert set(re.findall(r"(?<!\S)--[a-z-]+", rest)) <= known, f"{verb}{rest}"
 
 
+def test_the_flags_of_predict_are_in_their_table():
+    """And a default is that of the parser, where it is a word."""
+    parser = argparse.ArgumentParser(add_help=False)
+    VERBS["predict"].add_arguments(parser)
+    known = {a.option_strings[0]: a for a in parser._actions if a.option_strings}
+    text = (ROOT / "docs" / "PREDICTION.md").read_text()
+    section = text.partition("## Flags of predict\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(--[a-z-]+)` \| .+ \| (.*?) ?\|$", section, re.MULTILINE)
+    assert sorted(flag for flag, _ in rows) == sorted(known)
+    for flag, default in rows:
+        assert not isinstance(known[flag].default, str) or default == known[flag].default, flag
+
+
 def test_every_part_of_the_package_is_explained():
     text = (ROOT / "CONTRIBUTING.md").read_text()
     folders = {file.parent for file in (ROOT / "efficientps_d2").rglob("__init__.py")}

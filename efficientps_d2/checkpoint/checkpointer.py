@@ -190,12 +190,14 @@ def _of_zoo(content: dict, suffix: str) -> dict:
 
 
 def require_weights(cfg: CfgNode, config_file: str = "") -> None:
-    """Fail if a config has no weights; names those that a run has left beside its config file."""
-    if not cfg.MODEL.WEIGHTS:
+    """Fail if a config has no weights of a whole network; names those beside its config file."""
+    for_training = "://ImageNetPretrained/" in cfg.MODEL.WEIGHTS
+    if for_training or not cfg.MODEL.WEIGHTS:
         names = (BEST, FINAL) if config_file else ()
         beside = [Path(config_file).parent / f"{name}.pth" for name in names]
         weights = next((str(file) for file in beside if file.is_file()), "FILE")
-        raise InputError(f"MODEL.WEIGHTS is empty; add --opts MODEL.WEIGHTS {weights}.")
+        kind = "of ImageNet, for a training to begin with" if for_training else "empty"
+        raise InputError(f"MODEL.WEIGHTS is {kind}; add --opts MODEL.WEIGHTS {weights}.")
 
 
 def require_file(weights: str) -> None:

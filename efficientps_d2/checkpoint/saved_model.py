@@ -1,5 +1,6 @@
 """A folder with a trained model, which is all that anyone needs to predict elsewhere."""
 
+import difflib
 import json
 from pathlib import Path
 from typing import NamedTuple
@@ -14,13 +15,12 @@ from efficientps_d2.checkpoint.weights_file import write_weights
 from efficientps_d2.config.loading import load_config
 from efficientps_d2.data.coco_panoptic import categories_of, read_json, set_classes
 from efficientps_d2.data.datasets.register import dataset_metadata
-from efficientps_d2.utils.shipped import shipped_folder
+from efficientps_d2.utils.shipped import shipped_folder, shipped_models
 from efficientps_d2_runtime.errors import InputError
 from efficientps_d2_runtime.files import replacing_file
 
 WEIGHTS, CONFIG, METADATA = FILES = ("model.safetensors", "config.yaml", "metadata.json")
 EARLIER_WEIGHTS = "model.pth"  # of models that were saved before, which are still read
-SHIPPED = "nuclei"
 DEMO_MODEL = Path("output/streets/model")  # which `make demo` leaves
 
 
@@ -79,9 +79,9 @@ def read_saved_model(folder: str | Path | None, overrides: list[str] | None = No
     """Read what :func:`save_model` wrote.
 
     Args:
-        folder: by default that of the model that ``make demo`` leaves. "nuclei" is the model that
-            comes with this project, "user/name" one of the Hugging Face hub, unless such a folder
-            holds a model.
+        folder: by default that of the model that ``make demo`` leaves. A name of
+            :func:`shipped_models` is that of a model that comes with this project, "user/name" one
+            of the Hugging Face hub, unless such a folder holds a model.
         overrides: of the config, alternating keys and values.
 
     Raises:
@@ -93,17 +93,14 @@ def read_saved_model(folder: str | Path | None, overrides: list[str] | None = No
         raise InputError(f"{DEMO_MODEL} does not exist; run make demo, or give --model DIR.")
     name = folder.as_posix() if isinstance(folder, Path) else str(folder or DEMO_MODEL)
     folder = Path(name)
-    if name == SHIPPED and not (folder / CONFIG).is_file():
+    if not (folder / CONFIG).is_file() and name in shipped_models():
         folder = shipped_folder("models") / name
     elif not folder.exists() and is_hub_name(name):
         folder = fetch_model(name, (*FILES, EARLIER_WEIGHTS))
     if folder.suffix == ".onnx" and folder.is_file():
         raise InputError(f"{folder} is an exported network; run it by efficientps-d2-run.")
     if not folder.is_dir():
-        raise InputError(
-            f"{folder} does not exist; give the folder of a saved model, or {SHIPPED}, which comes "
-            "with this project."
-        )
+        raise InputError(_no_folder(name))
     weights = folder / WEIGHTS
     if not weights.is_file() and (folder / EARLIER_WEIGHTS).is_file():
         weights = folder / EARLIER_WEIGHTS
@@ -125,6 +122,17 @@ def read_saved_model(folder: str | Path | None, overrides: list[str] | None = No
         )
     cfg.MODEL.WEIGHTS = str(weights)
     return SavedModel(cfg, metadata)
+
+
+def _no_folder(name: str) -> str:
+    """What to say of a name that is neither that of a folder nor of a model that comes along."""
+    if Path(name).exists():
+        return f"{name} is a file; give the folder of a saved model."
+    models = shipped_models()
+    along = f"come along: {', '.join(models)}"
+    if close := difflib.get_close_matches(name.lower(), models, 1):
+        return f"{name} does not exist; did you mean {close[0]}, of those that {along}?"
+    return f"{name} does not exist; give the folder of a saved model, or one of those that {along}."
 
 
 def metadata_of(cfg: CfgNode) -> Metadata:

@@ -17,16 +17,20 @@ from efficientps_d2.prediction.panoptic_writer import VideoPanopticWriter
 from efficientps_d2.prediction.predictor import Predictor
 from efficientps_d2.prediction.tracking import Tracker
 from efficientps_d2_runtime.coco import PanopticWriter
-from efficientps_d2_runtime.errors import InputError
+from efficientps_d2_runtime.errors import InputError, Stopped
 from efficientps_d2_runtime.files import replacing_file
 from efficientps_d2_runtime.images import read_rgb
 from efficientps_d2_runtime.paths import (
+    OTHER_OUTPUT,
     image_targets,
     make_folder,
+    refuse_videos,
+    stopped,
     video_targets,
 )
 
 WINDOW = "efficientps_d2"
+VIDEO_INPUT = "give it by --video-input"
 
 
 def predict_images(
@@ -53,11 +57,28 @@ def predict_images(
     targets = image_targets(files, output, save_json) if output else {}
     for folder in {target.parent for target in targets.values()}:
         make_folder(folder)
-    painter, skipped = PredictionPainter(predictor.metadata), 0
     writing = PanopticWriter(output, categories_of(predictor.metadata)) if save_json else None
     with writing or contextlib.nullcontext():
+        done, skipped = _predict_each(predictor, files, targets, output, task, writing)
+    if output:
+        print(f"Wrote {done} of {len(files)} images to {output}.")
+    return int(skipped > 0)
+
+
+def _predict_each(
+    predictor: Predictor,
+    files: list[Path],
+    targets: dict[Path, Path],
+    output: Path | None,
+    task: str,
+    writing: PanopticWriter | None,
+) -> tuple[int, int]:
+    """Predict, draw and write or show each file; returns how many were, and were skipped."""
+    painter, file, done, skipped = PredictionPainter(predictor.metadata), None, 0, 0
+    try:
         for file in tqdm(files, desc="predicting", unit="image", disable=len(files) == 1):
             try:
+                refuse_videos([file], VIDEO_INPUT)
                 image = read_rgb(file)
             except InputError as error:
                 tqdm.write(f"Skipped: {error}", file=sys.stderr)
@@ -65,6 +86,8 @@ def predict_images(
                 continue
             prediction = predictor(image, image_format="RGB")
             drawn = painter.draw(image, prediction, task)
+            if len(files) == 1:
+                print(f"{file}: {prediction.summary()}.")
             if output:
                 with replacing_file(targets[file], keep_suffix=True) as partial:
                     Image.fromarray(drawn).save(partial, quality=95)
@@ -72,11 +95,12 @@ def predict_images(
                 break
             if writing:
                 writing.add(file, prediction)
-    if len(files) == 1 and not skipped:
-        print(f"{files[0]}: {prediction.summary()}.")
-    if output:
-        print(f"Wrote {len(files) - skipped} of {len(files)} images to {output}.")
-    return int(skipped > 0)
+            done += 1
+    except KeyboardInterrupt as error:
+        if not output:
+            raise
+        raise stopped(done, files, file, output, writing is not None) from error
+    return done, skipped
 
 
 def predict_video(
@@ -152,7 +176,7 @@ def predict_videos(
     categories, status = categories_of(predictor.metadata), 0
     writing = VideoPanopticWriter(output, categories) if save_json else None
     with writing or contextlib.nullcontext():
-        for source in sources:
+        for done, source in enumerate(sources):
             if writing:
                 writing.begin(targets[source].stem)
             try:
@@ -161,6 +185,14 @@ def predict_videos(
             except UnreadableVideo as error:
                 print(f"Error: {error}", file=sys.stderr)
                 status = 1
+            except KeyboardInterrupt as error:
+                if not output:
+                    raise
+                raise Stopped(
+                    f"{done} of {len(sources)} videos are done, and of {source} there are the "
+                    f"frames so far; each video begins again, so give those from {source} on"
+                    f"{OTHER_OUTPUT if save_json else ''}."
+                ) from error
     return status
 
 

@@ -16,3 +16,8 @@ def shipped_folder(name: str) -> Path:
         if folder.is_dir():
             return folder
     raise InputError(f"{package / name} is missing; install efficientps_d2 again.")
+
+
+def shipped_models() -> list[str]:
+    """The names of the models that come along."""
+    return sorted(folder.name for folder in shipped_folder("models").iterdir() if folder.is_dir())

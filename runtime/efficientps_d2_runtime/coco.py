@@ -14,6 +14,32 @@ from efficientps_d2_runtime.paths import make_folder
 from efficientps_d2_runtime.result import PanopticResult
 
 DESCRIPTION = "predicted by efficientps_d2"
+PNGS, JSON = "panoptic", "panoptic.json"
+
+
+def require_own(folder: Path, listed: str) -> None:
+    """Refuse a folder with the panoptic.json or panoptic/ of something else.
+
+    Args:
+        folder: where predictions are to be written.
+        listed: "images" or "videos", which its JSON then lists.
+
+    Raises:
+        InputError: if it holds them.
+    """
+    if ((folder / JSON).exists() or (folder / PNGS).exists()) and not _is_own(folder, listed):
+        raise InputError(
+            f"{folder} holds {PNGS} or {JSON} that --save-json has not written; give another "
+            "--output."
+        )
+
+
+def _is_own(folder: Path, listed: str) -> bool:
+    try:
+        content = json.loads((folder / JSON).read_text(encoding="utf-8"))
+        return content["info"]["description"] == DESCRIPTION and listed in content
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
 
 
 class Writer:
@@ -26,27 +52,16 @@ class Writer:
             categories: of COCO, in the order of contiguous ids.
 
         Raises:
-            InputError: if the folder holds the panoptic.json or panoptic/ of something else.
+            InputError: as of :func:`require_own`.
         """
-        self.pngs, self.json = folder / "panoptic", folder / "panoptic.json"
-        if (self.json.exists() or self.pngs.exists()) and not self._is_ours():
-            raise InputError(
-                f"{folder} holds {self.pngs.name} or {self.json.name} that --save-json has not "
-                "written; give another --output."
-            )
+        require_own(folder, self.listed)
+        self.pngs, self.json = folder / PNGS, folder / JSON
         self.content = {
             "info": {"description": DESCRIPTION},
             self.listed: [],
             "annotations": [],
             "categories": categories,
         }
-
-    def _is_ours(self) -> bool:
-        try:
-            content = json.loads(self.json.read_text(encoding="utf-8"))
-            return content["info"]["description"] == DESCRIPTION and self.listed in content
-        except (OSError, ValueError, LookupError, TypeError):
-            return False
 
     def __enter__(self):
         make_folder(self.pngs)
@@ -71,13 +86,16 @@ class PanopticWriter(Writer):
         """Write the PNG of the prediction of an image file."""
         height, width = prediction.panoptic_seg.shape
         image = {"id": image_id(file), "file_name": file.name, "height": height, "width": width}
-        annotation = save_panoptic(
-            self.pngs / f"{file.stem}.png",
-            image["id"],
-            prediction.panoptic_seg,
-            [asdict(segment) for segment in prediction.segments],
-            self.content["categories"],
-        )
+        png = self.pngs / f"{file.stem}.png"
+        with replacing_file(png) as partial:
+            annotation = save_panoptic(
+                partial,
+                image["id"],
+                prediction.panoptic_seg,
+                [asdict(segment) for segment in prediction.segments],
+                self.content["categories"],
+            )
+        annotation["file_name"] = png.name
         self.content["images"].append(image)
         self.content["annotations"].append(annotation)
 

@@ -23,6 +23,10 @@ class InputError(ValueError):
     status = 1
 
 
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C, with a sentence on what is written and how to go on."""
+
+
 def one_line(error: Exception) -> str:
     """The text of an error of a library, which may go over several lines, for one sentence."""
     return " ".join(str(error).split())
@@ -59,8 +63,8 @@ def exit_status(command: Callable[[], int]) -> int:
         if not error.filename and error.errno not in DISK:  # a network, for instance
             raise
         message, status = f"Error: {sentence_of(error)}", 1
-    except KeyboardInterrupt:
-        message, status = "Stopped.", 130
+    except KeyboardInterrupt as error:
+        message, status = f"Stopped: {error}" if isinstance(error, Stopped) else "Stopped.", 130
     if sys.stdout:  # in a file of both streams, the error comes last
         with contextlib.suppress(OSError, ValueError):  # full, or closed
             sys.stdout.flush()

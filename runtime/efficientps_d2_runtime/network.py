@@ -45,7 +45,8 @@ def load(path: str | Path, threads: int = 0) -> "Network":
         threads: of ONNX Runtime; 0 for one of each core.
 
     Raises:
-        InputError: if it cannot be read, or is of another program or a later format.
+        InputError: if it cannot be read, is of another program or a later format, or ``threads`` is
+            negative.
     """
     return Network(path, threads)
 
@@ -96,7 +97,9 @@ class Network:
         given = {
             "score_threshold": _number("score_threshold", score_threshold, 1),
             "overlap_threshold": _number("overlap_threshold", overlap_threshold, 1),
-            "stuff_area_limit": _number("stuff_area_limit", stuff_area_limit, MOST_PIXELS),
+            "stuff_area_limit": _number(
+                "stuff_area_limit", stuff_area_limit, MOST_PIXELS, whole=True
+            ),
         }
         given = {name: value for name, value in given.items() if value is not None}
         if isinstance(images, list | tuple):
@@ -161,11 +164,10 @@ class Network:
             )
 
 
-def _number(name: str, value: float | None, most: int) -> np.ndarray | None:
-    """A threshold as the file takes it: a share, or whole pixels."""
+def _number(name: str, value: float | None, most: int, whole: bool = False) -> np.ndarray | None:
+    """A threshold from 0 to ``most`` as the file takes it: float32, or int64 if it is whole."""
     if value is None:
         return None
-    whole = most > 1
     if isinstance(value, Real) and 0 <= value <= most and (not whole or value == int(value)):
         return np.asarray(value, np.int64 if whole else np.float32)
     kind = "a whole number" if whole else "a number"

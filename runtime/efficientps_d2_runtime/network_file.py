@@ -27,6 +27,8 @@ def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
     Raises:
         InputError: if it is not whole, or no network.
     """
+    if threads < 0:
+        raise InputError(f"threads is {threads}; give 1 or more, or 0 for one of each core.")
     if not path.is_file():
         raise InputError(f"{path} is no file; give one that {EXPORT} has written.")
     content = path.read_bytes()

@@ -5,10 +5,17 @@ import os
 import re
 from pathlib import Path
 
-from efficientps_d2_runtime.errors import InputError
-from efficientps_d2_runtime.images import IMAGE_SUFFIXES
+from PIL import Image
 
+from efficientps_d2_runtime.errors import InputError, Stopped
+from efficientps_d2_runtime.images import DAMAGED, IMAGE_FORMATS, IMAGE_SUFFIXES
+
+VIDEO_SUFFIXES = (
+    *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv"),
+    *(".ts", ".mts", ".m2ts", ".3gp"),
+)
 WRITTEN_IMAGES = (".jpg", ".jpeg", ".png")
+OTHER_OUTPUT = ", and another --output, for panoptic.json lists the results of one command"
 FILE_SUFFIX = re.compile(r"\.[a-z][a-z0-9]{1,4}")  # that of a folder is rather a number
 
 
@@ -41,6 +48,12 @@ def _images_of(folder: str) -> list[str]:
                 )
         raise InputError(f"{folder} holds no image; give a folder with images, or their names.")
     return images
+
+
+def refuse_videos(files: list[Path], cure: str) -> None:
+    """Raise InputError if all files are videos, by their names; one image is enough to go on."""
+    if files and all(file.suffix.lower() in VIDEO_SUFFIXES for file in files):
+        raise InputError(f"{files[0]} is a video; {cure}.")
 
 
 def image_targets(files: list[Path], output: Path, save_json: bool) -> dict[Path, Path]:
@@ -79,8 +92,13 @@ def image_targets(files: list[Path], output: Path, save_json: bool) -> dict[Path
         )
     for file, target in targets.items():
         _refuse_overwriting(file, target)
+        _require_place(target, f"--output {output}")
         if save_json:
-            _refuse_overwriting(file, output / "panoptic" / f"{file.stem}.png")
+            png = output / "panoptic" / f"{file.stem}.png"
+            _refuse_overwriting(file, png)
+            _require_place(png, "--save-json")
+    if save_json:
+        _require_place(output / "panoptic.json", "--save-json")
     return targets
 
 
@@ -104,6 +122,8 @@ def video_targets(videos: list[str], output: Path | None, save_json: bool) -> di
     for video in videos:
         if "://" not in video and not os.path.isfile(video):
             raise InputError(f"--video-input {video} is no file; give a video.")
+        if _is_still(Path(video)):
+            raise InputError(f"--video-input {video} is an image; give it without that flag.")
     if output is None:
         return {}
     suffix = output.suffix.lower()
@@ -120,7 +140,23 @@ def video_targets(videos: list[str], output: Path | None, save_json: bool) -> di
         )
     for video, target in targets.items():
         _refuse_overwriting(Path(video), target)
+        _require_place(target, f"--output {output}")
+        if save_json:
+            _require_place(output / "panoptic" / target.stem / "000000.png", "--save-json")
+    if save_json:
+        _require_place(output / "panoptic.json", "--save-json")
     return targets
+
+
+def _is_still(file: Path) -> bool:
+    """Whether it is an image that does not move; by its name, too: MJPEG begins as a JPEG does."""
+    if file.suffix.lower() not in IMAGE_SUFFIXES:
+        return False
+    try:
+        with Image.open(file, formats=IMAGE_FORMATS) as image:
+            return not getattr(image, "is_animated", False)
+    except DAMAGED:
+        return False
 
 
 def _image_suffix(file: Path) -> str:
@@ -130,6 +166,40 @@ def _image_suffix(file: Path) -> str:
 def _refuse_overwriting(source: Path, target: Path) -> None:
     if target.resolve() == source.resolve():
         raise InputError(f"The result would replace {source}; give another --output.")
+
+
+def _require_place(file: Path, flag: str) -> None:
+    """Refuse a file to write where a folder is, or below another file."""
+    if file.is_dir():
+        raise InputError(
+            f"{flag}: {file} is a folder where a file is needed; remove it, or give another "
+            "--output."
+        )
+    folder = next((parent for parent in file.parents if parent.exists()), None)
+    if folder and not folder.is_dir():
+        raise InputError(
+            f"{flag}: {folder} is a file where a folder is needed; give another --output."
+        )
+
+
+def stopped(
+    done: int, files: list[Path], file: Path | None, output: Path, save_json: bool
+) -> Stopped:
+    """What to say after Ctrl-C.
+
+    Args:
+        done: how many images are written.
+        files: what is predicted, in this order.
+        file: the one that was not finished; None if none was begun.
+        output: the folder, or the file of one drawing.
+        save_json: whether panoptic.json is written, too.
+    """
+    if not done:
+        return Stopped("no image was written yet; the same command begins again.")
+    return Stopped(
+        f"{done} of {len(files)} images are written to {output}, each of them whole; for the rest "
+        f"give those from {file} on{OTHER_OUTPUT if save_json else ''}."
+    )
 
 
 def make_folder(folder: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from detectron2.data import DatasetCatalog
 from PIL import Image
-from project import ROOT, run_verb
+from project import run_verb
 
 from efficientps_d2 import InputError, load_predictor
 from efficientps_d2.checkpoint.saved_model import metadata_of
@@ -197,7 +197,7 @@ def test_options(model_folder, pictures, tmp_path, capsys, options, message):
         (["--video-input", "v.mp4", "--output", "x.avi"], "--output x.avi: of a video .mp4 is"),
         (["--input", "a.jpg", "--output", "x.txt"], "--output x.txt: .jpg and .png can be"),
         (["--input", "a.jpg", "--output", "x.mp4"], "--output x.mp4: .jpg and .png can be"),
-        (["--input", "a.jpg", "--output", "a.jpg/x"], "--output a.jpg/x cannot be made"),
+        (["--input", "a.jpg", "--output", "a.jpg/x"], "--output a.jpg/x: a.jpg is a file where a"),
         (["--video-input", "none.mp4", "--output", "x"], "--video-input none.mp4 is no file"),
         (["--webcam"], "The camera has no frames"),
     ],
@@ -219,22 +219,6 @@ def test_mistakes_are_one_sentence(
         (pictures / copy).write_bytes((pictures / "a.jpg").read_bytes())
     assert run_verb("predict", "--model", str(model_folder), *arguments) == 1
     assert f"Error: {message}" in capsys.readouterr().err
-
-
-def test_without_a_model(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    Path("a.jpg").touch()
-    assert run_verb("predict", "a.jpg") == 1
-    assert "output/streets/model does not exist; run make demo" in capsys.readouterr().err
-    config = str(ROOT / "configs" / "efficientps_streets.yaml")
-    assert run_verb("predict", "--config-file", config, "--input", "a.jpg") == 1
-    assert "add --opts MODEL.WEIGHTS FILE" in capsys.readouterr().err
-    for file in ("config.yaml", "model_final.pth"):  # as a training leaves them
-        (tmp_path / file).write_text("MODEL: {WEIGHTS: ''}")
-    assert run_verb("predict", "--config-file", tmp_path / "config.yaml", "a.jpg") == 1
-    assert f"MODEL.WEIGHTS {tmp_path}/model_final.pth" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        run_verb("predict", "--save-json", "--webcam")
 
 
 def test_a_config_without_its_data(model_folder):

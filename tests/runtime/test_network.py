@@ -86,6 +86,14 @@ def test_thresholds_of_the_file_can_be_replaced(small, image):
     assert small(image, "RGB", score_threshold=0.8).segments[1].area == 0
 
 
+def test_threads_are_counted_from_one(tmp_path):
+    """0 stands for one of each core."""
+    file = write_small_network(tmp_path / "small.onnx")
+    with pytest.raises(InputError, match="threads is -1; give 1 or more, or 0 for one of each"):
+        load(file, threads=-1)
+    assert load(file, threads=0) and load(file, threads=1)
+
+
 @pytest.mark.parametrize(
     "given, told",
     [

@@ -1,6 +1,7 @@
 """The command ``efficientps-d2-run``."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from panopticapi.utils import rgb2id
 from PIL import Image
 from small_network import CATEGORIES, write_small_network
 
-from efficientps_d2_runtime import run
+from efficientps_d2_runtime import coco, run
 
 
 @pytest.fixture
@@ -74,9 +75,17 @@ def test_turned_and_deep_images(world):
             ["images/a.png", "images", "--output", "drawn"],
             "images/a.png is incomplete or of",
         ),
+        (["no.onnx", "v.mp4", "--output", "x"], "v.mp4 is a video; give images, for videos are"),
+        (["no.onnx", "images", "--output", "v.mp4/x"], "--output v.mp4/x: v.mp4 is a file where"),
+        (["no.onnx", "images", "--output", "full"], "full/a.png is a folder where a file is need"),
+        (["no.onnx", "images", "--output", "taken", "--save-json"], "taken/panoptic is a file wh"),
     ],
 )
 def test_mistakes_are_one_sentence(world, capsys, arguments, told):
+    (world / "v.mp4").touch()
+    (world / "full" / "a.png").mkdir(parents=True)
+    (world / "taken").mkdir()
+    (world / "taken" / "panoptic").touch()
     assert run.main(arguments) == 1
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert line.startswith("Error: ") and told in line
@@ -88,3 +97,68 @@ def test_a_threshold_is_a_probability(world, capsys, value):
     with pytest.raises(SystemExit):
         run.main(["small.onnx", "images", "--output", "x", "--confidence-threshold", value])
     assert "--confidence-threshold must be from 0 to 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["0", "-2"])
+def test_threads_are_one_or_more(world, capsys, value):
+    with pytest.raises(SystemExit):
+        run.main(["small.onnx", "images", "--output", "x", "--threads", value])
+    assert "--threads must be 1 or more; leave it out for" in capsys.readouterr().err
+    assert run.main(["small.onnx", "images", "--output", "x", "--threads", "1"]) == 0
+
+
+def test_a_video_among_images_is_skipped(world, capsys):
+    (world / "images" / "d.mp4").touch()
+    assert run.main(["small.onnx", "images/*", "--output", "drawn"]) == 1
+    captured = capsys.readouterr()
+    assert "Skipped: images/d.mp4 is a video; give images, for videos are predicted by" in (
+        captured.err
+    )
+    assert "Wrote 3 of 4 images" in captured.out
+
+
+def test_a_log_says_now_and_then_how_far_it_is(world, capsys, monkeypatch):
+    """Every 30 s, and not at all in less."""
+    assert run.main(["small.onnx", "images", "--output", "drawn"]) == 0
+    assert capsys.readouterr().err == ""
+    clock = iter((0, 0, 20, 40))  # the start, and before each image
+    monkeypatch.setattr(run, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    assert run.main(["small.onnx", "images", "--output", "drawn"]) == 0
+    assert capsys.readouterr().err == "2 of 3 images, 0:20 left\n"
+
+
+@pytest.mark.parametrize("more", [[], ["--save-json"]])
+def test_after_ctrl_c_it_says_what_is_there(world, capsys, monkeypatch, more):
+    draw, drawn = run.Network.draw, []
+
+    def interrupted(*arguments):
+        if len(drawn) == 2:
+            raise KeyboardInterrupt
+        drawn.append(draw(*arguments))
+        return drawn[-1]
+
+    monkeypatch.setattr(run.Network, "draw", interrupted)
+    assert run.main(["small.onnx", "images", "--output", "drawn", *more]) == 130
+    another = ", and another --output, for panoptic.json lists the results of one command"
+    assert capsys.readouterr().err == (
+        "Stopped: 2 of 3 images are written to drawn, each of them whole; for the rest give those "
+        f"from images/c.jpg on{another if more else ''}.\n"
+    )
+    files = [file for file in (world / "drawn").rglob("*") if file.is_file()]
+    assert sorted(f.name for f in files if f.suffix == ".png") == sorted(
+        ["a.png", "b.png"] * (2 if more else 1)
+    )
+
+
+def test_a_panoptic_png_is_whole_or_not_there(world, capsys, monkeypatch):
+    """Also one that Ctrl-C meets half written."""
+
+    def half(file, _):
+        file.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(coco, "write_segment_ids", half)
+    assert run.main(["small.onnx", "images", "--output", "drawn", "--save-json"]) == 130
+    assert capsys.readouterr().err.startswith("Stopped: no image was written yet; the same command")
+    assert list((world / "drawn" / "panoptic").iterdir()) == []
+    assert json.loads((world / "drawn" / "panoptic.json").read_text())["annotations"] == []
