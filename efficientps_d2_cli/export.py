@@ -64,11 +64,9 @@ def run(args: argparse.Namespace) -> int:
     path = _output_file(args.output, args.format, beside)
     if args.format == WHOLE:
         require_onnx()
-        from efficientps_d2.deploy.whole.run import export_whole
-        from efficientps_d2.prediction.predictor import Predictor
+        from efficientps_d2.deploy.whole.run import export_whole, exportable
 
-        predictor = Predictor(cfg, metadata, "cpu", optimize=False)
-        export_whole(predictor, path, args.check, args.quantize)
+        export_whole(exportable(cfg, metadata), path, args.check, args.quantize)
         return 0
     model = load_trained_model(cfg)
     path.parent.mkdir(parents=True, exist_ok=True)

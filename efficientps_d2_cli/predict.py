@@ -67,7 +67,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_overrides(parser)
 
 
-def run(args: argparse.Namespace) -> int:
+def before(args: argparse.Namespace) -> None:
+    """Mistakes of flags, images and outputs."""
     files = [*args.images, *args.input]
     if bool(files) + bool(args.video_input) + args.webcam != 1:
         args.parser.error("give either images, --video-input or --webcam")
@@ -77,20 +78,25 @@ def run(args: argparse.Namespace) -> int:
         args.parser.error("--confidence-threshold must be from 0 to 1")
     if args.webcam and args.output:
         args.parser.error("--webcam shows a window and writes nothing; leave --output out")
-    from PIL import Image
-
     from efficientps_d2_runtime.coco import require_own
+    from efficientps_d2_runtime.errors import InputError
     from efficientps_d2_runtime.paths import expand, image_targets, refuse_videos, video_targets
 
-    # Mistakes show before the network is imported and loaded, which takes seconds.
-    files = expand(files)
-    refuse_videos(files, "give it by --video-input")
+    args.files = expand(files)
+    refuse_videos(args.files, "give it by --video-input")
     if files and args.output:
-        image_targets(files, args.output, args.save_json)
+        image_targets(args.files, args.output, args.save_json)
     if args.video_input:
         video_targets(args.video_input, args.output, args.save_json)
     if args.save_json:
         require_own(args.output, "images" if files else "videos")
+    if len(args.opts) % 2:
+        raise InputError(f"--opts {' '.join(args.opts)}: give pairs KEY VALUE.")
+
+
+def run(args: argparse.Namespace) -> int:
+    from PIL import Image
+
     from efficientps_d2.prediction.files import predict_images, predict_video, predict_videos
     from efficientps_d2.prediction.predictor import OF_DEMO
     from efficientps_d2.utils.env import keep_freed_memory
@@ -102,8 +108,8 @@ def run(args: argparse.Namespace) -> int:
     print(f"Model: {predictor.cfg.MODEL.WEIGHTS}, {predictor}.")
     if not (args.model or args.config_file):
         print(f"{OF_DEMO} --model takes another.")
-    if files:
-        return predict_images(predictor, files, args.output, args.task, args.save_json)
+    if args.files:
+        return predict_images(predictor, args.files, args.output, args.task, args.save_json)
     if args.webcam:
         predict_video(predictor, None, None, args.task)
         return 0
@@ -117,8 +123,6 @@ def _predictor(args: argparse.Namespace):
     from efficientps_d2.prediction.predictor import Predictor
     from efficientps_d2_runtime.errors import InputError
 
-    if len(args.opts) % 2:
-        raise InputError(f"--opts {' '.join(args.opts)}: give pairs KEY VALUE.")
     overrides, keys = args.opts, args.opts[::2]
     if args.config_file:
         cfg = load_config(args.config_file, overrides)

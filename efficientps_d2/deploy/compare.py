@@ -17,7 +17,7 @@ from efficientps_d2_runtime.errors import InputError
 
 # |file - model| <= TOLERANCE + TOLERANCE * |model|, for every number.
 TOLERANCE = 1e-4
-# Images, height and width, in units of the size divisibility; none is that of the export.
+# Images, height and width, in units of the largest stride; none is that of the export.
 CHECK_SIZES = ((1, 2, 4), (2, 5, 3), (1, 8, 12))
 UNPADDED = 7  # pixels by which images for the whole model fall short of a multiple
 
@@ -49,14 +49,16 @@ def check_file(
         model: in evaluation mode, on the CPU.
         form: a key of ``SUFFIXES``.
         path: the file.
-        sizes: number, height and width of images, in units of the size divisibility.
+        sizes: number, height and width of images, in units of the largest stride.
         input_format: "RGB" or "BGR".
     """
     run_file = runner(form, path)
     differences = []
     dense = DensePart(model).eval()
+    strides = [shape.stride for shape in model.backbone.output_shape().values()]
+    unit = max(model.backbone.size_divisibility, *strides)  # p6 may have 64
     for seed, size in enumerate(sizes):
-        images = scenes(size, model.backbone.size_divisibility, seed, input_format)
+        images = scenes(size, unit, seed, input_format)
         if form == "torchscript":
             image = images[0, :, UNPADDED:, UNPADDED:].contiguous()
             differences += _compare(model, image, run_file, _eager_whole)

@@ -27,6 +27,7 @@ from efficientps_d2.config.loading import without_cuda
 from efficientps_d2.data.classes import ClassTable, class_table
 from efficientps_d2.deploy.whole.check import box_distances, painted
 from efficientps_d2.deploy.whole.file import write_whole
+from efficientps_d2.deploy.whole.run import exportable
 from efficientps_d2.evaluation.panoptic_metrics import PanopticSums, mean_metrics
 from efficientps_d2.prediction.predictor import Predictor
 from efficientps_d2_runtime.errors import InputError
@@ -57,7 +58,7 @@ def export(name: str, folder: Path) -> list:
     cfg.merge_from_list([x for item in options.items() for x in item])
     save_untrained(cfg, folder)
     cfg, metadata = read_saved_model(folder)
-    predictor = Predictor(without_cuda(cfg), metadata, "cpu", optimize=False)
+    predictor = exportable(cfg, metadata)
     file = folder / "model.onnx"
     write_whole(predictor.model, predictor.cfg, metadata, file)
     network, optimized = load(file), Predictor(without_cuda(cfg), metadata, "cpu")

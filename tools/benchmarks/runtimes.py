@@ -25,10 +25,10 @@ from turns import in_turns, now, options, show, use
 from untrained import save_untrained
 
 from efficientps_d2.checkpoint.saved_model import read_saved_model
-from efficientps_d2.config.loading import without_cuda
 from efficientps_d2.data.streets.scene import paint_scene
 from efficientps_d2.deploy.whole.file import write_whole
 from efficientps_d2.deploy.whole.quantize import eight_bits_file
+from efficientps_d2.deploy.whole.run import exportable
 from efficientps_d2.prediction.predictor import Predictor
 from efficientps_d2.utils.env import keep_freed_memory
 from efficientps_d2_runtime.images import read_rgb
@@ -56,7 +56,7 @@ def exported(model: Path, folder: Path) -> Path:
     file = folder / f"{model.resolve().as_posix().strip('/').replace('/', '_')}.onnx"
     if not file.is_file():
         cfg, metadata = read_saved_model(model)
-        predictor = Predictor(without_cuda(cfg), metadata, "cpu", optimize=False)
+        predictor = exportable(cfg, metadata)
         write_whole(predictor.model, predictor.cfg, metadata, file)
     return file
 

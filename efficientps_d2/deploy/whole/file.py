@@ -10,6 +10,7 @@ import onnx_ir as ir
 import torch
 from detectron2.config import CfgNode
 from detectron2.data.catalog import Metadata
+from detectron2.modeling import META_ARCH_REGISTRY
 from onnx_ir.passes.common import InlinePass, NameFixPass
 from torch import Tensor, nn
 from torch.export import Dim
@@ -24,6 +25,7 @@ from efficientps_d2_runtime.errors import InputError, one_line
 from efficientps_d2_runtime.network_file import FORMAT, OUTPUTS, VERSION
 
 OPSET = 18
+CURE = "--format onnx_dense or torchscript may do"
 SIZE = (203, 301)  # of the image that the network is traced with
 TRANSLATIONS = {
     getattr(torch.ops.efficientps_d2, name).default: getattr(module, name)
@@ -140,14 +142,14 @@ def to_onnx(
     return program
 
 
-def require_known_parts(model, cfg: CfgNode) -> None:
-    """Raise InputError for a network that has other parts than WholeModel knows."""
-    name, cure = type(model).__name__, "--format onnx_dense or torchscript may do"
-    known = isinstance(model, PanopticSegmentor) and not isinstance(model, MaskRCNN | UPSNet)
-    if not known:
+def require_known_config(cfg: CfgNode) -> None:
+    """Raise InputError for a config of a network that has no form in ONNX."""
+    name = cfg.MODEL.META_ARCHITECTURE
+    kind = META_ARCH_REGISTRY.get(name)
+    if not issubclass(kind, PanopticSegmentor) or issubclass(kind, MaskRCNN | UPSNet):
         raise InputError(
-            f"MODEL.META_ARCHITECTURE {name} cannot be exported as onnx; use EfficientPS or "
-            "PanopticSegmentor."
+            f"MODEL.META_ARCHITECTURE {name} cannot be exported as onnx, only EfficientPS and "
+            f"PanopticSegmentor; {CURE}."
         )
     method = cfg.MODEL.PANOPTIC_FPN.COMBINE.METHOD
     if method not in FUSIONS:
@@ -156,7 +158,12 @@ def require_known_parts(model, cfg: CfgNode) -> None:
             f"{', '.join(FUSIONS)}."
         )
     if cfg.MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE:
-        raise InputError(f"MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE cannot be exported as onnx; {cure}.")
+        raise InputError(f"MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE cannot be exported as onnx; {CURE}.")
+
+
+def require_known_parts(model: PanopticSegmentor, cfg: CfgNode) -> None:
+    """Raise InputError for a network that has other parts than WholeModel knows."""
+    require_known_config(cfg)
     heads = model.roi_heads
     for part, attribute in (
         (model.sem_seg_head, "layers"),
@@ -166,7 +173,7 @@ def require_known_parts(model, cfg: CfgNode) -> None:
         if not hasattr(part, attribute):
             raise InputError(
                 f"{type(part).__name__} cannot be exported as onnx, for it has no "
-                f"{attribute}; {cure}."
+                f"{attribute}; {CURE}."
             )
 
 

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from detectron2.config import CfgNode
+from detectron2.data.catalog import Metadata
 
+from efficientps_d2.config.loading import without_cuda
 from efficientps_d2.data.classes import ClassTable, class_table
 from efficientps_d2.deploy.whole.check import (
     Agreement,
@@ -16,7 +19,7 @@ from efficientps_d2.deploy.whole.check import (
     require_same_pixels,
     summary,
 )
-from efficientps_d2.deploy.whole.file import require_known_parts, write_whole
+from efficientps_d2.deploy.whole.file import require_known_config, require_known_parts, write_whole
 from efficientps_d2.deploy.whole.notes import note, note_memory
 from efficientps_d2.deploy.whole.on_dataset import (
     records_of,
@@ -25,6 +28,7 @@ from efficientps_d2.deploy.whole.on_dataset import (
     score_table,
 )
 from efficientps_d2.deploy.whole.quantize import eight_bits_file, quantize, split
+from efficientps_d2.prediction.predictor import Predictor
 from efficientps_d2_runtime.files import replacing_file
 from efficientps_d2_runtime.images import read_rgb
 from efficientps_d2_runtime.network import load
@@ -34,11 +38,24 @@ LARGE_LOSS = 1  # PQ
 PYTORCH, ONNX = "PyTorch", "ONNX Runtime"
 
 
-def export_whole(predictor, path: Path, check_on: str = "", quantize_on: str = "") -> None:
+def exportable(cfg: CfgNode, metadata: Metadata) -> Predictor:
+    """A network on the CPU, as it was trained.
+
+    Raises:
+        InputError: before its weights are read, if it has no form in ONNX.
+    """
+    cfg = without_cuda(cfg)
+    require_known_config(cfg)
+    return Predictor(cfg, metadata, "cpu", optimize=False)
+
+
+def export_whole(
+    predictor: Predictor, path: Path, check_on: str = "", quantize_on: str = ""
+) -> None:
     """Write the file of a whole network, compare it with the network, and print what was found.
 
     Args:
-        predictor: a ``Predictor`` of a network on the CPU that is not optimized.
+        predictor: of :func:`exportable`.
         path: the file.
         check_on: a dataset, on whose images both are compared and scored, too.
         quantize_on: a dataset that calibrates and scores a second file, in 8 bits, beside it.
