@@ -51,22 +51,33 @@ def export_whole(predictor, path: Path, check_on: str = "", quantize_on: str = "
     parts = split(records[quantize_on]) if quantize_on else ([], [])  # mistakes show first
     require_known_parts(predictor.model, predictor.cfg)
 
-    def predict(image: np.ndarray):
-        return predictor(image, "RGB")
-
     path.parent.mkdir(parents=True, exist_ok=True)
-    print("Exporting, which takes PyTorch's exporter some minutes.", flush=True)
     with replacing_file(path, keep_suffix=True) as partial:
-        write_whole(predictor.model, predictor.cfg, predictor.metadata, partial)
-        found = check_whole(partial, predict)
-        print(agreement_table(found))
-        require_agreement(found)
+        found = write_checked(predictor, partial)
         if check_on:
-            found += _compare_on(partial, predict, records[check_on], classes)
+            found += _compare_on(partial, _predict_by_torch(predictor), records[check_on], classes)
     print(f"\nWrote {path}: {path.stat().st_size / 1e6:.1f} MB; it takes images in RGB.")
-    print(_verdict(found))
+    print(verdict(found))
     if quantize_on:
         _quantize_on(path, quantize_on, *parts, classes)
+
+
+def write_checked(predictor, path: Path) -> list[Agreement]:
+    """Write the file of a whole network, and print how it compares with the network.
+
+    Args:
+        predictor: as in :func:`export_whole`.
+        path: the file.
+
+    Raises:
+        InputError: if it cannot be exported or says something else than the network.
+    """
+    print("Exporting, which takes PyTorch's exporter some minutes.", flush=True)
+    write_whole(predictor.model, predictor.cfg, predictor.metadata, path)
+    found = check_whole(path, _predict_by_torch(predictor))
+    print(agreement_table(found))
+    require_agreement(found)
+    return found
 
 
 def _compare_on(
@@ -84,7 +95,7 @@ def _compare_on(
     return found
 
 
-def _verdict(found: list[Agreement]) -> str:
+def verdict(found: list[Agreement]) -> str:
     """What was compared, and what was not."""
     others = sum(not agreement.holds for agreement in found)
     but = f", but for {others} of {len(found)} images" if others else ""
@@ -94,6 +105,10 @@ def _verdict(found: list[Agreement]) -> str:
         f"It gives what the network gives{but}: {len(found)} images {compared} were compared. "
         "Thresholds other than its own were not."
     )
+
+
+def _predict_by_torch(predictor) -> Callable:
+    return lambda image: predictor(image, "RGB")
 
 
 def _predict_by(file: Path) -> Callable[[np.ndarray], Prediction]:
