@@ -21,9 +21,17 @@ CATEGORIES = [
     {"id": 5, "name": "cell", "isthing": 1, "color": [20, 140, 30]},
 ]
 SIZE = (20, 40)
-# Three nuclei side by side, the last of which another class has a mask of, and a cell.
-BOXES = [(20, 0, 30, 10), (0, 0, 10, 10), (10, 0, 20, 10), (0, 12, 8, 20), (30, 12, 36, 18)]
-CLASSES, SCORES = [2, 1, 1, 2, 1], [0.9, 0.8, 0.7, 0.6, 0.3]
+# Half of a nucleus and its neighbour; three nuclei side by side, the last of which another class
+# has a mask of; a cell.
+BOXES = [
+    (6, 0, 16, 10),
+    (20, 0, 30, 10),
+    (0, 0, 10, 10),
+    (10, 0, 20, 10),
+    (0, 12, 8, 20),
+    (30, 12, 36, 18),
+]
+CLASSES, SCORES = [1, 2, 1, 1, 2, 1], [0.95, 0.9, 0.8, 0.7, 0.6, 0.3]
 DESCRIBE = """
     const [outputs, [height, width], config, done] = arguments;
     import("/layers.js").then(async ({ describe }) => {
@@ -39,10 +47,10 @@ DESCRIBE = """
 def predicted() -> runtime.Prediction:
     """By descending score; the ids of the map have another order."""
     pan_seg, segments = np.ones(SIZE, np.int32), [(1, 0, 0.9)]
-    for id_, box in enumerate((2, 1, 0, 3), start=2):
+    for id_, box in enumerate((3, 2, 1, 4), start=2):
         x0, y0, x1, y1 = BOXES[box]
         pan_seg[y0:y1, x0:x1] = id_
-        segments.append((id_, 1 if box == 0 else CLASSES[box], SCORES[box]))
+        segments.append((id_, 1 if box == 1 else CLASSES[box], SCORES[box]))
     found = [
         Segment(id_, c, CATEGORIES[c]["name"], c > 0, score, int((pan_seg == id_).sum()))
         for id_, c, score in segments
@@ -99,5 +107,5 @@ def test_colours_and_numbers_are_those_of_python(browser, address, folder):
     shown = {tuple(s["color"]) for s in layers["panoptic"]["segments"] if s["name"] == "nucleus"}
     assert shown == drawn and len(drawn) == 3
     of_instances = [s["color"] for s in layers["instance"]["segments"]]
-    assert len(of_instances) == 4, "the one below the threshold is left out"
+    assert len(of_instances) == 5, "the one below the threshold is left out"
     assert [list(color) in of_instances for color in sorted(drawn)].count(True) == 2
