@@ -64,7 +64,8 @@ def run(args: argparse.Namespace) -> int:
     path = _output_file(args.output, args.format, beside)
     if args.format == WHOLE:
         require_onnx()
-        from efficientps_d2.deploy.whole.run import export_whole, exportable
+        from efficientps_d2.deploy.whole.run import export_whole
+        from efficientps_d2.prediction.exportable import exportable
 
         export_whole(exportable(cfg, metadata), path, args.check, args.quantize)
         return 0

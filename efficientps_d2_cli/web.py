@@ -62,23 +62,28 @@ def _write(args: argparse.Namespace) -> int:
     from pathlib import Path
 
     from efficientps_d2.checkpoint.saved_model import read_saved_model
-    from efficientps_d2.config.loading import without_cuda
     from efficientps_d2.deploy.export import require_onnx
 
     require_onnx()
-    from efficientps_d2.deploy.whole.run import export_whole
-    from efficientps_d2.prediction.predictor import Predictor
-    from efficientps_d2.web.static import require_own, write_static
+    from efficientps_d2.deploy.whole.file import require_known_parts
+    from efficientps_d2.deploy.whole.run import verdict, write_checked
+    from efficientps_d2.prediction.exportable import exportable
+    from efficientps_d2.web.static import browser_runtime, require_own, write_static
+    from efficientps_d2_runtime import load
 
-    require_own(args.static)  # before minutes of work
+    require_own(args.static)  # mistakes show before a download, and that before minutes of work
     if args.model and args.model.suffix == EXPORTED:
-        write_static(args.model, args.static, args.onnxruntime_web)
+        load(args.model)
+        write_static(args.model, args.static, browser_runtime(args.onnxruntime_web))
     else:
         cfg, metadata = read_saved_model(args.model)
+        predictor = exportable(cfg, metadata)
+        require_known_parts(predictor.model, predictor.cfg)
+        runtime = browser_runtime(args.onnxruntime_web)
         with tempfile.TemporaryDirectory() as folder:
             network = Path(folder, "model.onnx")
-            predictor = Predictor(without_cuda(cfg), metadata, "cpu", optimize=False)
-            export_whole(predictor, network)
-            write_static(network, args.static, args.onnxruntime_web)
+            found = write_checked(predictor, network)
+            write_static(network, args.static, runtime)
+        print(verdict(found))
     print(f"Wrote {args.static}. Serve it by: python -m http.server --directory {args.static}")
     return 0

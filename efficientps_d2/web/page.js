@@ -3,7 +3,7 @@
 const find = (selector) => element.querySelector(selector);
 const canvas = find("canvas");
 const tip = find(".tip");
-const overlay = document.createElement("canvas"); // the painted layer, opaque
+const [fill, outlines] = ["canvas", "canvas"].map((name) => document.createElement(name)); // of a layer, opaque
 const FADED = 90; // alpha of the segments around the active one
 let shown = null; // image and layers, decoded
 let layer = null; // the chosen one
@@ -16,6 +16,7 @@ async function decode(value) {
   const image = new Image();
   image.src = value.image;
   await image.decode();
+  const { naturalWidth: width, naturalHeight: height } = image;
   const layers = {};
   for (const [name, { numbers, segments }] of Object.entries(value.layers)) {
     if (numbers instanceof Uint16Array) {
@@ -26,32 +27,41 @@ async function decode(value) {
     const plain = stream.pipeThrough(new DecompressionStream("deflate"));
     layers[name] = { numbers: new Uint16Array(await new Response(plain).arrayBuffer()), segments };
   }
-  return { value, image, layers };
+  // Smaller images are enlarged, so that an outline takes less of them.
+  const factor = Math.max(1, Math.floor(value.style.longSide / Math.max(width, height)));
+  return { value, image, layers, width, height, factor };
 }
 
-// Segments in their colours, with white outlines. Where there is none, the image shows, or the
+const opaque = ([red, green, blue]) => ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0;
+
+// Segments in their colours, with outlines. Where there is none, the image shows, or the
 // hatching of a panoptic layer whose every pixel could have a segment.
 function paint() {
   const { width, height } = canvas;
   const { numbers, segments } = layer;
-  const stripe = Math.max(2, Math.round(Math.max(width, height) / 128));
+  const { value, factor } = shown;
+  const stripe = Math.max(2, Math.floor(Math.max(shown.width, shown.height) / 128));
+  const edge = opaque(value.style.edge);
+  const [dark, light] = value.style.hatch.map((grey) => opaque([grey, grey, grey]));
   const hatches = isHatched();
-  const image = new ImageData(width, height);
-  const pixels = new Uint32Array(image.data.buffer);
+  const images = [fill, outlines].map(() => new ImageData(width, height));
+  const [pixels, lines] = images.map(({ data }) => new Uint32Array(data.buffer));
   const colors = Uint32Array.from([{ color: [0, 0, 0] }, ...segments], ({ color }, number) => {
     const alpha = number === 0 ? 0 : active && number !== active ? FADED : 255;
-    return ((alpha << 24) | (color[2] << 16) | (color[1] << 8) | color[0]) >>> 0;
+    return ((opaque(color) & 0xffffff) | (alpha << 24)) >>> 0;
   });
+  const cells = (count, last) => Uint32Array.from({ length: count + 1 }, (_, i) => Math.min(Math.floor(i / factor), last));
+  const [columns, rows] = [cells(width, shown.width - 1), cells(height, shown.height - 1)];
   for (let y = 0, i = 0; y < height; y++) {
+    const [row, below] = [rows[y] * shown.width, rows[y + 1] * shown.width];
     for (let x = 0; x < width; x++, i++) {
-      const number = numbers[i];
-      const edge = (x && numbers[i - 1] !== number) || (y && numbers[i - width] !== number);
-      if (edge) pixels[i] = 0xffffffff;
-      else if (number || !hatches) pixels[i] = colors[number];
-      else pixels[i] = Math.floor((x + y) / stripe) % 2 ? 0xff828282 : 0xff3c3c3c;
+      const number = numbers[row + columns[x]];
+      if (number !== numbers[row + columns[x + 1]] || number !== numbers[below + columns[x]]) lines[i] = edge;
+      if (number || !hatches) pixels[i] = colors[number];
+      else pixels[i] = Math.floor((columns[x] + rows[y]) / stripe) % 2 ? dark : light;
     }
   }
-  overlay.getContext("2d").putImageData(image, 0, 0);
+  [fill, outlines].forEach((each, i) => each.getContext("2d").putImageData(images[i], 0, 0));
   blend();
 }
 
@@ -60,9 +70,11 @@ function blend() {
   find(".opacity output").textContent = `${percent} %`;
   const context = canvas.getContext("2d");
   context.globalAlpha = 1;
-  context.drawImage(shown.image, 0, 0);
+  context.drawImage(shown.image, 0, 0, canvas.width, canvas.height);
   context.globalAlpha = percent / 100;
-  context.drawImage(overlay, 0, 0);
+  context.drawImage(fill, 0, 0);
+  context.globalAlpha = Math.min(1, percent / 50); // they keep segments apart
+  context.drawImage(outlines, 0, 0);
 }
 
 const isHatched = () => layer === shown.layers.panoptic && "semantic" in shown.layers;
@@ -71,10 +83,10 @@ const score = (segment) => segment.score?.toFixed(2) ?? "";
 const area = (segment) => segment.area.toLocaleString("en");
 const share = (segment) => ((100 * segment.area) / layer.numbers.length).toFixed(1);
 
-// How many segments of each class the chosen layer has, the most frequent first.
+// How many objects of each class the chosen layer has, the most frequent first.
 function counts() {
   const found = new Map();
-  for (const { name } of layer.segments) found.set(name, (found.get(name) ?? 0) + 1);
+  for (const { name, counted } of layer.segments) if (counted) found.set(name, (found.get(name) ?? 0) + 1);
   const sorted = [...found].sort(([, a], [, b]) => b - a);
   return sorted.map(([name, count]) => `${count} ${name}`).join(", ");
 }
@@ -94,7 +106,9 @@ function list() {
   find("tbody").replaceChildren(...rows);
   find("table").hidden = rows.length === 0;
   find(".none").hidden = rows.length > 0;
+  find("table").classList.toggle("unscored", !layer.segments.some(({ score }) => score !== null));
   find(".counts").textContent = counts();
+  find(".counts").hidden = !find(".counts").textContent;
   const empty = layer.numbers.reduce((count, number) => count + (number === 0), 0);
   find(".void").hidden = empty === 0 || !isHatched();
   find(".void").textContent = `Hatched: no segment, ${share({ area: empty })} %`;
@@ -117,10 +131,11 @@ function activate(number) {
 }
 
 function point(event) {
-  const x = Math.floor((event.offsetX / canvas.clientWidth) * canvas.width);
-  const y = Math.floor((event.offsetY / canvas.clientHeight) * canvas.height);
-  const inside = x >= 0 && y >= 0 && x < canvas.width && y < canvas.height;
-  activate(inside ? layer.numbers[y * canvas.width + x] : 0);
+  const { width, height } = shown;
+  const x = Math.floor((event.offsetX / canvas.clientWidth) * width);
+  const y = Math.floor((event.offsetY / canvas.clientHeight) * height);
+  const inside = x >= 0 && y >= 0 && x < width && y < height;
+  activate(inside ? layer.numbers[y * width + x] : 0);
   tip.hidden = active === 0;
   if (tip.hidden) return;
   const segment = layer.segments[active - 1];
@@ -155,9 +170,11 @@ async function show() {
   const decoded = await decode(value);
   if (mine !== turn) return;
   shown = decoded;
-  [canvas.width, canvas.height] = [shown.image.naturalWidth, shown.image.naturalHeight];
-  [overlay.width, overlay.height] = [canvas.width, canvas.height];
-  find("figcaption").textContent = `${value.name}, ${canvas.width} × ${canvas.height}`;
+  for (const each of [canvas, fill, outlines]) {
+    [each.width, each.height] = [shown.width * shown.factor, shown.height * shown.factor];
+  }
+  find("figcaption").textContent = `${value.name}, ${shown.width} × ${shown.height}`;
+  find(".note").textContent = value.note ?? "";
   find(".result").hidden = false;
   for (const choice of element.querySelectorAll(".choices input")) {
     choice.parentElement.hidden = !(choice.value in shown.layers); // Mask R-CNN is not semantic

@@ -18,6 +18,7 @@ from PIL import Image
 from efficientps_d2.data.coco_panoptic import categories_of
 from efficientps_d2.prediction.layers import Layer, prediction_layers
 from efficientps_d2.prediction.predictor import Prediction, Predictor
+from efficientps_d2.web.style import STYLE
 from efficientps_d2_runtime.coco import PanopticWriter
 from efficientps_d2_runtime.errors import InputError
 from efficientps_d2_runtime.images import DAMAGED, IMAGE_FORMATS, JPEG_LIMIT, read_rgb
@@ -84,8 +85,8 @@ def describe(file: Path, predictor: Predictor, pixel_limit: int) -> dict:
 
     Returns:
         ``problem``, a sentence, if the image cannot be read; otherwise ``name``, ``image`` (a
-        data URI), ``layers`` by their name, and the files of COCO's panoptic format, ``png``
-        (base64) and ``json``.
+        data URI), ``style``, ``layers`` by their name, and the files of COCO's panoptic format,
+        ``png`` (base64) and ``json``.
     """
     try:
         check_size(file, pixel_limit)
@@ -99,6 +100,7 @@ def describe(file: Path, predictor: Predictor, pixel_limit: int) -> dict:
         "name": file.name,
         "stem": file.stem,
         "image": _data_uri(image),
+        "style": STYLE,
         "layers": {name: _encode(layer) for name, layer in layers.items()},
         **coco_files(file, prediction, predictor),
     }

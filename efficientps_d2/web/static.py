@@ -6,7 +6,6 @@ import hashlib
 import http.client
 import json
 import os
-import shutil
 import tarfile
 import urllib.request
 from importlib.resources import files
@@ -14,50 +13,57 @@ from io import BytesIO
 from pathlib import Path
 
 import onnx
-from detectron2.utils.colormap import colormap
 from tqdm import tqdm
 
+from efficientps_d2.web.style import STYLE
 from efficientps_d2_runtime.coco import DESCRIPTION
+from efficientps_d2_runtime.colors import offsets
 from efficientps_d2_runtime.errors import InputError, one_line
 from efficientps_d2_runtime.files import replacing_file, replacing_folder
-from efficientps_d2_runtime.network import bytes_of_pixel, load
+from efficientps_d2_runtime.network import load
 
 PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
 SHA512 = "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
 REGISTRY = "https://registry.npmjs.org"
 OF_PACKAGE = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
-OWN = ("index.html", "site.css", "site.js", "worker.js", "layers.js")
+OWN = (
+    *("index.html", "site.css", "site.js", "problems.js"),
+    *("worker.js", "layers.js", "colors.js"),
+)
 MEMORY = 3e9  # bytes that WebAssembly, which cannot have more than 4 GB, may use for an image
+OBJECTS = 1000  # of an image that have colours of their own; the colours of more repeat
 MARK = "efficientps_d2 page"
 WRITTEN = {*OWN, *OF_PACKAGE, "viewer.js", "config.json", "model.onnx"}
 
 
-def write_static(network: Path, folder: Path, package: Path | None = None) -> None:
+def write_static(network: Path, folder: Path, runtime: dict[str, bytes]) -> None:
     """Write the folder.
 
     Args:
         network: an ONNX file of :func:`write_whole`.
         folder: replaced if it is an earlier page.
-        package: the .tgz of onnxruntime-web; by default it is fetched from npm, once.
+        runtime: what :func:`browser_runtime` gives.
 
     Raises:
         InputError: if a file cannot be used, or the folder holds something else.
     """
     require_own(folder)
-    categories = load(network).categories
-    runtime = _files_of(package.read_bytes() if package else _fetched(), package or REGISTRY)
+    loaded = load(network)
+    content = network.read_bytes()
     config = {
         "mark": MARK,
         "model": "model.onnx",
-        "bytes": network.stat().st_size,
-        "categories": categories,
-        "palette": colormap(rgb=True).astype(int).tolist(),
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "categories": loaded.categories,
+        "offsets": (255 * offsets(OBJECTS)).round(4).tolist(),
+        "style": STYLE,
         "minScore": _default(network, "score_threshold"),
-        "maxPixels": int(MEMORY / bytes_of_pixel(len(categories))),
+        "maxPixels": loaded.most_pixels(MEMORY),
         "description": DESCRIPTION,
     }
     with replacing_folder(folder) as new:
-        shutil.copyfile(network, new / "model.onnx")
+        (new / "model.onnx").write_bytes(content)
         (new / "config.json").write_text(json.dumps(config), encoding="utf-8")
         for name in OWN:
             (new / name).write_bytes(files(__package__).joinpath("static_page", name).read_bytes())
@@ -72,6 +78,22 @@ def write_static(network: Path, folder: Path, package: Path | None = None) -> No
             file.write(f"#viewer {{\n{css}}}\n")
         for name, content in runtime.items():
             (new / name).write_bytes(content)
+
+
+def browser_runtime(package: Path | None = None) -> dict[str, bytes]:
+    """The files of onnxruntime-web that a page needs, by name.
+
+    Args:
+        package: its .tgz; by default it is fetched from npm, once.
+
+    Raises:
+        InputError: if it is another file, or cannot be fetched.
+    """
+    content = package.read_bytes() if package else _fetched()
+    if not _is_package(content):
+        raise InputError(f"{package or REGISTRY} is not {PACKAGE} {VERSION}; fetch it again.")
+    with tarfile.open(fileobj=BytesIO(content)) as archive:
+        return {name: archive.extractfile(f"package/dist/{name}").read() for name in OF_PACKAGE}
 
 
 def require_own(folder: Path) -> None:
@@ -133,10 +155,3 @@ def _fetched() -> bytes:
 
 def _is_package(content: bytes) -> bool:
     return base64.b64encode(hashlib.sha512(content).digest()).decode() == SHA512
-
-
-def _files_of(package: bytes, name: object) -> dict[str, bytes]:
-    if not _is_package(package):
-        raise InputError(f"{name} is not {PACKAGE} {VERSION}; fetch it again.")
-    with tarfile.open(fileobj=BytesIO(package)) as archive:
-        return {name: archive.extractfile(f"package/dist/{name}").read() for name in OF_PACKAGE}

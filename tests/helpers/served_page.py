@@ -56,7 +56,15 @@ def until(condition, seconds: float = 60):
 
 
 def drawn(page) -> np.ndarray:
-    """(H, W, 3) pixels of the canvas."""
+    """(H, W, 3) what the page shows of each pixel of an image, in its middle."""
+    whole = canvas(page)
+    caption = page.find_element("css selector", "#viewer figcaption").get_property("textContent")
+    factor = whole.shape[1] // int(caption.split(",")[-1].split()[0])
+    return whole[factor // 2 :: factor, factor // 2 :: factor]
+
+
+def canvas(page) -> np.ndarray:
+    """(H, W, 3) pixels of the canvas, on which small images are enlarged."""
     script = "return document.querySelector('#viewer canvas').toDataURL()"
     data = base64.b64decode(page.execute_script(script).split(",")[1])
     return np.array(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)

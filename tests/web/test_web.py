@@ -7,15 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from served_page import drawn, until
+from served_page import canvas, drawn, until
 from stub_predictor import StubPredictor, predict
 
 from efficientps_d2.data.coco_panoptic import categories_of
 from efficientps_d2_runtime.coco import PanopticWriter
+from efficientps_d2_runtime.drawing import EDGE, segment_colors
 from efficientps_d2_runtime.images import read_rgb
 
 BY = "css selector"
 SIZE = (96, 160)
+FACTOR = 6  # to which so small an image is enlarged
 
 
 @pytest.fixture
@@ -78,7 +80,10 @@ def test_layers(page, served, picture):
     assert np.abs(predictor.images[-1].astype(int) - np.array(Image.open(picture))).max() == 0
     calls = len(predictor.images)
     page.find_element(BY, "#viewer .opacity input").send_keys("\ue010")  # End: 100 %
-    colors = dict(zip(("road", "sky", "car"), predictor.metadata.stuff_colors, strict=False))
+    prediction, classes = predict(SIZE, predictor.metadata), categories_of(predictor.metadata)
+    colors = segment_colors(prediction.segments, classes)
+    colors = {s.name: [round(value) for value in colors[s.id]] for s in prediction.segments}
+    assert text(page, ".counts") == "1 car", "areas are not counted"
     assert table(page) == [
         ["sky", "0.62", "6,880", "44.8"],
         ["road", "0.81", "6,720", "43.8"],
@@ -107,7 +112,8 @@ def test_opacity(page, picture):
     slider = page.find_element(BY, "#viewer .opacity input")
     slider.send_keys("\ue010")
     full = drawn(page)
-    assert (full[40:60, 20] == 255).all(), "a white outline"
+    outline = canvas(page)[40 * FACTOR : 60 * FACTOR, 20 * FACTOR - 1]
+    assert (outline == EDGE).all() and (full[40:60, 19:21] != EDGE).any(axis=2).all(), "thin"
     slider.send_keys("\ue011")  # Home: 0 %
     assert text(page, ".opacity output") == "0 %"
     bare = drawn(page)

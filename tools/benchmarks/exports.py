@@ -27,8 +27,8 @@ from efficientps_d2.config.loading import without_cuda
 from efficientps_d2.data.classes import ClassTable, class_table
 from efficientps_d2.deploy.whole.check import box_distances, painted
 from efficientps_d2.deploy.whole.file import write_whole
-from efficientps_d2.deploy.whole.run import exportable
 from efficientps_d2.evaluation.panoptic_metrics import PanopticSums, mean_metrics
+from efficientps_d2.prediction.exportable import exportable
 from efficientps_d2.prediction.predictor import Predictor
 from efficientps_d2_runtime.errors import InputError
 from efficientps_d2_runtime.network import load

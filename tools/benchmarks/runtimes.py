@@ -28,7 +28,7 @@ from efficientps_d2.checkpoint.saved_model import read_saved_model
 from efficientps_d2.data.streets.scene import paint_scene
 from efficientps_d2.deploy.whole.file import write_whole
 from efficientps_d2.deploy.whole.quantize import eight_bits_file
-from efficientps_d2.deploy.whole.run import exportable
+from efficientps_d2.prediction.exportable import exportable
 from efficientps_d2.prediction.predictor import Predictor
 from efficientps_d2.utils.env import keep_freed_memory
 from efficientps_d2_runtime.images import read_rgb

@@ -5,10 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from detectron2.config import CfgNode
-from detectron2.data.catalog import Metadata
 
-from efficientps_d2.config.loading import without_cuda
 from efficientps_d2.data.classes import ClassTable, class_table
 from efficientps_d2.deploy.whole.check import (
     Agreement,
@@ -19,7 +16,7 @@ from efficientps_d2.deploy.whole.check import (
     require_same_pixels,
     summary,
 )
-from efficientps_d2.deploy.whole.file import require_known_config, require_known_parts, write_whole
+from efficientps_d2.deploy.whole.file import require_known_parts, write_whole
 from efficientps_d2.deploy.whole.notes import note, note_memory
 from efficientps_d2.deploy.whole.on_dataset import (
     records_of,
@@ -28,7 +25,6 @@ from efficientps_d2.deploy.whole.on_dataset import (
     score_table,
 )
 from efficientps_d2.deploy.whole.quantize import eight_bits_file, quantize, split
-from efficientps_d2.prediction.predictor import Predictor
 from efficientps_d2_runtime.files import replacing_file
 from efficientps_d2_runtime.images import read_rgb
 from efficientps_d2_runtime.network import load
@@ -38,24 +34,11 @@ LARGE_LOSS = 1  # PQ
 PYTORCH, ONNX = "PyTorch", "ONNX Runtime"
 
 
-def exportable(cfg: CfgNode, metadata: Metadata) -> Predictor:
-    """A network on the CPU, as it was trained.
-
-    Raises:
-        InputError: before its weights are read, if it has no form in ONNX.
-    """
-    cfg = without_cuda(cfg)
-    require_known_config(cfg)
-    return Predictor(cfg, metadata, "cpu", optimize=False)
-
-
-def export_whole(
-    predictor: Predictor, path: Path, check_on: str = "", quantize_on: str = ""
-) -> None:
+def export_whole(predictor, path: Path, check_on: str = "", quantize_on: str = "") -> None:
     """Write the file of a whole network, compare it with the network, and print what was found.
 
     Args:
-        predictor: of :func:`exportable`.
+        predictor: a ``Predictor`` of :func:`~efficientps_d2.prediction.exportable.exportable`.
         path: the file.
         check_on: a dataset, on whose images both are compared and scored, too.
         quantize_on: a dataset that calibrates and scores a second file, in 8 bits, beside it.
@@ -69,26 +52,37 @@ def export_whole(
     parts = split(records[quantize_on]) if quantize_on else ([], [])  # mistakes show first
     require_known_parts(predictor.model, predictor.cfg)
 
-    def predict(image: np.ndarray):
-        return predictor(image, "RGB")
-
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing_file(path, keep_suffix=True) as partial:
-        write_whole(predictor.model, predictor.cfg, predictor.metadata, partial, _say)
-        by_file = _predict_by(partial)
-        _say("Comparing it with the network on painted streets.")
-        found = compare_painted(by_file, predict)
-        print(agreement_table(found))
-        require_agreement(found)
+        found = write_checked(predictor, partial)
         if check_on:
             _say(f"\nComparing it with the network on {check_on}.")
-            found += compare_on(by_file, predict, records[check_on], classes)
-        _say("Measuring its memory.")
-        note_memory(partial)
+            predictors = _predict_by(partial), _predict_by_torch(predictor)
+            found += compare_on(*predictors, records[check_on], classes)
     print(f"\nWrote {path}: {path.stat().st_size / 1e6:.1f} MB; it takes images in RGB.")
     print(verdict(found))
     if quantize_on:
         _quantize_on(path, quantize_on, *parts, classes)
+
+
+def write_checked(predictor, path: Path) -> list[Agreement]:
+    """Write the file of a whole network, and print how it compares with the network.
+
+    Args:
+        predictor: a ``Predictor`` of :func:`~efficientps_d2.prediction.exportable.exportable`.
+        path: the file.
+
+    Raises:
+        InputError: if it cannot be exported or says something else than the network.
+    """
+    write_whole(predictor.model, predictor.cfg, predictor.metadata, path, _say)
+    _say("Comparing it with the network on painted streets.")
+    found = compare_painted(_predict_by(path), _predict_by_torch(predictor))
+    print(agreement_table(found))
+    require_agreement(found)
+    _say("Measuring its memory.")
+    note_memory(path)
+    return found
 
 
 def _say(step: str) -> None:
@@ -121,6 +115,10 @@ def verdict(found: list[Agreement]) -> str:
         f"It gives what the network gives{but}: {len(found)} images {compared} were compared. "
         "Thresholds other than its own were not."
     )
+
+
+def _predict_by_torch(predictor) -> Callable:
+    return lambda image: predictor(image, "RGB")
 
 
 def _predict_by(file: Path) -> Callable[[np.ndarray], Prediction]:

@@ -1,4 +1,5 @@
 // What the outputs of a network say, in the form that viewer.js draws.
+import { colorsOfInstances, colorsOfSegments } from "./colors.js";
 
 const order = (areas) => areas.map((_, i) => i).sort((a, b) => areas[b] - areas[a] || a - b);
 
@@ -6,7 +7,11 @@ function panopticLayer(ids, segments) {
   const sorted = order(segments.map(({ area }) => area));
   const numbers = new Uint16Array(segments.length + 1);
   sorted.forEach((index, position) => (numbers[segments[index].id] = position + 1));
-  return { numbers: Uint16Array.from(ids, (id) => numbers[id]), segments: sorted.map((i) => segments[i]) };
+  const found = sorted.map((i) => {
+    const { name, score, area, color, isthing } = segments[i];
+    return { name, score, area, color, counted: isthing };
+  });
+  return { numbers: Uint16Array.from(ids, (id) => numbers[id]), segments: found };
 }
 
 // For the pixels of a side of a box the two cells that they lie between, and how much of the second.
@@ -38,20 +43,21 @@ function mask(box, logits, side, width, height) {
 }
 
 // Of instances that overlap, the smaller lies on top; areas are those of whole masks.
-function instanceLayer({ boxes, scores, classes, mask_logits }, { width, height }, config) {
+function instanceLayer(outputs, { width, height }, found, config) {
+  const { boxes, scores, classes, mask_logits } = outputs;
   const side = mask_logits.dims[1] ?? 0;
-  const masks = Array.from(scores.data, (score, i) => {
-    if (score < config.minScore) return [];
+  const masks = Array.from(scores.data, (_, i) => {
     const logits = mask_logits.data.subarray(i * side * side, (i + 1) * side * side);
     return mask(boxes.data.subarray(4 * i, 4 * i + 4), logits, side, width, height);
   });
+  const colors = colorsOfInstances(masks, classes.data, outputs.panoptic_seg.data, found, config);
   const numbers = new Uint16Array(width * height);
   const segments = [];
   for (const i of order(masks.map((found) => found.length))) {
-    if (!masks[i].length) continue;
-    const color = config.palette[segments.length % config.palette.length];
+    const score = scores.data[i];
+    if (!masks[i].length || score < config.minScore) continue;
     const { name } = config.categories[classes.data[i]];
-    segments.push({ name, score: scores.data[i], area: masks[i].length, color });
+    segments.push({ name, score, area: masks[i].length, color: colors[i], counted: true });
     for (const pixel of masks[i]) numbers[pixel] = segments.length;
   }
   return { numbers, segments };
@@ -65,7 +71,7 @@ function semanticLayer(classes, config) {
   sorted.forEach((id, position) => (numbers[id] = position + 1));
   const segments = sorted.map((id) => {
     const { name, color } = config.categories[id];
-    return { name, score: null, area: areas[id], color };
+    return { name, score: null, area: areas[id], color, counted: false };
   });
   return { numbers: Uint16Array.from(classes, (id) => numbers[id]), segments };
 }
@@ -86,7 +92,7 @@ function imageId(stem) {
   return /^\d{12}$/.test(name) ? Number(name) : name;
 }
 
-export async function describe({ name, title, width, height, pixels }, outputs, config) {
+export async function describe({ name, note, width, height, pixels }, outputs, config) {
   const stem = name.replace(/\.[^.]*$/, "");
   const ids = outputs.panoptic_seg.data;
   const segments = Array.from(outputs.segment_classes.data, (id, i) => ({
@@ -94,10 +100,11 @@ export async function describe({ name, title, width, height, pixels }, outputs, 
     name: config.categories[id].name,
     score: outputs.segment_scores.data[i],
     area: outputs.segment_areas.data[i],
-    color: config.categories[id].color,
+    category: id,
     category_id: config.categories[id].id,
     isthing: Boolean(outputs.segment_isthing.data[i]),
   }));
+  colorsOfSegments(segments, config).forEach((color, i) => (segments[i].color = color));
   const image = await png(width, height, (i) => pixels[3 * i] | (pixels[3 * i + 1] << 8) | (pixels[3 * i + 2] << 16));
   const map = await png(width, height, (i) => ids[i]); // its lowest byte as red, as COCO's format has it
   const json = {
@@ -113,12 +120,14 @@ export async function describe({ name, title, width, height, pixels }, outputs, 
     categories: config.categories,
   };
   return {
-    name: title,
+    name,
+    note,
     stem,
     image,
+    style: config.style,
     layers: {
       panoptic: panopticLayer(ids, segments),
-      instance: instanceLayer(outputs, { width, height }, config),
+      instance: instanceLayer(outputs, { width, height }, segments, config),
       semantic: semanticLayer(outputs.sem_seg.data, config),
     },
     png: map,

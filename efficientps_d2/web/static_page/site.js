@@ -1,21 +1,11 @@
 // The page: takes images, has worker.js predict them, and shows the result.
+import { problemOfModel, readConfig } from "./problems.js";
 import { viewer } from "./viewer.js";
 
 const find = (selector) => document.querySelector(selector);
-const config = await (await fetch("config.json", { cache: "no-store" })).json();
 const props = { value: null };
 let showValue;
 viewer(find("#viewer"), props, (_, show) => (showValue = show));
-
-const names = config.categories.map(({ name }) => name);
-const listed = names.slice(0, 20).join(", ") + (names.length > 20 ? ", …" : "");
-find("#model").textContent = `The model knows ${names.length} classes: ${listed}.`;
-
-// A tiny program of SIMD, which browsers without it do not accept.
-const SIMD = [0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11];
-const supported = typeof WebAssembly === "object" && WebAssembly.validate(Uint8Array.from(SIMD));
-const TOO_OLD = "This browser has no WebAssembly with SIMD; use a newer one.";
-const NO_MEMORY = "This browser has too little memory for an image of this size; give a smaller one.";
 
 function show(value) {
   props.value = value;
@@ -31,6 +21,7 @@ function progress(text, share) {
 }
 
 let worker = null;
+let loaded = false; // whether it has the model
 let waiting = null; // the promise of the answer that is computed
 
 // Asks the worker what the network says; a worker that failed is replaced by a new one.
@@ -41,14 +32,16 @@ function ask(image) {
     const clock = setInterval(() => {
       if (begun) progress(`Predicting, ${((performance.now() - begun) / 1000).toFixed(0)} s`);
     }, 500);
-    const fail = (message) => {
+    progress(loaded ? "Predicting" : "Loading the model");
+    const fail = (error) => {
       clearInterval(clock);
       worker?.terminate(); // its memory may be used up
       worker = null;
-      reject(new Error(message || "its worker ended"));
+      loaded = false;
+      reject(error);
     };
     worker.onmessage = ({ data }) => {
-      if (data.begun) begun = performance.now();
+      if (data.begun) [loaded, begun] = [true, performance.now()];
       else if (data.loaded) progress(`Loading the model, ${(data.loaded / 1e6).toFixed(1)} MB`, data.loaded / config.bytes);
       else if (data.error) fail(data.error);
       else if (data.value) {
@@ -56,16 +49,11 @@ function ask(image) {
         resolve({ ...data.value, image: URL.createObjectURL(data.value.image) });
       }
     };
-    worker.onerror = ({ message }) => fail(message);
-    worker.onmessageerror = () => fail("its answer cannot be read");
+    worker.onerror = ({ message }) => fail({ message: message || "a file of the page is missing" });
+    worker.onmessageerror = () => fail({ message: "its answer cannot be read" });
     worker.postMessage({ image, config }, [image.pixels.buffer]);
   });
 }
-
-const sentence = (message) =>
-  /memory|allocat|range|OOM|bad_alloc/i.test(message)
-    ? NO_MEMORY
-    : `The model failed in this browser (${message.slice(0, 200)}).`;
 
 // RGB of a file: upright, without colour management, made smaller if it is too large.
 async function decode(file) {
@@ -74,6 +62,7 @@ async function decode(file) {
     colorSpaceConversion: "none",
     premultiplyAlpha: "none",
   });
+  const before = `${bitmap.width} × ${bitmap.height}`;
   const scale = Math.min(1, Math.sqrt(config.maxPixels / (bitmap.width * bitmap.height)));
   const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.floor(side * scale)));
   const canvas = new OffscreenCanvas(width, height);
@@ -88,12 +77,11 @@ async function decode(file) {
     pixels[j++] = data[i + 1];
     pixels[j++] = data[i + 2];
   }
-  const smaller = scale < 1 ? ", made smaller" : "";
-  return { name: file.name, title: file.name + smaller, width, height, pixels };
+  const note = scale < 1 ? `Reduced from ${before} to ${width} × ${height} pixels, because a browser has little memory.` : "";
+  return { name: file.name, note, width, height, pixels };
 }
 
 async function predict(file) {
-  if (!supported) return { problem: TOO_OLD };
   let image;
   try {
     image = await decode(file);
@@ -101,10 +89,9 @@ async function predict(file) {
     return { problem: `${file.name} cannot be read as an image by this browser; give a PNG or JPEG.` };
   }
   try {
-    progress("Loading the model");
     return await ask(image);
   } catch (error) {
-    return { problem: sentence(String(error.message ?? error)) };
+    return { problem: problemOfModel(error) };
   } finally {
     progress(null);
   }
@@ -121,18 +108,33 @@ async function take(file) {
   waiting = predict(file).then(show);
 }
 
-const drop = find("#drop");
-drop.querySelector("input").addEventListener("change", (event) => {
-  take(event.target.files[0]);
-  event.target.value = ""; // the same file may be chosen again
-});
-for (const kind of ["dragover", "dragleave", "drop"]) {
-  window.addEventListener(kind, (event) => {
-    event.preventDefault();
-    drop.classList.toggle("over", kind === "dragover");
-    if (kind === "drop") take(event.dataTransfer.files[0]);
-  });
+function describeModel() {
+  const names = config.categories.map(({ name }) => name);
+  const listed = names.slice(0, 20).join(", ") + (names.length > 20 ? ", …" : "");
+  find("#model").textContent = `The model knows ${names.length} classes: ${listed}.`;
 }
-window.addEventListener("paste", (event) => take(event.clipboardData.files[0]));
+
+function listen() {
+  const drop = find("#drop");
+  drop.querySelector("input").addEventListener("change", (event) => {
+    take(event.target.files[0]);
+    event.target.value = ""; // the same file may be chosen again
+  });
+  for (const kind of ["dragover", "dragleave", "drop"]) {
+    window.addEventListener(kind, (event) => {
+      event.preventDefault();
+      drop.classList.toggle("over", kind === "dragover");
+      if (kind === "drop") take(event.dataTransfer.files[0]);
+    });
+  }
+  window.addEventListener("paste", (event) => take(event.clipboardData.files[0]));
+  drop.hidden = false;
+}
+
+const { config, problem } = await readConfig();
 find("#asleep").hidden = true;
-drop.hidden = false;
+if (problem) show({ problem });
+else {
+  describeModel();
+  listen();
+}
