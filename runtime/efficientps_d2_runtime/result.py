@@ -33,8 +33,18 @@ class PanopticResult:
         return f"<{type(self).__name__}, {width} x {height} pixels: {self.summary()}>"
 
     def summary(self) -> str:
-        """Names and scores of the first segments."""
-        return listed([f"{s.name} {s.score:.2f}" for s in self.segments]) or "nothing"
+        """The classes that were found, with the number of their segments, and scores."""
+        scores: dict[str, list[float]] = {}
+        for segment in self.segments:
+            scores.setdefault(segment.name, []).append(segment.score)
+        return listed([_told(name, found) for name, found in scores.items()]) or "nothing"
+
+
+def _told(name: str, scores: list[float]) -> str:
+    """Of a class: "car 0.75", or "3 car 0.75-0.90"."""
+    if len(scores) == 1:
+        return f"{name} {scores[0]:.2f}"
+    return f"{len(scores)} {name} {min(scores):.2f}-{max(scores):.2f}"
 
 
 def listed(names: Sequence[str], most: int = LISTED) -> str:

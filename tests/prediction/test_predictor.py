@@ -49,7 +49,7 @@ def test_a_folder_is_all_that_is_needed(model_folder, tmp_path, keen_model, monk
             assert segment.score == pytest.approx(float(mean), abs=1e-5)
     assert (prediction.sem_seg == expected["sem_seg"].argmax(dim=0).numpy()).all()
     first = prediction.segments[0]
-    assert f"101 x 70 pixels: {first.name} {first.score:.2f}, " in repr(prediction)
+    assert "101 x 70 pixels: " in repr(prediction) and first.name in repr(prediction)
     assert len(repr(prediction)) < 60 + 20 * len(segments), "no array"
 
 

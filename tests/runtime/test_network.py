@@ -3,6 +3,7 @@
 import ast
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,8 @@ def test_what_it_says_of_an_image(small, image):
     assert car.score == prediction.scores[0] == 0.75 and prediction.classes[0] == 1
     assert str(prediction) == "<Prediction, 50 x 30 pixels: road 0.60, car 0.75>"
     assert str(small) == "2 classes (road, car)"
+    prediction.segments.append(replace(car, score=0.9))
+    assert prediction.summary() == "road 0.60, 2 car 0.75-0.90"
 
 
 def test_images_of_all_kinds(small, image, tmp_path):
