@@ -74,7 +74,7 @@ class _FilesInOutput:
         self._use.close()
         self._files.parent.mkdir(parents=True, exist_ok=True)
         if comm.is_main_process():
-            remove_leftovers(self._files, f"{self._files.name}_????????")
+            remove_leftovers(self._files, f"{self._files.name}_*")
         with replaced(tempfile, tempdir=str(self._files.parent)):
             super().reset()
         if comm.is_main_process():

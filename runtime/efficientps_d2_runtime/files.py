@@ -18,7 +18,8 @@ logger = logging.getLogger(__name__)
 
 # In a temporary folder: a file that its process holds, and the name of the destination.
 LOCK, NAME = "lock", "name"
-PARTIAL = ".partial"
+PARTIAL = ".partial"  # ends names that nobody else gives to a folder
+TRIES = 500  # of marking a folder that others remove
 
 
 def refuse_pipes(path: object) -> None:
@@ -116,7 +117,7 @@ def _take_place(new: Path, dest: Path, old: Path) -> None:
 def in_use(folder: Path, name: str) -> Iterator[None]:
     """Mark a temporary folder, so that :func:`remove_leftovers` knows whether its process lives."""
     with contextlib.ExitStack() as stack:
-        while CAN_LOCK:
+        for _ in range(TRIES if CAN_LOCK else 0):
             try:
                 folder.mkdir(exist_ok=True)
                 with contextlib.suppress(OSError):  # of file systems without locks
@@ -133,35 +134,40 @@ def remove_leftovers(dest: Path, pattern: str) -> None:
 
     Args:
         dest: that the folders lie beside, with its name in them by :func:`in_use`.
-        pattern: of their names, which nobody else gives to a folder.
+        pattern: of their names.
     """
     for folder in dest.parent.glob(pattern) if CAN_LOCK else ():
-        if not _is_leftover(folder, dest.name):
-            continue
         try:
+            if not _is_leftover(folder, dest.name):
+                continue
             held = lock(folder / LOCK)
-        except (OSError, HeldError):  # in use
+        except (OSError, HeldError):  # of another user, just removed, or in use
             continue
         with held:
+            marks_only = {file.name for file in folder.iterdir()} <= {LOCK, NAME}
             if (folder / "old").exists() and not dest.exists():  # killed between two renames
                 (folder / "old").rename(dest)
             shutil.rmtree(folder, ignore_errors=True)
-        logger.warning("Removed %s, which a command that was killed had left.", folder)
+        if not marks_only:
+            logger.warning("Removed %s, which a command that was killed had left.", folder)
 
 
 def _is_leftover(folder: Path, name: str) -> bool:
     """Whether a folder is a temporary one of this user and of a destination of that name.
 
     One that its process had no time to mark, or was just removing, holds nothing but marks.
+
+    Raises:
+        OSError: if it is gone, or nobody may look into it.
     """
-    if folder.is_symlink() or not folder.is_dir():
+    if folder.is_symlink() or not folder.is_dir() or folder.stat().st_uid != os.geteuid():
         return False
     files = list(folder.iterdir())
     marks = [file for file in files if file.name in (LOCK, NAME)]
     if any(not mark.is_file() or mark.is_symlink() for mark in marks):
         return False
-    if any(path.stat().st_uid != os.geteuid() for path in (folder, *marks)):
+    if any(mark.stat().st_uid != os.geteuid() for mark in marks):
         return False
     if len(marks) < 2:
-        return marks == files
+        return marks == files and folder.name.endswith(PARTIAL)
     return (folder / NAME).read_text(encoding="utf-8", errors="surrogateescape") == name

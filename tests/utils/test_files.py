@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -104,6 +105,44 @@ def test_what_was_killed_before_or_after_its_work_is_removed(tmp_path, marks):
         (left / mark).touch()
     write(tmp_path / "mine")
     assert os.listdir(tmp_path) == ["mine"]
+
+
+def test_folders_of_others_stay(tmp_path, monkeypatch):
+    """Whoever can write there could plant one."""
+    left = tmp_path / ".mine.abcdefgh.partial"
+    left.mkdir()
+    for name, text in (("lock", ""), ("name", "mine"), ("precious", "of another user")):
+        (left / name).write_text(text)
+    monkeypatch.setattr(os, "geteuid", lambda: left.stat().st_uid + 1)
+    write(tmp_path / "mine")
+    assert (left / "precious").is_file()
+    monkeypatch.undo()
+    write(tmp_path / "mine")
+    assert not left.exists()
+
+
+def test_a_folder_that_vanishes_meanwhile_is_no_error(tmp_path, monkeypatch, caplog):
+    (tmp_path / ".mine.abcdefgh.partial").mkdir()
+    monkeypatch.setattr(Path, "glob", lambda *_: [tmp_path / ".mine.vanished.partial"])
+    write(tmp_path / "mine")
+    assert (tmp_path / "mine" / "whole").is_file() and not caplog.text
+
+
+def test_new_data_is_removed_while_its_folder_is_marked(tmp_path, monkeypatch):
+    """Or a command that is killed meanwhile would leave a folder that nobody recognises."""
+    seen = []
+    remove = shutil.rmtree
+
+    def watched(path, *args, **kwargs):
+        if Path(path).name == "new":
+            seen.append(sorted(os.listdir(Path(path).parent)))
+        return remove(path, *args, **kwargs)
+
+    monkeypatch.setattr(shutil, "rmtree", watched)
+    with pytest.raises(RuntimeError), replacing_folder(tmp_path / "mine") as new:
+        (new / "half").touch()
+        raise RuntimeError
+    assert seen[0] == ["lock", "name", "new"]
 
 
 def test_a_folder_is_marked_although_another_command_takes_it_for_a_leftover(tmp_path):
