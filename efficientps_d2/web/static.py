@@ -12,7 +12,6 @@ from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
 
-import onnx
 from tqdm import tqdm
 
 from efficientps_d2.web.style import STYLE
@@ -31,6 +30,7 @@ OWN = (
     *("worker.js", "layers.js", "colors.js"),
 )
 MEMORY = 3e9  # bytes that WebAssembly, which cannot have more than 4 GB, may use for an image
+MOST_PIXELS = 16_000_000  # of an image; the page keeps several copies of it
 OBJECTS = 1000  # of an image that have colours of their own; the colours of more repeat
 MARK = "efficientps_d2 page"
 WRITTEN = {*OWN, *OF_PACKAGE, "viewer.js", "config.json", "model.onnx"}
@@ -49,6 +49,11 @@ def write_static(network: Path, folder: Path, runtime: dict[str, bytes]) -> None
     """
     require_own(folder)
     loaded = load(network)
+    if not loaded.most_pixels(MEMORY):
+        raise InputError(
+            f"This network needs more memory than the {MEMORY / 1e9:.0f} GB of a browser; give one "
+            "with a smaller INPUT.MIN_SIZE_TEST or backbone."
+        )
     content = network.read_bytes()
     config = {
         "mark": MARK,
@@ -58,8 +63,8 @@ def write_static(network: Path, folder: Path, runtime: dict[str, bytes]) -> None
         "categories": loaded.categories,
         "offsets": (255 * offsets(OBJECTS)).round(4).tolist(),
         "style": STYLE,
-        "minScore": _default(network, "score_threshold"),
-        "maxPixels": loaded.most_pixels(MEMORY),
+        "minScore": loaded.score_threshold,
+        "maxPixels": min(loaded.most_pixels(MEMORY), MOST_PIXELS),
         "description": DESCRIPTION,
     }
     with replacing_folder(folder) as new:
@@ -116,13 +121,6 @@ def _viewer() -> str:
 
 def _asset(name: str) -> str:
     return files(__package__).joinpath(name).read_text(encoding="utf-8")
-
-
-def _default(network: Path, name: str) -> float:
-    """The default of an optional input."""
-    graph = onnx.load(network).graph
-    (value,) = (v for v in graph.initializer if v.name == name)
-    return float(onnx.numpy_helper.to_array(value))
 
 
 def _fetched() -> bytes:

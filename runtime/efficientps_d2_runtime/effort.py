@@ -10,38 +10,53 @@ import sys
 import numpy as np
 from PIL import Image
 
-from efficientps_d2_runtime.memory import Need, peaks_of
+from efficientps_d2_runtime.memory import Need, free_memory, peaks_of
 from efficientps_d2_runtime.network import Network, load
+from efficientps_d2_runtime.network_file import BYTES, BYTES_OF_CLASS
 
-SIZES = ((512, 1024), (1024, 2048))  # of networks that resize no image
+SMALL = 64  # pixels of a side of an image of which the fusion takes little
+MOST = 2.2e9  # bytes that the largest image may be guessed to take
+PIXELS = 6e6  # of the largest image
 
 
 def measured(network: Network, image: Image.Image) -> Need | None:
-    """Predict an image in some sizes, each larger than the one before; None if nobody tells."""
+    """Predict an image in some sizes; None where nobody tells the memory of a process.
+
+    Args:
+        network: of a file.
+        image: RGB, of any size.
+
+    Returns:
+        Bytes.
+    """
     network.need = Need(0, 0, 0)  # while it is measured, nothing is refused
-    side, longest = network.resize
-    sizes = SIZES
-    if side:  # two sizes for the network, two for the fusion
-        sizes = (side, side), (side, min(2 * side, longest)), (2 * side,) * 2, (3 * side,) * 2
+    sizes = _sizes(network)
     images = [np.asarray(image.convert("RGB").resize(size[::-1])) for size in sizes]
     peaks = peaks_of(functools.partial(network, pixels, "RGB") for pixels in images)
     if peaks is None:
         return None
-    of_images = [height * width for height, width in sizes]
     computed = [network.computed_pixels(*size) for size in sizes]
-    need = Need(
-        0,
-        _slope(computed[:2], peaks[:2]),
-        _slope(of_images[2:], peaks[2:]) if side else 0,
-    )
+    of_images = [height * width for height, width in sizes]
+    slope = (peaks[1] - peaks[0]) / (computed[1] - computed[0])
+    of_image = peaks[2] / of_images[2] if len(sizes) > 2 else 0
+    need = Need(0, max(slope, 0), max(of_image, 0))
     points = zip(computed, of_images, peaks, strict=True)
     fixed = max(peak - need.of_pixels(*pixels) for *pixels, peak in points)
     return need._replace(fixed=max(fixed, 0))
 
 
-def _slope(counts: list[float], peaks: list[int]) -> float:
-    """Bytes of a pixel more."""
-    return max(peaks[1] - peaks[0], 0) / max(counts[1] - counts[0], 1)
+def _sizes(network: Network) -> list[tuple[int, int]]:
+    """Heights and widths: two that differ for the network, and one for the fusion if it resizes."""
+    limit = min(MOST, (free_memory() or np.inf) / 2)
+    of_class = BYTES_OF_CLASS * len(network.categories)
+    shortest, _ = network.resize
+    if not shortest:
+        side = int((min(PIXELS, limit / (BYTES + of_class)) / 2) ** 0.5)
+        return [(side // 2, side), (side, 2 * side)]
+    shapes = [(SMALL, n * SMALL) for n in (1, 2, 4)]
+    shapes.sort(key=lambda size: network.computed_pixels(*size))
+    side = int(min(PIXELS, limit / of_class) ** 0.5)
+    return [shapes[0], shapes[-1], (side, side)]
 
 
 if __name__ == "__main__":

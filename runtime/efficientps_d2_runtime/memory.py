@@ -1,21 +1,26 @@
 """How much memory there is, and how much an inference takes."""
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 MEMINFO = Path("/proc/meminfo")
-CONTAINER = Path("/sys/fs/cgroup")
+CONTAINERS = Path("/sys/fs/cgroup")
 PROCESS = Path("/proc/self")
+# Names of the limit, of what is used, and of what is given up when needed, by version of cgroups.
+FILES = (
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
 MARGIN = 1.1  # on what was measured
 
 
 class Need(NamedTuple):
     """Bytes that an inference holds at most, as they were measured.
 
-    The network computes first, on the pixels to which it resizes the image, then the fusion, on
-    those of the image.
+    The network computes first, on the pixels to which it resizes and pads the image, then the
+    fusion, on those of the image.
     """
 
     fixed: float
@@ -32,15 +37,17 @@ class Need(NamedTuple):
 
 
 def free_memory() -> int | None:
-    """Bytes that the machine and the container have left; None where nobody says it."""
+    """Bytes that the machine and its containers have left; None where nobody says it."""
     found = []
     with contextlib.suppress(OSError, LookupError, ValueError):  # not on Linux
         found.append(_fields(MEMINFO)["MemAvailable:"] * 1024)
-    with contextlib.suppress(OSError, ValueError):  # no container, or one without a limit
-        limit, used = (int((CONTAINER / f"memory.{x}").read_text()) for x in ("max", "current"))
-        with contextlib.suppress(OSError, LookupError, ValueError):
-            used -= _fields(CONTAINER / "memory.stat")["inactive_file"]  # given up when needed
-        found.append(limit - used)
+    for folder in _containers():
+        for most, current, inactive in FILES:
+            with contextlib.suppress(OSError, ValueError):  # of the other version, or no limit
+                limit, used = (int((folder / name).read_text()) for name in (most, current))
+                with contextlib.suppress(OSError, LookupError):
+                    used -= _fields(folder / "memory.stat")[inactive]
+                found.append(limit - used)
     return min(found, default=None)
 
 
@@ -56,6 +63,18 @@ def peaks_of(calls: Iterable[Callable[[], object]]) -> list[int] | None:
     except (OSError, LookupError):  # not on Linux
         return None
     return found
+
+
+def _containers() -> Iterator[Path]:
+    """Folders of the control groups of this process, and of those around them."""
+    groups = [""]
+    with contextlib.suppress(OSError):
+        lines = (PROCESS / "cgroup").read_text().splitlines()
+        groups = [line.split(":", 2)[2].strip("/") for line in lines if line.count(":") >= 2]
+    for root in (CONTAINERS, CONTAINERS / "memory"):
+        for group in dict.fromkeys(["", *groups]):
+            inner = root / group
+            yield from [inner, *inner.parents][: len(inner.parts) - len(root.parts) + 1]
 
 
 def _fields(file: Path) -> dict[str, int]:

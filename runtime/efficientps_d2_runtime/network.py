@@ -1,5 +1,6 @@
 """A network in one ONNX file: an image goes in, what it says of it comes out."""
 
+import math
 import re
 from collections.abc import Sequence
 from numbers import Real
@@ -24,10 +25,12 @@ from efficientps_d2_runtime.network_file import (
     OUTPUTS,
     SHOWN,
     categories_of,
+    divisor_of,
     need_of,
     open_session,
     read_metadata,
     resize_of,
+    threshold_of,
 )
 from efficientps_d2_runtime.prediction import Prediction
 from efficientps_d2_runtime.result import Segment, listed
@@ -56,12 +59,15 @@ class Network:
 
     def __init__(self, path: str | Path, threads: int = 0):
         """See :func:`load`."""
+        self.path = path
         self.session = open_session(Path(path), threads)
         metadata, outputs = read_metadata(path, self.session)
         self.categories = categories_of(path, metadata)
         self.eight_bits = metadata.get("eight_bits", "")  # what they cost, if it computes in them
         self.resize = resize_of(path, metadata)  # pixels of the shorter and the longer side, or 0
+        self.divisor = divisor_of(path, metadata)  # of the sides of what the network computes on
         self.need = need_of(metadata, len(self.categories))
+        self.score_threshold = threshold_of(path, metadata)
         if missing := [name for name in OUTPUTS if name not in outputs]:
             raise InputError(f"{path} gives no {missing[0]}; write it again by {EXPORT}.")
 
@@ -118,7 +124,7 @@ class Network:
         return draw_panoptic(_rgb(image, "RGB"), prediction, self.categories)
 
     def _predict(self, image: np.ndarray, inputs: dict[str, np.ndarray]) -> Prediction:
-        self._require_memory(image)
+        self.require_memory(*image.shape[:2])
         try:
             values = self.session.run(list(OUTPUTS), {"image": image, **inputs}, _options_of_run())
         except Exception as error:  # ONNX Runtime has many kinds, with no base of their own
@@ -129,6 +135,7 @@ class Network:
                 f"({one_line(error)[:SHOWN]}); {cure}."
             ) from error
         found = dict(zip(OUTPUTS, values, strict=True))
+        self._require_sound(found, image.shape[:2])
         columns = [found[f"segment_{name}"].tolist() for name in ("classes", "isthing", "scores")]
         rows = zip(*columns, found["segment_areas"].tolist(), strict=True)
         segments = [
@@ -142,26 +149,57 @@ class Network:
             *(found[name] for name in ("boxes", "scores", "classes", "mask_logits")),
         )
 
-    def computed_pixels(self, height: int, width: int) -> float:
-        """Pixels to which an image is resized before the network sees it."""
+    def _require_sound(self, found: dict[str, np.ndarray], size: tuple[int, int]) -> None:
+        """Fail for outputs that no network of this project gives: a file may be of anybody."""
+        kinds, instances = found["segment_classes"], found["classes"]
+        counts = {len(x) for name, x in found.items() if name.startswith("segment_")}
+        of_instances = {len(found[name]) for name in ("boxes", "scores", "classes", "mask_logits")}
+        most = len(self.categories)
+        sound = (
+            found["panoptic_seg"].shape == found["sem_seg"].shape == size
+            and counts == {len(kinds)}
+            and of_instances == {len(instances)}
+            and all(((x >= 0) & (x < most)).all() for x in (kinds, instances, found["sem_seg"]))
+            and 0 <= found["panoptic_seg"].min() <= found["panoptic_seg"].max() <= len(kinds)
+        )
+        if not sound:
+            raise InputError(f"{self.path} says what no network can; write it again by {EXPORT}.")
+
+    def computed_pixels(self, height: int, width: int) -> int:
+        """Pixels on which the network computes, of an image that it resizes and pads."""
         shortest, longest = self.resize
         scale = min(shortest / min(height, width), longest / max(height, width)) if shortest else 1
-        return height * width * scale**2
+        divisor = self.divisor
+        rows, columns = (
+            divisor * math.ceil(side * scale / divisor - 1e-6) for side in (height, width)
+        )
+        return max(rows, divisor) * max(columns, divisor)
 
     def most_pixels(self, memory: float) -> int:
-        """Of an image whose prediction takes no more bytes than ``memory``."""
+        """Of an image whose prediction takes no more bytes than ``memory``; 0 if none does."""
+        shortest, longest = self.resize
+        if shortest and self.need.total(self.computed_pixels(shortest, longest), 0) > memory:
+            return 0
         of_pixels = memory / MARGIN - self.need.fixed
-        of_network = 0 if self.resize[0] else self.need.network_pixel  # or it has a largest size
-        return max(int(of_pixels / max(of_network, self.need.image_pixel, 1)), 1)
+        of_network = 0 if shortest else self.need.network_pixel  # or it has a largest size
+        return int(max(of_pixels, 0) / max(of_network, self.need.image_pixel, 1))
 
-    def _require_memory(self, image: np.ndarray) -> None:
-        (height, width), free = image.shape[:2], free_memory()
-        needed = self.need.total(self.computed_pixels(height, width), height * width)
-        if free is not None and needed > free:
-            raise InputError(
-                f"An image of {height} x {width} pixels needs about {needed / 1e9:.1f} GB of "
-                f"memory, and {free / 1e9:.1f} are free; give a smaller one."
-            )
+    def require_memory(self, height: int, width: int) -> None:
+        """
+        Raises:
+            InputError: if there is too little memory for an image of this size, in pixels.
+        """
+        computed, free = self.computed_pixels(height, width), free_memory()
+        needed = self.need.total(computed, height * width)
+        if free is None or needed <= free:
+            return
+        cure = "give a smaller one"
+        if self.resize[0] and self.need.total(computed, 0) > free:  # it would be resized, too
+            cure = "end other programs, or take a computer that has more"
+        raise InputError(
+            f"An image of {height} x {width} pixels needs about {needed / 1e9:.1f} GB of memory, "
+            f"and {free / 1e9:.1f} are free; {cure}."
+        )
 
 
 def _number(name: str, value: float | None, most: int, whole: bool = False) -> np.ndarray | None:

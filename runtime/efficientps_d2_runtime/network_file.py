@@ -2,12 +2,13 @@
 
 import contextlib
 import json
+import math
 from pathlib import Path
 
 import onnxruntime
 
 from efficientps_d2_runtime import checksum
-from efficientps_d2_runtime.errors import InputError, one_line
+from efficientps_d2_runtime.errors import InputError, one_line, sentence_of
 from efficientps_d2_runtime.memory import Need
 
 FORMAT, VERSION = "efficientps_d2 whole network", 1
@@ -16,6 +17,7 @@ OUTPUTS = (
     *("boxes", "scores", "classes", "mask_logits", "sem_seg"),
 )
 EXPORT = "efficientps-d2 export --format onnx"
+MOST_BYTES = 2**31
 SHOWN = 300  # characters of an error of ONNX Runtime
 # Of a pixel, where nobody has measured them: those of EfficientNet-B5, and of the fusion.
 BYTES, BYTES_OF_CLASS = 700, 18
@@ -31,7 +33,12 @@ def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
         raise InputError(f"threads is {threads}; give 1 or more, or 0 for one of each core.")
     if not path.is_file():
         raise InputError(f"{path} is no file; give one that {EXPORT} has written.")
-    content = path.read_bytes()
+    if path.stat().st_size > MOST_BYTES:
+        raise InputError(f"{path} is larger than an ONNX file can be; give another.")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(sentence_of(error)) from error
     if not checksum.is_sealed(content):
         raise InputError(
             f"{path} is incomplete or of another program; get it again, or write one by {EXPORT}."
@@ -82,12 +89,13 @@ def categories_of(path: str | Path, metadata: dict[str, str]) -> list[dict]:
         categories = json.loads(metadata["categories"])
         for category in categories:
             red, green, blue = category["color"]
-            good = isinstance(category["name"], str) and "id" in category
-            if not (good and all(0 <= x <= 255 for x in (red, green, blue, category["isthing"]))):
+            good = category["name"].isprintable() and category["name"] and "id" in category
+            good = good and category["isthing"] in (0, 1)
+            if not (good and all(0 <= x <= 255 for x in (red, green, blue))):
                 raise ValueError(category)
         if not categories:
             raise ValueError("none")
-    except (LookupError, ValueError, TypeError) as error:
+    except (LookupError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
             f"{path} does not say what its classes are; write it again by {EXPORT}."
         ) from error
@@ -95,22 +103,47 @@ def categories_of(path: str | Path, metadata: dict[str, str]) -> list[dict]:
 
 
 def resize_of(path: str | Path, metadata: dict[str, str]) -> tuple[int, int]:
-    """The shorter and the longer side to which it resizes an image; 0 for none.
+    """The shorter and the longer side to which it resizes an image, in pixels; 0 for none."""
+    shortest, longest = _numbers(path, metadata, "resize", 2)
+    if shortest and not longest:
+        raise _silent(path, "resize")
+    return shortest, longest
 
-    Raises:
-        InputError: if it does not say it.
-    """
-    try:
-        shortest, longest = map(int, metadata["resize"].split())
-        return shortest, longest
-    except (LookupError, ValueError) as error:
-        raise InputError(
-            f"{path} does not say how it resizes; write it again by {EXPORT}."
-        ) from error
+
+def divisor_of(path: str | Path, metadata: dict[str, str]) -> int:
+    """Of the sides of what the network computes on, in pixels."""
+    (divisor,) = _numbers(path, metadata, "size_divisibility", 1)
+    return max(divisor, 1)
+
+
+def threshold_of(path: str | Path, metadata: dict[str, str]) -> float:
+    """The score of instances from which the fusion takes them, if nobody gives another."""
+    (threshold,) = _numbers(path, metadata, "score_threshold", 1, float)
+    return threshold
 
 
 def need_of(metadata: dict[str, str], classes: int) -> Need:
     """What was measured when the file was written, or a guess."""
-    with contextlib.suppress(LookupError, ValueError, TypeError):
-        return Need(*map(float, metadata["memory"].split()))
+    if "memory" in metadata:
+        with contextlib.suppress(InputError):
+            return Need(*_numbers("", metadata, "memory", 3, float))
     return Need(0, BYTES, BYTES_OF_CLASS * classes)
+
+
+def _numbers(path: str | Path, metadata: dict[str, str], key: str, count: int, kind: type = int):
+    """Finite numbers from 0 on.
+
+    Raises:
+        InputError: if there are not so many.
+    """
+    try:
+        numbers = [kind(word) for word in metadata[key].split()]
+    except (LookupError, ValueError) as error:
+        raise _silent(path, key) from error
+    if len(numbers) != count or not all(0 <= x < math.inf for x in numbers):
+        raise _silent(path, key)
+    return numbers
+
+
+def _silent(path: str | Path, key: str) -> InputError:
+    return InputError(f'{path} has no good "{key}"; write it again by {EXPORT}.')

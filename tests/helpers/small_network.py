@@ -17,6 +17,7 @@ METADATA = {
     "categories": json.dumps(CATEGORIES),
     "size_divisibility": "32",
     "resize": "0 0",
+    "score_threshold": "0.5",
     **checksum.METADATA,
 }
 # Red pixels are the car, segment 2, if its score of 0.75 is above the threshold; else all is road.

@@ -32,6 +32,9 @@ def note_memory(file: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True)
     if found := done.stdout.strip():
         note(file, memory=found)
-    else:  # not on Linux, or too little of it
-        reason = (done.stderr.strip().splitlines() or ["this system does not tell it"])[-1]
-        logger.warning("The memory of an inference was not measured: %s", reason)
+        return
+    reason = "this system does not tell it"
+    if done.returncode:  # below 0 it is a signal
+        lines = done.stderr.strip().splitlines() or ["it was killed, which may be for memory"]
+        reason = lines[-1]
+    logger.warning("The memory of an inference was not measured: %s.", reason.rstrip("."))
