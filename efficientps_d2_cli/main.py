@@ -89,9 +89,7 @@ def execute(args: argparse.Namespace) -> int:
     """Do what was asked for; mistakes of users end in a sentence."""
     require_packages()
     from efficientps_d2_runtime.errors import exit_status
-    from efficientps_d2_runtime.quiet import quiet_known_warnings
 
-    quiet_known_warnings()
     return exit_status(lambda: _run(args))
 
 
@@ -99,9 +97,10 @@ def _run(args: argparse.Namespace) -> int:
     args.before(args)
     gc.disable()  # it takes an eighth of the time of the imports
     try:
-        import efficientps_d2  # noqa: F401  PyTorch takes seconds to load
+        from efficientps_d2.utils.env import quiet_known_warnings  # PyTorch takes seconds to load
     finally:
         gc.enable()
+    quiet_known_warnings()
     return args.run(args)
 
 

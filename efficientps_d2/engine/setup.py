@@ -27,9 +27,8 @@ from efficientps_d2.engine.run_folder import (
     remove_partial_checkpoints,
 )
 from efficientps_d2.modeling.test_time_augmentation import PanopticTTA
-from efficientps_d2.utils.env import keep_freed_memory
+from efficientps_d2.utils.env import keep_freed_memory, quiet_known_warnings
 from efficientps_d2_runtime.errors import InputError, one_line
-from efficientps_d2_runtime.quiet import quiet_known_warnings
 
 logger = logging.getLogger("efficientps_d2")
 

@@ -1,9 +1,22 @@
 """What commands do to the process they run in; a library leaves that to its user."""
 
 import ctypes
+import logging
 import sys
+import warnings
+
+from PIL import Image
 
 MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1  # of mallopt
+
+
+def quiet_known_warnings() -> None:
+    """Hide what libraries say of calls in others, which users of a command cannot change."""
+    warnings.filterwarnings("ignore", category=UserWarning, message="torch.meshgrid")
+    warnings.filterwarnings("ignore", category=FutureWarning, message="`broadcast_buffers`")
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # below its limit
+    for name in ("torch.fx._symbolic_trace", "torch.utils.cpp_extension"):
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def keep_freed_memory() -> None:

@@ -159,22 +159,32 @@ function fit() {
   canvas.style.aspectRatio = `${width} / ${height}`;
 }
 
-async function show() {
-  const value = props.value;
-  const mine = ++turn;
-  const problem = value?.problem;
+function tell(problem) {
   find(".problem").textContent = problem ?? "";
   find(".problem").hidden = !problem;
   find(".result").hidden = true;
-  if (!value || problem) return;
-  const decoded = await decode(value);
-  if (mine !== turn) return;
+}
+
+async function show() {
+  const value = props.value;
+  const mine = ++turn;
+  tell(value?.problem);
+  if (!value || value.problem) return;
+  try {
+    const decoded = await decode(value);
+    if (mine === turn) reveal(decoded);
+  } catch (error) {
+    if (mine === turn) tell(`This browser cannot show the result (${error.message}); give a smaller image.`);
+  }
+}
+
+function reveal(decoded) {
   shown = decoded;
   for (const each of [canvas, fill, outlines]) {
     [each.width, each.height] = [shown.width * shown.factor, shown.height * shown.factor];
   }
-  find("figcaption").textContent = `${value.name}, ${shown.width} × ${shown.height}`;
-  find(".note").textContent = value.note ?? "";
+  find("figcaption").textContent = `${shown.value.name}, ${shown.width} × ${shown.height}`;
+  find(".note").textContent = shown.value.note ?? "";
   find(".result").hidden = false;
   for (const choice of element.querySelectorAll(".choices input")) {
     choice.parentElement.hidden = !(choice.value in shown.layers); // Mask R-CNN is not semantic

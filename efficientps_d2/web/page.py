@@ -21,7 +21,7 @@ from efficientps_d2.prediction.predictor import Prediction, Predictor
 from efficientps_d2.web.style import STYLE
 from efficientps_d2_runtime.coco import PanopticWriter
 from efficientps_d2_runtime.errors import InputError
-from efficientps_d2_runtime.images import DAMAGED, IMAGE_FORMATS, JPEG_LIMIT, read_rgb
+from efficientps_d2_runtime.images import JPEG_LIMIT, read_rgb, size_of
 
 INTRODUCTION = """# Panoptic segmentation
 Drop an image of up to {megabytes} MB and {megapixels:g} megapixels, then point at the result to
@@ -108,11 +108,7 @@ def describe(file: Path, predictor: Predictor, pixel_limit: int) -> dict:
 
 def check_size(file: Path, pixel_limit: int) -> None:
     """Refuse an image that would hold the queue, or the memory, before it is decoded."""
-    try:
-        with Image.open(file, formats=IMAGE_FORMATS) as image:
-            width, height = image.size
-    except DAMAGED:
-        return  # whoever reads it says what is wrong
+    height, width = size_of(file) or (0, 0)
     if max(width, height) > JPEG_LIMIT:
         raise InputError(f"{file.name} has a side of more than {JPEG_LIMIT} pixels; cut it.")
     if width * height > pixel_limit:

@@ -100,6 +100,15 @@ def read_rgb(file: str | Path, name: str = "") -> np.ndarray:
     return image.pixels
 
 
+def size_of(file: str | Path) -> tuple[int, int] | None:
+    """Height and width that a file says it has, before it is decoded; None if it does not."""
+    try:
+        with Image.open(file, formats=IMAGE_FORMATS) as image:
+            return image.height, image.width
+    except DAMAGED:
+        return None  # whoever reads it says what is wrong
+
+
 @cache
 def _dark_images() -> list[str]:
     """The first image that looked dark, which the others are not named after."""

@@ -17,6 +17,7 @@ from efficientps_d2_runtime.images import (
     read_rgb,
     require_format,
     rgb_of_array,
+    size_of,
     unreadable,
 )
 from efficientps_d2_runtime.memory import MARGIN, free_memory
@@ -109,8 +110,8 @@ class Network:
         }
         given = {name: value for name, value in given.items() if value is not None}
         if isinstance(images, list | tuple):
-            return [self._predict(_rgb(image, image_format), given) for image in images]
-        return self._predict(_rgb(images, image_format), given)
+            return [self._predict(image, image_format, given) for image in images]
+        return self._predict(images, image_format, given)
 
     def draw(
         self, image: str | Path | Image.Image | np.ndarray, prediction: Prediction
@@ -123,7 +124,12 @@ class Network:
         """
         return draw_panoptic(_rgb(image, "RGB"), prediction, self.categories)
 
-    def _predict(self, image: np.ndarray, inputs: dict[str, np.ndarray]) -> Prediction:
+    def _predict(
+        self, given: ImageInput, image_format: str, inputs: dict[str, np.ndarray]
+    ) -> Prediction:
+        if isinstance(given, str | Path) and (size := size_of(given)):  # before it is decoded
+            self.require_memory(*size)
+        image = _rgb(given, image_format)
         self.require_memory(*image.shape[:2])
         try:
             values = self.session.run(list(OUTPUTS), {"image": image, **inputs}, _options_of_run())

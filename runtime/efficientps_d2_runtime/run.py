@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from PIL import Image
 from efficientps_d2_runtime.coco import PanopticWriter, require_own
 from efficientps_d2_runtime.errors import InputError, exit_status
 from efficientps_d2_runtime.files import replacing_file
-from efficientps_d2_runtime.images import JPEG_LIMIT, read_rgb
+from efficientps_d2_runtime.images import JPEG_LIMIT, read_rgb, size_of
 from efficientps_d2_runtime.network import Network, load
 from efficientps_d2_runtime.paths import (
     expand,
@@ -36,6 +37,7 @@ NO_VIDEOS = "give images, for videos are predicted by efficientps-d2 predict onl
 
 def main(argv: list[str] | None = None) -> int:
     """The command ``efficientps-d2-run``; returns its exit status."""
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # below its limit
     parser = argparse.ArgumentParser(
         "efficientps-d2-run",
         description=__doc__,
@@ -117,6 +119,8 @@ def _draw(
 ) -> tuple[Prediction, Image.Image]:
     """Predict a file; the drawing is for ``target``, whose format may not hold it."""
     refuse_videos([file], NO_VIDEOS)
+    if size := size_of(file):
+        network.require_memory(*size)  # before it is decoded
     image = read_rgb(file)
     prediction = network(image, "RGB", score_threshold=threshold)
     drawn = Image.fromarray(network.draw(image, prediction))

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from small_network import write_small_network
 
-from efficientps_d2_runtime import InputError, effort, load, memory, network
+from efficientps_d2_runtime import InputError, effort, images, load, memory, network, run
 from efficientps_d2_runtime.effort import measured
 from efficientps_d2_runtime.memory import MARGIN, Need, free_memory, peaks_of
 from efficientps_d2_runtime.network_file import BYTES, BYTES_OF_CLASS
@@ -36,6 +36,19 @@ def test_an_image_that_needs_too_much_memory_is_refused_before(tmp_path, monkeyp
     found.resize = (1024, 2048)  # on which the network then computes; smaller ones, too
     with pytest.raises(InputError, match=r"needs about 1\.[23] GB .*; end other programs, or"):
         found(IMAGE)
+
+
+def test_a_file_is_refused_before_it_is_decoded(tmp_path, monkeypatch, capsys):
+    """It may not fit either."""
+    found = small(tmp_path)
+    Image.fromarray(IMAGE).save(tmp_path / "image.png")
+    monkeypatch.setattr(network, "free_memory", lambda: 1000)
+    monkeypatch.setattr(images, "decode", None)
+    with pytest.raises(InputError, match="30 x 50 pixels needs about"):
+        found(tmp_path / "image.png")
+    command = [str(tmp_path / "small.onnx"), str(tmp_path / "image.png"), "--output", "x.png"]
+    assert run.main(command) == 1
+    assert "image.png: An image of 30 x 50 pixels needs about" in capsys.readouterr().err
 
 
 def test_padding_counts(tmp_path):

@@ -114,6 +114,14 @@ def test_too_little_memory(browser, address, folder, picture):
             {"categories": [*CATEGORIES, {"id": 3, "color": [1, 2, 3]}]},
             f'config.json has no name or colour of a class in "categories"; {AGAIN}',
         ),
+        (
+            {"categories": [{}, 7]},
+            f'config.json has no name or colour of a class in "categories"; {AGAIN}',
+        ),
+        (
+            {"categories": "abc"},
+            f'config.json has no name or colour of a class in "categories"; {AGAIN}',
+        ),
     ],
 )
 def test_a_config_that_lacks_something(browser, address, folder, change, told):
@@ -131,6 +139,41 @@ def test_a_config_that_is_missing(browser, address, folder):
         finally:
             before.rename(config)
             browser.get_log("browser")  # which other tests look at
+
+
+@pytest.mark.parametrize("name", ["ort-wasm-simd-threaded.wasm", "layers.js"])
+def test_a_file_that_is_missing(browser, address, folder, picture, name):
+    file = folder / "page" / name
+    moved = file.rename(folder / name)
+    try:
+        assert (
+            problem(browser, address, folder, picture) == f"A file of this page is missing; {AGAIN}"
+        )
+    finally:
+        moved.rename(file)
+        browser.get_log("browser")  # which other tests look at
+
+
+def test_a_result_that_cannot_be_shown(browser, address, folder, picture):
+    with scripted(browser, "Image.prototype.decode = () => Promise.reject(Error('too large'))"):
+        told = problem(browser, address, folder, picture)
+    assert told == "This browser cannot show the result (too large); give a smaller image."
+
+
+@pytest.mark.parametrize(
+    "error, told",
+    [
+        ("RangeError('x')", "This browser has too little memory for {}; give a smaller image."),
+        (
+            "Error('Out of memory')",
+            "This browser has too little memory for {}; give a smaller image.",
+        ),
+        ("Error('x')", "{} cannot be read as an image by this browser; give a PNG or JPEG."),
+    ],
+)
+def test_an_image_that_cannot_be_decoded(browser, address, folder, picture, error, told):
+    with scripted(browser, f"createImageBitmap = () => Promise.reject({error})"):
+        assert problem(browser, address, folder, picture) == told.format(picture.name)
 
 
 def test_a_browser_that_is_too_old(browser, address, folder):

@@ -30,9 +30,9 @@ from efficientps_d2.deploy.whole.file import write_whole
 from efficientps_d2.evaluation.panoptic_metrics import PanopticSums, mean_metrics
 from efficientps_d2.prediction.exportable import exportable
 from efficientps_d2.prediction.predictor import Predictor
+from efficientps_d2.utils.env import quiet_known_warnings
 from efficientps_d2_runtime.errors import InputError
 from efficientps_d2_runtime.network import load
-from efficientps_d2_runtime.quiet import quiet_known_warnings
 
 APART = 0.1  # pixels between boxes that count as the same
 SIZES = ((256, 512), (97, 211), (480, 320))

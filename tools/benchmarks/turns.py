@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from efficientps_d2_runtime.quiet import quiet_known_warnings
+from efficientps_d2.utils.env import quiet_known_warnings
 
 
 def options(description: str, networks: Iterable[str]) -> argparse.ArgumentParser:

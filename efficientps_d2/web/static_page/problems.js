@@ -14,8 +14,9 @@ function problemOfBrowser() {
 function problemOfConfig(config) {
   const missing = KEYS.find((key) => config?.[key] === undefined);
   if (missing) return `config.json has no "${missing}"; ${AGAIN}.`;
-  const good = ({ name, color }) => typeof name === "string" && color?.length === 3;
-  if (config.categories.length && config.categories.every(good)) return null;
+  const { categories } = config;
+  const good = (category) => typeof category?.name === "string" && category.color?.length === 3;
+  if (Array.isArray(categories) && categories.length && categories.every(good)) return null;
   return `config.json has no name or colour of a class in "categories"; ${AGAIN}.`;
 }
 
@@ -33,10 +34,22 @@ export async function readConfig() {
   return { config, problem };
 }
 
+// What browsers and ONNX Runtime say when memory is short.
+const NO_MEMORY = /out of memory|failed to allocate|bad_alloc|allocation failed|invalid (typed )?array length|\bOOM\b|SafeInt/i;
+
+// Of an image that could not be decoded, or a result that could not be shown.
+export function problemOfImage(name, error) {
+  if (error instanceof RangeError || NO_MEMORY.test(error?.message)) {
+    return `This browser has too little memory for ${name}; give a smaller image.`;
+  }
+  return `${name} cannot be read as an image by this browser; give a PNG or JPEG.`;
+}
+
 // Of a model that could not be loaded (a sentence already, if it was not as it should be) or run.
 export function problemOfModel({ message, told, stage }) {
   if (told) return message;
-  if (/memory|allocat|range|OOM|bad_alloc|SafeInt/i.test(message)) {
+  if (/no available backend/i.test(message)) return `A file of this page is missing; ${AGAIN}.`;
+  if (NO_MEMORY.test(message)) {
     return stage === "loading"
       ? "This browser has too little memory for the model; close other pages, or use another computer."
       : "This browser has too little memory for an image of this size; give a smaller one.";

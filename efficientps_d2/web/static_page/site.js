@@ -1,5 +1,5 @@
 // The page: takes images, has worker.js predict them, and shows the result.
-import { problemOfModel, readConfig } from "./problems.js";
+import { AGAIN, problemOfImage, problemOfModel, readConfig } from "./problems.js";
 import { viewer } from "./viewer.js";
 
 const find = (selector) => document.querySelector(selector);
@@ -49,7 +49,7 @@ function ask(image) {
         resolve({ ...data.value, image: URL.createObjectURL(data.value.image) });
       }
     };
-    worker.onerror = ({ message }) => fail({ message: message || "a file of the page is missing" });
+    worker.onerror = ({ message }) => fail({ message: message || `A file of this page is missing; ${AGAIN}.`, told: !message });
     worker.onmessageerror = () => fail({ message: "its answer cannot be read" });
     worker.postMessage({ image, config }, [image.pixels.buffer]);
   });
@@ -85,8 +85,8 @@ async function predict(file) {
   let image;
   try {
     image = await decode(file);
-  } catch {
-    return { problem: `${file.name} cannot be read as an image by this browser; give a PNG or JPEG.` };
+  } catch (error) {
+    return { problem: problemOfImage(file.name, error) };
   }
   try {
     return await ask(image);
