@@ -80,7 +80,13 @@ def before(args: argparse.Namespace) -> None:
         args.parser.error("--webcam shows a window and writes nothing; leave --output out")
     from efficientps_d2_runtime.coco import require_own
     from efficientps_d2_runtime.errors import InputError
-    from efficientps_d2_runtime.paths import expand, image_targets, refuse_videos, video_targets
+    from efficientps_d2_runtime.paths import (
+        expand,
+        image_targets,
+        refuse_videos,
+        require_display,
+        video_targets,
+    )
 
     args.files = expand(files)
     refuse_videos(args.files, "give it by --video-input")
@@ -88,6 +94,8 @@ def before(args: argparse.Namespace) -> None:
         image_targets(args.files, args.output, args.save_json)
     if args.video_input:
         video_targets(args.video_input, args.output, args.save_json)
+    if not (args.output or args.webcam):
+        require_display()
     if args.save_json:
         require_own(args.output, "images" if files else "videos")
     if len(args.opts) % 2:

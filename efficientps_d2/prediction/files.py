@@ -1,7 +1,6 @@
 """Prediction of files, of a video and of a camera, into files or a window."""
 
 import contextlib
-import os
 import sys
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from efficientps_d2_runtime.paths import (
     image_targets,
     make_folder,
     refuse_videos,
+    require_display,
     stopped,
     video_targets,
 )
@@ -86,8 +86,7 @@ def _predict_each(
                 continue
             prediction = predictor(image, image_format="RGB")
             drawn = painter.draw(image, prediction, task)
-            if len(files) == 1:
-                print(f"{file}: {prediction.summary()}.")
+            tqdm.write(f"{file}: {prediction.summary()}.")
             if output:
                 with replacing_file(targets[file], keep_suffix=True) as partial:
                     Image.fromarray(drawn).save(partial, quality=95)
@@ -198,8 +197,7 @@ def predict_videos(
 
 def open_window() -> None:
     """Make the window for :func:`show`."""
-    if sys.platform == "linux" and not (os.getenv("DISPLAY") or os.getenv("WAYLAND_DISPLAY")):
-        raise InputError("There is no display for a window; give --output.")
+    require_display()
     cv2.namedWindow(WINDOW)
 
 

@@ -40,6 +40,7 @@ function paint() {
   const { width, height } = canvas;
   const { numbers, segments } = layer;
   const { value, factor } = shown;
+  const thick = Math.max(1, Math.round(Math.max(width, height) / 1200)); // of outlines, shown smaller
   const stripe = Math.max(2, Math.floor(Math.max(shown.width, shown.height) / 128));
   const edge = opaque(value.style.edge);
   const [dark, light] = value.style.hatch.map((grey) => opaque([grey, grey, grey]));
@@ -51,12 +52,12 @@ function paint() {
     return ((opaque(color) & 0xffffff) | (alpha << 24)) >>> 0;
   });
   const cells = (count, last) => Uint32Array.from({ length: count + 1 }, (_, i) => Math.min(Math.floor(i / factor), last));
-  const [columns, rows] = [cells(width, shown.width - 1), cells(height, shown.height - 1)];
+  const [columns, rows] = [cells(width + thick, shown.width - 1), cells(height + thick, shown.height - 1)];
   for (let y = 0, i = 0; y < height; y++) {
-    const [row, below] = [rows[y] * shown.width, rows[y + 1] * shown.width];
+    const [row, below] = [rows[y] * shown.width, rows[y + thick] * shown.width];
     for (let x = 0; x < width; x++, i++) {
       const number = numbers[row + columns[x]];
-      if (number !== numbers[row + columns[x + 1]] || number !== numbers[below + columns[x]]) lines[i] = edge;
+      if (number !== numbers[row + columns[x + thick]] || number !== numbers[below + columns[x]]) lines[i] = edge;
       if (number || !hatches) pixels[i] = colors[number];
       else pixels[i] = Math.floor((columns[x] + rows[y]) / stripe) % 2 ? dark : light;
     }

@@ -64,6 +64,8 @@ class Writer:
         }
 
     def __enter__(self):
+        if self.json.exists():
+            print(f"{self.json} of an earlier command is replaced.")
         make_folder(self.pngs)
         self.write_json()  # marks the folder as ours
         return self

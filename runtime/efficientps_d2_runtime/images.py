@@ -193,6 +193,9 @@ def open_image(file: Path | BytesIO, formats) -> tuple[Image.Image, int, bool]:
         # Before load(), which forgets tiles, and turns TIFFs and forgets the tag; EXIF loads PNGs.
         has_16_bits = _has_16_bits(image)
         orientation = _orientation(image)
+        pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
+        if pages > 1:
+            logger.warning("%s has %d pages, of which the first is read.", file, pages)
         image.load()
         return image, orientation, has_16_bits
 

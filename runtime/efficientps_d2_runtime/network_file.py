@@ -9,6 +9,7 @@ import onnxruntime
 
 from efficientps_d2_runtime import checksum
 from efficientps_d2_runtime.errors import InputError, one_line, sentence_of
+from efficientps_d2_runtime.images import IMAGE_SUFFIXES
 from efficientps_d2_runtime.memory import Need
 
 FORMAT, VERSION = "efficientps_d2 whole network", 1
@@ -17,6 +18,7 @@ OUTPUTS = (
     *("boxes", "scores", "classes", "mask_logits", "sem_seg"),
 )
 EXPORT = "efficientps-d2 export --format onnx"
+SAVED = (".safetensors", ".pth", ".yaml")  # suffixes of files that are not exported
 MOST_BYTES = 2**31
 SHOWN = 300  # characters of an error of ONNX Runtime
 # Of a pixel, where nobody has measured them: those of EfficientNet-B5, and of the fusion.
@@ -31,6 +33,10 @@ def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
     """
     if threads < 0:
         raise InputError(f"threads is {threads}; give 1 or more, or 0 for one of each core.")
+    if path.is_dir() or path.suffix in SAVED:
+        raise InputError(f"{path} is a saved model; write its file by {EXPORT} --model {path}.")
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        raise InputError(f"{path} is an image; name the file of a network before the images.")
     if not path.is_file():
         raise InputError(f"{path} is no file; give one that {EXPORT} has written.")
     if path.stat().st_size > MOST_BYTES:

@@ -3,6 +3,7 @@
 import glob
 import os
 import re
+import sys
 from pathlib import Path
 
 from PIL import Image
@@ -56,6 +57,12 @@ def refuse_videos(files: list[Path], cure: str) -> None:
         raise InputError(f"{files[0]} is a video; {cure}.")
 
 
+def require_display() -> None:
+    """Raise InputError where no window can be opened."""
+    if sys.platform == "linux" and not (os.getenv("DISPLAY") or os.getenv("WAYLAND_DISPLAY")):
+        raise InputError("There is no display for a window; give --output.")
+
+
 def image_targets(files: list[Path], output: Path, save_json: bool) -> dict[Path, Path]:
     """Where the drawing of each file goes.
 
@@ -73,9 +80,10 @@ def image_targets(files: list[Path], output: Path, save_json: bool) -> dict[Path
             why = "--save-json" if save_json else f"Predicting {len(files)} inputs"
             raise InputError(f"{why} needs a folder as --output, not the file {output}.")
         if suffix not in WRITTEN_IMAGES:
-            raise InputError(
-                f"--output {output}: .jpg and .png can be written; choose one, or make that folder."
-            )
+            there = output.exists()
+            cure = "give a folder, .jpg or .png" if there else "choose one, or make that folder"
+            what = "a file that is there already" if there else ".jpg and .png can be written"
+            raise InputError(f"--output {output}: {what}; {cure}.")
         targets = {files[0]: output}
     else:
         targets = {f: output / f"{f.stem}{_image_suffix(f)}" for f in files}

@@ -106,8 +106,8 @@ def _predict(
                 drawn.save(partial, quality=95)
             if writer:
                 writer.add(file, prediction)
-            if len(files) == 1:
-                print(f"{file}: {prediction.summary()}.")
+            print(_CLEAR, end="", file=sys.stderr, flush=True)
+            print(f"{file}: {prediction.summary()}.", flush=True)
             done += 1
     except KeyboardInterrupt as error:
         raise stopped(done, files, file, args.output, args.save_json) from error

@@ -74,3 +74,15 @@ def test_damaged_exif_data_do_not_matter(tmp_path):
             damaged[position] = rng.integers(256)
         (tmp_path / "bad.jpg").write_bytes(damaged)
         assert sorted(read_rgb(tmp_path / "bad.jpg").shape) == [3, 6, 9]
+
+
+def test_pages_that_are_not_read_are_named(tmp_path, caplog):
+    """Stacks are usual in microscopy."""
+    pages = [Image.new("RGB", (4, 3), color) for color in ("red", "green", "blue")]
+    pages[0].save(tmp_path / "stack.tif", save_all=True, append_images=pages[1:])
+    pages[0].save(tmp_path / "one.tif")
+    assert read_rgb(tmp_path / "stack.tif")[0, 0].tolist() == [255, 0, 0]
+    assert "stack.tif has 3 pages, of which the first is read" in caplog.text
+    caplog.clear()
+    read_rgb(tmp_path / "one.tif")
+    assert not caplog.text

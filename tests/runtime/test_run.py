@@ -73,8 +73,11 @@ def test_turned_and_deep_images(world):
         (["small.onnx", "images", "--output", "a.png"], "Predicting 3 inputs needs a folder"),
         (
             ["images/a.png", "images", "--output", "drawn"],
-            "images/a.png is incomplete or of",
+            "images/a.png is an image; name the file of a network before the images",
         ),
+        (["saved", "images", "--output", "x"], "saved is a saved model; write its file by effici"),
+        (["m.safetensors", "images", "--output", "x"], "m.safetensors is a saved model; write it"),
+        (["no.onnx", "images/a.png", "--output", "t.txt"], "t.txt: a file that is there already"),
         (["no.onnx", "v.mp4", "--output", "x"], "v.mp4 is a video; give images, for videos are"),
         (["no.onnx", "images", "--output", "v.mp4/x"], "--output v.mp4/x: v.mp4 is a file where"),
         (["no.onnx", "images", "--output", "full"], "full/a.png is a folder where a file is need"),
@@ -82,7 +85,9 @@ def test_turned_and_deep_images(world):
     ],
 )
 def test_mistakes_are_one_sentence(world, capsys, arguments, told):
-    (world / "v.mp4").touch()
+    for name in ("v.mp4", "m.safetensors", "t.txt"):
+        (world / name).touch()
+    (world / "saved").mkdir()
     (world / "full" / "a.png").mkdir(parents=True)
     (world / "taken").mkdir()
     (world / "taken" / "panoptic").touch()

@@ -43,6 +43,7 @@ function ask(image) {
     worker.onmessage = ({ data }) => {
       if (data.begun) [loaded, begun] = [true, performance.now()];
       else if (data.loaded) progress(`Loading the model, ${(data.loaded / 1e6).toFixed(1)} MB`, data.loaded / config.bytes);
+      else if (data.starting) progress("Starting the model");
       else if (data.error) fail(data.error);
       else if (data.value) {
         clearInterval(clock);

@@ -45,6 +45,7 @@ async function requireWhole(content, { model, bytes, sha256 }) {
 async function load(config) {
   const content = await download(config.model, (loaded) => self.postMessage({ loaded }));
   await requireWhole(content, config);
+  self.postMessage({ starting: true });
   return ort.InferenceSession.create(content, { executionProviders: ["wasm"], logSeverityLevel: 4 });
 }
 
