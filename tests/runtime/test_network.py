@@ -115,6 +115,17 @@ def test_what_is_no_image_is_named(small, given, told):
         small(given)
 
 
+def test_threads_and_memory_are_given_back(tmp_path, image, monkeypatch):
+    file = write_small_network(tmp_path / "small.onnx")
+    network = load(file, 3)
+    assert network.session.get_session_options().intra_op_num_threads == 3
+    run, seen = network.session.run, []
+    spy = SimpleNamespace(run=lambda *args: seen.append(args[2]) or run(*args))
+    monkeypatch.setattr(network, "session", spy)
+    network(image)
+    assert seen[0].get_run_config_entry("memory.enable_memory_arena_shrinkage") == "cpu:0"
+
+
 def test_a_crowd_has_one_label_of_each_class():
     """Labels on all of them would cover the image."""
     names = ["car", "person"] * 20

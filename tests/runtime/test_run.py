@@ -82,6 +82,7 @@ def test_turned_and_deep_images(world):
         (["no.onnx", "images", "--output", "v.mp4/x"], "--output v.mp4/x: v.mp4 is a file where"),
         (["no.onnx", "images", "--output", "full"], "full/a.png is a folder where a file is need"),
         (["no.onnx", "images", "--output", "taken", "--save-json"], "taken/panoptic is a file wh"),
+        (["no.onnx", "images", "--output", "other", "--save-json"], "that --save-json has not wr"),
     ],
 )
 def test_mistakes_are_one_sentence(world, capsys, arguments, told):
@@ -89,6 +90,8 @@ def test_mistakes_are_one_sentence(world, capsys, arguments, told):
         (world / name).touch()
     (world / "saved").mkdir()
     (world / "full" / "a.png").mkdir(parents=True)
+    (world / "other").mkdir()
+    (world / "other" / "panoptic.json").write_text("{}")
     (world / "taken").mkdir()
     (world / "taken" / "panoptic").touch()
     assert run.main(arguments) == 1
