@@ -1,15 +1,18 @@
-"""Measure the memory that a network takes: python -m efficientps_d2_runtime.effort FILE IMAGE
+"""Measure the memory that a network takes, and print it.
 
-It prints bytes, as the ``memory`` of a file has them: fixed ones, those of a pixel on which the
+These are bytes, as the ``memory`` of a file has them: fixed ones, those of a pixel on which the
 network computes, and those of a pixel of the image; nothing on systems that do not tell them.
 """
 
+import argparse
 import functools
 import sys
 
 import numpy as np
 from PIL import Image
 
+from efficientps_d2_runtime.errors import exit_status
+from efficientps_d2_runtime.images import read_rgb
 from efficientps_d2_runtime.memory import Need, free_memory, peaks_of
 from efficientps_d2_runtime.network import Network, load
 from efficientps_d2_runtime.network_file import BYTES, BYTES_OF_CLASS
@@ -36,13 +39,17 @@ def measured(network: Network, image: Image.Image) -> Need | None:
     if peaks is None:
         return None
     computed = [network.computed_pixels(*size) for size in sizes]
-    of_images = [height * width for height, width in sizes]
-    slope = (peaks[1] - peaks[0]) / (computed[1] - computed[0])
-    of_image = peaks[2] / of_images[2] if len(sizes) > 2 else 0
-    need = Need(0, max(slope, 0), max(of_image, 0))
-    points = zip(computed, of_images, peaks, strict=True)
-    fixed = max(peak - need.of_pixels(*pixels) for *pixels, peak in points)
-    return need._replace(fixed=max(fixed, 0))
+    more = computed[1] - computed[0]
+    slope = max((peaks[1] - peaks[0]) / more if more else peaks[1] / computed[1], 0)
+    fixed = max(peaks[1] - slope * computed[1], 0)
+    need = Need(fixed, slope, 0)
+    if len(sizes) < 3:
+        return need
+    height, width = sizes[2]
+    of_network = fixed + slope * computed[2]
+    if peaks[2] <= 1.05 * of_network:  # which hides what the fusion takes
+        return need._replace(image_pixel=BYTES_OF_CLASS * len(network.categories))
+    return need._replace(image_pixel=(peaks[2] - fixed) / (height * width))
 
 
 def _sizes(network: Network) -> list[tuple[int, int]]:
@@ -59,7 +66,23 @@ def _sizes(network: Network) -> list[tuple[int, int]]:
     return [shapes[0], shapes[-1], (side, side)]
 
 
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        "python -m efficientps_d2_runtime.effort",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("file", metavar="FILE", help="of efficientps-d2 export")
+    parser.add_argument("image", metavar="IMAGE", help="of any size; it is resized")
+    args = parser.parse_args(argv)
+    return exit_status(lambda: _run(args))
+
+
+def _run(args: argparse.Namespace) -> int:
+    image = Image.fromarray(read_rgb(args.image))
+    print(" ".join(f"{x:.0f}" for x in measured(load(args.file), image) or ()))
+    return 0
+
+
 if __name__ == "__main__":
-    with Image.open(sys.argv[2]) as image:
-        need = measured(load(sys.argv[1]), image)
-    print(" ".join(f"{x:.0f}" for x in need or ()))
+    sys.exit(main())

@@ -143,7 +143,8 @@ def remove_leftovers(dest: Path, pattern: str) -> None:
             held = lock(folder / LOCK)
         except (OSError, HeldError):  # of another user, just removed, or in use
             continue
-        with held:
+        marks_only = True
+        with held, contextlib.suppress(FileNotFoundError):  # its process has just removed it
             marks_only = {file.name for file in folder.iterdir()} <= {LOCK, NAME}
             if (folder / "old").exists() and not dest.exists():  # killed between two renames
                 (folder / "old").rename(dest)

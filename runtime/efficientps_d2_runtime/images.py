@@ -97,12 +97,33 @@ def read_rgb(file: str | Path, name: str = "") -> np.ndarray:
             "Multiply its values by %d, unless the images of the training are stored the same way.",
             *(name, bits, 2 ** (16 - bits)),
         )
+    if not _stacks() and _has_pages(file):
+        _stacks().append(name)
+        logger.warning("%s has several pages; of such files the first page is read.", name)
     return image.pixels
+
+
+@cache
+def _stacks() -> list[str]:
+    """The first file of several pages, as of dark images."""
+    return []
+
+
+def _has_pages(file: str | Path) -> bool:
+    if Path(file).suffix.lower() not in (".tif", ".tiff"):
+        return False
+    try:
+        with Image.open(file, formats=("TIFF",)) as image:
+            image.seek(1)
+        return True
+    except DAMAGED:  # no second page, or none that can be read
+        return False
 
 
 def size_of(file: str | Path) -> tuple[int, int] | None:
     """Height and width that a file says it has, before it is decoded; None if it does not."""
     try:
+        refuse_pipes(file)
         with Image.open(file, formats=IMAGE_FORMATS) as image:
             return image.height, image.width
     except DAMAGED:
@@ -193,9 +214,6 @@ def open_image(file: Path | BytesIO, formats) -> tuple[Image.Image, int, bool]:
         # Before load(), which forgets tiles, and turns TIFFs and forgets the tag; EXIF loads PNGs.
         has_16_bits = _has_16_bits(image)
         orientation = _orientation(image)
-        pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
-        if pages > 1:
-            logger.warning("%s has %d pages, of which the first is read.", file, pages)
         image.load()
         return image, orientation, has_16_bits
 

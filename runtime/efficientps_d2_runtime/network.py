@@ -157,18 +157,7 @@ class Network:
 
     def _require_sound(self, found: dict[str, np.ndarray], size: tuple[int, int]) -> None:
         """Fail for outputs that no network of this project gives: a file may be of anybody."""
-        kinds, instances = found["segment_classes"], found["classes"]
-        counts = {len(x) for name, x in found.items() if name.startswith("segment_")}
-        of_instances = {len(found[name]) for name in ("boxes", "scores", "classes", "mask_logits")}
-        most = len(self.categories)
-        sound = (
-            found["panoptic_seg"].shape == found["sem_seg"].shape == size
-            and counts == {len(kinds)}
-            and of_instances == {len(instances)}
-            and all(((x >= 0) & (x < most)).all() for x in (kinds, instances, found["sem_seg"]))
-            and 0 <= found["panoptic_seg"].min() <= found["panoptic_seg"].max() <= len(kinds)
-        )
-        if not sound:
+        if not _is_sound(found, size, len(self.categories)):
             raise InputError(f"{self.path} says what no network can; write it again by {EXPORT}.")
 
     def computed_pixels(self, height: int, width: int) -> int:
@@ -206,6 +195,26 @@ class Network:
             f"An image of {height} x {width} pixels needs about {needed / 1e9:.1f} GB of memory, "
             f"and {free / 1e9:.1f} are free; {cure}."
         )
+
+
+def _is_sound(found: dict[str, np.ndarray], size: tuple[int, int], classes: int) -> bool:
+    """Whether outputs have the types, shapes and values that those of a network have."""
+    for name, kind in OUTPUTS.items():
+        x = found[name]
+        if not isinstance(x, np.ndarray) or (x.dtype.kind, x.ndim) != kind:
+            return False
+    kinds, boxes = found["segment_classes"], found["boxes"]
+    segments = {len(x) for name, x in found.items() if name.startswith("segment_")}
+    instances = {len(found[name]) for name in ("boxes", "scores", "classes", "mask_logits")}
+    numbers = (kinds, found["classes"], found["sem_seg"])
+    return (
+        found["panoptic_seg"].shape == found["sem_seg"].shape == size
+        and len(segments) == len(instances) == 1
+        and all(((x >= 0) & (x < classes)).all() for x in numbers)
+        and 0 <= found["panoptic_seg"].min() <= found["panoptic_seg"].max() <= len(kinds)
+        and boxes.shape[1] == 4
+        and all(np.isfinite(x).all() for x in (boxes, found["scores"], found["segment_scores"]))
+    )
 
 
 def _number(name: str, value: float | None, most: int, whole: bool = False) -> np.ndarray | None:

@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-import math
+import unicodedata
 from pathlib import Path
 
 import onnxruntime
@@ -13,13 +13,23 @@ from efficientps_d2_runtime.images import IMAGE_SUFFIXES
 from efficientps_d2_runtime.memory import Need
 
 FORMAT, VERSION = "efficientps_d2 whole network", 1
-OUTPUTS = (
-    *("panoptic_seg", "segment_classes", "segment_isthing", "segment_scores", "segment_areas"),
-    *("boxes", "scores", "classes", "mask_logits", "sem_seg"),
-)
+# Each with the kind of its numbers, as NumPy calls it, and its dimensions.
+OUTPUTS = {
+    "panoptic_seg": ("i", 2),
+    "segment_classes": ("i", 1),
+    "segment_isthing": ("b", 1),
+    "segment_scores": ("f", 1),
+    "segment_areas": ("i", 1),
+    "boxes": ("f", 2),
+    "scores": ("f", 1),
+    "classes": ("i", 1),
+    "mask_logits": ("f", 3),
+    "sem_seg": ("u", 2),
+}
 EXPORT = "efficientps-d2 export --format onnx"
-SAVED = (".safetensors", ".pth", ".yaml")  # suffixes of files that are not exported
+SAVED = (".safetensors", ".pth", ".yaml", ".json")  # suffixes of files beside a config
 MOST_BYTES = 2**31
+MOST_SIDE = 2**20  # pixels
 SHOWN = 300  # characters of an error of ONNX Runtime
 # Of a pixel, where nobody has measured them: those of EfficientNet-B5, and of the fusion.
 BYTES, BYTES_OF_CLASS = 700, 18
@@ -33,8 +43,11 @@ def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
     """
     if threads < 0:
         raise InputError(f"threads is {threads}; give 1 or more, or 0 for one of each core.")
-    if path.is_dir() or path.suffix in SAVED:
-        raise InputError(f"{path} is a saved model; write its file by {EXPORT} --model {path}.")
+    saved = path if path.is_dir() else path.parent
+    if (saved / "config.yaml").is_file() and (path.is_dir() or path.suffix in SAVED):
+        raise InputError(f"{path} is a saved model; write its file by {EXPORT} --model {saved}.")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; name the file of a network first.")
     if path.suffix.lower() in IMAGE_SUFFIXES:
         raise InputError(f"{path} is an image; name the file of a network before the images.")
     if not path.is_file():
@@ -95,7 +108,7 @@ def categories_of(path: str | Path, metadata: dict[str, str]) -> list[dict]:
         categories = json.loads(metadata["categories"])
         for category in categories:
             red, green, blue = category["color"]
-            good = category["name"].isprintable() and category["name"] and "id" in category
+            good = category["name"] and _is_line(category["name"]) and "id" in category
             good = good and category["isthing"] in (0, 1)
             if not (good and all(0 <= x <= 255 for x in (red, green, blue))):
                 raise ValueError(category)
@@ -106,6 +119,11 @@ def categories_of(path: str | Path, metadata: dict[str, str]) -> list[dict]:
             f"{path} does not say what its classes are; write it again by {EXPORT}."
         ) from error
     return categories
+
+
+def _is_line(text: str) -> bool:
+    """Whether a text has no control characters, with which a name could change a terminal."""
+    return not any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in text)
 
 
 def resize_of(path: str | Path, metadata: dict[str, str]) -> tuple[int, int]:
@@ -124,7 +142,7 @@ def divisor_of(path: str | Path, metadata: dict[str, str]) -> int:
 
 def threshold_of(path: str | Path, metadata: dict[str, str]) -> float:
     """The score of instances from which the fusion takes them, if nobody gives another."""
-    (threshold,) = _numbers(path, metadata, "score_threshold", 1, float)
+    (threshold,) = _numbers(path, metadata, "score_threshold", 1, float, 1)
     return threshold
 
 
@@ -132,12 +150,19 @@ def need_of(metadata: dict[str, str], classes: int) -> Need:
     """What was measured when the file was written, or a guess."""
     if "memory" in metadata:
         with contextlib.suppress(InputError):
-            return Need(*_numbers("", metadata, "memory", 3, float))
+            return Need(*_numbers("", metadata, "memory", 3, float, MOST_BYTES**2))
     return Need(0, BYTES, BYTES_OF_CLASS * classes)
 
 
-def _numbers(path: str | Path, metadata: dict[str, str], key: str, count: int, kind: type = int):
-    """Finite numbers from 0 on.
+def _numbers(
+    path: str | Path,
+    metadata: dict[str, str],
+    key: str,
+    count: int,
+    kind: type = int,
+    most: float = MOST_SIDE,
+):
+    """Numbers from 0 to ``most``.
 
     Raises:
         InputError: if there are not so many.
@@ -146,7 +171,7 @@ def _numbers(path: str | Path, metadata: dict[str, str], key: str, count: int, k
         numbers = [kind(word) for word in metadata[key].split()]
     except (LookupError, ValueError) as error:
         raise _silent(path, key) from error
-    if len(numbers) != count or not all(0 <= x < math.inf for x in numbers):
+    if len(numbers) != count or not all(0 <= x <= most for x in numbers):
         raise _silent(path, key)
     return numbers
 

@@ -1,11 +1,13 @@
 """Any kind of image is read as 8-bit RGB, upright."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from efficientps_d2 import InputError
-from efficientps_d2_runtime.images import _dark_images, read_rgb
+from efficientps_d2_runtime.images import _dark_images, _stacks, read_rgb, size_of
 
 COLORS = np.random.default_rng(1).integers(0, 255, (6, 9, 3)).astype(np.uint8)
 
@@ -40,6 +42,7 @@ def test_gray_cmyk_and_sixteen_bits(tmp_path):
 def test_a_12_bit_camera_is_noticed_once(tmp_path, caplog):
     """Its values fill the lower bits of 16, of which the upper 8 are read."""
     _dark_images.cache_clear()
+    _stacks.cache_clear()
     values = np.arange(4096, dtype=np.uint16).reshape(64, 64)
     images = {"full": values * 16, "black": values * 0, "dark": values, "next": values}
     for name, image in images.items():
@@ -77,12 +80,31 @@ def test_damaged_exif_data_do_not_matter(tmp_path):
 
 
 def test_pages_that_are_not_read_are_named(tmp_path, caplog):
-    """Stacks are usual in microscopy."""
+    """Stacks are usual in microscopy; the first one is named."""
     pages = [Image.new("RGB", (4, 3), color) for color in ("red", "green", "blue")]
-    pages[0].save(tmp_path / "stack.tif", save_all=True, append_images=pages[1:])
     pages[0].save(tmp_path / "one.tif")
-    assert read_rgb(tmp_path / "stack.tif")[0, 0].tolist() == [255, 0, 0]
-    assert "stack.tif has 3 pages, of which the first is read" in caplog.text
-    caplog.clear()
     read_rgb(tmp_path / "one.tif")
     assert not caplog.text
+    pages[0].save(tmp_path / "stack.tif", save_all=True, append_images=pages[1:])
+    for _ in range(2):
+        assert read_rgb(tmp_path / "stack.tif")[0, 0].tolist() == [255, 0, 0]
+    assert caplog.text.count("stack.tif has several pages; of such files the first page is") == 1
+
+
+def test_a_first_page_is_read_although_the_next_one_is_damaged(tmp_path):
+    """As of a recording that was interrupted."""
+    Image.new("RGB", (4, 3), "red").save(tmp_path / "cut.tif")
+    content = bytearray((tmp_path / "cut.tif").read_bytes())
+    first = int.from_bytes(content[4:8], "little")
+    end = first + 2 + 12 * int.from_bytes(content[first : first + 2], "little")
+    content[end : end + 4] = (len(content) + 99).to_bytes(4, "little")
+    (tmp_path / "cut.tif").write_bytes(content)
+    assert read_rgb(tmp_path / "cut.tif")[0, 0].tolist() == [255, 0, 0]
+
+
+def test_the_size_of_what_is_no_file(tmp_path):
+    """A pipe would be read for ever."""
+    os.mkfifo(tmp_path / "pipe.png")
+    assert size_of(tmp_path / "pipe.png") is None
+    Image.new("RGB", (4, 3), "red").save(tmp_path / "a.png")
+    assert size_of(tmp_path / "a.png") == (3, 4)

@@ -40,6 +40,14 @@ def test_a_file_that_onnx_runtime_cannot_read_is_one_sentence(tmp_path):
         load(tmp_path / "new.onnx")
 
 
+@pytest.mark.parametrize("name", ["car\u00a0red", "\u0645\u06cc\u200c\u062e", "Größe", "車"])
+def test_names_of_all_languages(tmp_path, name):
+    file = write_small_network(
+        tmp_path / "x.onnx", categories=json.dumps([ROAD, {**CATEGORIES[1], "name": name}])
+    )
+    assert load(file).categories[1]["name"] == name
+
+
 def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path, monkeypatch):
     file = write_small_network(tmp_path / "x.onnx")
     monkeypatch.setattr(network_file, "MOST_BYTES", 1000)
@@ -96,6 +104,8 @@ def test_a_file_of_anybody_loads_or_is_one_sentence(tmp_path_factory, place, val
         ({"resize": None}, 'has no good "resize"'),
         ({"resize": "512 0"}, 'has no good "resize"'),
         ({"resize": "-5 -5"}, 'has no good "resize"'),
+        ({"resize": f"{'9' * 400} 5"}, 'has no good "resize"'),
+        ({"score_threshold": "7"}, 'has no good "score_threshold"'),
         ({"size_divisibility": "0x"}, 'has no good "size_divisibility"'),
         ({"score_threshold": None}, 'has no good "score_threshold"'),
         ({"categories": "[" * 200_000}, "does not say what its classes are"),

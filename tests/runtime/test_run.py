@@ -76,7 +76,9 @@ def test_turned_and_deep_images(world):
             "images/a.png is an image; name the file of a network before the images",
         ),
         (["saved", "images", "--output", "x"], "saved is a saved model; write its file by effici"),
-        (["m.safetensors", "images", "--output", "x"], "m.safetensors is a saved model; write it"),
+        (["saved/m.safetensors", "images", "--output", "x"], "export --format onnx --model saved."),
+        (["empty", "images", "--output", "x"], "empty is a folder; name the file of a network fi"),
+        (["gone.safetensors", "images", "--output", "x"], "gone.safetensors is no file"),
         (["no.onnx", "images/a.png", "--output", "t.txt"], "t.txt: a file that is there already"),
         (["no.onnx", "v.mp4", "--output", "x"], "v.mp4 is a video; give images, for videos are"),
         (["no.onnx", "images", "--output", "v.mp4/x"], "--output v.mp4/x: v.mp4 is a file where"),
@@ -86,9 +88,10 @@ def test_turned_and_deep_images(world):
     ],
 )
 def test_mistakes_are_one_sentence(world, capsys, arguments, told):
-    for name in ("v.mp4", "m.safetensors", "t.txt"):
+    for folder in ("saved", "empty"):
+        (world / folder).mkdir()
+    for name in ("v.mp4", "saved/m.safetensors", "saved/config.yaml", "t.txt"):
         (world / name).touch()
-    (world / "saved").mkdir()
     (world / "full" / "a.png").mkdir(parents=True)
     (world / "other").mkdir()
     (world / "other" / "panoptic.json").write_text("{}")

@@ -1,5 +1,6 @@
 """Files and folders are replaced whole, and what a killed command left is cleaned up."""
 
+import contextlib
 import multiprocessing
 import os
 import shutil
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from efficientps_d2_runtime import files
 from efficientps_d2_runtime.files import in_use, replacing_file, replacing_folder
 from efficientps_d2_runtime.locks import lock
 
@@ -107,12 +109,22 @@ def test_what_was_killed_before_or_after_its_work_is_removed(tmp_path, marks):
     assert os.listdir(tmp_path) == ["mine"]
 
 
-def test_folders_of_others_stay(tmp_path, monkeypatch):
-    """Whoever can write there could plant one."""
+def test_folders_of_others_are_not_looked_into(tmp_path, monkeypatch):
+    """Nobody may, and whoever can write there could plant one."""
     left = tmp_path / ".mine.abcdefgh.partial"
     left.mkdir()
     for name, text in (("lock", ""), ("name", "mine"), ("precious", "of another user")):
         (left / name).write_text(text)
+    iterate = Path.iterdir
+
+    def refused(self):
+        if self == left:
+            raise PermissionError(13, "Permission denied", str(self))
+        return iterate(self)
+
+    monkeypatch.setattr(Path, "iterdir", refused)
+    write(tmp_path / "mine")
+    monkeypatch.undo()
     monkeypatch.setattr(os, "geteuid", lambda: left.stat().st_uid + 1)
     write(tmp_path / "mine")
     assert (left / "precious").is_file()
@@ -121,11 +133,25 @@ def test_folders_of_others_stay(tmp_path, monkeypatch):
     assert not left.exists()
 
 
-def test_a_folder_that_vanishes_meanwhile_is_no_error(tmp_path, monkeypatch, caplog):
-    (tmp_path / ".mine.abcdefgh.partial").mkdir()
-    monkeypatch.setattr(Path, "glob", lambda *_: [tmp_path / ".mine.vanished.partial"])
-    write(tmp_path / "mine")
-    assert (tmp_path / "mine" / "whole").is_file() and not caplog.text
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_folder_that_vanishes_meanwhile_is_no_error(tmp_path, monkeypatch, caplog, moment):
+    """Its process removes it, before or after another one has locked it."""
+    left = tmp_path / ".mine.abcdefgh.partial"
+    left.mkdir()
+
+    def late(path):
+        if moment == "before":
+            shutil.rmtree(left, ignore_errors=True)
+        held = lock(path)
+        shutil.rmtree(left, ignore_errors=True)
+        return held
+
+    monkeypatch.setattr(files, "lock", late)
+    with pytest.raises(FileNotFoundError) if moment == "before" else contextlib.nullcontext():
+        late(left / "lock")
+    left.mkdir(exist_ok=True)
+    files.remove_leftovers(tmp_path / "mine", "*.partial")
+    assert not left.exists() and not caplog.text
 
 
 def test_new_data_is_removed_while_its_folder_is_marked(tmp_path, monkeypatch):

@@ -163,6 +163,10 @@ def test_a_result_that_cannot_be_shown(browser, address, folder, picture):
 @pytest.mark.parametrize(
     "error, told",
     [
+        (
+            "Error('The ImageBitmap could not be allocated.')",
+            "This browser has too little memory for {}; give a smaller image.",
+        ),
         ("RangeError('x')", "This browser has too little memory for {}; give a smaller image."),
         (
             "Error('Out of memory')",
@@ -174,6 +178,26 @@ def test_a_result_that_cannot_be_shown(browser, address, folder, picture):
 def test_an_image_that_cannot_be_decoded(browser, address, folder, picture, error, told):
     with scripted(browser, f"createImageBitmap = () => Promise.reject({error})"):
         assert problem(browser, address, folder, picture) == told.format(picture.name)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "WebAssembly.Memory(): could not allocate memory",
+        "no available backend found. ERR: [wasm] RangeError: Out of memory",
+        "BFCArena::AllocateRawInternal Available memory of 5 is smaller than requested bytes of 9",
+        "Array length must be a positive integer of safe magnitude",
+        "memory access out of bounds",
+    ],
+)
+def test_what_browsers_say_of_too_little_memory(browser, address, message):
+    browser.get(address)
+    script = """const [message, done] = arguments;
+    import("./problems.js").then(({ problemOfModel, problemOfImage }) => done([
+      problemOfModel({ message, stage: "loading" }), problemOfImage("x.png", { message })]))"""
+    of_model, of_image = browser.execute_async_script(script, message)
+    assert of_model.startswith("This browser has too little memory for the model; close other")
+    assert of_image == "This browser has too little memory for x.png; give a smaller image."
 
 
 def test_a_browser_that_is_too_old(browser, address, folder):

@@ -77,7 +77,7 @@ def write_whole(
             WholeModel(model, cfg).eval(),
             dict(zip(("image", *defaults), (image, *thresholds), strict=True)),
             (sizes, None, None, None),
-            OUTPUTS,
+            list(OUTPUTS),
             say,
         )
     except Exception as error:  # the exporters raise many kinds

@@ -35,7 +35,10 @@ export async function readConfig() {
 }
 
 // What browsers and ONNX Runtime say when memory is short.
-const NO_MEMORY = /out of memory|failed to allocate|bad_alloc|allocation failed|invalid (typed )?array length|\bOOM\b|SafeInt/i;
+const NO_MEMORY =
+  /out of memory|(could not|cannot|not|failed to) (be )?allocate|bad_alloc|AllocateRaw|smaller than requested|allocation failed|array length|memory access out of bounds|\bOOM\b|SafeInt/i;
+// And when the file of WebAssembly did not arrive, but a page that says so.
+const NO_FILE = /no available backend.*(fetch|404|magic word|asynchronously prepare)/is;
 
 // Of an image that could not be decoded, or a result that could not be shown.
 export function problemOfImage(name, error) {
@@ -48,11 +51,11 @@ export function problemOfImage(name, error) {
 // Of a model that could not be loaded (a sentence already, if it was not as it should be) or run.
 export function problemOfModel({ message, told, stage }) {
   if (told) return message;
-  if (/no available backend/i.test(message)) return `A file of this page is missing; ${AGAIN}.`;
   if (NO_MEMORY.test(message)) {
     return stage === "loading"
       ? "This browser has too little memory for the model; close other pages, or use another computer."
       : "This browser has too little memory for an image of this size; give a smaller one.";
   }
+  if (NO_FILE.test(message)) return `A file of this page is missing; ${AGAIN}.`;
   return `The model failed in this browser (${message.slice(0, 200)}); reload the page, or use a newer browser.`;
 }
