@@ -7,7 +7,6 @@ from numbers import Real
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from PIL import Image, ImageOps
 
 from efficientps_d2_runtime.drawing import draw_panoptic
@@ -23,12 +22,14 @@ from efficientps_d2_runtime.images import (
 from efficientps_d2_runtime.memory import MARGIN, free_memory
 from efficientps_d2_runtime.network_file import (
     EXPORT,
+    MOST_SIDE,
     OUTPUTS,
     SHOWN,
     categories_of,
     divisor_of,
     need_of,
     open_session,
+    options_of_run,
     read_metadata,
     resize_of,
     threshold_of,
@@ -132,7 +133,7 @@ class Network:
         image = _rgb(given, image_format)
         self.require_memory(*image.shape[:2])
         try:
-            values = self.session.run(list(OUTPUTS), {"image": image, **inputs}, _options_of_run())
+            values = self.session.run(list(OUTPUTS), {"image": image, **inputs}, options_of_run())
         except Exception as error:  # ONNX Runtime has many kinds, with no base of their own
             height, width = image.shape[:2]
             cure = "give a smaller one" if NO_MEMORY.search(str(error)) else "write the file again"
@@ -213,7 +214,8 @@ def _is_sound(found: dict[str, np.ndarray], size: tuple[int, int], classes: int)
         and all(((x >= 0) & (x < classes)).all() for x in numbers)
         and 0 <= found["panoptic_seg"].min() <= found["panoptic_seg"].max() <= len(kinds)
         and boxes.shape[1] == 4
-        and all(np.isfinite(x).all() for x in (boxes, found["scores"], found["segment_scores"]))
+        and ((np.abs(boxes) < MOST_SIDE).all() and (boxes[:, :2] < boxes[:, 2:]).all())
+        and all(np.isfinite(found[name]).all() for name in ("scores", "segment_scores"))
     )
 
 
@@ -225,13 +227,6 @@ def _number(name: str, value: float | None, most: int, whole: bool = False) -> n
         return np.asarray(value, np.int64 if whole else np.float32)
     kind = "a whole number" if whole else "a number"
     raise InputError(f"{name} is {value!r}; give {kind} from 0 to {most}.")
-
-
-def _options_of_run() -> onnxruntime.RunOptions:
-    """Give the memory of a prediction back, so that the next one finds it free."""
-    options = onnxruntime.RunOptions()
-    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-    return options
 
 
 def _rgb(image: ImageInput, image_format: str) -> np.ndarray:

@@ -77,6 +77,13 @@ def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
         ) from error
 
 
+def options_of_run() -> onnxruntime.RunOptions:
+    """Give the memory of a prediction back, so that the next one finds it free."""
+    options = onnxruntime.RunOptions()
+    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    return options
+
+
 def read_metadata(path: str | Path, session: onnxruntime.InferenceSession) -> tuple[dict, set]:
     """Metadata, and names of outputs.
 

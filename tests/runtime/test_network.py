@@ -150,6 +150,8 @@ def test_a_crowd_has_one_label_of_each_class():
         ("boxes", np.zeros((3, 4), np.float32)),
         ("boxes", np.full((1, 4), np.nan, np.float32)),
         ("boxes", np.zeros((1, 3), np.float32)),
+        ("boxes", np.array([[1e30, 0, 2e30, 1]], np.float32)),
+        ("boxes", np.array([[5, 5, 4, 9]], np.float32)),
         ("mask_logits", np.zeros(1, np.float32)),
         ("segment_classes", 0),
         ("segment_classes", [0.0, 1.0]),
