@@ -22,11 +22,11 @@ from efficientps_d2_runtime.images import (
 from efficientps_d2_runtime.memory import MARGIN, free_memory
 from efficientps_d2_runtime.network_file import (
     EXPORT,
-    MOST_SIDE,
     OUTPUTS,
     SHOWN,
     categories_of,
     divisor_of,
+    is_sound,
     need_of,
     open_session,
     options_of_run,
@@ -125,12 +125,22 @@ class Network:
         """
         return draw_panoptic(_rgb(image, "RGB"), prediction, self.categories)
 
+    def read(self, file: str | Path) -> np.ndarray:
+        """(H, W, 3) uint8 RGB of an image.
+
+        Raises:
+            InputError: if it cannot be read or, before it is decoded, if there is too little memory
+                to predict it.
+        """
+        if size := size_of(file):
+            self.require_memory(*size)
+        return read_rgb(file)
+
     def _predict(
         self, given: ImageInput, image_format: str, inputs: dict[str, np.ndarray]
     ) -> Prediction:
-        if isinstance(given, str | Path) and (size := size_of(given)):  # before it is decoded
-            self.require_memory(*size)
-        image = _rgb(given, image_format)
+        is_file = isinstance(given, str | Path)
+        image = self.read(given) if is_file else _rgb(given, image_format)
         self.require_memory(*image.shape[:2])
         try:
             values = self.session.run(list(OUTPUTS), {"image": image, **inputs}, options_of_run())
@@ -158,7 +168,7 @@ class Network:
 
     def _require_sound(self, found: dict[str, np.ndarray], size: tuple[int, int]) -> None:
         """Fail for outputs that no network of this project gives: a file may be of anybody."""
-        if not _is_sound(found, size, len(self.categories)):
+        if not is_sound(found, size, len(self.categories)):
             raise InputError(f"{self.path} says what no network can; write it again by {EXPORT}.")
 
     def computed_pixels(self, height: int, width: int) -> int:
@@ -196,27 +206,6 @@ class Network:
             f"An image of {height} x {width} pixels needs about {needed / 1e9:.1f} GB of memory, "
             f"and {free / 1e9:.1f} are free; {cure}."
         )
-
-
-def _is_sound(found: dict[str, np.ndarray], size: tuple[int, int], classes: int) -> bool:
-    """Whether outputs have the types, shapes and values that those of a network have."""
-    for name, kind in OUTPUTS.items():
-        x = found[name]
-        if not isinstance(x, np.ndarray) or (x.dtype.kind, x.ndim) != kind:
-            return False
-    kinds, boxes = found["segment_classes"], found["boxes"]
-    segments = {len(x) for name, x in found.items() if name.startswith("segment_")}
-    instances = {len(found[name]) for name in ("boxes", "scores", "classes", "mask_logits")}
-    numbers = (kinds, found["classes"], found["sem_seg"])
-    return (
-        found["panoptic_seg"].shape == found["sem_seg"].shape == size
-        and len(segments) == len(instances) == 1
-        and all(((x >= 0) & (x < classes)).all() for x in numbers)
-        and 0 <= found["panoptic_seg"].min() <= found["panoptic_seg"].max() <= len(kinds)
-        and boxes.shape[1] == 4
-        and ((np.abs(boxes) < MOST_SIDE).all() and (boxes[:, :2] < boxes[:, 2:]).all())
-        and all(np.isfinite(found[name]).all() for name in ("scores", "segment_scores"))
-    )
 
 
 def _number(name: str, value: float | None, most: int, whole: bool = False) -> np.ndarray | None:

@@ -5,6 +5,7 @@ import json
 import unicodedata
 from pathlib import Path
 
+import numpy as np
 import onnxruntime
 
 from efficientps_d2_runtime import checksum
@@ -133,6 +134,27 @@ def _is_line(text: str) -> bool:
     return not any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in text)
 
 
+def is_sound(found: dict[str, np.ndarray], size: tuple[int, int], classes: int) -> bool:
+    """Whether outputs have the types, shapes and values that those of a network have."""
+    for name, kind in OUTPUTS.items():
+        x = found[name]
+        if not isinstance(x, np.ndarray) or (x.dtype.kind, x.ndim) != kind:
+            return False
+    kinds, boxes = found["segment_classes"], found["boxes"]
+    segments = {len(x) for name, x in found.items() if name.startswith("segment_")}
+    instances = {len(found[name]) for name in ("boxes", "scores", "classes", "mask_logits")}
+    numbers = (kinds, found["classes"], found["sem_seg"])
+    return (
+        found["panoptic_seg"].shape == found["sem_seg"].shape == size
+        and len(segments) == len(instances) == 1
+        and all(((x >= 0) & (x < classes)).all() for x in numbers)
+        and 0 <= found["panoptic_seg"].min() <= found["panoptic_seg"].max() <= len(kinds)
+        and boxes.shape[1] == 4
+        and ((np.abs(boxes) < MOST_SIDE).all() and (boxes[:, :2] < boxes[:, 2:]).all())
+        and all(np.isfinite(found[name]).all() for name in ("scores", "segment_scores"))
+    )
+
+
 def resize_of(path: str | Path, metadata: dict[str, str]) -> tuple[int, int]:
     """The shorter and the longer side to which it resizes an image, in pixels; 0 for none."""
     shortest, longest = _numbers(path, metadata, "resize", 2)
@@ -155,9 +177,8 @@ def threshold_of(path: str | Path, metadata: dict[str, str]) -> float:
 
 def need_of(metadata: dict[str, str], classes: int) -> Need:
     """What was measured when the file was written, or a guess."""
-    if "memory" in metadata:
-        with contextlib.suppress(InputError):
-            return Need(*_numbers("", metadata, "memory", 3, float, MOST_BYTES**2))
+    with contextlib.suppress(InputError):
+        return Need(*_numbers("", metadata, "memory", 3, float, MOST_BYTES**2))
     return Need(0, BYTES, BYTES_OF_CLASS * classes)
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 from efficientps_d2_runtime.coco import PanopticWriter, require_own
 from efficientps_d2_runtime.errors import InputError, exit_status
 from efficientps_d2_runtime.files import replacing_file
-from efficientps_d2_runtime.images import JPEG_LIMIT, read_rgb, size_of
+from efficientps_d2_runtime.images import JPEG_LIMIT
 from efficientps_d2_runtime.network import Network, load
 from efficientps_d2_runtime.paths import (
     expand,
@@ -119,9 +119,7 @@ def _draw(
 ) -> tuple[Prediction, Image.Image]:
     """Predict a file; the drawing is for ``target``, whose format may not hold it."""
     refuse_videos([file], NO_VIDEOS)
-    if size := size_of(file):
-        network.require_memory(*size)  # before it is decoded
-    image = read_rgb(file)
+    image = network.read(file)
     prediction = network(image, "RGB", score_threshold=threshold)
     drawn = Image.fromarray(network.draw(image, prediction))
     if max(drawn.size) > JPEG_LIMIT and target.suffix.lower() != ".png":
