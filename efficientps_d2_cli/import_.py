@@ -13,7 +13,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from efficientps_d2_cli.options import natural, path
+from efficientps_d2_cli.options import natural, path, where_datasets_are
 
 TOOLS = ("labelme", "cvat", "datumaro", "voc-mask", "cityscapes")  # READERS, as a test compares
 SHOWN_PLACES = 3
@@ -38,10 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from efficientps_d2.data.checks.problems import shown
+    from efficientps_d2.data.faults import LONG
     from efficientps_d2.data.importers import READERS
     from efficientps_d2.data.importers.painting import Classes, read_labels
     from efficientps_d2.data.importers.run import import_annotations
-    from efficientps_d2.data.importers.source import LONG
     from efficientps_d2_runtime.errors import InputError
 
     warnings.filterwarnings("ignore", module="PIL")  # odd files; what is damaged becomes an error
@@ -73,7 +73,7 @@ def _print_summary(summary, classes) -> None:
     from tabulate import tabulate
 
     from efficientps_d2.data.checks.problems import shown
-    from efficientps_d2.data.importers.source import LONG
+    from efficientps_d2.data.faults import LONG
 
     splits = list(summary.images)
     rows = [["images", "", *summary.images.values()]]
@@ -95,14 +95,12 @@ def _print_summary(summary, classes) -> None:
 
 def _print_next_commands(dest: Path, splits: list[str]) -> None:
     """What to run now; without a val split, the training images serve both."""
-    from efficientps_d2.data.datasets.register import datasets_root
     from efficientps_d2.utils.shell import quoted
 
-    elsewhere = dest.parent.resolve() != Path(datasets_root()).resolve()
-    datasets = f"DETECTRON2_DATASETS={shlex.quote(str(dest.parent))} " if elsewhere else ""
     train, test = (quoted(f"('{dest.name}_{s}',)") for s in (splits[0], splits[-1]))
     print(f"\nWrote {dest}. Look at it, then train:\n")
     print(f"efficientps-d2 check {shlex.quote(str(dest / 'train'))}")
-    print(f"{datasets}efficientps-d2 train --config-file configs/efficientps_custom.yaml \\")
+    command = "efficientps-d2 train --config-file configs/efficientps_custom.yaml"
+    print(f"{where_datasets_are(dest)}{command} \\")
     output = shlex.quote(f"output/{dest.name}")
     print(f"    DATASETS.TRAIN {train} DATASETS.TEST {test} OUTPUT_DIR {output}")

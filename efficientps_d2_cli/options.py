@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 from pathlib import Path
 
 
@@ -55,3 +56,12 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
         metavar="KEY VALUE",
         help="config overrides, after all other flags",
     )
+
+
+def where_datasets_are(dest: Path) -> str:
+    """What stands before a command that trains on ``dest``, if that is not where datasets are."""
+    from efficientps_d2.data.datasets.register import datasets_root
+
+    if dest.parent.resolve() == Path(datasets_root()).resolve():
+        return ""
+    return f"DETECTRON2_DATASETS={shlex.quote(str(dest.parent))} "

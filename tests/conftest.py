@@ -73,9 +73,9 @@ def toy(tmp_path, register) -> str:
 def tiny_config(tmp_path):
     """A function that makes the config of a model small enough for tests."""
 
-    def tiny_config(name: str, *overrides):
+    def tiny_config(name: str, *overrides, config: str = "efficientps_streets"):
         cfg = load_config(
-            str(CONFIGS / "efficientps_streets.yaml"),
+            str(CONFIGS / f"{config}.yaml"),
             [
                 *("MODEL.DEVICE", "cpu", "MODEL.EFFICIENTNET.WEIGHTS", ""),
                 *("MODEL.FPN.OUT_CHANNELS", 16, "MODEL.SEM_SEG_HEAD.CONVS_DIM", 16),

@@ -37,6 +37,21 @@ def read_image(file: str | Path, image_format: str) -> np.ndarray:
     return utils.convert_PIL_to_numpy(Image.fromarray(pixels), image_format)
 
 
+def read_ids(file: Path, only_16_bits: bool = False) -> np.ndarray:
+    """(H, W) int32 of a PNG of ids, with one channel of 8 or 16 bits.
+
+    Raises:
+        InputError: if it cannot be read, or is another kind of image.
+    """
+    image = load_image(file, file, ("PNG",))
+    if image.mode[0] != "I" and (only_16_bits or image.mode != "L"):
+        wanted = "a grey PNG of instance ids" + (" of 16 bits" if only_16_bits else "")
+        raise InputError(
+            f"{file} is not {wanted} but of mode {image.mode}; export or unpack it again."
+        )
+    return np.asarray(image).astype(np.int32)
+
+
 def load_upright(file: Path | BytesIO, name: str | Path) -> tuple[Image.Image, bool]:
     """An image of 8 bits as annotation tools show it, and whether that differs from the file."""
     image, orientation = _load(file, name, IMAGE_FORMATS)

@@ -20,7 +20,9 @@ def perfect_outputs(record, thing_ids, num_classes):
     mapper = PanopticDatasetMapper(augmentations=[], image_format="RGB", thing_class_ids=thing_ids)
     sample = mapper(record)
     gt, sem_seg = sample["instances"], sample["sem_seg"]
-    gt = gt[gt.gt_classes >= 0]
+    for i in (gt.gt_classes < 0).nonzero().flatten().tolist():  # groups are found, too
+        class_id = int(sem_seg[gt.gt_masks.tensor[i]][0])
+        gt.gt_classes[i] = thing_ids.index(class_id)
     labels = torch.where(sem_seg == 255, 0, sem_seg)
     logits = torch.nn.functional.one_hot(labels, num_classes).permute(2, 0, 1) * 20.0 - 10
     logits[:, sem_seg == 255] = -10.0

@@ -2,25 +2,17 @@
 
 from typing import NamedTuple
 
-import numpy as np
 from panopticapi.utils import rgb2id
 
 from efficientps_d2.data.checks.categories import is_id
 from efficientps_d2.data.checks.listing import ListedImage
 from efficientps_d2.data.checks.problems import Problem, shown
 from efficientps_d2.data.checks.reading import read_annotated, read_ground_truth
+from efficientps_d2.data.segments import Segments, measure_segments
 from efficientps_d2_runtime.images import TURNS, Decoded
 
 MAX_SEGMENT_ID = 256**3 - 1
 REMOVE_TAG = "add --stored-pixels, and --fix for a copy without the tag"
-
-
-class Segments(NamedTuple):
-    """The segments of a panoptic map, by ascending id; sizes in pixels."""
-
-    ids: np.ndarray  # (N,) int64
-    areas: np.ndarray  # (N,) int64
-    boxes: np.ndarray  # (N, 4) int64: x, y, width, height
 
 
 class ImageReport(NamedTuple):
@@ -56,24 +48,6 @@ def check_image(sample: ListedImage, categories: dict) -> ImageReport:
     segments = measure_segments(rgb2id(pan_seg))
     found = _check_segments(sample, segments, categories, problems)
     return found._replace(size=pan_seg.shape[:2], peak_of_16_bits=report.peak_of_16_bits)
-
-
-def measure_segments(pan_seg: np.ndarray) -> Segments:
-    """Ids, areas and boxes of an (H, W) map of segment ids, void (0) included."""
-    height, width = pan_seg.shape
-    # Runs of equal ids within rows: far fewer than pixels, so that sorting them is cheap.
-    changes = np.ones((height, width), dtype=bool)
-    np.not_equal(pan_seg[:, 1:], pan_seg[:, :-1], out=changes[:, 1:])
-    starts = np.flatnonzero(changes)
-    lengths = np.diff(starts, append=height * width)
-    ids, which = np.unique(pan_seg.ravel()[starts], return_inverse=True)
-    y, x0 = np.divmod(starts, width)
-    low = np.full((len(ids), 2), max(height, width))
-    high = np.zeros((len(ids), 2), dtype=np.int64)
-    np.minimum.at(low, which, np.stack([x0, y], axis=1))
-    np.maximum.at(high, which, np.stack([x0 + lengths, y + 1], axis=1))
-    areas = np.bincount(which, weights=lengths).astype(np.int64)
-    return Segments(ids.astype(np.int64), areas, np.concatenate([low, high - low], axis=1))
 
 
 def _check_json_size(sample: ListedImage, size: tuple[int, int], problems: list[Problem]) -> None:

@@ -11,6 +11,8 @@ from efficientps_d2.data.checks.problems import Problem, shown
 from efficientps_d2.data.coco_fields import Files, is_inside
 from efficientps_d2.data.coco_panoptic import read_json
 from efficientps_d2.data.datasets import register
+from efficientps_d2.data.datasets.names import published_as
+from efficientps_d2.data.datasets.prepare import SETTINGS
 from efficientps_d2_runtime.errors import InputError
 
 
@@ -73,6 +75,13 @@ def find_dataset(name: str) -> Location:
     if splits := sorted(str(file.parent) for file in folder.glob("*/panoptic.json")):
         raise InputError(f"{name} holds several splits; give one: {', '.join(splits)}.")
     if name not in DatasetCatalog.list():
+        if published := published_as(folder):
+            raise InputError(
+                f"{name} holds {published} as its publisher packs it; first run: efficientps-d2 "
+                f"prepare {published} {name}"
+            )
+        if (folder / SETTINGS).is_file() or (folder.parent / SETTINGS).is_file():
+            raise InputError(f"{name} is not prepared completely; run its `prepare` again.")
         if folder.exists():
             raise InputError(
                 f"{name} has no panoptic.json; give a folder with images/, panoptic/ and "

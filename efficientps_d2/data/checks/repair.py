@@ -11,11 +11,11 @@ import numpy as np
 from panopticapi.utils import rgb2id
 
 from efficientps_d2.data.checks.dataset import CheckResult
-from efficientps_d2.data.checks.image import measure_segments
 from efficientps_d2.data.checks.listing import ListedImage, Listing, Location
 from efficientps_d2.data.checks.problems import KINDS, Problem, Repair
 from efficientps_d2.data.checks.reading import read_ground_truth
 from efficientps_d2.data.images import save_stored
+from efficientps_d2.data.segments import measure_segments
 from efficientps_d2.utils.parallel import map_images
 from efficientps_d2_runtime.coco import write_segment_ids
 from efficientps_d2_runtime.errors import InputError

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 from cityscapesscripts.helpers.labels import labels as cityscapes_labels
 
-from efficientps_d2.data.images import load_image
-from efficientps_d2.data.importers.files import load_text
+from efficientps_d2.data.images import read_ids
 from efficientps_d2.data.importers.painting import Classes
 from efficientps_d2.data.importers.regions import AnnotatedImage, Region, crop
 from efficientps_d2.data.importers.source import Source
+from efficientps_d2.data.text_files import load_text
 from efficientps_d2_runtime.errors import InputError
 
 GROUND_TRUTH = "_gtFine_instanceIds.png"
@@ -49,7 +49,7 @@ def _image(
         raise InputError(
             f"{file} has no image {stem}.png in {source.root / folders[0]}; put it there."
         )
-    ids = _read_ids(source.find(file))
+    ids = read_ids(source.find(file))
     return AnnotatedImage(image, ids.shape, _regions(ids, labels, file), file)
 
 
@@ -75,14 +75,6 @@ def _read_labels(source: Source, folder: Path) -> dict[int, str]:
         raise InputError(f"{file} lists no labels; write lines such as 128 0 0 car there.")
     # Ids are line numbers; a background that is not listed has the first.
     return dict(enumerate(names if has_background else ["background", *names]))
-
-
-def _read_ids(file: Path) -> np.ndarray:
-    """(H, W) int32 from a grey PNG of 8 or 16 bits."""
-    image = load_image(file, file, ("PNG",))
-    if image.mode != "L" and image.mode[0] != "I":
-        raise InputError(f"{file} is not a grey PNG of instance ids; export it again.")
-    return np.asarray(image).astype(np.int32)
 
 
 def _regions(ids: np.ndarray, labels: dict[int, str], file: Path) -> Iterator[Region]:

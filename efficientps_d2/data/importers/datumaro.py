@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from efficientps_d2.data.importers.files import load_json
 from efficientps_d2.data.importers.painting import Classes
 from efficientps_d2.data.importers.regions import (
     AnnotatedImage,
@@ -18,6 +17,7 @@ from efficientps_d2.data.importers.regions import (
     runs_to_mask,
 )
 from efficientps_d2.data.importers.source import Source
+from efficientps_d2.data.text_files import load_json
 from efficientps_d2_runtime.errors import InputError
 
 

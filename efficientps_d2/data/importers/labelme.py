@@ -10,7 +10,6 @@ import numpy as np
 
 from efficientps_d2.data.checks.problems import shown
 from efficientps_d2.data.images import load_image
-from efficientps_d2.data.importers.files import load_json
 from efficientps_d2.data.importers.painting import Classes
 from efficientps_d2.data.importers.regions import (
     AnnotatedImage,
@@ -23,6 +22,7 @@ from efficientps_d2.data.importers.regions import (
     rectangle,
 )
 from efficientps_d2.data.importers.source import Source
+from efficientps_d2.data.text_files import load_json
 from efficientps_d2_runtime.errors import InputError
 
 SUFFIXES = {"JPEG": ".jpg", "TIFF": ".tif", "PPM": ".ppm"} | {

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from efficientps_d2.data.importers.files import load_json, load_text, load_xml
+from efficientps_d2.data.text_files import load_json, load_text, load_xml
 
 ONLY_BOXES = (
     "which do not say which pixels belong to an object, so they give no panoptic ground truth; "

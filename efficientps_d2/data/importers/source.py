@@ -11,12 +11,10 @@ from pathlib import Path, PureWindowsPath
 from tqdm import tqdm
 
 from efficientps_d2.data.checks.problems import shown
+from efficientps_d2.data.faults import raise_faults
 from efficientps_d2.data.importers.other_formats import describe
 from efficientps_d2_runtime.errors import InputError
 from efficientps_d2_runtime.images import IMAGE_SUFFIXES
-
-SHOWN_FAULTS = 20
-LONG = 100_000  # letters; a sentence without its end names no cure
 
 
 class Source:
@@ -70,14 +68,7 @@ class Source:
 
     def raise_faults(self) -> None:
         """Fail if anything was noted; several faults have a line each."""
-        faults = {str(fault): fault for fault in self.faults}
-        if len(faults) == 1:
-            raise self.faults[0]
-        if faults:
-            lines = [shown(line, LONG) for line in list(faults)[:SHOWN_FAULTS]]
-            if more := len(faults) - len(lines):
-                lines.append(f"and {more} more.")
-            raise InputError("\n".join([f"{len(faults)} things must be corrected:", *lines]))
+        raise_faults(self.faults)
 
     def namesakes(self, name: str) -> list[Path]:
         """The files of that name in any folder, relative to ``root``."""

@@ -7,7 +7,6 @@ import numpy as np
 from panopticapi.utils import rgb2id
 
 from efficientps_d2.data.images import load_image
-from efficientps_d2.data.importers.files import load_text
 from efficientps_d2.data.importers.painting import Classes
 from efficientps_d2.data.importers.regions import (
     AnnotatedImage,
@@ -17,6 +16,7 @@ from efficientps_d2.data.importers.regions import (
     crop,
 )
 from efficientps_d2.data.importers.source import Source
+from efficientps_d2.data.text_files import load_text
 from efficientps_d2_runtime.errors import InputError
 
 BACKGROUND = 0  # black, in both maps

@@ -13,10 +13,10 @@ from PIL import Image
 from scenes import write_dataset
 
 from efficientps_d2.config.loading import load_config
-from efficientps_d2.data.checks.image import measure_segments
 from efficientps_d2.data.checks.listing import Category
 from efficientps_d2.data.checks.repair import repair_segments
 from efficientps_d2.data.checks.tables import segments_of_classes, size_tables
+from efficientps_d2.data.segments import measure_segments
 
 
 def test_statistics_agree_with_a_slow_count(tmp_path):

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
+from one_step import ONE_STEP, train_one_step
 from panopticapi.utils import id2rgb
 from PIL import Image
 from predictions import evaluate_perfect_predictions
@@ -19,7 +20,6 @@ from project import ROOT, run_verb
 from scenes import draw_scene
 
 from efficientps_d2.data.streets.dataset import make_streets
-from efficientps_d2.engine.trainer import Trainer
 from efficientps_d2.evaluation.instance_evaluation import write_instance_json
 
 PAGE = ROOT / "docs" / "DATASETS.md"
@@ -43,32 +43,12 @@ def pack(archive: Path, folder: Path, *names: str) -> None:
                 file.write(path, path.relative_to(folder))
 
 
-def train_one_step(cfg) -> None:
-    trainer = Trainer(cfg)
-    before = [p.detach().clone() for p in trainer.model.parameters()]
-    trainer.train()
-    after = trainer.model.parameters()
-    assert any((a != b).any() for a, b in zip(after, before, strict=True))
-
-
 def perfect_pq_and_ap(cfg, name):
     results = evaluate_perfect_predictions(cfg, name)
     return results["panoptic_seg"]["PQ"], results["segm"]["AP"], results["sem_seg"]
 
 
-@pytest.fixture
-def one_step(tiny_config):
-    """The config of a training of one step, then an evaluation of its small model."""
-
-    def one_step(train, test):
-        schedule = ["SOLVER.MAX_ITER", 1, "SOLVER.STEPS", (), "SOLVER.IMS_PER_BATCH", 1]
-        sizes = ["INPUT.CROP.SIZE", (64, 64), "DATASETS.TRAIN", (train,)]
-        return tiny_config(test, *schedule, *sizes)
-
-    return one_step
-
-
-def test_cityscapes(tmp_path, monkeypatch, one_step, capsys):
+def test_cityscapes(tmp_path, monkeypatch, tiny_config, capsys):
     monkeypatch.chdir(tmp_path)  # built-in datasets are registered below datasets/
     made = tmp_path / "made"
     make_streets(made, splits={"train": 1, "val": 1}, seed=4)
@@ -81,7 +61,7 @@ def test_cityscapes(tmp_path, monkeypatch, one_step, capsys):
 
     train, val = "cityscapes_fine_panoptic_train", "cityscapes_fine_panoptic_val"
     assert run_verb("check", val) == 0 and "Errors: 0," in capsys.readouterr().out
-    cfg = one_step(train, val)
+    cfg = tiny_config(val, "DATASETS.TRAIN", (train,), *ONE_STEP)
     train_one_step(cfg)
     pq, ap, sem_seg = perfect_pq_and_ap(cfg, val)
     assert (pq, ap, sem_seg["IoU"]) == pytest.approx((100, 100, 100))
@@ -109,7 +89,7 @@ def write_coco(root: Path, split: str) -> None:
 
 
 @pytest.mark.parametrize("instance_json", [True, False])
-def test_coco(tmp_path, monkeypatch, one_step, instance_json, capsys):
+def test_coco(tmp_path, monkeypatch, tiny_config, instance_json, capsys):
     """133 classes; AP from the instance JSON, or without it."""
     monkeypatch.chdir(tmp_path)
     made, root = tmp_path / "datasets" / "coco", tmp_path / "datasets" / "coco"
@@ -133,7 +113,7 @@ def test_coco(tmp_path, monkeypatch, one_step, instance_json, capsys):
     assert (root / "annotations" / "instances_val2017.json").is_file() == instance_json
     run_verb("check", val)
     assert "Errors: 0," in capsys.readouterr().out
-    cfg = one_step(train, val)
+    cfg = tiny_config(val, "DATASETS.TRAIN", (train,), *ONE_STEP)
     train_one_step(cfg)
     pq, ap, sem_seg = perfect_pq_and_ap(cfg, val)
     assert (pq, ap, sem_seg["mIoU"]) == pytest.approx((100, 100, 100))

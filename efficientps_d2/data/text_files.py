@@ -1,4 +1,4 @@
-"""Text, JSON and XML of an import, whose damage becomes one sentence."""
+"""Text, JSON and XML of others, whose damage becomes one sentence."""
 
 import json
 from pathlib import Path

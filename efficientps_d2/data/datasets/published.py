@@ -1,0 +1,120 @@
+"""What a module about a publisher's dataset says, and what several of them need to read one."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from efficientps_d2_runtime.errors import InputError
+
+VOID, UNKNOWN = -1, -2
+SUFFIXES = (".png", ".jpg", ".jpeg")  # of images
+VALUES = 2**16  # of a label in a file
+
+
+class Frame(NamedTuple):
+    """A labelled image; ``name`` differs from those of all others and becomes its image id."""
+
+    name: str
+    image: Path
+    ground_truth: Path
+
+
+class Labels(NamedTuple):
+    """The ground truth of an image, as integer maps of the same shape (H, W)."""
+
+    classes: np.ndarray  # index of the category, VOID where there is none
+    instances: np.ndarray  # number of the object from 1; 0 in stuff, and in groups of things
+
+
+class Published(NamedTuple):
+    """A dataset as its publisher packs it.
+
+    Attributes:
+        title: its name in sentences.
+        categories: of COCO, in the order of contiguous ids.
+        splits: the frames of each split.
+        read: the labels of a frame; runs in other processes, so that it can be pickled.
+        size: height and width that all images and labels get; None keeps theirs.
+        notes: what a user should know of the files that were found.
+    """
+
+    title: str
+    categories: list[dict]
+    splits: dict[str, list[Frame]]
+    read: Callable[[Frame], Labels]
+    size: tuple[int, int] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def require(path: Path, title: str, cure: str) -> Path:
+    """A path that exists.
+
+    Raises:
+        InputError: if it does not.
+    """
+    if not path.exists():
+        raise InputError(f"{path} does not exist, which {title} has; {cure}.")
+    return path
+
+
+def pair_files(images: Path, labels: Path, title: str) -> list[Frame]:
+    """Frames of the PNGs in a folder of labels and the images of the same names.
+
+    Raises:
+        InputError: if a folder is missing or empty, or a file has no counterpart: an archive was
+            unpacked in part.
+    """
+    cure = f"unpack the archives of {title} again"
+    for folder in (images, labels):
+        require(folder, title, cure)
+    found = {f.stem: f for f in sorted(images.iterdir()) if f.suffix.lower() in SUFFIXES}
+    truths = {f.stem: f for f in sorted(labels.glob("*.png"))}
+    if not truths:
+        raise InputError(f"{labels} holds no PNG; {cure}.")
+    for here, there, folder in ((truths, found, images), (found, truths, labels)):
+        if lacking := [stem for stem in here if stem not in there]:
+            raise InputError(
+                f"{folder} has no counterpart of {here[lacking[0]]} and lacks {len(lacking)} of "
+                f"{len(here)} files; {cure}."
+            )
+    return [Frame(stem, found[stem], file) for stem, file in truths.items()]
+
+
+def label_table(labels: Mapping[int, int]) -> np.ndarray:
+    """(65536,) int16: the category of each value in a file, from a dict of those that exist."""
+    table = np.full(VALUES, UNKNOWN, dtype=np.int16)
+    table[list(labels)] = list(labels.values())
+    return table
+
+
+def look_up(values: np.ndarray, table: np.ndarray, file: Path, title: str) -> np.ndarray:
+    """The categories of an array of labels.
+
+    Args:
+        values: integers of any shape.
+        table: of :func:`label_table`.
+        file: names them in errors.
+        title: of the dataset.
+
+    Raises:
+        InputError: if a label is not in the table.
+    """
+    low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
+    outside = low if low < 0 else high if high >= len(table) else None
+    if outside is None:
+        classes = table[values]
+        unknown = classes == UNKNOWN
+        if not unknown.any():
+            return classes
+        outside = int(values[unknown][0])
+    raise InputError(
+        f"{file} has the label {outside}, which {title} does not have; give the data of that "
+        "dataset and version, or unpack the file again."
+    )
+
+
+def things_of(categories: list[dict]) -> np.ndarray:
+    """(K + 1,) bool: which categories are things; the last entry, which VOID finds, is not."""
+    return np.array([bool(category["isthing"]) for category in categories] + [False])

@@ -1,0 +1,111 @@
+"""ScanNet v2: the 25,000 frames of ``scannet_frames_25k`` with the 20 classes of its benchmark.
+
+The splits are lists of scenes, which the publisher keeps beside the code of the benchmark.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from efficientps_d2.data.datasets.published import (
+    VOID,
+    Frame,
+    Labels,
+    Published,
+    label_table,
+    look_up,
+    require,
+    things_of,
+)
+from efficientps_d2.data.images import read_ids
+from efficientps_d2.data.segments import resize_nearest
+from efficientps_d2_runtime.errors import InputError
+from efficientps_d2_runtime.images import DAMAGED, unreadable
+
+TITLE = "ScanNet"
+NYU40 = 40  # labels; those of other classes than the 20 are void
+NO_NUMBER = 1001  # of an object without one; others have up to 1000
+
+_CLASSES = (  # NYU40 id, name, thing, colour
+    (1, "wall", 0, (174, 199, 232)),
+    (2, "floor", 0, (152, 223, 138)),
+    (3, "cabinet", 1, (31, 119, 180)),
+    (4, "bed", 1, (255, 187, 120)),
+    (5, "chair", 1, (188, 189, 34)),
+    (6, "sofa", 1, (140, 86, 75)),
+    (7, "table", 1, (255, 152, 150)),
+    (8, "door", 1, (214, 39, 40)),
+    (9, "window", 1, (197, 176, 213)),
+    (10, "bookshelf", 1, (148, 103, 189)),
+    (11, "picture", 1, (196, 156, 148)),
+    (12, "counter", 1, (23, 190, 207)),
+    (14, "desk", 1, (247, 182, 210)),
+    (16, "curtain", 1, (219, 219, 141)),
+    (24, "refrigerator", 1, (255, 127, 14)),
+    (28, "shower curtain", 1, (158, 218, 229)),
+    (33, "toilet", 1, (44, 160, 44)),
+    (34, "sink", 1, (112, 128, 144)),
+    (36, "bathtub", 1, (227, 119, 194)),
+    (39, "otherfurniture", 1, (82, 84, 163)),
+)
+CATEGORIES = [
+    {"id": id_, "name": name, "isthing": thing, "color": list(color)}
+    for id_, name, thing, color in _CLASSES
+]
+IS_THING = things_of(CATEGORIES)
+_index = {c["id"]: i for i, c in enumerate(CATEGORIES)}
+TABLE = label_table({i: _index.get(i, VOID) for i in range(NYU40 + 1)})
+
+
+def is_scannet(source: Path) -> bool:
+    return next(source.glob("scene*_*/instance"), None) is not None
+
+
+def open_scannet(source: Path) -> Published:
+    """The frames of the scenes in ``scannetv2_train.txt`` and ``scannetv2_val.txt``."""
+    splits, listed = {}, set()
+    for split in ("train", "val"):
+        cure = "download it from Tasks/Benchmark/ of github.com/ScanNet/ScanNet"
+        file = require(source / f"scannetv2_{split}.txt", TITLE, cure)
+        scenes = file.read_text(encoding="utf-8").split()
+        if both := sorted(listed.intersection(scenes)):
+            raise InputError(f"{file} lists {both[0]}, as the other list does; download it again.")
+        listed.update(scenes)
+        splits[split] = [frame for scene in scenes for frame in _frames(source / scene)]
+        if not splits[split]:
+            raise InputError(f"{file} lists no scene; download it again.")
+    others = sum(f.is_dir() and f.name not in listed for f in source.glob("scene*_*"))
+    notes = (f"{others} scenes are in no list and were left out",) if others else ()
+    return Published(TITLE, CATEGORIES, splits, read_labels, notes=notes)
+
+
+def _frames(scene: Path) -> list[Frame]:
+    cure = "unpack scannet_frames_25k.zip again, or take the scene from its list"
+    frames = []
+    for file in sorted(require(scene / "instance", TITLE, cure).glob("*.png")):
+        image = require(scene / "color" / f"{file.stem}.jpg", TITLE, cure)
+        frames.append(Frame(f"{scene.name}__{file.stem}", image, file))
+    if not frames:
+        raise InputError(f"{scene / 'instance'} holds no PNG; {cure}.")
+    return frames
+
+
+def read_labels(frame: Frame) -> Labels:
+    """Of 16-bit PNGs: NYU40 id * 1000 + number, where walls and floors may have one, too.
+
+    Ids below 1000 are an object, not a group, as for the publisher's converter. Where labels have
+    the size of the depth camera, they get that of the image.
+    """
+    values = read_ids(frame.ground_truth, only_16_bits=True)
+    try:
+        with Image.open(frame.image, formats=("JPEG",)) as image:
+            width, height = image.size
+    except DAMAGED as error:
+        raise unreadable(frame.image, error, "unpack it again") from error
+    values = resize_nearest(values, (height, width))
+    numbered = values >= 1000
+    labels = np.where(numbered, values // 1000, values)
+    classes = look_up(labels, TABLE, frame.ground_truth, TITLE)
+    numbers = np.where(numbered, values % 1000 + 1, NO_NUMBER)
+    return Labels(classes, np.where(IS_THING[classes], numbers, 0))

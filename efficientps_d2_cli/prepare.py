@@ -1,0 +1,94 @@
+"""Prepare a published dataset, as it is downloaded, for training and evaluation.
+
+efficientps-d2 prepare kitti data_semantics
+efficientps-d2 prepare vistas /data/mapillary_vistas /fast/vistas --longest-edge 2304
+
+SOURCE is the folder that the archives were unpacked to; docs/DATASETS.md has the commands for each
+dataset. DEST gets panoptic PNGs and JSON; images that keep their size are linked, not copied. The
+same command goes on where it was stopped.
+"""
+
+import argparse
+import shlex
+from pathlib import Path
+
+from efficientps_d2_cli.options import add_processes, path, side
+
+NAMES = ("kitti", "vistas", "vistas_v2", "idd", "scannet")  # PUBLISHED, as a test compares
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", choices=NAMES, metavar="NAME", help=", ".join(NAMES))
+    parser.add_argument("source", type=path, metavar="SOURCE", help="folder of the publisher")
+    parser.add_argument(
+        "dest",
+        type=path,
+        nargs="?",
+        metavar="DEST",
+        help="new folder; default: where configs look, DETECTRON2_DATASETS/NAME",
+    )
+    add_processes(parser)
+    parser.add_argument(
+        "--longest-edge",
+        type=side,
+        metavar="PIXELS",
+        help="make larger training images so small, which makes reading them faster",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="begin again, and remove what DEST has"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    from efficientps_d2.data.datasets.names import open_published
+    from efficientps_d2.data.datasets.prepare import prepare
+    from efficientps_d2.data.datasets.register import datasets_root
+    from efficientps_d2_runtime.errors import Stopped
+
+    dest = args.dest or Path(datasets_root()) / args.name
+    data = open_published(args.name, args.source)
+    counts = ", ".join(f"{len(frames)} {split}" for split, frames in data.splits.items())
+    print(f"{args.source} is {data.title}: {counts}.")
+    try:
+        annotations = prepare(
+            args.name,
+            data,
+            args.source,
+            dest,
+            processes=args.processes,
+            longest_edge=args.longest_edge,
+            overwrite=args.overwrite,
+        )
+    except KeyboardInterrupt as error:
+        raise Stopped(f"{dest} is not complete; the same command goes on there.") from error
+    _print_result(data, annotations)
+    for note in data.notes:
+        print(f"Note: {note}.")
+    _print_next_commands(args.name, dest, list(data.splits))
+    return 0
+
+
+def _print_result(data, annotations: dict[str, list[dict]]) -> None:
+    from tabulate import tabulate
+
+    things = {category["id"] for category in data.categories if category["isthing"]}
+    rows = []
+    for split, entries in annotations.items():
+        segments = [segment for entry in entries for segment in entry["segments_info"]]
+        crowds = sum(segment["iscrowd"] for segment in segments)
+        objects = sum(segment["category_id"] in things for segment in segments) - crowds
+        rows.append([split, len(entries), objects, crowds, len(segments) - objects - crowds])
+    print()
+    print(tabulate(rows, ["split", "images", "objects", "groups", "stuff segments"]))
+
+
+def _print_next_commands(name: str, dest: Path, splits: list[str]) -> None:
+    from efficientps_d2.utils.shell import quoted
+    from efficientps_d2_cli.options import where_datasets_are
+
+    train, test = (quoted(f"('{dest.name}_{split}',)") for split in (splits[0], splits[-1]))
+    names = "" if dest.name == name else f" \\\n    DATASETS.TRAIN {train} DATASETS.TEST {test}"
+    print(f"\nWrote {dest}. Look at it, then train:\n")
+    print(f"efficientps-d2 check {shlex.quote(str(dest / splits[-1]))} --draw 8")
+    command = f"efficientps-d2 train --config-file configs/efficientps_{name}.yaml"
+    print(f"{where_datasets_are(dest)}{command}{names}")

@@ -1,0 +1,347 @@
+"""Published datasets, from their publishers' layouts to evaluation; painted, not downloaded."""
+
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from detectron2.data import MetadataCatalog
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from one_step import ONE_STEP, train_one_step
+from PIL import Image, ImageDraw
+from predictions import evaluate_perfect_predictions
+from project import Refused, call_verb, run_verb
+from published import (
+    write_idd,
+    write_kitti,
+    write_kitti_panoptic,
+    write_scannet,
+    write_vistas,
+)
+from scenes import unregister
+
+from efficientps_d2.config.loading import load_config
+from efficientps_d2.data.coco_panoptic import read_segment_ids
+from efficientps_d2.data.datasets.names import PUBLISHED, published_as
+from efficientps_d2.data.datasets.prepare import segment_ids
+from efficientps_d2.data.datasets.published import Labels
+from efficientps_d2_cli.prepare import NAMES
+from efficientps_d2_runtime.errors import InputError
+
+NORMS = ("EFFICIENTNET", "FPN", "SEM_SEG_HEAD", "ROI_MASK_HEAD")  # a crop has few pixels
+
+WRITERS = {
+    "kitti": write_kitti,
+    "kitti, panoptic": write_kitti_panoptic,
+    "vistas": lambda root: write_vistas(root, "v1.2", nested=False),
+    "vistas, second release": lambda root: write_vistas(root, "v1.2"),
+    "vistas_v2": lambda root: write_vistas(root, "v2.0"),
+    "idd": write_idd,
+    "scannet": write_scannet,
+}
+# Things, stuff, and images of each split.
+EXPECTED = {
+    "kitti": (8, 11, 8, 2),
+    "kitti, panoptic": (8, 11, 2, 2),
+    "vistas": (37, 28, 2, 2),
+    "vistas, second release": (37, 28, 2, 2),
+    "vistas_v2": (70, 46, 2, 2),
+    "idd": (9, 17, 2, 2),
+    "scannet": (18, 2, 1, 1),
+}
+
+
+@pytest.fixture
+def prepared(tmp_path, monkeypatch):
+    """A function that prepares a dataset as a user does; returns its name and folder."""
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path / "datasets"))
+    names = []
+
+    def prepared(title):
+        name = title.partition(",")[0]
+        source = WRITERS[title](tmp_path / "source")
+        assert published_as(source) == name
+        call_verb("prepare", name, source, "--processes", 1)
+        names.extend([f"{name}_train", f"{name}_val"])
+        return name, tmp_path / "datasets" / name
+
+    yield prepared
+    for name in names:
+        unregister(name)
+
+
+@pytest.mark.parametrize("title", WRITERS)
+def test_prepared_data_train_and_a_perfect_prediction_gets_100(
+    prepared, title, tiny_config, capsys
+):
+    name, folder = prepared(title)
+    things, stuff, train, val = EXPECTED[title]
+    assert f"{train} train, {val} val" in capsys.readouterr().out
+    assert run_verb("check", folder / "val") == 0
+
+    small = [*ONE_STEP, "DATASETS.TRAIN", (f"{name}_train",)]
+    norms = [f"MODEL.{part}.NORM" for part in NORMS]
+    norms = [value for key in norms for value in (key, "GN")]
+    cfg = tiny_config(f"{name}_val", *small, *norms, config=f"efficientps_{name}")
+    train_one_step(cfg)
+    results = evaluate_perfect_predictions(cfg, f"{name}_val")
+    assert results["panoptic_seg"]["PQ"] == results["sem_seg"]["mIoU"] == pytest.approx(100)
+    assert results["segm"]["AP"] == pytest.approx(100)
+    metadata = MetadataCatalog.get(f"{name}_val")
+    assert len(metadata.thing_dataset_id_to_contiguous_id) == things
+    assert len(metadata.stuff_classes) == things + stuff
+
+
+def test_names_of_the_command_are_those_of_the_datasets():
+    assert tuple(PUBLISHED) == NAMES
+    for name in NAMES:
+        cfg = load_config(f"efficientps_{name}")
+        assert cfg.DATASETS.TRAIN == (f"{name}_train",) and cfg.DATASETS.TEST == (f"{name}_val",)
+
+
+def segments_of(folder, stem):
+    """Ids of the PNG and, for each id, the name of its class and whether it is a crowd."""
+    content = json.loads((folder / "panoptic.json").read_text())
+    names = {c["id"]: c["name"] for c in content["categories"]}
+    (found,) = [a for a in content["annotations"] if a["image_id"] == stem]
+    ids = read_segment_ids(str(folder / "panoptic" / found["file_name"]))
+    return ids, {s["id"]: (names[s["category_id"]], s["iscrowd"]) for s in found["segments_info"]}
+
+
+def kinds(segments):
+    return Counter(segments.values())
+
+
+def test_kitti_groups_and_void(prepared):
+    _, folder = prepared("kitti")
+    ids, segments = segments_of(folder / "train", "000000_10")
+    kinds_of = kinds(segments)
+    assert kinds_of[("sky", 0)] == kinds_of[("road", 0)] == kinds_of[("bicycle", 1)] == 1
+    assert kinds_of[("person", 0)] == 2
+    assert (ids[:, -5:] == 0).all()  # a caravan has instances but is not evaluated
+    # Every fifth image is for validation.
+    assert sorted(f.stem for f in (folder / "val" / "images").iterdir()) == ["000004_10", "000009_10"]
+
+
+def test_vistas_has_no_groups(prepared):
+    """Objects count from 0, and labels that are not evaluated are void."""
+    _, folder = prepared("vistas_v2")
+    ids, segments = segments_of(folder / "train", "__CRyFzoDOXn6unQ6a3DnQ")
+    assert not any(crowd for _, crowd in segments.values())
+    assert (ids[:, -5:] == 0).all()
+    categories = json.loads((folder / "train" / "panoptic.json").read_text())["categories"]
+    assert [c["id"] for c in categories][:6] == [1, 2, 3, 4, 5, 13]  # 7 labels before it are unused
+
+
+def test_idd_is_what_the_publishers_tools_make(prepared, tmp_path):
+    """Polygons painted in their order and made 1280 x 720 by Pillow's nearest neighbour."""
+    _, folder = prepared("idd")
+    truth = tmp_path / "source" / "gtFine" / "val" / "119" / "005506_gtFine_polygons.json"
+    objects = json.loads(truth.read_text())["objects"]
+    painted = Image.new("I", (192, 108))
+    draw = ImageDraw.Draw(painted)
+    for number, shape in enumerate(objects, 1):
+        if not shape.get("deleted") and len(shape["polygon"]) > 2:
+            is_void = shape["label"] == "out of roi"
+            draw.polygon([tuple(p) for p in shape["polygon"]], fill=0 if is_void else number)
+    expected = np.asarray(painted.resize((1280, 720), Image.Resampling.NEAREST))
+    ids, segments = segments_of(folder / "val", "119_005506")
+    pairs = set(zip(ids.ravel().tolist(), expected.ravel().tolist(), strict=True))
+    assert len(pairs) == len(segments) + 1  # each segment is one polygon, and void is void
+    found = kinds(segments)
+    assert found[("person", 0)] == 2 and found[("rider", 1)] == 1  # animals are level 3's persons
+    assert {Image.open(f).size for f in (folder / "val" / "images").iterdir()} == {(1280, 720)}
+
+
+def test_scannet_walls_and_floors_are_one_segment(prepared):
+    _, folder = prepared("scannet")
+    ids, segments = segments_of(folder / "val", "scene0011_01__000100")
+    assert ids.shape == (60, 80)  # labels of the depth camera's size
+    assert kinds(segments)[("floor", 0)] == 1
+    assert ids[0, 0] == 0  # a ceiling is none of the 20 classes
+
+
+@pytest.fixture
+def kitti(tmp_path):
+    """Source and destination of a preparation by hand."""
+    return write_kitti(tmp_path / "source"), tmp_path / "mine"
+
+
+def contents(folder):
+    files = sorted(f for f in folder.rglob("*") if f.is_file())
+    return {str(f.relative_to(folder)): (f.stat().st_mtime_ns, f.read_bytes()) for f in files}
+
+
+def test_a_preparation_goes_on_where_it_was_stopped(kitti):
+    source, dest = kitti
+    call_verb("prepare", "kitti", source, dest)
+    before = contents(dest)
+    lost = [dest / "val" / "panoptic" / "000004_10.png", dest / "train" / "panoptic.json"]
+    for file in lost:
+        file.unlink()
+    damaged = dest / "val" / "panoptic" / "000009_10.png"
+    damaged.write_bytes(damaged.read_bytes()[:50])  # as a power failure leaves it
+    call_verb("prepare", "kitti", source, dest)
+    after = contents(dest)
+    assert {name: file[1] for name, file in after.items()} == {
+        name: file[1] for name, file in before.items()
+    }
+    images = [name for name in before if "/images/" in name]
+    assert all(after[name][0] == before[name][0] for name in images)
+
+
+def test_images_survive_the_download(kitti):
+    source, dest = kitti
+    call_verb("prepare", "kitti", source, dest, "--processes", 1)
+    shutil.rmtree(source)
+    assert run_verb("check", dest / "val") == 0
+
+
+def test_large_training_images_can_be_made_smaller(kitti, capsys):
+    source, dest = kitti
+    call_verb("prepare", "kitti", source, dest, "--longest-edge", 50)
+    assert run_verb("check", dest / "train") == 0
+    assert {max(Image.open(f).size) for f in (dest / "train" / "images").iterdir()} == {50}
+    assert {max(Image.open(f).size) for f in (dest / "val" / "images").iterdir()} == {100, 102}
+    with pytest.raises(Refused, match="longest_edge 50, not 60; .*--overwrite"):
+        call_verb("prepare", "kitti", source, dest, "--longest-edge", 60)
+    call_verb("prepare", "kitti", source, dest, "--longest-edge", 60, "--overwrite")
+    assert {max(Image.open(f).size) for f in (dest / "train" / "images").iterdir()} == {60}
+
+
+def unpack_half(source):
+    (source / "training" / "image_2" / "000003_10.png").unlink()
+
+
+def lose_labels(source):
+    shutil.rmtree(source / "training" / "instance")
+
+
+def relabel(source):
+    file = source / "training" / "instance" / "000003_10.png"
+    Image.fromarray(np.full((60, 102), 99 * 256, np.uint16)).save(file)
+
+
+def crop_labels(source):
+    file = source / "training" / "instance" / "000003_10.png"
+    Image.fromarray(np.full((60, 90), 7 * 256, np.uint16)).save(file)
+
+
+def store_8_bits(source):
+    shutil.copy(source / "training" / "semantic" / "000003_10.png", source / "training" / "instance")
+
+
+def truncate_image(source):
+    file = source / "training" / "image_2" / "000003_10.png"
+    file.write_bytes(file.read_bytes()[:10])
+
+
+@pytest.mark.parametrize(
+    "damage, sentence",
+    [
+        (unpack_half, r"image_2 has no counterpart of .*000003_10.png and lacks 1 of 10 files; un"),
+        (lose_labels, r"training/instance does not exist, which KITTI has; .*data_semantics.zip"),
+        (relabel, r"instance/000003_10.png has the label 99, which KITTI does not have; "),
+        (crop_labels, r"000003_10.png is 90 x 60 pixels, but .*000003_10.png is 102 x 60; unpack"),
+        (store_8_bits, r"000003_10.png is not a grey PNG of instance ids of 16 bits but .* L; "),
+        (truncate_image, r"000003_10.png cannot be read as an image; unpack it again."),
+    ],
+)
+def test_what_is_wrong_with_a_download(kitti, damage, sentence):
+    source, dest = kitti
+    damage(source)
+    with pytest.raises(Refused, match=sentence):
+        call_verb("prepare", "kitti", source, dest, "--processes", 1)
+    assert not list(dest.rglob("panoptic.json"))
+
+
+def test_all_images_with_a_mistake_are_named(kitti, capsys):
+    source, dest = kitti
+    relabel(source)
+    truncate = source / "training" / "image_2" / "000006_10.png"
+    truncate.write_bytes(b"no image")
+    assert run_verb("prepare", "kitti", source, dest) == 1
+    errors = capsys.readouterr().err
+    assert "2 things must be corrected:" in errors
+    assert "has the label 99" in errors and "000006_10.png cannot be read" in errors
+
+
+def test_what_a_destination_may_be(kitti, tmp_path):
+    source, dest = kitti
+    dest.mkdir()
+    (dest / "thesis.txt").write_text("mine")
+    for options in ([], ["--overwrite"]):
+        with pytest.raises(Refused, match="mine holds something else; give another DEST"):
+            call_verb("prepare", "kitti", source, dest, *options)
+    assert (dest / "thesis.txt").read_text() == "mine"
+    with pytest.raises(Refused, match="contain each other; give another DEST"):
+        call_verb("prepare", "kitti", source, source / "prepared")
+    with pytest.raises(Refused, match="mine/thesis.txt is no folder"):
+        call_verb("prepare", "kitti", dest / "thesis.txt", tmp_path / "other")
+
+
+def test_other_versions_and_datasets(tmp_path):
+    vistas = write_vistas(tmp_path / "vistas", "v1.2")
+    with pytest.raises(Refused, match="vistas holds vistas, not vistas_v2; prepare that"):
+        call_verb("prepare", "vistas_v2", vistas, tmp_path / "dest")
+    with pytest.raises(Refused, match="vistas holds vistas as its publisher packs it; first run: "):
+        call_verb("check", vistas)
+    shutil.copy(vistas / "config_v1.2.json", vistas / "config_v2.0.json")
+    with pytest.raises(Refused, match="has 66 labels, 37 things and 28 stuff, but Vistas v2.0 has"):
+        call_verb("prepare", "vistas_v2", vistas, tmp_path / "dest")
+    (vistas / "config_v2.0.json").write_text('{"labels": [{"name": "sky"}]}')
+    with pytest.raises(Refused, match="config_v2.0.json is no config of Vistas: its labels need"):
+        call_verb("prepare", "vistas_v2", vistas, tmp_path / "dest")
+
+
+def test_scenes_of_scannet_that_are_missing(tmp_path):
+    source = write_scannet(tmp_path / "scannet")
+    shutil.rmtree(source / "scene0011_01")
+    with pytest.raises(Refused, match="scene0011_01/instance does not exist, .* its list"):
+        call_verb("prepare", "scannet", source, tmp_path / "dest")
+    (source / "scannetv2_val.txt").unlink()
+    with pytest.raises(Refused, match="scannetv2_val.txt does not exist, .*github.com/ScanNet"):
+        call_verb("prepare", "scannet", source, tmp_path / "dest")
+
+
+@pytest.mark.parametrize(
+    "change, sentence",
+    [
+        ({"objects": [{"label": "cow", "polygon": [[0, 0], [9, 0], [9, 9]]}]}, "label 'cow', which"),
+        ({"objects": [{"label": "car"}]}, r"is damaged \(KeyError\('polygon'\)\): imgWidth,"),
+        ({"imgWidth": 10**9}, "damaged .*a size of 1000000000 x 108"),
+    ],
+)
+def test_damaged_polygons(tmp_path, change, sentence):
+    source = write_idd(tmp_path / "idd")
+    file = source / "gtFine" / "val" / "7" / "frame0340_gtFine_polygons.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises(Refused, match=f"frame0340_gtFine_polygons.json .*{sentence}"):
+        call_verb("prepare", "idd", source, tmp_path / "dest", "--processes", 1)
+
+
+@given(data=st.data())
+def test_segment_ids_tell_class_and_number(data):
+    """Whatever a dataset labels comes back from the ids of its PNG."""
+    categories = [
+        {"id": i, "isthing": data.draw(st.integers(0, 1))}
+        for i in data.draw(st.sets(st.integers(0, 1000), min_size=1, max_size=254))
+    ]
+    shape = data.draw(array_shapes(min_dims=2, max_dims=2, max_side=6))
+    classes = data.draw(arrays(np.int16, shape, elements=st.integers(-1, len(categories) - 1)))
+    numbers = data.draw(arrays(np.int32, shape, elements=st.integers(0, 65535)))
+    ids = segment_ids(Labels(classes, numbers), categories, Path("file"))
+    is_thing = np.array([c["isthing"] for c in categories])[classes]
+    assert ((ids >> 16) - 1 == classes)[classes >= 0].all() and (ids[classes < 0] == 0).all()
+    assert (ids & 0xFFFF == numbers * is_thing)[classes >= 0].all()
+    assert ids.max() < 2**24
+
+
+def test_numbers_that_a_png_has_no_room_for():
+    labels = Labels(np.zeros((2, 2), np.int16), np.array([[1, 2], [3, 65536]]))
+    with pytest.raises(InputError, match="truth.png numbers an object 65536, but .* 65535; number"):
+        segment_ids(labels, [{"id": 1, "isthing": 1}], Path("truth.png"))

@@ -1,0 +1,19 @@
+"""A training of one step."""
+
+from efficientps_d2.engine.trainer import Trainer
+
+ONE_STEP = (
+    *("SOLVER.MAX_ITER", 1, "SOLVER.STEPS", (), "SOLVER.IMS_PER_BATCH", 1),
+    *("SOLVER.REFERENCE_WORLD_SIZE", 0, "INPUT.CROP.SIZE", (64, 64)),
+    *("INPUT.MIN_SIZE_TRAIN", (64,), "INPUT.MIN_SIZE_TEST", 64),
+    *("SEED", 1, "MODEL.EFFICIENTNET.NAME", "tf_efficientnet_lite0"),
+)
+
+
+def train_one_step(cfg) -> None:
+    """Train, and see that weights change."""
+    trainer = Trainer(cfg)
+    before = [p.detach().clone() for p in trainer.model.parameters()]
+    trainer.train()
+    after = trainer.model.parameters()
+    assert any((a != b).any() for a, b in zip(after, before, strict=True))
