@@ -152,8 +152,7 @@ def _prepare_frame(data: Published, job: Job) -> tuple[dict, dict] | InputError:
     try:
         ids = _read(panoptic_file) if image_file.is_file() else None
         if ids is None:
-            _write(data, job, image_file, panoptic_file)
-            ids = read_segment_ids(str(panoptic_file))
+            ids = _write(data, job, image_file, panoptic_file)
     except InputError as error:
         return error
     except OSError as error:
@@ -176,7 +175,8 @@ def _read(panoptic_file: Path) -> np.ndarray | None:
         return None
 
 
-def _write(data: Published, job: Job, image_file: Path, panoptic_file: Path) -> None:
+def _write(data: Published, job: Job, image_file: Path, panoptic_file: Path) -> np.ndarray:
+    """Write both files of a frame; returns its segment ids."""
     frame = job.frame
     size = size_of(frame.image)
     if size is None:
@@ -193,8 +193,10 @@ def _write(data: Published, job: Job, image_file: Path, panoptic_file: Path) -> 
             _link(frame.image, partial_file)
         else:
             _write_resized(frame.image, partial_file, new_size)
+    ids = resize_nearest(ids, new_size)
     with replacing_file(panoptic_file) as partial_file:
-        write_segment_ids(partial_file, resize_nearest(ids, new_size))
+        write_segment_ids(partial_file, ids)
+    return ids
 
 
 def segment_ids(labels: Labels, categories: list[dict], file: Path) -> np.ndarray:
