@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config-file",
         metavar="FILE",
-        help="whose resize and anchors are compared; default: efficientps_custom",
+        help="whose resize, anchors and bands are compared; default: efficientps_custom",
     )
     add_processes(parser)
     parser.add_argument(
@@ -55,10 +55,10 @@ def run(args: argparse.Namespace) -> int:
         if args.fix:
             require_new_folder(args.fix, location)
     listing = read_listing(location, args.stored_pixels)
-    result = check_dataset(listing, args.processes)
+    result = check_dataset(listing, args.processes, cfg.INPUT.FORMAT)
     errors = _print_report(args, listing, result, cfg)
     with _status_2():
-        _write(args, listing, result)
+        _write(args, listing, result, cfg)
     return 1 if errors else 0
 
 
@@ -106,8 +106,9 @@ def _print_report(args: argparse.Namespace, listing, result, cfg) -> int:
     return errors
 
 
-def _write(args: argparse.Namespace, listing, result) -> None:
+def _write(args: argparse.Namespace, listing, result, cfg) -> None:
     """The repaired copy and the drawings that were asked for."""
+    from efficientps_d2.data.bands import shown_bands
     from efficientps_d2.data.checks.drawing import draw_images
     from efficientps_d2.data.checks.repair import write_repaired
     from efficientps_d2.data.checks.tables import problem_list
@@ -120,7 +121,7 @@ def _write(args: argparse.Namespace, listing, result) -> None:
                 print(f"{title} because of:\n{problem_list(problems, _limit(args))}")
     if args.draw:
         folder = os.path.join("output", "check", listing.location.name)
-        count = draw_images(listing, result, args.draw, folder)
+        count = draw_images(listing, result, args.draw, folder, shown_bands(cfg.INPUT))
         print(f"\nDrew {count} of the images into {folder}.")
 
 

@@ -16,6 +16,7 @@ from efficientps_d2_cli.options import add_overrides, path, positive
 
 TASKS = ("panoptic", "instance", "semantic")  # of PredictionPainter, which a test compares
 PRECISIONS = ("float32", "float16", "bfloat16")  # of Predictor, which a test compares
+ARRAY_SUFFIXES = (".npy",)  # of data/bands.py, which a test compares
 THRESHOLDS = (
     "MODEL.ROI_HEADS.SCORE_THRESH_TEST",
     "MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH",
@@ -80,6 +81,7 @@ def before(args: argparse.Namespace) -> None:
         args.parser.error("--webcam shows a window and writes nothing; leave --output out")
     from efficientps_d2_runtime.coco import require_own
     from efficientps_d2_runtime.errors import InputError
+    from efficientps_d2_runtime.images import IMAGE_SUFFIXES
     from efficientps_d2_runtime.paths import (
         expand,
         image_targets,
@@ -88,7 +90,7 @@ def before(args: argparse.Namespace) -> None:
         video_targets,
     )
 
-    args.files = expand(files)
+    args.files = expand(files, (*IMAGE_SUFFIXES, *ARRAY_SUFFIXES))
     refuse_videos(args.files, "give it by --video-input")
     if files and args.output:
         image_targets(args.files, args.output, args.save_json)

@@ -20,6 +20,7 @@ from efficientps_d2.checkpoint.checkpoint_files import (
     has_checkpoint,
     newest_checkpoint,
 )
+from efficientps_d2.checkpoint.stem import spread_over_bands
 from efficientps_d2.checkpoint.weights_file import read_weights
 from efficientps_d2.config.building import build_network, check_network
 from efficientps_d2_runtime.errors import InputError, one_line
@@ -34,8 +35,9 @@ LINEAR = "is_linear"  # the buffer of a 2-way FPN without LeakyReLU
 class FittingCheckpointer(DetectionCheckpointer):
     """Loads weights only if they fit.
 
-    For finetuning, parameters of another shape are named in Detectron2's log and keep their initial
-    values, but at least one must match. With ``strict``, for evaluation and resuming, all must.
+    For finetuning, weights for RGB are spread over other bands; parameters of another shape are
+    named in Detectron2's log and keep their initial values, but at least one must match. With
+    ``strict``, for evaluation and resuming, all must.
     """
 
     strict = False
@@ -139,7 +141,10 @@ class FittingCheckpointer(DetectionCheckpointer):
         return content
 
     def _load_model(self, checkpoint):
-        expected = set(self.model.state_dict())
+        own = self.model.state_dict()
+        expected = set(own)
+        if not self.strict:
+            spread_over_bands(checkpoint["model"], own)
         incompatible = super()._load_model(checkpoint)
         wrong_shapes = [key for key, *_ in incompatible.incorrect_shapes]
         # A tensor of another shape is missing, too, once it has been taken out.

@@ -26,6 +26,7 @@ def check_values(cfg: CfgNode) -> None:
     _check_semantic_head(cfg)
     _check_levels(cfg)
     _check_resnet(cfg)
+    _check_bands(cfg)
 
 
 def _check_upright_boxes(cfg: CfgNode) -> None:
@@ -86,6 +87,23 @@ def _check_resnet(cfg: CfgNode) -> None:
         raise InputError(
             f"MODEL.RESNETS.DEFORM_NUM_GROUPS is {cfg.MODEL.RESNETS.DEFORM_NUM_GROUPS}, but {name} "
             "has one group; leave it at 1."
+        )
+
+
+def _check_bands(cfg: CfgNode) -> None:
+    """Photographs have three channels; bands as many as there are means."""
+    counts = {key: len(value_of(cfg, key)) for key in ("MODEL.PIXEL_MEAN", "MODEL.PIXEL_STD")}
+    if cfg.INPUT.FORMAT != "BANDS":
+        for key, count in counts.items():
+            if count != 3:
+                raise InputError(
+                    f"{key} has {count} numbers, but INPUT.FORMAT is {cfg.INPUT.FORMAT}; give "
+                    "three, or INPUT.FORMAT BANDS."
+                )
+    elif len(set(counts.values())) > 1 and not counts.keys() & set(cfg.AUTO):
+        raise InputError(
+            f"MODEL.PIXEL_MEAN has {counts['MODEL.PIXEL_MEAN']} numbers and PIXEL_STD "
+            f"{counts['MODEL.PIXEL_STD']}; give one of each for each band."
         )
 
 

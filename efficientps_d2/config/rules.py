@@ -22,7 +22,7 @@ NORM = Text("a norm of Detectron2, such as GN, BN or SyncBN")
 LEVELS = ListOf(NAME, "a list of different feature names", 1, distinct=True)
 IOUS = ListOf(SHARE, "a list of numbers from 0 to 1")
 LABELS = ListOf(Number(-1, 1, whole=True), "a list of -1, 0 and 1")
-COLOR = ListOf(Number(), "three numbers", 3, 3)
+OF_BANDS = "for each band, three of photographs"
 POOLER = OneOf(("ROIAlign", "ROIAlignV2", "ROIPool"))
 
 
@@ -39,11 +39,15 @@ MODEL_RULES = [
     Rule("MODEL.DEVICE", "device of PyTorch", NAME),
     Rule("MODEL.WEIGHTS", "checkpoint to start from or to evaluate", Text("a file or URL")),
     Rule("MODEL.MASK_ON", "predict masks", FLAG),
-    Rule("MODEL.PIXEL_MEAN", "mean of each channel, in the order of INPUT.FORMAT", COLOR),
+    Rule(
+        "MODEL.PIXEL_MEAN",
+        "mean of each channel, in the order of INPUT.FORMAT",
+        ListOf(Number(), f"a number {OF_BANDS}", 1),
+    ),
     Rule(
         "MODEL.PIXEL_STD",
         "standard deviation of each channel",
-        ListOf(POSITIVE, "three numbers above 0", 3, 3),
+        ListOf(POSITIVE, f"a number above 0 {OF_BANDS}", 1),
     ),
     Rule("MODEL.BACKBONE.NAME", "builder of the backbone", NAME),
     Rule(

@@ -38,7 +38,16 @@ DATA_RULES = [
         "unreadable training images that each loader process skips before training stops",
         COUNT,
     ),
-    Rule("INPUT.FORMAT", "order of the channels", OneOf(("RGB", "BGR"))),
+    Rule(
+        "INPUT.FORMAT",
+        "order of the channels of photographs, or all bands of a file as they are stored",
+        OneOf(("RGB", "BGR", "BANDS")),
+    ),
+    Rule(
+        "INPUT.SHOWN_BANDS",
+        "with INPUT.FORMAT BANDS, the bands that drawings show as red, green and blue, from 0",
+        ListOf(COUNT, "three numbers of bands, from 0", 3, 3),
+    ),
     Rule(
         "INPUT.MASK_FORMAT",
         "form of masks in Detectron2's mapper; those of this project are always bitmaps",
@@ -66,7 +75,11 @@ DATA_RULES = [
         "smallest and largest random factor of the size in training",
         ListOf(Number(0.01, 100), "two numbers from 0.01 to 100, the smaller first", 2, 2),
     ),
-    Rule("INPUT.COLOR_JITTER", "random brightness, contrast, saturation and hue", FLAG),
+    Rule(
+        "INPUT.COLOR_JITTER",
+        "random brightness and contrast; of photographs also saturation and hue",
+        FLAG,
+    ),
     Rule("INPUT.CROP.ENABLED", "train on crops", FLAG),
     Rule(
         "INPUT.CROP.TYPE",

@@ -9,12 +9,12 @@ import detectron2.data.transforms as T
 import numpy as np
 import torch
 from detectron2.config import configurable
-from detectron2.data import DatasetMapper
 from detectron2.data import detection_utils as utils
-from detectron2.projects.point_rend import ColorAugSSDTransform
 from detectron2.structures import BitMasks, Boxes, Instances
 from panopticapi.utils import rgb2id
 
+from efficientps_d2.data.augmentation import build_test_augmentations, build_train_augmentations
+from efficientps_d2.data.bands import image_tensor, require_bands
 from efficientps_d2.data.classes import dataset_classes
 from efficientps_d2.data.coco_panoptic import IGNORE_LABEL
 from efficientps_d2.data.images import read_image
@@ -26,49 +26,12 @@ logger = logging.getLogger(__name__)
 CROWD_CLASS = -1  # marks crowd regions for the instance heads
 
 
-class ResizeWithJitter(T.ResizeShortestEdge):
-    """Detectron2's resize of the shortest edge, times a random factor; one interpolation only."""
-
-    def __init__(self, *args, jitter: tuple[float, float], **kwargs):
-        super().__init__(*args, **kwargs)
-        self.jitter = jitter
-
-    def get_transform(self, image):
-        resize = super().get_transform(image)
-        height, width = image.shape[:2]
-        if isinstance(resize, T.ResizeTransform):  # otherwise MIN_SIZE_TRAIN is 0: native size
-            height, width = resize.new_h, resize.new_w
-        scale = self._rand_range(*self.jitter)
-        size = max(1, round(height * scale)), max(1, round(width * scale))
-        return T.ResizeTransform(*image.shape[:2], *size, self.interp)
-
-
-def build_train_augmentations(cfg) -> list[T.Augmentation | T.Transform]:
-    """Resize, crop and flip by Detectron2's INPUT keys, with SCALE_JITTER and COLOR_JITTER."""
-    augmentations = [
-        ResizeWithJitter(
-            cfg.INPUT.MIN_SIZE_TRAIN,
-            cfg.INPUT.MAX_SIZE_TRAIN,
-            cfg.INPUT.MIN_SIZE_TRAIN_SAMPLING,
-            jitter=tuple(cfg.INPUT.SCALE_JITTER),
-        )
-    ]
-    if cfg.INPUT.CROP.ENABLED:
-        augmentations.append(T.RandomCrop(cfg.INPUT.CROP.TYPE, cfg.INPUT.CROP.SIZE))
-    if cfg.INPUT.RANDOM_FLIP != "none":
-        vertical = cfg.INPUT.RANDOM_FLIP == "vertical"
-        augmentations.append(T.RandomFlip(horizontal=not vertical, vertical=vertical))
-    if cfg.INPUT.COLOR_JITTER:
-        augmentations.append(ColorAugSSDTransform(img_format=cfg.INPUT.FORMAT))
-    return augmentations
-
-
 class PanopticDatasetMapper:
     """Training mapper for every panoptic dataset.
 
     Reads the image and the panoptic PNG, augments both, and adds to the record
 
-    * ``image``: (C, H, W) uint8,
+    * ``image``: (C, H, W) uint8, or float32 of bands,
     * ``sem_seg``: (H, W) int64 contiguous ids, 255 where there is no ground truth,
     * ``instances``: ``gt_boxes`` (from the transformed masks), ``gt_classes`` (0..things-1, or -1
       for crowd regions, for heads that take them), ``gt_masks`` (``BitMasks``).
@@ -85,14 +48,16 @@ class PanopticDatasetMapper:
         thing_class_ids: Sequence[int],
         crowd_regions: bool = True,
         damaged_image_limit: int = 10,
+        pixel_mean: Sequence[float] = (0.0, 0.0, 0.0),
     ):
         """
         Args:
             augmentations: applied to image and ground truth.
-            image_format: "RGB" or "BGR".
+            image_format: "RGB", "BGR" or "BANDS".
             thing_class_ids: contiguous id of each class of the detector.
             crowd_regions: whether the heads take crowd regions; Detectron2's own do not.
             damaged_image_limit: unreadable images that are skipped before an error is raised.
+            pixel_mean: of each band, which pixels without data get.
         """
         self.augmentations = T.AugmentationList(augmentations)
         self.image_format = image_format
@@ -100,6 +65,7 @@ class PanopticDatasetMapper:
         self.crowd_regions = crowd_regions
         self.damaged_image_limit = damaged_image_limit
         self.damaged_images = set()
+        self.pixel_mean = pixel_mean
 
     @classmethod
     def from_config(cls, cfg):
@@ -110,13 +76,14 @@ class PanopticDatasetMapper:
             "crowd_regions": cfg.MODEL.PROPOSAL_GENERATOR.NAME == "CrowdAwareRPN"
             and cfg.MODEL.ROI_HEADS.NAME == "CrowdAwareROIHeads",
             "damaged_image_limit": cfg.DATALOADER.DAMAGED_IMAGE_LIMIT,
+            "pixel_mean": cfg.MODEL.PIXEL_MEAN,
         }
 
     @classmethod
     def for_validation(cls, cfg) -> "PanopticDatasetMapper":
         """A mapper that resizes as an evaluation does, and gives what losses are computed from."""
         options = cls.from_config(cfg)
-        options["augmentations"] = utils.build_augmentation(cfg, is_train=False)
+        options["augmentations"] = build_test_augmentations(cfg)
         return cls(**options)
 
     def __call__(self, record: dict) -> dict | None:
@@ -127,6 +94,7 @@ class PanopticDatasetMapper:
             self._skip_damaged(record, error)
             return None
         check_image_size(record, image)
+        require_bands(image, len(self.pixel_mean), record["file_name"])
         segments = record.pop("segments_info")
         check_ground_truth(record, rgb2id(pan_seg), segments)
 
@@ -134,7 +102,7 @@ class PanopticDatasetMapper:
         inputs = T.AugInput(image, sem_seg=pan_seg)
         self.augmentations(inputs)
         pan_seg = rgb2id(inputs.sem_seg)
-        record["image"] = torch.as_tensor(np.ascontiguousarray(inputs.image.transpose(2, 0, 1)))
+        record["image"] = image_tensor(inputs.image, self.pixel_mean)
         record["sem_seg"], record["instances"] = self._targets(pan_seg, segments)
         return record
 
@@ -190,11 +158,17 @@ class PanopticDatasetMapper:
         )
 
 
-class EvaluationMapper(DatasetMapper):
-    """Detectron2's mapper; an unreadable image, or a ground truth unlike its JSON, is an error."""
+class EvaluationMapper:
+    """Adds ``image`` and ``pan_seg``, the ground truth: (H, W) int32 ids.
 
-    def __call__(self, record):
-        """As in :class:`DatasetMapper`; adds ``pan_seg``, the ground truth: (H, W) int32 ids."""
+    An unreadable image, or a ground truth unlike its JSON, is an error.
+    """
+
+    def __init__(self, cfg):
+        self.augmentations = T.AugmentationList(build_test_augmentations(cfg))
+        self.image_format, self.pixel_mean = cfg.INPUT.FORMAT, cfg.MODEL.PIXEL_MEAN
+
+    def __call__(self, record: dict) -> dict:
         record = copy.deepcopy(record)
         try:
             image, pan_seg = read_pair(record, self.image_format)
@@ -204,17 +178,18 @@ class EvaluationMapper(DatasetMapper):
                 "evaluation needs every image, so repair it or take it out of the dataset."
             ) from error
         check_image_size(record, image)
+        require_bands(image, len(self.pixel_mean), record["file_name"])
         ids = rgb2id(pan_seg)
         check_ground_truth(record, ids, record["segments_info"])
         inputs = T.AugInput(image)
         self.augmentations(inputs)
-        record["image"] = torch.as_tensor(np.ascontiguousarray(inputs.image.transpose(2, 0, 1)))
+        record["image"] = image_tensor(inputs.image, self.pixel_mean)
         record["pan_seg"] = torch.from_numpy(ids)
         return record
 
 
 def read_pair(record: dict, image_format: str) -> tuple[np.ndarray, np.ndarray]:
-    """The image of a record and its panoptic PNG, (H, W, 3) uint8 each."""
+    """The image of a record, (H, W, C), and its panoptic PNG, (H, W, 3) uint8."""
     image = read_image(record["file_name"], image_format)
     return image, utils.read_image(record["pan_seg_file_name"], format="RGB")
 

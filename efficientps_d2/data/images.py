@@ -8,6 +8,8 @@ from detectron2.data import detection_utils as utils
 from detectron2.data import transforms as T
 from PIL import Image, ImageOps
 
+from efficientps_d2.data.bands import BANDS, read_bands
+from efficientps_d2.utils.resizing import resize_bands
 from efficientps_d2_runtime.errors import InputError, one_line
 from efficientps_d2_runtime.images import (
     DAMAGED,
@@ -30,7 +32,13 @@ def load_image(file: Path | BytesIO, name: str | Path, formats=IMAGE_FORMATS) ->
 
 
 def read_image(file: str | Path, image_format: str) -> np.ndarray:
-    """(H, W, 3) uint8 as :func:`read_rgb`, "RGB" or "BGR"; raises what is in :data:`DAMAGED`."""
+    """(H, W, 3) uint8 as :func:`read_rgb`, "RGB" or "BGR", or (H, W, C) float32 of "BANDS".
+
+    Raises:
+        Exception: InputError, or one of :data:`DAMAGED`.
+    """
+    if image_format == BANDS:
+        return read_bands(file)
     pixels = decode(file, str(file)).pixels
     if image_format == "RGB":
         return pixels
@@ -100,7 +108,7 @@ def _load(
 
 
 def resize_image(image: np.ndarray, resize: T.ResizeShortestEdge) -> np.ndarray:
-    """(H, W, 3) uint8, resized for prediction; of narrow strips a row or column is left.
+    """(H, W, C) uint8 or float32, resized for prediction; of narrow strips a row is left.
 
     First across, then down: from version 13 on Pillow chooses the order by the size, which changes
     the rounding. An exported network has this one.
@@ -110,6 +118,8 @@ def resize_image(image: np.ndarray, resize: T.ResizeShortestEdge) -> np.ndarray:
         return transform.apply_image(image)
     (height, width), mode = image.shape[:2], transform.interp
     new_height, new_width = max(1, transform.new_h), max(1, transform.new_w)
+    if image.dtype == np.float32:
+        return resize_bands(image, (new_height, new_width))
     rows = T.ResizeTransform(height, width, height, new_width, mode)
     columns = T.ResizeTransform(height, new_width, new_height, new_width, mode)
     return columns.apply_image(rows.apply_image(image))

@@ -77,7 +77,7 @@ def _training_sampler(cfg: CfgNode, records: list[dict]) -> Sampler[int]:
 def build_test_loader(cfg: CfgNode, dataset_name: str) -> DataLoader:
     """Single images of a dataset, by :class:`EvaluationMapper`."""
     dataset_metadata(dataset_name)
-    mapper = EvaluationMapper(cfg, False)
+    mapper = EvaluationMapper(cfg)
     loader = build_detection_test_loader(cfg, dataset_name, mapper=mapper)
     loader.worker_init_fn = leave_process_group
     return loader

@@ -50,7 +50,7 @@ def check_file(
         form: a key of ``SUFFIXES``.
         path: the file.
         sizes: number, height and width of images, in units of the largest stride.
-        input_format: "RGB" or "BGR".
+        input_format: "RGB", "BGR" or "BANDS".
     """
     run_file = runner(form, path)
     differences = []
@@ -59,6 +59,8 @@ def check_file(
     unit = max(model.backbone.size_divisibility, *strides)  # p6 may have 64
     for seed, size in enumerate(sizes):
         images = scenes(size, unit, seed, input_format)
+        if input_format == "BANDS":
+            images = as_bands(images, model.pixel_mean, model.pixel_std)
         if form == "torchscript":
             image = images[0, :, UNPADDED:, UNPADDED:].contiguous()
             differences += _compare(model, image, run_file, _eager_whole)
@@ -104,6 +106,12 @@ def scenes(size: tuple[int, int, int], unit: int, seed: int, input_format: str) 
     if input_format == "BGR":
         images = images.flip(1)
     return F.interpolate(images, size=(height * unit, width * unit), mode="area")
+
+
+def as_bands(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """(N, C, H, W) of images (N, 3, H, W): as many bands, with values as the network is used to."""
+    channels = torch.arange(len(mean)) % 3
+    return (images[:, channels] - 127) / 64 * std + mean
 
 
 def runner(form: str, path: Path) -> Callable[[Tensor], Outputs]:

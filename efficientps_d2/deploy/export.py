@@ -41,8 +41,9 @@ class DensePart(nn.Module):
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """
         Args:
-            image: (N, 3, H, W) float32, pixels from 0 to 255 with channels as ``INPUT.FORMAT``
-                says; H and W are multiples of ``size_divisibility``, the backbone's.
+            image: (N, C, H, W) float32, values as in the files (from 0 to 255 of photographs) and
+                channels as ``INPUT.FORMAT`` says; H and W are multiples of ``size_divisibility``,
+                the backbone's.
 
         Returns:
             All float32: ``sem_seg`` (N, K, H, W) logits; the features of the FPN by name, as "p2"
@@ -70,7 +71,7 @@ class DensePart(nn.Module):
 
 
 def fusion_inputs(model: PanopticFPN, image: Tensor) -> tuple[Tensor, ...]:
-    """What the fusion needs of one image (3, H, W), float32, pixels from 0 to 255, of any size.
+    """What the fusion needs of one image (C, H, W), float32, values as in the files, of any size.
 
     Returns:
         In the order of ``WHOLE_OUTPUTS``: boxes (N, 4) float32 in pixels of the image, scores (N,)
@@ -183,7 +184,7 @@ def _pad_and_convolve(conv: Conv2dSame) -> nn.Sequential:
 
 def _export_dense(model: PanopticFPN, divisor: int) -> ExportedProgram:
     # Sizes of 0 and 1 would become constants, and equal ones one symbol.
-    image = torch.rand(2, 3, 3 * divisor, 5 * divisor) * 255
+    image = torch.rand(2, len(model.pixel_mean), 3 * divisor, 5 * divisor) * 255
     sizes = {0: Dim("batch"), 2: divisor * Dim("rows"), 3: divisor * Dim("columns")}
     # With channels last the exporter would have to reason about strides, too.
     dense = DensePart(model).eval().to(memory_format=torch.contiguous_format)
@@ -192,7 +193,7 @@ def _export_dense(model: PanopticFPN, divisor: int) -> ExportedProgram:
 
 def _write_onnx(model: PanopticFPN, divisor: int, path: Path) -> None:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    names = list(DensePart(model)(torch.zeros(1, 3, divisor, divisor)))
+    names = list(DensePart(model)(torch.zeros(1, len(model.pixel_mean), divisor, divisor)))
     program = torch.onnx.export(
         _export_dense(model, divisor),
         input_names=["image"],
@@ -206,7 +207,7 @@ def _write_onnx(model: PanopticFPN, divisor: int, path: Path) -> None:
 
 
 def _trace(model: PanopticFPN, divisor: int) -> torch.jit.ScriptModule:
-    image = torch.rand(3, 4 * divisor, 6 * divisor) * 255
+    image = torch.rand(len(model.pixel_mean), 4 * divisor, 6 * divisor) * 255
     # Without the patch the number of detections of this image would become a constant.
     modules = [name for name in sys.modules if name.startswith("efficientps_d2.modeling.")]
     with patch_builtin_len(modules):

@@ -54,7 +54,7 @@ def analyze(model: nn.Module, cfg, height: int, width: int) -> list[tuple[str, i
     model = on_meta(model)
     divisor = max(model.backbone.size_divisibility, 1)
     padded = -height % divisor + height, -width % divisor + width
-    image = torch.zeros(1, 3, *padded, device="meta")
+    image = torch.zeros(1, len(cfg.MODEL.PIXEL_MEAN), *padded, device="meta")
     features = model.backbone(image)
     body = count(model.backbone.bottom_up, image)
     whole = count(model.backbone, image)

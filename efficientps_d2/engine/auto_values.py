@@ -44,7 +44,9 @@ def fill_auto(cfg: CfgNode, run_folder: str | None = None) -> list[Suggestion]:
         )
     suggestions = None
     if comm.is_main_process():
-        statistics = Statistics.of_all([_statistics(name) for name in cfg.DATASETS.TRAIN])
+        statistics = Statistics.of_all(
+            [_statistics(name, cfg.INPUT.FORMAT) for name in cfg.DATASETS.TRAIN]
+        )
         given = {key: value for key, value in flat_items(cfg) if key not in cfg.AUTO}
         suggestions = suggest_config(statistics, given)
     used = use_suggestions(cfg, comm.all_gather(suggestions)[0])
@@ -75,9 +77,9 @@ def use_suggestions(cfg: CfgNode, suggestions: list[Suggestion]) -> list[Suggest
     return used
 
 
-def _statistics(name: str) -> Statistics:
+def _statistics(name: str, image_format: str) -> Statistics:
     check_dataset_files(name)
-    result = check_dataset(read_listing(find_dataset(name)), os.cpu_count())
+    result = check_dataset(read_listing(find_dataset(name)), os.cpu_count(), image_format)
     errors = sum(KINDS[problem.kind].is_error for problem in result.problems)
     if result.problems:
         logger.warning(

@@ -6,6 +6,7 @@ from detectron2.config import CfgNode
 from detectron2.evaluation import COCOPanopticEvaluator, DatasetEvaluator, DatasetEvaluators
 
 from efficientps_d2.config.keys import has_semantic_head
+from efficientps_d2.data.bands import shown_bands
 from efficientps_d2.data.datasets.register import dataset_metadata
 from efficientps_d2.evaluation.cityscapes_evaluation import (
     CityscapesAPEvaluator,
@@ -32,7 +33,7 @@ def build_panoptic_evaluator(cfg: CfgNode, name: str, output_folder: str) -> Dat
     if cfg.TEST.PICTURES > 0:
         # First, because Detectron2's COCOPanopticEvaluator changes the segments in place.
         folder = os.path.join(cfg.OUTPUT_DIR, "pictures")
-        evaluators.append(ImageWriter(name, folder, cfg.TEST.PICTURES))
+        evaluators.append(ImageWriter(name, folder, cfg.TEST.PICTURES, shown_bands(cfg.INPUT)))
     if metadata.evaluator_type == "cityscapes_panoptic_seg":
         redirect_cityscapesscripts()
         evaluators.append(CityscapesAPEvaluator(name, output_folder))

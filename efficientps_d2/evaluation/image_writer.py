@@ -1,16 +1,17 @@
 """Images beside ground truth and prediction that an evaluation leaves."""
 
 import os
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
 
+from efficientps_d2.data.bands import read_shown
 from efficientps_d2.data.coco_panoptic import true_segment_ids
 from efficientps_d2.utils.instance_colors import shades_of_both
 from efficientps_d2.utils.visualizer import draw_panoptic, side_by_side, thing_segments
-from efficientps_d2_runtime.images import read_rgb
 
 CAPTIONS = ("image", "ground truth", "prediction")
 
@@ -18,13 +19,15 @@ CAPTIONS = ("image", "ground truth", "prediction")
 class ImageWriter(DatasetEvaluator):
     """Draws the first images of a dataset during evaluation and measures nothing."""
 
-    def __init__(self, name: str, folder: str, count: int):
+    def __init__(self, name: str, folder: str, count: int, bands: Sequence[int] = ()):
         """
         Args:
             name: name of the dataset.
             folder: folder of the images, made if needed.
             count: number of images.
+            bands: see :func:`read_shown`.
         """
+        self.bands = bands
         self.metadata = MetadataCatalog.get(name)
         self.folder = folder
         records = DatasetCatalog.get(name)
@@ -39,7 +42,7 @@ class ImageWriter(DatasetEvaluator):
             record = self.records.get(item["file_name"])
             if record is None:
                 continue
-            image = read_rgb(record["file_name"])
+            image = read_shown(record["file_name"], self.bands)
             pan_seg, segments = output["panoptic_seg"]
             maps = [
                 (true_segment_ids(item), record["segments_info"]),

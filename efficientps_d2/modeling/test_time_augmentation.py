@@ -7,13 +7,14 @@ from typing import NamedTuple
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.data.transforms import HFlipTransform, ResizeTransform
+from detectron2.data.transforms import HFlipTransform
 from detectron2.layers import batched_nms
 from detectron2.modeling.postprocessing import sem_seg_postprocess
 from detectron2.structures import Boxes, Instances
 from torch import Tensor, nn
 
 from efficientps_d2.modeling.meta_arch.panoptic_segmentor import PanopticSegmentor
+from efficientps_d2.utils.resizing import ResizeTransform
 from efficientps_d2_runtime.errors import InputError
 
 
@@ -142,7 +143,7 @@ class PanopticTTA(nn.Module):
 
 
 def look(image: Tensor, view: View) -> Tensor:
-    """A (C, H, W) uint8 image as a view shows it."""
+    """A (C, H, W) uint8 or float32 image as a view shows it."""
     pixels = image.permute(1, 2, 0).cpu().numpy()
     pixels = ResizeTransform(*image.shape[-2:], *view.size).apply_image(pixels)
     if view.flip:

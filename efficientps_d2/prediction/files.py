@@ -18,7 +18,6 @@ from efficientps_d2.prediction.tracking import Tracker
 from efficientps_d2_runtime.coco import PanopticWriter
 from efficientps_d2_runtime.errors import InputError, Stopped
 from efficientps_d2_runtime.files import replacing_file
-from efficientps_d2_runtime.images import read_rgb
 from efficientps_d2_runtime.paths import (
     OTHER_OUTPUT,
     image_targets,
@@ -79,13 +78,13 @@ def _predict_each(
         for file in tqdm(files, desc="predicting", unit="image", disable=len(files) == 1):
             try:
                 refuse_videos([file], VIDEO_INPUT)
-                image = read_rgb(file)
+                image = predictor.read(file)
             except InputError as error:
                 tqdm.write(f"Skipped: {error}", file=sys.stderr)
                 skipped += 1
                 continue
             prediction = predictor(image, image_format="RGB")
-            drawn = painter.draw(image, prediction, task)
+            drawn = painter.draw(predictor.shown(image), prediction, task)
             tqdm.write(f"{file}: {prediction.summary()}.")
             if output:
                 with replacing_file(targets[file], keep_suffix=True) as partial:

@@ -13,6 +13,15 @@ from tqdm import tqdm
 
 from efficientps_d2.checkpoint.checkpointer import load_trained_model
 from efficientps_d2.checkpoint.saved_model import read_saved_model
+from efficientps_d2.data.bands import (
+    BANDS,
+    bands_of_array,
+    image_tensor,
+    read_bands,
+    require_bands,
+    show,
+    shown_bands,
+)
 from efficientps_d2.data.images import resize_image
 from efficientps_d2.deploy.optimize import optimize_for_inference
 from efficientps_d2.modeling.fusion.semantic_logits import SemanticLogits
@@ -20,7 +29,13 @@ from efficientps_d2.modeling.fusion.stuff_scores import mean_probabilities
 from efficientps_d2.prediction.mosaic import Mosaic, tiles
 from efficientps_d2.prediction.result import Prediction
 from efficientps_d2_runtime.errors import InputError, one_line
-from efficientps_d2_runtime.images import read_rgb, require_format, rgb_of_array
+from efficientps_d2_runtime.images import (
+    DAMAGED,
+    read_rgb,
+    require_format,
+    rgb_of_array,
+    unreadable,
+)
 from efficientps_d2_runtime.result import Segment, listed
 
 ImageInput = np.ndarray | str | Path
@@ -122,7 +137,8 @@ class Predictor:
 
         Args:
             images: an array (H, W, 3) uint8 in ``image_format``, the path of a file, or a
-                sequence of these.
+                sequence of these. A model with ``INPUT.FORMAT`` BANDS takes arrays (H, W, C) of
+                numbers as its files hold them, with NaN where there are no data.
             image_format: "BGR", as OpenCV reads and Detectron2's predictor takes, or "RGB". Files
                 do not depend on it.
             logits: also keep semantic logits and mask logits.
@@ -138,7 +154,7 @@ class Predictor:
         several = isinstance(images, list | tuple) or np.ndim(images) == 4
         if not several:
             return self([images], image_format, logits)[0]
-        arrays = [self._rgb(image, image_format) for image in images]
+        arrays = [self._pixels(image, image_format) for image in images]
         if self.tile and logits:
             raise InputError("A prediction in tiles has no logits; leave tile or logits out.")
         if self.tile:
@@ -146,7 +162,7 @@ class Predictor:
         return self._whole(arrays, logits)
 
     def _whole(self, images: list[np.ndarray], logits: bool = False) -> list[Prediction]:
-        """Of RGB images, in one batch."""
+        """Of images, in one batch."""
         lower = self.dtype != torch.float32
         with torch.no_grad(), torch.autocast("cuda", self.dtype, enabled=lower):
             outputs = self.model([self._input(image) for image in images]) if images else []
@@ -174,18 +190,42 @@ class Predictor:
         instances.pred_classes = torch.tensor([s.category_id for s in things], dtype=torch.int64)
         return Prediction(mosaic.pan_seg, segments, sem_seg, instances)
 
-    def _rgb(self, image: ImageInput, image_format: str) -> np.ndarray:
-        if isinstance(image, str | Path):
-            return read_rgb(image)
-        return rgb_of_array(image, image_format)
+    def read(self, file: str | Path) -> np.ndarray:
+        """The image in a file: (H, W, 3) uint8 RGB, or (H, W, C) float32 of bands.
+
+        Raises:
+            InputError: if it cannot be read.
+        """
+        if self.cfg.INPUT.FORMAT != BANDS:
+            return read_rgb(file)
+        try:
+            return read_bands(file)
+        except InputError:
+            raise
+        except DAMAGED as error:
+            raise unreadable(file, error, "give another image") from error
+
+    def shown(self, image: np.ndarray) -> np.ndarray:
+        """(H, W, 3) uint8 RGB of what :meth:`read` gives, for drawings."""
+        bands = shown_bands(self.cfg.INPUT)
+        return show(image, bands) if bands else image
+
+    def _pixels(self, image: ImageInput, image_format: str) -> np.ndarray:
+        is_file = isinstance(image, str | Path)
+        if self.cfg.INPUT.FORMAT != BANDS:
+            return read_rgb(image) if is_file else rgb_of_array(image, image_format)
+        name = str(image) if is_file else "An image"
+        pixels = self.read(image) if is_file else bands_of_array(np.asarray(image), name)
+        require_bands(pixels, len(self.cfg.MODEL.PIXEL_MEAN), name)
+        return pixels
 
     def _input(self, image: np.ndarray) -> dict:
-        """What the model takes, of an RGB image."""
+        """What the model takes, of an RGB image or of bands."""
         height, width = image.shape[:2]
         if self.cfg.INPUT.FORMAT == "BGR":
             image = image[:, :, ::-1]
         image = resize_image(np.ascontiguousarray(image), self.resize)
-        tensor = torch.as_tensor(np.ascontiguousarray(image.transpose(2, 0, 1)))
+        tensor = image_tensor(image, self.cfg.MODEL.PIXEL_MEAN)
         return {"image": tensor, "height": height, "width": width}
 
     def _prediction(self, output: dict, logits: bool) -> Prediction:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from efficientps_d2.data.bands import read_shown
 from efficientps_d2.data.coco_panoptic import read_segment_ids
 from efficientps_d2.report.error_analysis import (
     BOUNDARY,
@@ -26,7 +27,7 @@ from efficientps_d2.report.error_analysis import (
 from efficientps_d2.report.run import SavedPredictions, matches_of
 from efficientps_d2.utils.parallel import map_images
 from efficientps_d2_runtime.errors import InputError
-from efficientps_d2_runtime.images import DAMAGED, damage, read_rgb
+from efficientps_d2_runtime.images import DAMAGED, damage
 
 LONG_SIDE = 640  # of an image in the page
 COLORS = {  # of Okabe and Ito, which the colour-blind can tell apart; correct shows the image
@@ -106,7 +107,7 @@ def _analyse(
             f"{prediction_file} or its ground truth has changed since the evaluation ({error}); "
             "evaluate again."
         ) from error
-    card = _draw_card(group, sample, gt, prediction, segments, saved.categories) if group else None
+    card = _draw_card(group, sample, gt, prediction, segments, saved) if group else None
     return errors, card
 
 
@@ -116,10 +117,10 @@ def _draw_card(
     gt: np.ndarray,
     prediction: np.ndarray,
     predicted_segments: list[dict],
-    categories: list[dict],
+    saved: SavedPredictions,
 ) -> Card:
-    matches = matches_of(sample)
-    image = read_rgb(sample["file_name"])
+    matches, categories = matches_of(sample), saved.categories
+    image = read_shown(sample["file_name"], saved.shown_bands)
     height, width = gt.shape
     scale = min(1.0, LONG_SIDE / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))

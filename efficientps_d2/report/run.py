@@ -9,6 +9,7 @@ from detectron2.config import CfgNode
 
 from efficientps_d2.config.keys import has_semantic_head
 from efficientps_d2.config.loading import load_config
+from efficientps_d2.data.bands import shown_bands
 from efficientps_d2.data.coco_panoptic import read_json
 from efficientps_d2.evaluation.panoptic_metrics import Match
 from efficientps_d2.evaluation.results import (
@@ -27,10 +28,11 @@ CONFIGS = ("config.yaml", f"{FOLDER}/config.yaml")  # of a training, of an evalu
 
 
 class SavedPredictions(NamedTuple):
-    """The PNGs that an evaluation wrote, and COCO's categories by contiguous id."""
+    """The PNGs that an evaluation wrote, COCO's categories by contiguous id, bands to draw."""
 
     folder: Path
     categories: list[dict]
+    shown_bands: tuple[int, ...] = ()
 
 
 @dataclass
@@ -94,7 +96,8 @@ def read_run(folder: str | Path, dataset: str = "") -> Run:
     saved = None
     if images and "prediction" in images[0]:
         content = read_json(folder / FOLDER / f"{dataset}{PREDICTIONS}", ("categories",))
-        saved = SavedPredictions(folder / FOLDER / f"{dataset}_panoptic", content["categories"])
+        pngs = folder / FOLDER / f"{dataset}_panoptic"
+        saved = SavedPredictions(pngs, content["categories"], shown_bands(cfg.INPUT))
     run = Run(
         folder,
         dataset,

@@ -81,7 +81,7 @@ def test_losses_and_gradients(networks, small_config, toy, name):
 @pytest.mark.parametrize("optimized", [False, True])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_inference(networks, toy, small_config, name, optimized):
-    inputs = [EvaluationMapper(small_config(f"{name}_streets"), False)(DatasetCatalog.get(toy)[0])]
+    inputs = [EvaluationMapper(small_config(f"{name}_streets"))(DatasetCatalog.get(toy)[0])]
     outputs = []
     for model in networks(name):
         model = optimize_for_inference(model) if optimized else model.eval()
@@ -95,7 +95,7 @@ def test_inference(networks, toy, small_config, name, optimized):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_mixed_precision(networks, toy, small_config, dtype):
     cfg = small_config("efficientps_streets")
-    inputs = [EvaluationMapper(cfg, False)(DatasetCatalog.get(toy)[0])]
+    inputs = [EvaluationMapper(cfg)(DatasetCatalog.get(toy)[0])]
     _, model = networks("efficientps")
     with torch.no_grad(), torch.autocast(torch.device(DEVICE).type, dtype):
         (output,) = optimize_for_inference(model)(inputs)
@@ -105,7 +105,7 @@ def test_mixed_precision(networks, toy, small_config, dtype):
 
 def test_test_time_augmentation(networks, toy, small_config):
     cfg = small_config("efficientps_streets", *KEEN, "TEST.AUG.SCALES", (1.0, 1.5))
-    inputs = [EvaluationMapper(cfg, False)(DatasetCatalog.get(toy)[0])]
+    inputs = [EvaluationMapper(cfg)(DatasetCatalog.get(toy)[0])]
     found = []
     for model in networks("efficientps"):
         with torch.no_grad():

@@ -136,6 +136,11 @@ def without_kind(isthing):
     return lambda folder: edit_json(folder, change)
 
 
+def array_image(folder):
+    np.save(folder / "images" / "picture.0.npy", np.zeros((96, 160, 4), np.float32))
+    set_first("images", file_name="picture.0.npy")(folder)
+
+
 def same_stem(folder):
     (folder / "images" / "other").mkdir()
     shutil.copy(folder / "images/sub/picture.1.png", folder / "images/other/picture.0.png")
@@ -166,6 +171,7 @@ CASES = {
     "upside down": (turn(3), "EXIF orientation", IMAGE),
     "lying on the side": (turn(6), "EXIF orientation", IMAGE),
     "float image": (write_image(np.float32, "TIFF"), LOSSY, IMAGE),
+    "array as image": (array_image, "image of bands", "images/picture.0.npy"),
     "palette image": (convert(IMAGE, "P"), CONVERTED, IMAGE),
     "CMYK image": (convert(IMAGE, "CMYK", "JPEG"), CONVERTED, IMAGE),
     "gray image": (convert(IMAGE, "L"), CONVERTED, IMAGE),

@@ -53,7 +53,7 @@ def test_training(small_config, toy, name, amp):
 @pytest.mark.parametrize("augmented", [False, True])
 def test_inference(config, toy, method, augmented):
     cfg = config("MODEL.PANOPTIC_FPN.COMBINE.METHOD", method, "TEST.AUG.SCALES", (1.0,))
-    inputs = [EvaluationMapper(cfg, False)(DatasetCatalog.get(toy)[0])]
+    inputs = [EvaluationMapper(cfg)(DatasetCatalog.get(toy)[0])]
     model = move(build_model(cfg).eval())
     predict = PanopticTTA.of_config(cfg, model) if augmented else model
     with pretended_cuda(), torch.no_grad():
@@ -69,7 +69,7 @@ def test_inference(config, toy, method, augmented):
 @pytest.mark.parametrize("name", ["mask_rcnn_streets", "lpsnet_style_streets"])
 def test_inference_of_other_networks(small_config, toy, name):
     cfg = small_config(name, *FEW, *KEEN)
-    inputs = [EvaluationMapper(cfg, False)(DatasetCatalog.get(toy)[0])]
+    inputs = [EvaluationMapper(cfg)(DatasetCatalog.get(toy)[0])]
     model = move(build_model(cfg).eval())
     with pretended_cuda(), torch.no_grad():
         (output,) = model(inputs)

@@ -36,7 +36,7 @@ class Trained:
         self.cfg = cfg = with_class_counts(cfg)
         self.model = build_network(cfg)
         self.model.load_state_dict(read_weights(folder / "model_final.pth")["model"])
-        mapper = EvaluationMapper(cfg, False)
+        mapper = EvaluationMapper(cfg)
         records = DatasetCatalog.get(cfg.DATASETS.TEST[0])
         self.images = [mapper(record) for record in records[:IMAGES]]
         seed_all(0)  # the same crops for all networks

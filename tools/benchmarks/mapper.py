@@ -33,7 +33,7 @@ from PIL import Image  # noqa: E402
 
 from efficientps_d2 import PanopticDatasetMapper  # noqa: E402
 from efficientps_d2.config.loading import load_config  # noqa: E402
-from efficientps_d2.data.dataset_mapper import build_train_augmentations  # noqa: E402
+from efficientps_d2.data.augmentation import build_train_augmentations  # noqa: E402
 from efficientps_d2.data.streets.scene import paint_scene  # noqa: E402
 
 CONFIG = Path(__file__).parent.parent / "configs" / "efficientps_cityscapes.yaml"

@@ -32,7 +32,7 @@ def agreement(args: argparse.Namespace) -> list[dict]:
     for device in ("cpu", args.device):
         models.append(build_model(without_cuda(cfg) if device == "cpu" else cfg).eval())
         models[-1].load_state_dict(state)
-    mapper = EvaluationMapper(cfg, False)
+    mapper = EvaluationMapper(cfg)
     inputs = [mapper(r) for r in DatasetCatalog.get("streets_val")[: 2 if args.short else 10]]
     rows = []
     for method in ("adaptive", "heuristic", "log_odds", "upsnet"):

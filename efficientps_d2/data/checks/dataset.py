@@ -20,6 +20,7 @@ class Statistics(NamedTuple):
     things: np.ndarray  # (T, 3) float64: sqrt(box area), height and width of the image
     stuff: np.ndarray  # (S,) float64: areas of the stuff segments
     classes: dict  # category id: [images, segments, pixels]
+    bands: np.ndarray | None = None  # (3, C) float64: number of values, their sum and of squares
 
     @property
     def pixels(self) -> int:
@@ -39,7 +40,8 @@ class Statistics(NamedTuple):
             counts = np.sum([part.classes[id_] for part in parts if id_ in part.classes], axis=0)
             classes[id_] = counts.tolist()
         sizes = zip(*(part[:3] for part in parts), strict=True)
-        return cls(*(np.concatenate(arrays) for arrays in sizes), classes)
+        bands = _sum_of([part.bands for part in parts])
+        return cls(*(np.concatenate(arrays) for arrays in sizes), classes, bands)
 
 
 class CheckResult(NamedTuple):
@@ -50,13 +52,18 @@ class CheckResult(NamedTuple):
     statistics: Statistics
 
 
-def check_dataset(listing: Listing, processes: int = 1) -> CheckResult:
+def check_dataset(listing: Listing, processes: int = 1, image_format: str = "RGB") -> CheckResult:
     """Read every image once, with a progress bar.
+
+    Args:
+        listing: of the dataset.
+        processes: that read images at the same time.
+        image_format: ``INPUT.FORMAT`` of the training.
 
     Raises:
         InputError: if a process dies, mostly for lack of memory.
     """
-    check = partial(check_image, categories=listing.categories)
+    check = partial(check_image, categories=listing.categories, image_format=image_format)
     problems, kinds, reports = list(listing.problems), [], []
     found = map_images(check, listing.images, processes, "checking")
     for image, report in zip(listing.images, found, strict=True):
@@ -65,6 +72,7 @@ def check_dataset(listing: Listing, processes: int = 1) -> CheckResult:
         reports.append(report)
     statistics = merge_statistics(reports)
     problems += _unused_classes(listing, statistics) + _few_bits(listing, reports)
+    problems += _other_bands(listing, reports)
     return CheckResult(problems, kinds, statistics)
 
 
@@ -102,6 +110,24 @@ def _few_bits(listing: Listing, reports: Sequence[ImageReport]) -> list[Problem]
     return [Problem("values of fewer bits", shown(next(iter(peaks))), text)]
 
 
+def _other_bands(listing: Listing, reports: Sequence[ImageReport]) -> list[Problem]:
+    """Images whose number of bands is not that of the first."""
+    pairs = zip(listing.images, reports, strict=True)
+    counts = {p.image_file: r.bands.shape[1] for p, r in pairs if r.bands is not None}
+    first = next(iter(counts.values()), None)
+    return [
+        Problem("number of bands", shown(file), f"has {count} bands, but the first image {first}")
+        for file, count in counts.items()
+        if count != first
+    ]
+
+
+def _sum_of(bands: list[np.ndarray | None]) -> np.ndarray | None:
+    """The sum over images or datasets; None where some of them differ in their number."""
+    given = [array for array in bands if array is not None]
+    return sum(given) if len({array.shape for array in given}) == 1 else None
+
+
 def merge_statistics(reports: Iterable[ImageReport]) -> Statistics:
     """The statistics of all images whose panoptic PNG could be used."""
     reports = [report for report in reports if report.size is not None]
@@ -119,4 +145,5 @@ def merge_statistics(reports: Iterable[ImageReport]) -> Statistics:
         np.column_stack([things, np.repeat(images[:, :2], images[:, 2], axis=0)]),
         np.array([area for r in reports for area in r.stuff], dtype=np.float64),
         classes,
+        _sum_of([report.bands for report in reports]),
     )

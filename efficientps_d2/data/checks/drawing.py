@@ -1,6 +1,7 @@
 """Images of a checked dataset, drawn beside their ground truth."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from detectron2.data.catalog import Metadata
 from panopticapi.utils import rgb2id
 from PIL import Image
 
+from efficientps_d2.data.bands import read_shown
 from efficientps_d2.data.checks.dataset import CheckResult
 from efficientps_d2.data.checks.image import unusable
 from efficientps_d2.data.checks.listing import Listing
@@ -19,7 +21,13 @@ from efficientps_d2_runtime.files import replacing_file
 from efficientps_d2_runtime.images import decode
 
 
-def draw_images(listing: Listing, result: CheckResult, count: int, folder: str) -> int:
+def draw_images(
+    listing: Listing,
+    result: CheckResult,
+    count: int,
+    folder: str,
+    bands: Sequence[int] = (),
+) -> int:
     """Draw images beside their ground truth, evenly spread over the dataset.
 
     Args:
@@ -27,6 +35,7 @@ def draw_images(listing: Listing, result: CheckResult, count: int, folder: str) 
         result: of its check; images without usable files are not drawn.
         count: number of images.
         folder: made if needed; images of the same name are replaced.
+        bands: see :func:`read_shown`.
 
     Returns:
         The number of images written.
@@ -46,7 +55,11 @@ def draw_images(listing: Listing, result: CheckResult, count: int, folder: str) 
     chosen = np.linspace(0, len(usable) - 1, min(count, len(usable))).round().astype(int)
     os.makedirs(folder, exist_ok=True)
     for sample in (usable[i] for i in chosen):
-        image = decode(sample.image_file, sample.image_file, not sample.stored_pixels).pixels
+        file = sample.image_file
+        if bands:
+            image = read_shown(file, bands)
+        else:
+            image = decode(file, file, not sample.stored_pixels).pixels
         gt = rgb2id(read_ground_truth(sample.panoptic_file, []))
         segments = [
             {**segment, "category_id": table[segment["category_id"]]}

@@ -2,8 +2,10 @@
 
 from typing import NamedTuple
 
+import numpy as np
 from panopticapi.utils import rgb2id
 
+from efficientps_d2.data.bands import BANDS
 from efficientps_d2.data.checks.categories import is_id
 from efficientps_d2.data.checks.listing import ListedImage
 from efficientps_d2.data.checks.problems import Problem, shown
@@ -24,30 +26,49 @@ class ImageReport(NamedTuple):
     things: list[float] = []  # sqrt(box area) of each thing that is no crowd
     stuff: list[int] = []  # area of each stuff segment
     peak_of_16_bits: int | None = None  # largest value of the upper 8 bits; None of 8-bit images
+    bands: np.ndarray | None = None  # (3, C) float64: number of values, their sum and of squares
 
 
-def check_image(sample: ListedImage, categories: dict) -> ImageReport:
+def check_image(sample: ListedImage, categories: dict, image_format: str = "RGB") -> ImageReport:
     """Read both files of an image and compare them with the JSON.
 
     Args:
         sample: the files, and what the JSON says of them.
         categories: :class:`Category` by dataset id.
+        image_format: ``INPUT.FORMAT`` of the training.
     """
     problems: list[Problem] = []
-    image = read_annotated(sample.image_file, problems, not sample.stored_pixels)
+    image = read_annotated(sample.image_file, problems, not sample.stored_pixels, image_format)
     pan_seg = read_ground_truth(sample.panoptic_file, problems)
     report = ImageReport(problems)
     if image is not None:
         _check_json_size(sample, image.pixels.shape[:2], problems)
         if image.has_16_bits:
             report = report._replace(peak_of_16_bits=int(image.pixels.max()))
+        if image_format == BANDS:
+            report = report._replace(bands=_measure_bands(sample, image.pixels, problems))
     if pan_seg is None:
         return report
     if image is not None:
         _check_sizes(sample, image, pan_seg.shape[:2], problems)
     segments = measure_segments(rgb2id(pan_seg))
     found = _check_segments(sample, segments, categories, problems)
-    return found._replace(size=pan_seg.shape[:2], peak_of_16_bits=report.peak_of_16_bits)
+    peak, bands = report.peak_of_16_bits, report.bands
+    return found._replace(size=pan_seg.shape[:2], peak_of_16_bits=peak, bands=bands)
+
+
+def _measure_bands(sample: ListedImage, pixels: np.ndarray, problems: list[Problem]) -> np.ndarray:
+    """Number, sum and sum of squares of the values of each band, without those that are NaN."""
+    there = ~np.isnan(pixels)
+    counts = there.sum(axis=(0, 1))
+    if (empty := int((counts == 0).sum())) or counts.min() < pixels[:, :, 0].size:
+        share = 1 - there.mean()
+        text = f"has no data in {share:.1%} of its values: they count as the mean of their band"
+        if empty:
+            text = f"has no data in {empty} of its {len(counts)} bands"
+        problems.append(Problem("pixels without data", shown(sample.image_file), text))
+    values = np.where(there, pixels, 0).astype(np.float64)
+    return np.stack([counts, values.sum(axis=(0, 1)), (values**2).sum(axis=(0, 1))])
 
 
 def _check_json_size(sample: ListedImage, size: tuple[int, int], problems: list[Problem]) -> None:

@@ -52,6 +52,8 @@ def suggest_config(statistics: Statistics, given: dict | None = None) -> list[Su
         Suggestion("INPUT.MAX_SIZE_TEST", longest, "as in training"),
         _crop(statistics, short, longest),
     ]
+    if statistics.bands is not None:
+        suggestions += _for_bands(statistics.bands)
     if len(statistics.things):
         things = resized_things(statistics, short, longest)
         suggestions += _for_things(statistics, things, given)
@@ -194,6 +196,18 @@ def _for_things(statistics: Statistics, things: np.ndarray, given: dict) -> list
             Suggestion(f"MODEL.RPN.POST_NMS_TOPK_{phase}", after, f"{reason} {FEWEST_PROPOSALS}"),
         ]
     return suggestions
+
+
+def _for_bands(bands: np.ndarray) -> list[Suggestion]:
+    counts, sums, squares = bands
+    counts = np.maximum(counts, 1)
+    mean = sums / counts
+    std = np.sqrt(np.maximum(squares / counts - mean**2, 0))
+    std = np.where(std > 0, std, 1)  # of a band without any contrast
+    return [
+        Suggestion(key, [float(f"{value:.4g}") for value in values], f"of {len(mean)} bands")
+        for key, values in (("MODEL.PIXEL_MEAN", mean), ("MODEL.PIXEL_STD", std))
+    ]
 
 
 def _stuff_limit(statistics: Statistics) -> Suggestion:

@@ -164,6 +164,10 @@ def require_known_config(cfg: CfgNode) -> None:
 def require_known_parts(model: PanopticSegmentor, cfg: CfgNode) -> None:
     """Raise InputError for a network that has other parts than WholeModel knows."""
     require_known_config(cfg)
+    if cfg.INPUT.FORMAT == "BANDS":
+        raise InputError(
+            f"INPUT.FORMAT is BANDS, but a whole network in ONNX takes photographs; {CURE}."
+        )
     heads = model.roi_heads
     for part, attribute in (
         (model.sem_seg_head, "layers"),

@@ -65,7 +65,7 @@ def build_efficientnet_backbone(cfg, input_shape: ShapeSpec) -> Backbone:
     options = cfg.MODEL.EFFICIENTNET
     weights = "" if cfg.MODEL.WEIGHTS else options.WEIGHTS
     check_weights_tag(options.NAME)
-    if weights:
+    if weights and input_shape.channels == 3:
         warn_of_other_statistics(options.NAME, weights, cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD)
     paper = is_paper_efficientnet(options.NAME)
     if options.ACTIVATE_STAGE0_PROJECTION and not paper:
@@ -77,11 +77,17 @@ def build_efficientnet_backbone(cfg, input_shape: ShapeSpec) -> Backbone:
             options.NAME,
             drop_path=options.DROP_PATH,
             activate_stage0_projection=options.ACTIVATE_STAGE0_PROJECTION,
+            in_channels=input_shape.channels,
         )
         if weights:
             load_pretrained_backbone(backbone, options.NAME, weights)
     else:
-        backbone = TimmFeatures(options.NAME, weights=weights, drop_path=options.DROP_PATH)
+        backbone = TimmFeatures(
+            options.NAME,
+            weights=weights,
+            drop_path=options.DROP_PATH,
+            in_channels=input_shape.channels,
+        )
     backbone = set_norm(backbone, options.NORM)
     backbone.freeze(cfg.MODEL.BACKBONE.FREEZE_AT)
     return backbone

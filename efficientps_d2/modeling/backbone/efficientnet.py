@@ -26,7 +26,7 @@ def is_efficientnet_lite(name: str) -> bool:
 class EfficientNet(Backbone):
     """EfficientNet with the taps of EfficientPS (paper section 3.1).
 
-    Takes images (N, 3, H, W), returns a dict of "res2".."res5" at strides 4, 8, 16 and 32. The taps
+    Takes images (N, C, H, W), returns a dict of "res2".."res5" at strides 4, 8, 16 and 32. The taps
     are the outputs of stages 1, 2, 4 (counted from 0) and the activated 1x1 head convolution; at B5
     they have 40, 64, 176 and 2048 channels. Padding is TensorFlow's SAME, as in the weights.
     """
@@ -39,6 +39,7 @@ class EfficientNet(Backbone):
         *,
         drop_path: float = 0.0,
         activate_stage0_projection: bool = False,
+        in_channels: int = 3,
     ):
         """
         Args:
@@ -46,11 +47,12 @@ class EfficientNet(Backbone):
             drop_path: stochastic depth rate; the paper uses none.
             activate_stage0_projection: also activate the projections of stage 0, which are linear
                 in EfficientNet; the authors' code does (B0 to B7 only).
+            in_channels: bands of an image.
         """
         super().__init__()
         paper = is_paper_efficientnet(name)
         changes = {"se_layer": nn.Identity, "act_layer": nn.LeakyReLU} if paper else {}
-        net = timm.create_model(name, drop_path_rate=drop_path, **changes)
+        net = timm.create_model(name, drop_path_rate=drop_path, in_chans=in_channels, **changes)
         # Only these parts: an unused classifier would break DistributedDataParallel.
         self.conv_stem, self.bn1, self.blocks = net.conv_stem, net.bn1, net.blocks
         self.conv_head, self.bn2 = net.conv_head, net.bn2

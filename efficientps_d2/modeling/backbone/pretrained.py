@@ -9,6 +9,7 @@ import numpy as np
 import timm
 from torch import Tensor, nn
 
+from efficientps_d2.checkpoint.stem import spread_over_bands
 from efficientps_d2.checkpoint.weights_file import read_state_dict
 from efficientps_d2_runtime.errors import InputError
 
@@ -37,6 +38,7 @@ def load_pretrained_backbone(backbone: nn.Module, name: str, source: str) -> Non
     else:
         state, _ = read_state_dict(existing_file(source))
     expected = backbone.state_dict()
+    spread_over_bands(state, expected)
     # Left out on purpose: the classifier, and squeeze-excite, which the paper removes.
     dropped = [k for k in state if k not in expected]
     unknown = [k for k in dropped if ".se." not in k and not k.startswith("classifier.")]

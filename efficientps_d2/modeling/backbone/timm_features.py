@@ -19,22 +19,26 @@ logger = logging.getLogger(__name__)
 class TimmFeatures(Backbone):
     """Any timm network with features at strides 4, 8, 16 and 32, unchanged, as "res2".."res5"."""
 
-    def __init__(self, name: str, *, weights: str = "", drop_path: float = 0.0):
+    def __init__(
+        self, name: str, *, weights: str = "", drop_path: float = 0.0, in_channels: int = 3
+    ):
         """
         Args:
             name: timm name of the network, with or without a weights tag.
             weights: "timm" to download ImageNet weights, a file in timm's format, or "".
             drop_path: stochastic depth rate.
+            in_channels: bands of an image; timm spreads RGB weights over them.
         """
         super().__init__()
         try:
             reductions = timm.create_model(name, features_only=True).feature_info.reduction()
             options = {"out_indices": [reductions.index(s) for s in STRIDES]}
+            options["in_chans"] = in_channels
             if drop_path:
                 options["drop_path_rate"] = drop_path
             self.body = timm.create_model(name, features_only=True, **options)
             self._channels_last = str(getattr(self.body, "output_fmt", "")).endswith("NHWC")
-            shapes = [f.shape for f in self.forward(torch.zeros(2, 3, 64, 96)).values()]
+            shapes = [f.shape for f in self.forward(torch.zeros(2, in_channels, 64, 96)).values()]
             if [shape[-1] * s for shape, s in zip(shapes, STRIDES, strict=True)] != [96] * 4:
                 raise ValueError(f"its features for 64 x 96 pixels have the shapes {shapes}")
             if weights:

@@ -7,6 +7,7 @@ import pytest
 import skimage.data
 import timm
 import torch
+from detectron2.layers import ShapeSpec
 
 from efficientps_d2 import InputError
 from efficientps_d2.checkpoint.weights_file import read_state_dict
@@ -67,7 +68,7 @@ def test_unknown_weights_tag_is_one_sentence(toy, tiny_config):
     for name in ("tf_efficientnet_b4.ra_in1k", "resnet18.bogus"):
         cfg = tiny_config(toy, "MODEL.EFFICIENTNET.NAME", name)
         with pytest.raises(InputError, match=f"NAME is {name}, but timm has no such weights"):
-            build_efficientnet_backbone(cfg, None)
+            build_efficientnet_backbone(cfg, ShapeSpec(channels=3))
 
 
 def test_file_with_timm_weights_drops_squeeze_excite(tmp_path, caplog):
@@ -139,7 +140,7 @@ def test_nothing_is_fetched_when_a_checkpoint_is_given(toy, tiny_config, monkeyp
 
     monkeypatch.setattr("efficientps_d2.modeling.backbone.build.load_pretrained_backbone", fetch)
     cfg = tiny_config(toy, "MODEL.EFFICIENTNET.WEIGHTS", "timm", "MODEL.WEIGHTS", "model.pth")
-    assert build_efficientnet_backbone(cfg, None) is not None
+    assert build_efficientnet_backbone(cfg, ShapeSpec(channels=3)) is not None
     cfg.MODEL.WEIGHTS = ""
     with pytest.raises(AssertionError, match="fetched"):
-        build_efficientnet_backbone(cfg, None)
+        build_efficientnet_backbone(cfg, ShapeSpec(channels=3))
