@@ -14,7 +14,8 @@ from pathlib import Path
 
 from efficientps_d2_cli.options import add_processes, path, side
 
-NAMES = ("kitti", "vistas", "vistas_v2", "idd", "scannet")  # PUBLISHED, as a test compares
+# PUBLISHED, as a test compares
+NAMES = ("kitti", "vistas", "vistas_v2", "idd", "scannet", "scannet_depth", "pastis")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     _print_result(data, annotations)
     for note in data.notes:
         print(f"Note: {note}.")
-    _print_next_commands(args.name, dest, list(data.splits))
+    _print_next_commands(args.name, dest, data)
     return 0
 
 
@@ -82,13 +83,17 @@ def _print_result(data, annotations: dict[str, list[dict]]) -> None:
     print(tabulate(rows, ["split", "images", "objects", "groups", "stuff segments"]))
 
 
-def _print_next_commands(name: str, dest: Path, splits: list[str]) -> None:
+def _print_next_commands(name: str, dest: Path, data) -> None:
     from efficientps_d2.utils.shell import quoted
     from efficientps_d2_cli.options import where_datasets_are
 
-    train, test = (quoted(f"('{dest.name}_{split}',)") for split in (splits[0], splits[-1]))
+    train, test = (
+        quoted("(" + "".join(f"'{dest.name}_{split}'," for split in splits) + ")")
+        for splits in (data.train, data.test)
+    )
     names = "" if dest.name == name else f" \\\n    DATASETS.TRAIN {train} DATASETS.TEST {test}"
+    config = f"configs/efficientps_{name}.yaml"
     print(f"\nWrote {dest}. Look at it, then train:\n")
-    print(f"efficientps-d2 check {shlex.quote(str(dest / splits[-1]))} --draw 8")
-    command = f"efficientps-d2 train --config-file configs/efficientps_{name}.yaml"
-    print(f"{where_datasets_are(dest)}{command}{names}")
+    folder = shlex.quote(str(dest / data.test[0]))
+    print(f"efficientps-d2 check {folder} --config-file {config} --draw 8")
+    print(f"{where_datasets_are(dest)}efficientps-d2 train --config-file {config}{names}")

@@ -16,6 +16,7 @@ from efficientps_d2.evaluation.cityscapes_evaluation import (
 from efficientps_d2.evaluation.image_writer import ImageWriter
 from efficientps_d2.evaluation.instance_evaluation import ThingsCOCOEvaluator
 from efficientps_d2.evaluation.panoptic_evaluation import PanopticEvaluator
+from efficientps_d2.evaluation.pastis_evaluation import PastisEvaluator
 from efficientps_d2.evaluation.sem_seg_evaluation import PanopticSemSegEvaluator
 
 ANY_NUMBER = 10**6  # of detections in an image
@@ -44,6 +45,8 @@ def build_panoptic_evaluator(cfg: CfgNode, name: str, output_folder: str) -> Dat
         if has_semantic_head(cfg):
             evaluators.append(PanopticSemSegEvaluator(name, output_folder))
         tasks = ("bbox", "segm")
+    if metadata.get("void_root"):
+        evaluators.append(PastisEvaluator(name))
     limit = cfg.TEST.DETECTIONS_PER_IMAGE
     limit = limit if limit >= 0 else ANY_NUMBER
     max_dets = limit if limit > 100 else None  # COCO's own limit is 100

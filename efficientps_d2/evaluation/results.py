@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 RESULTS, IMAGES, PREDICTIONS = FILES = ("_metrics.json", "_images.jsonl", "_panoptic.json")
 FOLDER, FOLDER_TTA, FOLDER_VALIDATION = "inference", "inference_TTA", "validation"
 HEADLINE = "panoptic_seg/PQ"
+OF_PUBLISHERS = {"pastis": "PASTIS's own"}  # metrics of a dataset by its publishers' rules
 VALIDATION = "validation"  # in metrics.json, before what a training says of validation images
 
 
@@ -71,6 +72,9 @@ def results_table(results: dict, things_only: bool = False) -> str:
             others.append([f"{label} AP50", values["AP50"]])
     sem_seg = results.get("sem_seg", {})
     others.append(["mIoU", sem_seg.get("mIoU", sem_seg.get("IoU", float("nan")))])
+    for task, label in OF_PUBLISHERS.items():
+        if task in results:
+            others += [[f"{label} {metric}", value] for metric, value in results[task].items()]
     tables = ((["", *metrics], rows), (["", "%"], others))
     return "\n\n".join(
         tabulate(without_nan(content), header, tablefmt="github", floatfmt=".1f", missingval="–")

@@ -15,17 +15,19 @@ from efficientps_d2.data.dataset_mapper import PanopticDatasetMapper
 from efficientps_d2.engine.trainer import Trainer
 
 
-def perfect_outputs(record, thing_ids, num_classes):
+def perfect_outputs(record, thing_ids, num_classes, **options):
     """What a perfect network would put out, made from what the mapper trains on."""
-    mapper = PanopticDatasetMapper(augmentations=[], image_format="RGB", thing_class_ids=thing_ids)
+    mapper = PanopticDatasetMapper(
+        **{"augmentations": [], "image_format": "RGB", "thing_class_ids": thing_ids, **options}
+    )
     sample = mapper(record)
     gt, sem_seg = sample["instances"], sample["sem_seg"]
     for i in (gt.gt_classes < 0).nonzero().flatten().tolist():  # groups are found, too
         class_id = int(sem_seg[gt.gt_masks.tensor[i]][0])
         gt.gt_classes[i] = thing_ids.index(class_id)
-    labels = torch.where(sem_seg == 255, 0, sem_seg)
+    stuff = next(i for i in range(num_classes) if i not in thing_ids)
+    labels = torch.where(sem_seg == 255, stuff, sem_seg)  # what is void does not count
     logits = torch.nn.functional.one_hot(labels, num_classes).permute(2, 0, 1) * 20.0 - 10
-    logits[:, sem_seg == 255] = -10.0
     height, width = sem_seg.shape
     # Masks as large as the image over boxes as large as the image: exact to the pixel.
     side = max(height, width)
@@ -51,8 +53,9 @@ def evaluate_perfect_predictions(cfg, name):
     table = class_table(MetadataCatalog.get(name))
     evaluator = Trainer.build_evaluator(cfg, name)
     evaluator.reset()
+    options = {"image_format": cfg.INPUT.FORMAT, "pixel_mean": cfg.MODEL.PIXEL_MEAN}
     for record in DatasetCatalog.get(name):
-        outputs = perfect_outputs(record, table.thing_ids, len(table.names))
+        outputs = perfect_outputs(record, table.thing_ids, len(table.names), **options)
         evaluator.process([record], [outputs])
     return evaluator.evaluate()
 

@@ -184,3 +184,33 @@ def write_scannet(root: Path) -> Path:
     (root / "scannetv2_train.txt").write_text("scene0000_00\n")
     (root / "scannetv2_val.txt").write_text("scene0011_01\n")
     return root
+
+
+def write_pastis(root: Path) -> Path:
+    """Two patches of each fold; dates as a dict or as its text, and one patch without a summer."""
+    features = []
+    for i in range(10):
+        patch, dates = 10000 + 7 * i, [20180917, 20181201, 20190130, 20190415, 20190701, 20190930]
+        dates = dates[:4] if i == 1 else dates
+        regions = scene((64, 64), (0, 0), (1 + i, 18), 19, seed=i)
+        parcels = raster(regions, (64, 64), lambda r, regions=regions: regions.index(r))
+        classes = raster(regions, (64, 64), lambda r: r.label)
+        parcels = np.where(classes == 0, 0, parcels)
+        rng = np.random.default_rng(i)
+        series = 100 * classes + rng.integers(0, 500, (len(dates), 10, 64, 64))
+        arrays = {
+            f"DATA_S2/S2_{patch}": series.astype(np.int16),
+            f"ANNOTATIONS/TARGET_{patch}": np.stack([classes] * 3).astype(np.uint8),
+            f"INSTANCE_ANNOTATIONS/INSTANCES_{patch}": parcels.astype(np.int32),
+            f"INSTANCE_ANNOTATIONS/HEATMAP_{patch}": np.zeros((64, 64)),
+        }
+        for name, array in arrays.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            np.save(root / f"{name}.npy", array)
+        by_index = {str(j): date for j, date in enumerate(dates)}
+        properties = {"ID_PATCH": patch, "Fold": i % 5 + 1, "TILE": "t30uxv"}
+        properties["dates-S2"] = json.dumps(by_index) if i % 2 else by_index
+        features.append({"type": "Feature", "properties": properties, "geometry": None})
+    content = {"type": "FeatureCollection", "features": features}
+    (root / "metadata.geojson").write_text(json.dumps(content))
+    return root

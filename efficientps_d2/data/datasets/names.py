@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from efficientps_d2.data.datasets.idd import is_idd, open_idd
 from efficientps_d2.data.datasets.kitti import is_kitti, open_kitti
+from efficientps_d2.data.datasets.pastis import is_pastis, open_pastis
 from efficientps_d2.data.datasets.published import Published
 from efficientps_d2.data.datasets.scannet import is_scannet, open_scannet
 from efficientps_d2.data.datasets.vistas import V1, V2, is_vistas, open_vistas
@@ -28,6 +29,8 @@ PUBLISHED = {
     "vistas_v2": Known(partial(is_vistas, V2), partial(open_vistas, V2)),
     "idd": Known(is_idd, open_idd),
     "scannet": Known(is_scannet, open_scannet),
+    "scannet_depth": Known(is_scannet, partial(open_scannet, depth=True)),
+    "pastis": Known(is_pastis, open_pastis),
 }
 
 

@@ -37,6 +37,12 @@ class Published(NamedTuple):
         splits: the frames of each split.
         read: the labels of a frame; runs in other processes, so that it can be pickled.
         size: height and width that all images and labels get; None keeps theirs.
+        stored_size: of images whose files do not tell their size.
+        make_image: pixels (H, W, C) of a frame whose image is not a file of the publisher.
+        suffix: of such images.
+        read_void: numbers from 1 of the objects of a frame that are void, for metrics of the
+            publisher; they are written to ``void/``.
+        train, test: splits that the config of the dataset names.
         notes: what a user should know of the files that were found.
     """
 
@@ -45,6 +51,12 @@ class Published(NamedTuple):
     splits: dict[str, list[Frame]]
     read: Callable[[Frame], Labels]
     size: tuple[int, int] | None = None
+    stored_size: tuple[int, int] | None = None
+    make_image: Callable[[Frame], np.ndarray] | None = None
+    suffix: str = ""
+    read_void: Callable[[Frame], np.ndarray] | None = None
+    train: tuple[str, ...] = ("train",)
+    test: tuple[str, ...] = ("val",)
     notes: tuple[str, ...] = ()
 
 

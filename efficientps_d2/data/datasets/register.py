@@ -108,6 +108,8 @@ def register_dataset_folders(root: str | None = None) -> list[str]:
         names.append(name)
         if name not in DatasetCatalog.list():
             _register(name, str(folder / "images"), str(folder / "panoptic"), str(panoptic_json))
+            if (folder / "void").is_dir():  # of PASTIS
+                MetadataCatalog.get(name).void_root = str(folder / "void")
     return names
 
 

@@ -3,6 +3,7 @@
 The splits are lists of scenes, which the publisher keeps beside the code of the benchmark.
 """
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,10 @@ from efficientps_d2.data.datasets.published import (
     require,
     things_of,
 )
-from efficientps_d2.data.images import read_ids
+from efficientps_d2.data.images import load_image, read_ids
 from efficientps_d2.data.segments import resize_nearest
 from efficientps_d2_runtime.errors import InputError
-from efficientps_d2_runtime.images import DAMAGED, unreadable
+from efficientps_d2_runtime.images import size_of
 
 TITLE = "ScanNet"
 NYU40 = 40  # labels; those of other classes than the 20 are void
@@ -62,8 +63,14 @@ def is_scannet(source: Path) -> bool:
     return next(source.glob("scene*_*/instance"), None) is not None
 
 
-def open_scannet(source: Path) -> Published:
-    """The frames of the scenes in ``scannetv2_train.txt`` and ``scannetv2_val.txt``."""
+def open_scannet(source: Path, depth: bool = False) -> Published:
+    """The frames of the scenes in ``scannetv2_train.txt`` and ``scannetv2_val.txt``.
+
+    Args:
+        source: scannet_frames_25k with these two files.
+        depth: make images of red, green, blue and depth in mm, with the size of the depth camera,
+            whose view is taken for that of the colour camera.
+    """
     splits, listed = {}, set()
     for split in ("train", "val"):
         cure = "download it from Tasks/Benchmark/ of github.com/ScanNet/ScanNet"
@@ -77,6 +84,11 @@ def open_scannet(source: Path) -> Published:
             raise InputError(f"{file} lists no scene; download it again.")
     others = sum(f.is_dir() and f.name not in listed for f in source.glob("scene*_*"))
     notes = (f"{others} scenes are in no list and were left out",) if others else ()
+    if depth:
+        read, make = partial(read_labels, of_depth=True), read_depth
+        return Published(
+            TITLE, CATEGORIES, splits, read, make_image=make, suffix=".tif", notes=notes
+        )
     return Published(TITLE, CATEGORIES, splits, read_labels, notes=notes)
 
 
@@ -91,19 +103,29 @@ def _frames(scene: Path) -> list[Frame]:
     return frames
 
 
-def read_labels(frame: Frame) -> Labels:
+def read_depth(frame: Frame) -> np.ndarray:
+    """(H, W, 4) uint16: red, green, blue, and mm, 0 where the camera measured none."""
+    depth = read_ids(_depth_file(frame), only_16_bits=True)
+    height, width = depth.shape
+    color = load_image(frame.image, frame.image).convert("RGB")
+    color = color.resize((width, height), Image.Resampling.BILINEAR)
+    return np.dstack([np.asarray(color), depth]).astype(np.uint16)
+
+
+def _depth_file(frame: Frame) -> Path:
+    file = frame.image.parent.with_name("depth") / f"{frame.image.stem}.png"
+    return require(file, TITLE, "unpack scannet_frames_25k.zip again")
+
+
+def read_labels(frame: Frame, of_depth: bool = False) -> Labels:
     """Of 16-bit PNGs: NYU40 id * 1000 + number, where walls and floors may have one, too.
 
-    Ids below 1000 are an object, not a group, as for the publisher's converter. Where labels have
-    the size of the depth camera, they get that of the image.
+    Ids below 1000 are an object, not a group, as for the publisher's converter. Labels get the size
+    of the image, or ``of_depth``, whichever camera they were made for.
     """
     values = read_ids(frame.ground_truth, only_16_bits=True)
-    try:
-        with Image.open(frame.image, formats=("JPEG",)) as image:
-            width, height = image.size
-    except DAMAGED as error:
-        raise unreadable(frame.image, error, "unpack it again") from error
-    values = resize_nearest(values, (height, width))
+    file = _depth_file(frame) if of_depth else frame.image
+    values = resize_nearest(values, size_of(file) or values.shape)
     numbered = values >= 1000
     labels = np.where(numbered, values // 1000, values)
     classes = look_up(labels, TABLE, frame.ground_truth, TITLE)

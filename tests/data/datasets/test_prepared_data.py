@@ -19,6 +19,7 @@ from published import (
     write_idd,
     write_kitti,
     write_kitti_panoptic,
+    write_pastis,
     write_scannet,
     write_vistas,
 )
@@ -26,9 +27,10 @@ from scenes import unregister
 
 from efficientps_d2.config.loading import load_config
 from efficientps_d2.data.coco_panoptic import read_segment_ids
-from efficientps_d2.data.datasets.names import PUBLISHED, published_as
-from efficientps_d2.data.datasets.prepare import segment_ids
+from efficientps_d2.data.datasets.names import PUBLISHED, open_published, published_as
+from efficientps_d2.data.datasets.prepared_files import segment_ids
 from efficientps_d2.data.datasets.published import Labels
+from efficientps_d2.engine.auto_values import fill_auto
 from efficientps_d2_cli.prepare import NAMES
 from efficientps_d2_runtime.errors import InputError
 
@@ -42,16 +44,20 @@ WRITERS = {
     "vistas_v2": lambda root: write_vistas(root, "v2.0"),
     "idd": write_idd,
     "scannet": write_scannet,
+    "scannet_depth": write_scannet,
+    "pastis": write_pastis,
 }
 # Things, stuff, and images of each split.
 EXPECTED = {
-    "kitti": (8, 11, 8, 2),
-    "kitti, panoptic": (8, 11, 2, 2),
-    "vistas": (37, 28, 2, 2),
-    "vistas, second release": (37, 28, 2, 2),
-    "vistas_v2": (70, 46, 2, 2),
-    "idd": (9, 17, 2, 2),
-    "scannet": (18, 2, 1, 1),
+    "kitti": (8, 11, "8 train, 2 val"),
+    "kitti, panoptic": (8, 11, "2 train, 2 val"),
+    "vistas": (37, 28, "2 train, 2 val"),
+    "vistas, second release": (37, 28, "2 train, 2 val"),
+    "vistas_v2": (70, 46, "2 train, 2 val"),
+    "idd": (9, 17, "2 train, 2 val"),
+    "scannet": (18, 2, "1 train, 1 val"),
+    "scannet_depth": (18, 2, "1 train, 1 val"),
+    "pastis": (18, 1, "2 fold1, 2 fold2, 2 fold3, 2 fold4, 2 fold5"),
 }
 
 
@@ -64,9 +70,8 @@ def prepared(tmp_path, monkeypatch):
     def prepared(title):
         name = title.partition(",")[0]
         source = WRITERS[title](tmp_path / "source")
-        assert published_as(source) == name
         call_verb("prepare", name, source, "--processes", 1)
-        names.extend([f"{name}_train", f"{name}_val"])
+        names.extend(f"{name}_{split}" for split in open_published(name, source).splits)
         return name, tmp_path / "datasets" / name
 
     yield prepared
@@ -79,28 +84,36 @@ def test_prepared_data_train_and_a_perfect_prediction_gets_100(
     prepared, title, tiny_config, capsys
 ):
     name, folder = prepared(title)
-    things, stuff, train, val = EXPECTED[title]
-    assert f"{train} train, {val} val" in capsys.readouterr().out
-    assert run_verb("check", folder / "val") == 0
+    things, stuff, counts = EXPECTED[title]
+    assert f": {counts}." in capsys.readouterr().out
+    config = f"efficientps_{name}"
+    own = load_config(config).DATASETS
+    test = own.TEST[0]
+    folder = folder / test.removeprefix(f"{name}_")
+    assert run_verb("check", folder, "--config-file", config) == 0
 
-    small = [*ONE_STEP, "DATASETS.TRAIN", (f"{name}_train",)]
-    norms = [f"MODEL.{part}.NORM" for part in NORMS]
-    norms = [value for key in norms for value in (key, "GN")]
-    cfg = tiny_config(f"{name}_val", *small, *norms, config=f"efficientps_{name}")
+    norms = [value for part in NORMS for value in (f"MODEL.{part}.NORM", "GN")]
+    cfg = tiny_config(test, *ONE_STEP, *norms, "DATASETS.TRAIN", own.TRAIN, config=config)
+    fill_auto(cfg)
     train_one_step(cfg)
-    results = evaluate_perfect_predictions(cfg, f"{name}_val")
+    results = evaluate_perfect_predictions(cfg, test)
     assert results["panoptic_seg"]["PQ"] == results["sem_seg"]["mIoU"] == pytest.approx(100)
     assert results["segm"]["AP"] == pytest.approx(100)
-    metadata = MetadataCatalog.get(f"{name}_val")
+    if name == "pastis":
+        assert results["pastis"]["PQ"] == pytest.approx(100)
+    metadata = MetadataCatalog.get(test)
     assert len(metadata.thing_dataset_id_to_contiguous_id) == things
     assert len(metadata.stuff_classes) == things + stuff
 
 
-def test_names_of_the_command_are_those_of_the_datasets():
+def test_names_are_those_of_the_command_and_the_configs(tmp_path):
     assert tuple(PUBLISHED) == NAMES
-    for name in NAMES:
-        cfg = load_config(f"efficientps_{name}")
-        assert cfg.DATASETS.TRAIN == (f"{name}_train",) and cfg.DATASETS.TEST == (f"{name}_val",)
+    for title, write in WRITERS.items():
+        source, name = write(tmp_path / title), title.partition(",")[0]
+        assert published_as(source) == name.removesuffix("_depth")
+        data, own = open_published(name, source), load_config(f"efficientps_{name}").DATASETS
+        assert tuple(f"{name}_{split}" for split in data.train) == own.TRAIN
+        assert tuple(f"{name}_{split}" for split in data.test) == own.TEST
 
 
 def segments_of(folder, stem):
@@ -339,6 +352,79 @@ def test_segment_ids_tell_class_and_number(data):
     assert ((ids >> 16) - 1 == classes)[classes >= 0].all() and (ids[classes < 0] == 0).all()
     assert (ids & 0xFFFF == numbers * is_thing)[classes >= 0].all()
     assert ids.max() < 2**24
+
+
+def test_pastis_seasons_and_void(prepared, tmp_path):
+    _, folder = prepared("pastis")
+    source = tmp_path / "source"
+    series = np.load(source / "DATA_S2" / "S2_10000.npy")
+    bands = np.load(folder / "fold1" / "images" / "10000.npy")
+    assert bands.shape == (64, 64, 40) and bands.dtype == np.int16
+    winter = np.median(series[1:3], axis=0).round().transpose(1, 2, 0)
+    autumn = np.median(series[[0, 5]], axis=0).round().transpose(1, 2, 0)
+    assert (bands[:, :, :10] == winter).all() and (bands[:, :, 30:] == autumn).all()
+    without = np.load(folder / "fold2" / "images" / "10007.npy")
+    assert np.isnan(without[:, :, 20:30]).all() and np.isfinite(without[:, :, :20]).all()
+
+    ids, segments = segments_of(folder / "fold1", "10000")
+    assert kinds(segments) == {("Background", 0): 1, ("Meadow", 0): 2, ("Sorghum", 0): 2}
+    void = np.asarray(Image.open(folder / "fold1" / "void" / "10000.png"))
+    assert ((void > 0) == (np.load(source / "ANNOTATIONS" / "TARGET_10000.npy")[0] == 19)).all()
+    assert (ids[void > 0] == 0).all()
+
+
+def drop_fold(source):
+    content = json.loads((source / "metadata.geojson").read_text())
+    content["features"] = [f for f in content["features"] if f["properties"]["Fold"] != 3]
+    (source / "metadata.geojson").write_text(json.dumps(content))
+
+
+def lose_parcels(source):
+    shutil.rmtree(source / "INSTANCE_ANNOTATIONS")
+
+
+def lose_dates(source):
+    series = np.load(source / "DATA_S2" / "S2_10014.npy")
+    np.save(source / "DATA_S2" / "S2_10014.npy", series[1:])
+
+
+def number_above(source):
+    file = source / "INSTANCE_ANNOTATIONS" / "INSTANCES_10014.npy"
+    np.save(file, np.load(file) + 70000)
+
+
+def crop_target(source):
+    file = source / "ANNOTATIONS" / "TARGET_10014.npy"
+    np.save(file, np.load(file)[:, :60])
+
+
+def other_version(source):
+    file = source / "ANNOTATIONS" / "TARGET_10014.npy"
+    np.save(file, np.load(file) + 5)
+
+
+def cut_series(source):
+    file = source / "DATA_S2" / "S2_10014.npy"
+    file.write_bytes(file.read_bytes()[:2000])
+
+
+@pytest.mark.parametrize(
+    "damage, sentence",
+    [
+        (drop_fold, "metadata.geojson lists no patch of fold3; unpack PASTIS.zip again"),
+        (lose_parcels, "10 things must be|INSTANCE_ANNOTATIONS/INSTANCES_.*.npy does not exist"),
+        (lose_dates, r"S2_10014.npy has the shape .5, 10, 64, 64., but .* lists 6 dates of 10"),
+        (number_above, "TARGET_10014.npy numbers an object 700.., but a panoptic PNG has room"),
+        (crop_target, r"INSTANCES_10014.npy has the shape .64, 64., but .* .3, 60, 64.; unpack"),
+        (other_version, "TARGET_10014.npy has the label 2., which PASTIS does not have"),
+        (cut_series, "S2_10014.npy cannot be read"),
+    ],
+)
+def test_what_is_wrong_with_pastis(tmp_path, damage, sentence):
+    source = write_pastis(tmp_path / "pastis")
+    damage(source)
+    with pytest.raises(Refused, match=sentence):
+        call_verb("prepare", "pastis", source, tmp_path / "dest", "--processes", 1)
 
 
 def test_numbers_that_a_png_has_no_room_for():

@@ -1,0 +1,165 @@
+"""PASTIS: agricultural parcels in time series of Sentinel-2, in five folds.
+
+The 38 to 61 dates of a patch become the medians of its four seasons: 40 bands, those of winter
+first. Parcels of 18 crops are things; what is no parcel is the stuff "Background".
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from efficientps_d2.data.datasets.published import (
+    VOID,
+    Frame,
+    Labels,
+    Published,
+    label_table,
+    look_up,
+    require,
+)
+from efficientps_d2.data.text_files import load_json
+from efficientps_d2_runtime.errors import InputError, one_line
+from efficientps_d2_runtime.images import DAMAGED
+
+TITLE = "PASTIS"
+FOLDS = (1, 2, 3, 4, 5)
+BANDS = 10
+# The months of December to February, March to May and so on, of any year.
+SEASONS = ((12, 1, 2), (3, 4, 5), (6, 7, 8), (9, 10, 11))
+VOID_LABEL = 19  # of parcels that lie mostly outside of their patch
+METADATA, DATES = "metadata.geojson", "dates-S2"
+CURE = f"unpack {TITLE}.zip again"
+
+_CLASSES = (  # in the order of the publisher's ids
+    ("Background", (0, 0, 0)),
+    ("Meadow", (174, 199, 232)),
+    ("Soft winter wheat", (255, 127, 14)),
+    ("Corn", (255, 187, 120)),
+    ("Winter barley", (44, 160, 44)),
+    ("Winter rapeseed", (152, 223, 138)),
+    ("Spring barley", (214, 39, 40)),
+    ("Sunflower", (255, 152, 150)),
+    ("Grapevine", (148, 103, 189)),
+    ("Beet", (197, 176, 213)),
+    ("Winter triticale", (140, 86, 75)),
+    ("Winter durum wheat", (196, 156, 148)),
+    ("Fruits, vegetables, flowers", (227, 119, 194)),
+    ("Potatoes", (247, 182, 210)),
+    ("Leguminous fodder", (127, 127, 127)),
+    ("Soybeans", (199, 199, 199)),
+    ("Orchard", (188, 189, 34)),
+    ("Mixed cereal", (219, 219, 141)),
+    ("Sorghum", (23, 190, 207)),
+)
+CATEGORIES = [
+    {"id": i, "name": name, "isthing": int(i > 0), "color": list(color)}
+    for i, (name, color) in enumerate(_CLASSES)
+]
+TABLE = label_table({**{i: i for i in range(len(CATEGORIES))}, VOID_LABEL: VOID})
+
+
+def is_pastis(source: Path) -> bool:
+    return (source / METADATA).is_file() and (source / "DATA_S2").is_dir()
+
+
+def open_pastis(source: Path) -> Published:
+    """The patches of each fold; training begins with folds 1 to 3 and is tested on fold 4."""
+    file = require(source / METADATA, TITLE, CURE)
+    content = load_json(file)
+    splits, months = {f"fold{fold}": [] for fold in FOLDS}, {}
+    try:
+        patches = [feature["properties"] for feature in content["features"]]
+        for patch in patches:
+            name, dates = str(int(patch["ID_PATCH"])), patch[DATES]
+            dates = json.loads(dates) if isinstance(dates, str) else dates
+            in_order = [dates[key] for key in sorted(dates, key=int)]
+            months[name] = tuple(int(date) // 100 % 100 for date in in_order)
+            splits[f"fold{int(patch['Fold'])}"].append(_frame(source, name))
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"{file} is damaged ({error!r}): its features need ID_PATCH, Fold from 1 to 5 and "
+            f"{DATES}; {CURE}."
+        ) from error
+    if missing := [fold for fold, frames in splits.items() if not frames]:
+        raise InputError(f"{file} lists no patch of {missing[0]}; {CURE}.")
+    return Published(
+        TITLE,
+        CATEGORIES,
+        splits,
+        read_labels,
+        make_image=Medians(months),
+        suffix=".npy",
+        read_void=read_void,
+        train=("fold1", "fold2", "fold3"),
+        test=("fold4",),
+    )
+
+
+def _frame(source: Path, name: str) -> Frame:
+    image = require(source / "DATA_S2" / f"S2_{name}.npy", TITLE, CURE)
+    return Frame(name, image, require(source / "ANNOTATIONS" / f"TARGET_{name}.npy", TITLE, CURE))
+
+
+class Medians:
+    """A function from a patch to the medians of its seasons."""
+
+    def __init__(self, months: dict[str, tuple[int, ...]]):
+        """
+        Args:
+            months: of the dates of each patch, 1 to 12, by its name.
+        """
+        self.months = months
+
+    def __call__(self, frame: Frame) -> np.ndarray:
+        """(H, W, 40) int16, or float32 with NaN where a season has no date."""
+        series, months = _load(frame.image), np.array(self.months[frame.name])
+        if series.ndim != 4 or series.shape[:2] != (len(months), BANDS):
+            raise InputError(
+                f"{frame.image} has the shape {series.shape}, but {METADATA} lists {len(months)} "
+                f"dates of {BANDS} bands; {CURE}."
+            )
+        chosen = [np.isin(months, season) for season in SEASONS]
+        medians = [
+            np.median(series[dates], axis=0)
+            if dates.any()
+            else np.full(series.shape[1:], np.nan, np.float32)
+            for dates in chosen
+        ]
+        bands = np.concatenate(medians).transpose(1, 2, 0)
+        if np.isnan(bands).any():
+            return bands.astype(np.float32)
+        return bands.round().clip(-(2**15), 2**15 - 1).astype(np.int16)
+
+
+def read_labels(frame: Frame) -> Labels:
+    """Of arrays: the first layer of TARGET has the classes, INSTANCES the parcels from 1."""
+    classes, parcels = _maps(frame)
+    return Labels(look_up(classes, TABLE, frame.ground_truth, TITLE), parcels)
+
+
+def read_void(frame: Frame) -> np.ndarray:
+    """(H, W) numbers of the void parcels, 0 elsewhere."""
+    classes, parcels = _maps(frame)
+    return np.where(classes == VOID_LABEL, parcels, 0)
+
+
+def _maps(frame: Frame) -> tuple[np.ndarray, np.ndarray]:
+    root, name = frame.ground_truth.parent.parent, frame.name
+    file = require(root / "INSTANCE_ANNOTATIONS" / f"INSTANCES_{name}.npy", TITLE, CURE)
+    target, parcels = _load(frame.ground_truth), _load(file)
+    classes = target[0] if target.ndim == 3 else target
+    if classes.shape != parcels.shape or classes.ndim != 2:
+        raise InputError(
+            f"{file} has the shape {parcels.shape}, but {frame.ground_truth} {target.shape}; {CURE}."
+        )
+    return classes.astype(np.int64), parcels.astype(np.int64)
+
+
+def _load(file: Path) -> np.ndarray:
+    try:
+        return np.load(file, allow_pickle=False)
+    except DAMAGED as error:
+        raise InputError(f"{file} cannot be read ({one_line(error)}); {CURE}.") from error

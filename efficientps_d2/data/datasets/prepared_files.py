@@ -1,0 +1,146 @@
+"""The two files of a prepared image, and what the panoptic PNG tells.
+
+A segment id says its category and object: ``(index of the category + 1) * 65536 + number``. So a
+panoptic PNG tells its own ``segments_info``, and one that is there need not be made again.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from PIL import Image
+
+from efficientps_d2.data.coco_panoptic import read_segment_ids
+from efficientps_d2.data.datasets.published import VOID, Frame, Labels, Published, things_of
+from efficientps_d2.data.images import load_upright
+from efficientps_d2.data.segments import measure_segments, resize_nearest
+from efficientps_d2_runtime.coco import write_segment_ids
+from efficientps_d2_runtime.errors import InputError
+from efficientps_d2_runtime.files import replacing_file
+from efficientps_d2_runtime.images import DAMAGED, size_of
+
+LARGEST_NUMBER = 2**16 - 1  # of an object of a class
+
+
+def read_if_whole(panoptic_file: Path) -> np.ndarray | None:
+    """Segment ids that are there; None if they are not, or a power failure damaged them."""
+    try:
+        return read_segment_ids(str(panoptic_file))
+    except DAMAGED:
+        return None
+
+
+def write_frame(
+    data: Published,
+    frame: Frame,
+    image_file: Path,
+    panoptic_file: Path,
+    longest_edge: int | None = None,
+) -> np.ndarray:
+    """Write both files of a frame; returns its segment ids.
+
+    Args:
+        data: its dataset.
+        frame: what is written.
+        image_file, panoptic_file: where; each appears when it is whole.
+        longest_edge: that an image may have.
+
+    Raises:
+        InputError: for what is wrong with the frame.
+    """
+    pixels = data.make_image(frame) if data.make_image else None
+    size = pixels.shape[:2] if data.make_image else data.stored_size or size_of(frame.image)
+    if size is None:
+        raise InputError(f"{frame.image} cannot be read as an image; unpack it again.")
+    ids = segment_ids(data.read(frame), data.categories, frame.ground_truth)
+    if ids.shape != size:
+        raise InputError(
+            f"{frame.ground_truth} is {ids.shape[1]} x {ids.shape[0]} pixels, but {frame.image} is "
+            f"{size[1]} x {size[0]}; unpack both from the same version."
+        )
+    new_size = data.size or _limited(size, longest_edge)
+    with replacing_file(image_file) as partial:
+        if pixels is not None:
+            _write_bands(pixels, partial, image_file.suffix)
+        elif new_size == size:
+            _link(frame.image, partial)
+        else:
+            _write_resized(frame.image, partial, new_size)
+    if data.read_void:
+        void = panoptic_file.parent.with_name("void") / panoptic_file.name
+        with replacing_file(void) as partial:
+            Image.fromarray(data.read_void(frame).astype(np.uint16)).save(partial, format="PNG")
+    ids = resize_nearest(ids, new_size)
+    with replacing_file(panoptic_file) as partial:
+        write_segment_ids(partial, ids)
+    return ids
+
+
+def segment_ids(labels: Labels, categories: list[dict], file: Path) -> np.ndarray:
+    """(H, W) int32 segment ids of the labels of an image.
+
+    Raises:
+        InputError: if a number of an object is too large for them, naming ``file``.
+    """
+    largest = int(labels.instances.max())
+    if largest > LARGEST_NUMBER or labels.instances.min() < 0:
+        raise InputError(
+            f"{file} numbers an object {largest}, but a panoptic PNG has room for 0 to "
+            f"{LARGEST_NUMBER}; number them anew in each image."
+        )
+    classes = labels.classes.astype(np.int32)
+    numbers = np.where(things_of(categories)[classes], labels.instances, 0)
+    return np.where(classes == VOID, 0, (classes + 1 << 16) | numbers).astype(np.int32)
+
+
+def segments_of(ids: np.ndarray, categories: list[dict]) -> list[dict]:
+    """The ``segments_info`` that (H, W) segment ids tell."""
+    found = measure_segments(ids)
+    segments = []
+    for id_, area, box in zip(*(array.tolist() for array in found), strict=True):
+        if id_ == 0:
+            continue
+        category = categories[(id_ >> 16) - 1]
+        segments.append(
+            {
+                "id": id_,
+                "category_id": category["id"],
+                "area": area,
+                "bbox": box,
+                "iscrowd": int(category["isthing"] and id_ & LARGEST_NUMBER == 0),
+            }
+        )
+    return segments
+
+
+def _limited(size: tuple[int, int], longest_edge: int | None) -> tuple[int, int]:
+    factor = (longest_edge or max(size)) / max(size)
+    return size if factor >= 1 else tuple(max(1, round(edge * factor)) for edge in size)
+
+
+def _link(source: Path, file: Path) -> None:
+    """A hard link, which stays when the download is removed; a copy on another disk."""
+    file.unlink(missing_ok=True)
+    try:
+        os.link(source.resolve(), file)
+    except OSError:
+        shutil.copyfile(source, file)
+
+
+def _write_resized(source: Path, file: Path, size: tuple[int, int]) -> None:
+    height, width = size
+    image, _ = load_upright(source, source)
+    image.resize((width, height), Image.Resampling.BILINEAR).save(
+        file, format=image.format, quality=95, compress_level=1
+    )
+
+
+def _write_bands(pixels: np.ndarray, file: Path, suffix: str) -> None:
+    if suffix == ".npy":
+        with open(file, "wb") as opened:
+            np.save(opened, pixels)
+    else:
+        options = {"photometric": "minisblack", "planarconfig": "contig", "compression": "zlib"}
+        tifffile.imwrite(file, pixels, **options)
