@@ -16,7 +16,7 @@ from efficientps_d2_cli.options import add_overrides, path, positive
 
 TASKS = ("panoptic", "instance", "semantic")  # of PredictionPainter, which a test compares
 PRECISIONS = ("float32", "float16", "bfloat16")  # of Predictor, which a test compares
-ARRAY_SUFFIXES = (".npy",)  # of data/bands.py, which a test compares
+ARRAY_SUFFIXES = (".npy", ".bin")  # of data/bands.py, which a test compares
 THRESHOLDS = (
     "MODEL.ROI_HEADS.SCORE_THRESH_TEST",
     "MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH",

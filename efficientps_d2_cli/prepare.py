@@ -15,7 +15,16 @@ from pathlib import Path
 from efficientps_d2_cli.options import add_processes, path, side
 
 # PUBLISHED, as a test compares
-NAMES = ("kitti", "vistas", "vistas_v2", "idd", "scannet", "scannet_depth", "pastis")
+NAMES = (
+    "kitti",
+    "vistas",
+    "vistas_v2",
+    "idd",
+    "scannet",
+    "scannet_depth",
+    "pastis",
+    "semantic_kitti",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

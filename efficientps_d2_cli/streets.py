@@ -3,13 +3,16 @@
 efficientps-d2 streets
 efficientps-d2 streets --labelme output/annotated
 efficientps-d2 streets --videos output/drives
+efficientps-d2 streets --lidar output/scans
 
 It goes to DETECTRON2_DATASETS/streets, by default datasets/streets, where the configs find it.
 --labelme writes scenes with annotations as labelme saves them instead, for docs/CUSTOM_DATA.md.
 --videos writes drives through streets instead, with their panoptic ground truth.
+--lidar writes scans of streets as SemanticKITTI has them, for docs/DATASETS.md.
 """
 
 import argparse
+import os
 from pathlib import Path
 
 from efficientps_d2_cli.options import natural, path, positive
@@ -28,8 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--labelme", type=path, metavar="DIR", help="write an example for labelme to this folder"
     )
     instead.add_argument("--videos", type=path, metavar="DIR", help="write videos to this folder")
+    instead.add_argument("--lidar", type=path, metavar="DIR", help="write scans to this folder")
     parser.add_argument(
-        "--count", type=positive, help="images of --labelme, default 20; videos, default 4"
+        "--count",
+        type=positive,
+        help="images of --labelme, default 20; videos, default 4; scans of each of the 11 "
+        "sequences of --lidar, default 20",
     )
 
 
@@ -50,6 +57,13 @@ def run(args: argparse.Namespace) -> int:
         write_street_videos(args.videos, count, seed=args.seed or 0)
         print(f"Wrote {count} videos with their panoptic ground truth to {args.videos}")
         return 0
+    if args.lidar:
+        from efficientps_d2.data.streets.lidar import write_lidar_streets
+
+        count = args.count or 20
+        write_lidar_streets(args.lidar, count, processes=os.cpu_count(), seed=args.seed or 0)
+        print(f"Wrote 11 sequences of {count} scans with their labels to {args.lidar}")
+        return 0
     output = args.output or Path(datasets_root()) / "streets"
     if args.if_missing and output.exists():
         print(f"{output} is there already.")
@@ -62,11 +76,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _refuse_idle_flags(args: argparse.Namespace) -> None:
     """Flags that would do nothing are mistakes."""
-    if not (args.labelme or args.videos):
+    modes = [mode for mode in ("labelme", "videos", "lidar") if getattr(args, mode)]
+    if not modes:
         if args.count:
-            args.parser.error("--count is of --labelme and --videos; give --train and --val")
+            error = "--count is of --labelme, --videos and --lidar; give --train and --val"
+            args.parser.error(error)
         return
-    mode = "--labelme" if args.labelme else "--videos"
+    mode = f"--{modes[0]}"
     names = ["output", "train", "val", "if_missing", *(["seed"] if args.labelme else [])]
     for name in names:
         if getattr(args, name) is not None:

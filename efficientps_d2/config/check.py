@@ -100,6 +100,8 @@ def _check_bands(cfg: CfgNode) -> None:
                     f"{key} has {count} numbers, but INPUT.FORMAT is {cfg.INPUT.FORMAT}; give "
                     "three, or INPUT.FORMAT BANDS."
                 )
+        if cfg.INPUT.TURN_SCANS:
+            raise InputError("INPUT.TURN_SCANS is of range images; set INPUT.FORMAT BANDS.")
     elif len(set(counts.values())) > 1 and not counts.keys() & set(cfg.AUTO):
         raise InputError(
             f"MODEL.PIXEL_MEAN has {counts['MODEL.PIXEL_MEAN']} numbers and PIXEL_STD "

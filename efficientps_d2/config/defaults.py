@@ -60,6 +60,7 @@ def _add_training_keys(cfg: CN) -> None:
     cfg.INPUT.SCALE_JITTER = (1.0, 1.0)
     cfg.INPUT.COLOR_JITTER = False
     cfg.INPUT.SHOWN_BANDS = (0, 1, 2)
+    cfg.INPUT.TURN_SCANS = False
     cfg.SOLVER.OPTIMIZER = "SGD"
     cfg.SOLVER.BACKBONE_LR_FACTOR = 1.0
     cfg.SOLVER.EMA_DECAY = 0.0

@@ -80,6 +80,11 @@ DATA_RULES = [
         "random brightness and contrast; of photographs also saturation and hue",
         FLAG,
     ),
+    Rule(
+        "INPUT.TURN_SCANS",
+        "turn and mirror range images of laser scans at random, with the coordinates in them",
+        FLAG,
+    ),
     Rule("INPUT.CROP.ENABLED", "train on crops", FLAG),
     Rule(
         "INPUT.CROP.TYPE",

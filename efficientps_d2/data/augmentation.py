@@ -9,8 +9,10 @@ from detectron2.projects.point_rend import ColorAugSSDTransform
 from fvcore.transforms.transform import NoOpTransform, Transform
 
 from efficientps_d2.data.bands import BANDS
+from efficientps_d2.data.lidar.projection import BANDS as BANDS_OF_SCANS
 from efficientps_d2.utils.resizing import ResizeTransform
 
+X, Y = BANDS_OF_SCANS.index("x"), BANDS_OF_SCANS.index("y")
 CONTRAST, BRIGHTNESS = (0.7, 1.3), 0.3  # a factor, and a share of the standard deviation
 
 
@@ -63,16 +65,57 @@ class _Linear(Transform):
         return coords
 
 
+class TurnScan(T.Augmentation):
+    """Turn a range image about the scanner by a random angle, and mirror every second one.
+
+    The coordinates in it turn, too: what comes out is what the scanner would have seen.
+    """
+
+    def get_transform(self, image):
+        return _Turned(int(self._rand_range(image.shape[1])), self._rand_range() < 0.5)
+
+
+class _Turned(Transform):
+    """Turned by so many columns, then mirrored left and right if asked for."""
+
+    def __init__(self, columns: int, mirrored: bool):
+        super().__init__()
+        self.columns, self.mirrored = columns, mirrored
+
+    def apply_image(self, img):
+        angle = np.float32(2 * np.pi * self.columns / img.shape[1])
+        cos, sin = np.cos(angle), np.sin(angle)
+        img = img.copy()
+        x, y = img[:, :, X].copy(), img[:, :, Y].copy()
+        # Columns count clockwise from behind the scanner.
+        img[:, :, X], img[:, :, Y] = x * cos + y * sin, y * cos - x * sin
+        img = self.apply_segmentation(img)
+        if self.mirrored:
+            img[:, :, Y] *= -1
+        return img
+
+    def apply_segmentation(self, segmentation):
+        turned = np.roll(segmentation, self.columns, axis=1)
+        return np.ascontiguousarray(turned[:, ::-1]) if self.mirrored else turned
+
+    def apply_coords(self, coords):
+        raise NotImplementedError("boxes come from turned masks")
+
+
 def build_train_augmentations(cfg: CfgNode) -> list[T.Augmentation | T.Transform]:
-    """Resize, crop and flip by Detectron2's INPUT keys, with SCALE_JITTER and COLOR_JITTER."""
-    augmentations = [
+    """Resize, crop and flip by Detectron2's INPUT keys, with SCALE_JITTER and COLOR_JITTER.
+
+    With TURN_SCANS, range images are turned first.
+    """
+    augmentations = [TurnScan()] if cfg.INPUT.TURN_SCANS else []
+    augmentations.append(
         ResizeWithJitter(
             cfg.INPUT.MIN_SIZE_TRAIN,
             cfg.INPUT.MAX_SIZE_TRAIN,
             cfg.INPUT.MIN_SIZE_TRAIN_SAMPLING,
             jitter=tuple(cfg.INPUT.SCALE_JITTER),
         )
-    ]
+    )
     if cfg.INPUT.CROP.ENABLED:
         augmentations.append(T.RandomCrop(cfg.INPUT.CROP.TYPE, cfg.INPUT.CROP.SIZE))
     if cfg.INPUT.RANDOM_FLIP != "none":

@@ -10,13 +10,15 @@ import numpy as np
 import torch
 from PIL import Image
 
+from efficientps_d2.data.lidar.projection import read_range_image
+from efficientps_d2.data.lidar.scans import SCAN_SUFFIX
 from efficientps_d2_runtime.errors import InputError, one_line
 from efficientps_d2_runtime.files import refuse_pipes
 from efficientps_d2_runtime.images import DAMAGED, IMAGE_FORMATS, read_rgb
 
 BANDS = "BANDS"  # INPUT.FORMAT of such images
 TIFF_SUFFIXES = (".tif", ".tiff")
-ARRAY_SUFFIXES = (".npy",)  # no other program shows these
+ARRAY_SUFFIXES = (".npy", SCAN_SUFFIX)  # no other program shows these
 GDAL_NODATA = 42113  # tag of a TIFF: the value of pixels without data, as text
 SHOWN_SHARE = 2, 98  # percentiles of a band that are drawn black and white
 
@@ -25,7 +27,8 @@ def read_bands(file: str | Path) -> np.ndarray:
     """(H, W, C) float32 of an image file, whatever its values and number of bands.
 
     The bands of a ``.npy`` array or TIFF are its first or last axis, whichever is shorter, or the
-    pages of a TIFF. What is infinite, or is "no data" by GDAL's tag, becomes NaN.
+    pages of a TIFF; those of a scan (``.bin``) are of its range image. What is infinite, or is "no
+    data" by GDAL's tag, becomes NaN.
 
     Raises:
         InputError: if it has no such shape or type, or a package is missing.
@@ -33,6 +36,8 @@ def read_bands(file: str | Path) -> np.ndarray:
     """
     refuse_pipes(file)
     suffix = Path(file).suffix.lower()
+    if suffix == SCAN_SUFFIX:
+        return read_range_image(file)
     if suffix in ARRAY_SUFFIXES:
         array, no_data = np.load(file, allow_pickle=False), None
     elif suffix in TIFF_SUFFIXES:

@@ -17,6 +17,7 @@ from efficientps_d2.evaluation.image_writer import ImageWriter
 from efficientps_d2.evaluation.instance_evaluation import ThingsCOCOEvaluator
 from efficientps_d2.evaluation.panoptic_evaluation import PanopticEvaluator
 from efficientps_d2.evaluation.pastis_evaluation import PastisEvaluator
+from efficientps_d2.evaluation.point_evaluation import PointEvaluator
 from efficientps_d2.evaluation.sem_seg_evaluation import PanopticSemSegEvaluator
 
 ANY_NUMBER = 10**6  # of detections in an image
@@ -47,6 +48,8 @@ def build_panoptic_evaluator(cfg: CfgNode, name: str, output_folder: str) -> Dat
         tasks = ("bbox", "segm")
     if metadata.get("void_root"):
         evaluators.append(PastisEvaluator(name))
+    if metadata.get("point_labels_root"):
+        evaluators.append(PointEvaluator(name))
     limit = cfg.TEST.DETECTIONS_PER_IMAGE
     limit = limit if limit >= 0 else ANY_NUMBER
     max_dets = limit if limit > 100 else None  # COCO's own limit is 100

@@ -10,6 +10,7 @@ from detectron2.evaluation import DatasetEvaluator
 
 from efficientps_d2.data.bands import read_shown
 from efficientps_d2.data.coco_panoptic import true_segment_ids
+from efficientps_d2.data.lidar.drawing import Labelled, draw_scan, is_scan
 from efficientps_d2.utils.instance_colors import shades_of_both
 from efficientps_d2.utils.visualizer import draw_panoptic, side_by_side, thing_segments
 
@@ -42,20 +43,27 @@ class ImageWriter(DatasetEvaluator):
             record = self.records.get(item["file_name"])
             if record is None:
                 continue
-            image = read_shown(record["file_name"], self.bands)
             pan_seg, segments = output["panoptic_seg"]
             maps = [
                 (true_segment_ids(item), record["segments_info"]),
                 (pan_seg.cpu().numpy(), segments),
             ]
-            panels, has_stuff = [image], (True, "sem_seg" in output)
-            for (ids, segments), colors, stuff in zip(
-                maps, self._colors(maps), has_stuff, strict=True
-            ):
-                panels.append(draw_panoptic(image, ids, segments, self.metadata, colors, stuff))
+            if is_scan(record["file_name"]):
+                titled = [Labelled(title, *m) for title, m in zip(CAPTIONS[1:], maps, strict=True)]
+                sample = draw_scan(record["file_name"], titled, self.metadata)
+            else:
+                sample = self._draw(record["file_name"], maps, "sem_seg" in output)
             name = os.path.splitext(os.path.basename(record["file_name"]))[0]
-            sample = side_by_side(panels, CAPTIONS)
             cv2.imwrite(os.path.join(self.folder, f"{name}.png"), sample[:, :, ::-1])
+
+    def _draw(self, file: str, maps: list, has_stuff: bool) -> np.ndarray:
+        image = read_shown(file, self.bands)
+        panels = [image]
+        for (ids, segments), colors, stuff in zip(
+            maps, self._colors(maps), (True, has_stuff), strict=True
+        ):
+            panels.append(draw_panoptic(image, ids, segments, self.metadata, colors, stuff))
+        return side_by_side(panels, CAPTIONS)
 
     def _colors(self, maps: list[tuple[np.ndarray, list[dict]]]) -> tuple[list, list]:
         """Colours of the things of ground truth and prediction: an object has one in both."""

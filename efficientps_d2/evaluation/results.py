@@ -21,7 +21,8 @@ logger = logging.getLogger(__name__)
 RESULTS, IMAGES, PREDICTIONS = FILES = ("_metrics.json", "_images.jsonl", "_panoptic.json")
 FOLDER, FOLDER_TTA, FOLDER_VALIDATION = "inference", "inference_TTA", "validation"
 HEADLINE = "panoptic_seg/PQ"
-OF_PUBLISHERS = {"pastis": "PASTIS's own"}  # metrics of a dataset by its publishers' rules
+# Metrics of a dataset by the rules of its publishers.
+OF_PUBLISHERS = {"pastis": "PASTIS's own", "points": "points'"}
 VALIDATION = "validation"  # in metrics.json, before what a training says of validation images
 
 

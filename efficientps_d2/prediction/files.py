@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from efficientps_d2.data.coco_panoptic import categories_of
+from efficientps_d2.data.lidar.drawing import Labelled, draw_scan, is_scan
 from efficientps_d2.data.videos import UnreadableVideo, VideoWriter, camera_frames, frames_of
 from efficientps_d2.prediction.painter import PredictionPainter
 from efficientps_d2.prediction.panoptic_writer import VideoPanopticWriter
@@ -84,7 +86,12 @@ def _predict_each(
                 skipped += 1
                 continue
             prediction = predictor(image, image_format="RGB")
-            drawn = painter.draw(predictor.shown(image), prediction, task)
+            if is_scan(file):
+                segments = [asdict(segment) for segment in prediction.segments]
+                found = Labelled("prediction", prediction.panoptic_seg, segments)
+                drawn = draw_scan(file, [found], predictor.metadata)
+            else:
+                drawn = painter.draw(predictor.shown(image), prediction, task)
             tqdm.write(f"{file}: {prediction.summary()}.")
             if output:
                 with replacing_file(targets[file], keep_suffix=True) as partial:

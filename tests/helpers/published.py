@@ -9,6 +9,8 @@ from cityscapesscripts.helpers.labels import labels as cityscapes_labels
 from panopticapi.utils import id2rgb
 from PIL import Image
 
+from efficientps_d2.data.streets.lidar import write_lidar_streets
+
 SEED = 11
 
 
@@ -213,4 +215,14 @@ def write_pastis(root: Path) -> Path:
         features.append({"type": "Feature", "properties": properties, "geometry": None})
     content = {"type": "FeatureCollection", "features": features}
     (root / "metadata.geojson").write_text(json.dumps(content))
+    return root
+
+
+def write_semantic_kitti(root: Path) -> Path:
+    """One scan of each sequence with labels, and one of the test sequences."""
+    write_lidar_streets(root / "dataset", 1)
+    test = root / "dataset" / "sequences" / "11" / "velodyne"
+    test.mkdir(parents=True)
+    first = root / "dataset" / "sequences" / "08" / "velodyne" / "000000.bin"
+    (test / "000000.bin").write_bytes(first.read_bytes())
     return root

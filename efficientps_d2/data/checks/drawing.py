@@ -12,13 +12,22 @@ from PIL import Image
 from efficientps_d2.data.bands import read_shown
 from efficientps_d2.data.checks.dataset import CheckResult
 from efficientps_d2.data.checks.image import unusable
-from efficientps_d2.data.checks.listing import Listing
+from efficientps_d2.data.checks.listing import ListedImage, Listing
 from efficientps_d2.data.checks.problems import KINDS, Repair
 from efficientps_d2.data.checks.reading import read_ground_truth
 from efficientps_d2.data.coco_panoptic import set_classes
+from efficientps_d2.data.lidar.drawing import Labelled, draw_scan, is_scan
 from efficientps_d2.utils.visualizer import draw_panoptic, side_by_side
 from efficientps_d2_runtime.files import replacing_file
 from efficientps_d2_runtime.images import decode
+
+GROUND_TRUTH = "ground truth"
+
+
+def _read(sample: ListedImage, bands: Sequence[int]) -> np.ndarray:
+    if bands:
+        return read_shown(sample.image_file, bands)
+    return decode(sample.image_file, sample.image_file, not sample.stored_pixels).pixels
 
 
 def draw_images(
@@ -43,7 +52,12 @@ def draw_images(
     Raises:
         InputError: if there are no categories or too many.
     """
-    categories = [{"id": id_, **c._asdict()} for id_, c in listing.categories.items()]
+    entries = [c for c in listing.content["categories"] if isinstance(c, dict)]
+    colors = {str(c.get("id")): c.get("color") for c in entries}
+    categories = [
+        {"id": id_, "color": colors.get(str(id_)), **c._asdict()}
+        for id_, c in listing.categories.items()
+    ]
     metadata = Metadata(name=listing.location.name)
     set_classes(metadata, categories, listing.location.panoptic_json)
     table = metadata.stuff_dataset_id_to_contiguous_id
@@ -55,19 +69,18 @@ def draw_images(
     chosen = np.linspace(0, len(usable) - 1, min(count, len(usable))).round().astype(int)
     os.makedirs(folder, exist_ok=True)
     for sample in (usable[i] for i in chosen):
-        file = sample.image_file
-        if bands:
-            image = read_shown(file, bands)
-        else:
-            image = decode(file, file, not sample.stored_pixels).pixels
         gt = rgb2id(read_ground_truth(sample.panoptic_file, []))
         segments = [
             {**segment, "category_id": table[segment["category_id"]]}
             for segment in sample.annotation["segments_info"]
             if unusable(segment, set(), listing.categories) is None
         ]
-        panels = [image, draw_panoptic(image, gt, segments, metadata)]
-        drawn = side_by_side(panels, ("image", "ground truth"))
+        if is_scan(sample.image_file):
+            drawn = draw_scan(sample.image_file, [Labelled(GROUND_TRUTH, gt, segments)], metadata)
+        else:
+            image = _read(sample, bands)
+            panels = [image, draw_panoptic(image, gt, segments, metadata)]
+            drawn = side_by_side(panels, ("image", GROUND_TRUTH))
         with replacing_file(Path(folder, f"{Path(sample.image_file).stem}.png")) as partial:
             Image.fromarray(drawn).save(partial, format="PNG")
     return len(chosen)

@@ -10,6 +10,10 @@ from efficientps_d2.data.datasets.kitti import is_kitti, open_kitti
 from efficientps_d2.data.datasets.pastis import is_pastis, open_pastis
 from efficientps_d2.data.datasets.published import Published
 from efficientps_d2.data.datasets.scannet import is_scannet, open_scannet
+from efficientps_d2.data.datasets.semantic_kitti import (
+    is_semantic_kitti,
+    open_semantic_kitti,
+)
 from efficientps_d2.data.datasets.vistas import V1, V2, is_vistas, open_vistas
 from efficientps_d2_runtime.errors import InputError
 
@@ -31,6 +35,7 @@ PUBLISHED = {
     "scannet": Known(is_scannet, open_scannet),
     "scannet_depth": Known(is_scannet, partial(open_scannet, depth=True)),
     "pastis": Known(is_pastis, open_pastis),
+    "semantic_kitti": Known(is_semantic_kitti, open_semantic_kitti),
 }
 
 

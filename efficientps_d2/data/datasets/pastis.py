@@ -8,9 +8,11 @@ import json
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from efficientps_d2.data.datasets.published import (
     VOID,
+    Extra,
     Frame,
     Labels,
     Published,
@@ -27,6 +29,7 @@ FOLDS = (1, 2, 3, 4, 5)
 BANDS = 10
 # The months of December to February, March to May and so on, of any year.
 SEASONS = ((12, 1, 2), (3, 4, 5), (6, 7, 8), (9, 10, 11))
+VOID_FOLDER = "void"  # for evaluation/pastis_evaluation.py
 VOID_LABEL = 19  # of parcels that lie mostly outside of their patch
 METADATA, DATES = "metadata.geojson", "dates-S2"
 CURE = f"unpack {TITLE}.zip again"
@@ -92,7 +95,7 @@ def open_pastis(source: Path) -> Published:
         read_labels,
         make_image=Medians(months),
         suffix=".npy",
-        read_void=read_void,
+        extra=Extra(VOID_FOLDER, ".png", write_void),
         train=("fold1", "fold2", "fold3"),
         test=("fold4",),
     )
@@ -140,10 +143,11 @@ def read_labels(frame: Frame) -> Labels:
     return Labels(look_up(classes, TABLE, frame.ground_truth, TITLE), parcels)
 
 
-def read_void(frame: Frame) -> np.ndarray:
-    """(H, W) numbers of the void parcels, 0 elsewhere."""
+def write_void(frame: Frame, file: Path) -> None:
+    """A 16-bit PNG of the numbers of the void parcels, 0 elsewhere."""
     classes, parcels = _maps(frame)
-    return np.where(classes == VOID_LABEL, parcels, 0)
+    void = np.where(classes == VOID_LABEL, parcels, 0)
+    Image.fromarray(void.astype(np.uint16)).save(file, format="PNG")
 
 
 def _maps(frame: Frame) -> tuple[np.ndarray, np.ndarray]:

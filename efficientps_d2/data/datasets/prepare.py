@@ -67,7 +67,7 @@ def prepare(
     _claim(source, dest, settings, overwrite)
     jobs = []
     for split, frames in data.splits.items():
-        for part in ("images", "panoptic", "void")[: 3 if data.read_void else 2]:
+        for part in ("images", "panoptic", *([data.extra.folder] if data.extra else [])):
             (dest / split / part).mkdir(parents=True, exist_ok=True)
         limit = longest_edge if split in data.train else None
         jobs += [Job(frame, dest / split, limit) for frame in frames]

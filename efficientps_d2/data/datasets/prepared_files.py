@@ -68,10 +68,10 @@ def write_frame(
             _link(frame.image, partial)
         else:
             _write_resized(frame.image, partial, new_size)
-    if data.read_void:
-        void = panoptic_file.parent.with_name("void") / panoptic_file.name
-        with replacing_file(void) as partial:
-            Image.fromarray(data.read_void(frame).astype(np.uint16)).save(partial, format="PNG")
+    if data.extra:
+        folder = panoptic_file.parent.with_name(data.extra.folder)
+        with replacing_file(folder / f"{frame.name}{data.extra.suffix}") as partial:
+            data.extra.write(frame, partial)
     ids = resize_nearest(ids, new_size)
     with replacing_file(panoptic_file) as partial:
         write_segment_ids(partial, ids)

@@ -28,6 +28,14 @@ class Labels(NamedTuple):
     instances: np.ndarray  # number of the object from 1; 0 in stuff, and in groups of things
 
 
+class Extra(NamedTuple):
+    """A further file of each frame, in a folder of its own, for metrics of the publisher."""
+
+    folder: str
+    suffix: str
+    write: Callable[[Frame, Path], None]
+
+
 class Published(NamedTuple):
     """A dataset as its publisher packs it.
 
@@ -40,8 +48,7 @@ class Published(NamedTuple):
         stored_size: of images whose files do not tell their size.
         make_image: pixels (H, W, C) of a frame whose image is not a file of the publisher.
         suffix: of such images.
-        read_void: numbers from 1 of the objects of a frame that are void, for metrics of the
-            publisher; they are written to ``void/``.
+        extra: a further file of each frame, if there is one.
         train, test: splits that the config of the dataset names.
         notes: what a user should know of the files that were found.
     """
@@ -54,7 +61,7 @@ class Published(NamedTuple):
     stored_size: tuple[int, int] | None = None
     make_image: Callable[[Frame], np.ndarray] | None = None
     suffix: str = ""
-    read_void: Callable[[Frame], np.ndarray] | None = None
+    extra: Extra | None = None
     train: tuple[str, ...] = ("train",)
     test: tuple[str, ...] = ("val",)
     notes: tuple[str, ...] = ()

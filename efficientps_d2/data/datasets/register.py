@@ -13,6 +13,10 @@ from efficientps_d2.data.coco_panoptic import IGNORE_LABEL, make_records, read_j
 from efficientps_d2_runtime.errors import InputError
 
 
+# Folders that `prepare` adds for the metrics of publishers: PASTIS's and SemanticKITTI's.
+EXTRAS = ("void", "point_labels")
+
+
 def dataset_metadata(name: str) -> Metadata:
     """Metadata of a panoptic dataset, after checking that its files are there.
 
@@ -108,8 +112,9 @@ def register_dataset_folders(root: str | None = None) -> list[str]:
         names.append(name)
         if name not in DatasetCatalog.list():
             _register(name, str(folder / "images"), str(folder / "panoptic"), str(panoptic_json))
-            if (folder / "void").is_dir():  # of PASTIS
-                MetadataCatalog.get(name).void_root = str(folder / "void")
+            for extra in EXTRAS:
+                if (folder / extra).is_dir():
+                    MetadataCatalog.get(name).set(**{f"{extra}_root": str(folder / extra)})
     return names
 
 

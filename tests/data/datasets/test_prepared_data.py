@@ -21,6 +21,7 @@ from published import (
     write_kitti_panoptic,
     write_pastis,
     write_scannet,
+    write_semantic_kitti,
     write_vistas,
 )
 from scenes import unregister
@@ -46,6 +47,7 @@ WRITERS = {
     "scannet": write_scannet,
     "scannet_depth": write_scannet,
     "pastis": write_pastis,
+    "semantic_kitti": write_semantic_kitti,
 }
 # Things, stuff, and images of each split.
 EXPECTED = {
@@ -58,6 +60,7 @@ EXPECTED = {
     "scannet": (18, 2, "1 train, 1 val"),
     "scannet_depth": (18, 2, "1 train, 1 val"),
     "pastis": (18, 1, "2 fold1, 2 fold2, 2 fold3, 2 fold4, 2 fold5"),
+    "semantic_kitti": (8, 11, "10 train, 1 val"),
 }
 
 
@@ -101,6 +104,9 @@ def test_prepared_data_train_and_a_perfect_prediction_gets_100(
     assert results["segm"]["AP"] == pytest.approx(100)
     if name == "pastis":
         assert results["pastis"]["PQ"] == pytest.approx(100)
+    if name == "semantic_kitti":  # means are over 19 classes, of which 12 occur
+        assert 98 < results["points"]["mIoU"] * 19 / 12 < 100
+        assert 95 < results["points"]["PQ"] * 19 / 12 < 100
     metadata = MetadataCatalog.get(test)
     assert len(metadata.thing_dataset_id_to_contiguous_id) == things
     assert len(metadata.stuff_classes) == things + stuff

@@ -1,0 +1,1 @@
+"""Scans of a rotating laser scanner: their files, their range images and back."""

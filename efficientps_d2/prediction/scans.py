@@ -1,0 +1,104 @@
+"""Labels for scans, in the layout that the server of SemanticKITTI takes, and their score."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from tqdm import tqdm
+
+from efficientps_d2.data.datasets.published import require
+from efficientps_d2.data.datasets.semantic_kitti import CATEGORIES, RAW_IDS, TITLE, sequences_of
+from efficientps_d2.data.lidar.labels import point_labels
+from efficientps_d2.data.lidar.scans import (
+    LABEL_SUFFIX,
+    SCAN_SUFFIX,
+    read_point_labels,
+    read_scan,
+    require_labels,
+    write_point_labels,
+)
+from efficientps_d2.evaluation.point_evaluation import IS_THING, add_labels, new_sums
+from efficientps_d2.evaluation.point_metrics import PointSums
+from efficientps_d2.prediction.predictor import Predictor
+from efficientps_d2.utils.parallel import map_images
+from efficientps_d2_runtime.errors import InputError
+
+
+class Scan(NamedTuple):
+    """The files of a scan: its points, its true labels, which test sequences lack, and found."""
+
+    points: Path
+    truth: Path
+    found: Path
+
+
+def scans_of(source: Path, output: Path, sequences: list[str]) -> list[Scan]:
+    """The scans of some sequences.
+
+    Raises:
+        InputError: if one of them is not there or empty.
+    """
+    root, scans = sequences_of(source), []
+    for number in sequences:
+        cure = "give the folder that holds sequences/, and sequences that it has"
+        folder = require(root / number / "velodyne", TITLE, cure)
+        files = sorted(folder.glob(f"*{SCAN_SUFFIX}"))
+        if not files:
+            raise InputError(f"{folder} holds no scan; unpack data_odometry_velodyne.zip again.")
+        for file in files:
+            name = f"{file.stem}{LABEL_SUFFIX}"
+            found = output / "sequences" / number / "predictions" / name
+            scans.append(Scan(file, root / number / "labels" / name, found))
+    return scans
+
+
+def require_classes(predictor: Predictor) -> None:
+    """Fail for a model that was not trained on SemanticKITTI."""
+    names = [category["name"] for category in CATEGORIES]
+    if list(predictor.metadata.stuff_classes) != names:
+        raise InputError(
+            f"{predictor.cfg.MODEL.WEIGHTS} knows other classes than {TITLE}; give a model that "
+            "was trained with configs/efficientps_semantic_kitti.yaml."
+        )
+
+
+def label_scans(predictor: Predictor, scans: list[Scan]) -> int:
+    """Write the labels of each scan that has none yet, with a progress bar; returns their number.
+
+    Raises:
+        InputError: if a scan cannot be read.
+    """
+    left = [scan for scan in scans if not scan.found.is_file()]
+    if len(left) < len(scans):
+        print(f"{len(scans) - len(left)} of {len(scans)} scans have labels already.")
+    for scan in tqdm(left, desc="labelling", unit="scan"):
+        prediction = predictor(scan.points)
+        segments = [{"id": s.id, "category_id": s.category_id} for s in prediction.segments]
+        labels = point_labels(
+            read_scan(scan.points), prediction.panoptic_seg, segments, RAW_IDS, IS_THING
+        )
+        scan.found.parent.mkdir(parents=True, exist_ok=True)
+        write_point_labels(scan.found, labels)
+    return len(left)
+
+
+def score_scans(scans: list[Scan], processes: int) -> PointSums:
+    """The metrics of the labels that were found, by the rules of the publisher.
+
+    Raises:
+        InputError: if labels are missing, or of another number than their scan.
+    """
+    sums = new_sums()
+    for part in map_images(_score, scans, processes, "scoring"):
+        sums += part
+    return sums
+
+
+def _score(scan: Scan) -> PointSums:
+    cure = "label it first, by --model"
+    truth = read_point_labels(scan.truth)
+    found = read_point_labels(require(scan.found, "a score", cure))
+    require_labels(read_scan(scan.points), truth, scan.points, scan.truth)
+    require_labels(truth, found, scan.truth, scan.found)
+    sums = new_sums()
+    add_labels(sums, truth, found, (scan.truth, scan.found))
+    return sums

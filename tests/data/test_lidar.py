@@ -1,0 +1,214 @@
+"""Laser scans: their files, their range images, and the way back to points."""
+
+import shutil
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from project import KEEN, Refused, call_verb, run_verb
+from published import write_semantic_kitti
+from scenes import unregister
+
+from efficientps_d2.data.augmentation import _Turned
+from efficientps_d2.data.bands import read_bands
+from efficientps_d2.data.datasets.semantic_kitti import RAW_IDS, TABLE
+from efficientps_d2.data.lidar.back_to_points import labels_of_points
+from efficientps_d2.data.lidar.projection import HEIGHT, WIDTH, project
+from efficientps_d2.data.lidar.scans import read_point_labels, read_scan, write_point_labels
+from efficientps_d2.data.streets.lidar import scan_street
+from efficientps_d2_runtime.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def street():
+    return scan_street(np.random.default_rng(0))
+
+
+def at(pitch: float, yaw: float, distance: float) -> list[float]:
+    """A point in degrees up and to the left."""
+    up, left = np.radians([pitch, yaw])
+    x, y = np.cos(up) * np.cos(left), np.cos(up) * np.sin(left)
+    return [distance * x, distance * y, distance * np.sin(up), 0.5]
+
+
+def test_where_points_are_in_a_range_image():
+    """Straight ahead is in the middle, the left side left of it; the field ends at 3 and -25."""
+    points = np.array(
+        [at(-11, 0.01, 5), at(-11, 89.99, 6), at(-11, -89.99, 7), at(40, 179.9, 8), at(-60, 0, 9)],
+        dtype=np.float32,
+    )
+    scan = project(points)
+    assert scan.columns.tolist() == [1023, 512, 1535, 0, 1024]
+    assert scan.rows.tolist() == [32, 32, 32, 0, 63]
+    assert np.allclose(scan.image[32, 1023], [5, *points[0, :3], 0.5], atol=1e-5)
+    assert np.isfinite(scan.image[:, :, 0]).sum() == len(points)
+
+
+def test_the_nearest_point_of_a_pixel_is_seen_and_the_first_is_not_lost():
+    points = np.array([at(0, 10, 20), at(0, 10, 5), at(0, 50, 7)], dtype=np.float32)
+    scan = project(points)
+    assert scan.points[scan.rows[0], scan.columns[0]] == 1
+    alone = project(points[:1])
+    assert alone.points.max() == 0 and (alone.points == 0).sum() == 1
+
+
+@settings(max_examples=10, deadline=None)
+@given(columns=st.integers(0, WIDTH - 1), mirrored=st.booleans())
+def test_turned_range_images_are_those_of_turned_scans(street, columns, mirrored):
+    points = street[0]
+    angle = -2 * np.pi * columns / WIDTH
+    cos, sin = np.cos(angle), np.sin(angle)
+    turned = points.astype(np.float64)
+    turned[:, 0] = points[:, 0] * cos - points[:, 1] * sin
+    turned[:, 1] = points[:, 0] * sin + points[:, 1] * cos
+    turned[:, 1] *= -1 if mirrored else 1
+    found = _Turned(columns, mirrored).apply_image(project(points).image)
+    expected = project(turned.astype(np.float32)).image
+    both = np.isfinite(found[:, :, 0]) & np.isfinite(expected[:, :, 0])
+    same = np.isclose(found, expected, atol=1e-3).all(axis=2)
+    assert both.mean() > 0.8 and (same & both).sum() > 0.97 * both.sum()  # but for edges of pixels
+
+
+def test_points_get_back_what_the_image_says_of_them(street):
+    points, labels = street
+    scan = project(points)
+    ids = np.where(scan.points >= 0, labels.astype(np.int64)[scan.points], 0)
+    assert (labels_of_points(ids, scan) == labels).mean() > 0.99
+
+
+def test_a_hidden_point_asks_its_neighbours_in_range():
+    """A wall at 20 m behind a pole at 5 m: the pixel is the pole's, the point is the wall's."""
+    wall = [at(0, yaw, 20) for yaw in np.arange(-3, 3, 360 / WIDTH)]
+    pole = [at(0, 0.05, 5)]
+    points = np.array(wall + pole, dtype=np.float32)
+    scan = project(points)
+    ids = np.zeros((HEIGHT, WIDTH), np.int64)
+    ids[scan.points >= 0] = 1
+    ids[scan.rows[-1], scan.columns[-1]] = 2
+    found = labels_of_points(ids, scan)
+    assert found[-1] == 2 and (found[:-1] == 1).all()
+
+
+@pytest.mark.parametrize(
+    "content, sentence",
+    [
+        (b"", "has 0 bytes, not points of 16 bytes; unpack it again"),
+        (b"x" * 33, "has 33 bytes, not points"),
+        (
+            np.array([[1, 2, np.nan, 0]], "<f4").tobytes(),
+            "has 1 points with NaN or infinite values",
+        ),
+    ],
+)
+def test_scans_that_are_damaged(tmp_path, content, sentence):
+    (tmp_path / "a.bin").write_bytes(content)
+    with pytest.raises(InputError, match=f"a.bin {sentence}"):
+        read_bands(tmp_path / "a.bin")
+
+
+@pytest.fixture
+def dataset(tmp_path, monkeypatch):
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path / "datasets"))
+    yield write_semantic_kitti(tmp_path / "source")
+    for split in ("train", "val"):
+        unregister(f"semantic_kitti_{split}")
+
+
+def test_true_labels_score_100_in_each_class_that_occurs(dataset, tmp_path, capsys):
+    """Labels of any network can be scored; the mean is over 19 classes, as on the server."""
+    found = tmp_path / "found" / "sequences" / "08" / "predictions"
+    found.mkdir(parents=True)
+    shutil.copy(dataset / "dataset/sequences/08/labels/000000.label", found)
+    call_verb("lidar", dataset, tmp_path / "found")
+    lines = capsys.readouterr().out.splitlines()
+    rows = {line.split()[0]: line.split()[1:] for line in lines if line.strip()}
+    occurring = [name for name, values in rows.items() if values == ["100.0"] * 4]
+    assert "car" in occurring and rows["bicycle"] == ["0.0"] * 4
+    means = next(lines[i + 2] for i, line in enumerate(lines) if "PQ_dagger" in line).split()
+    assert float(means[0]) == pytest.approx(100 * len(occurring) / 19, abs=0.1)
+
+
+def test_a_model_labels_scans_for_the_server(dataset, tmp_path, capsys):
+    """Prepare, train a step, label test scans and go on where it was stopped, score, draw."""
+    run = tmp_path / "run"
+    call_verb("prepare", "semantic_kitti", dataset, "--processes", 1)
+    small = [
+        *("MODEL.EFFICIENTNET.WEIGHTS", "", "MODEL.DEVICE", "cpu", "OUTPUT_DIR", run),
+        *("MODEL.FPN.OUT_CHANNELS", 16, "MODEL.SEM_SEG_HEAD.CONVS_DIM", 16),
+        *("MODEL.ROI_BOX_HEAD.FC_DIM", 32, "MODEL.ROI_MASK_HEAD.CONV_DIM", 16),
+        *("SOLVER.MAX_ITER", 1, "SOLVER.IMS_PER_BATCH", 1, "DATALOADER.NUM_WORKERS", 0),
+        *("INPUT.MIN_SIZE_TRAIN", "(64,)", "INPUT.MIN_SIZE_TEST", 64, *KEEN),
+        *("INPUT.CROP.SIZE", "(64, 256)", "TEST.PICTURES", 1),
+    ]
+    call_verb("train", "--config-file", "efficientps_semantic_kitti", *small)
+    picture = Image.open(next((run / "pictures").glob("*.png")))
+    assert picture.size[0] == WIDTH  # the scan, the truth and the prediction, also from above
+
+    model, found = ("--model", run / "model"), tmp_path / "found"
+    call_verb("lidar", dataset, found, *model, "--sequences", 11)
+    file = found / "sequences" / "11" / "predictions" / "000000.label"
+    labels = read_point_labels(file)
+    assert len(labels) == len(read_scan(dataset / "dataset/sequences/11/velodyne/000000.bin"))
+    assert set((labels & 0xFFFF).tolist()) <= {0, *RAW_IDS}
+    before = file.stat().st_mtime_ns
+    capsys.readouterr()
+    call_verb("lidar", dataset, found, *model, "--sequences", "08,11")
+    out = capsys.readouterr().out
+    assert "1 of 2 scans have labels already" in out and "PQ_dagger" in out
+    assert file.stat().st_mtime_ns == before
+
+    scan = dataset / "dataset/sequences/11/velodyne/000000.bin"
+    call_verb("predict", *model, scan, "--output", tmp_path / "drawn")
+    assert Image.open(tmp_path / "drawn" / "000000.png").size[0] == WIDTH
+
+
+def drop_sequence(root):
+    shutil.rmtree(root / "05")
+
+
+def drop_labels(root):
+    (root / "05" / "labels" / "000000.label").unlink()
+
+
+def cut_labels(root):
+    file = root / "05" / "labels" / "000000.label"
+    file.write_bytes(file.read_bytes()[:-4])
+
+
+def relabel(root):
+    file = root / "05" / "labels" / "000000.label"
+    labels = read_point_labels(file).copy()
+    labels[7] = 77
+    write_point_labels(file, labels)
+
+
+@pytest.mark.parametrize(
+    "damage, sentence",
+    [
+        (drop_sequence, "sequences/05/velodyne does not exist, which SemanticKITTI has; unpack"),
+        (drop_labels, "05 has 1 scans and 0 files of labels, for instance 000000 has only one"),
+        (cut_labels, "000000.label has .* labels, but .*000000.bin has .* points; unpack both"),
+        (relabel, "000000.label has the label 77, which SemanticKITTI does not have"),
+    ],
+)
+def test_what_is_wrong_with_a_download(dataset, tmp_path, damage, sentence):
+    damage(dataset / "dataset" / "sequences")
+    with pytest.raises(Refused, match=sentence):
+        call_verb("prepare", "semantic_kitti", dataset, "--processes", 1)
+
+
+def test_mistakes_of_the_command(dataset, tmp_path, model_folder):
+    with pytest.raises(Refused, match="predictions/000000.label does not exist, .* by --model"):
+        call_verb("lidar", dataset, tmp_path / "found")
+    with pytest.raises(Refused, match="sequences/12/velodyne does not exist"):
+        call_verb("lidar", dataset, tmp_path / "found", "--sequences", "11-12")
+    with pytest.raises(Refused, match="knows other classes than SemanticKITTI; give a model"):
+        call_verb("lidar", dataset, tmp_path / "found", "--model", model_folder)
+    with pytest.raises(SystemExit):
+        run_verb("lidar", dataset, tmp_path / "found", "--sequences", "7-30")
+
+
+def test_each_written_label_is_read_as_its_class():
+    assert TABLE[RAW_IDS].tolist() == list(range(19))
