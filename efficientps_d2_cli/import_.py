@@ -33,6 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="part of the images to train on, 0 to 1; default 0.8",
     )
     parser.add_argument("--seed", type=natural, default=0, help="seed of the choice of these")
+    parser.add_argument(
+        "--bands",
+        type=path,
+        metavar="DIR",
+        help="in place of each annotated image take the .npy array or TIFF of its name in DIR, of "
+        "any number of bands",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace a dataset at DEST")
 
 
@@ -40,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
     from efficientps_d2.data.checks.problems import shown
     from efficientps_d2.data.faults import LONG
     from efficientps_d2.data.importers import READERS
+    from efficientps_d2.data.importers.bands import BandFolder
     from efficientps_d2.data.importers.painting import Classes, read_labels
     from efficientps_d2.data.importers.run import import_annotations
     from efficientps_d2_runtime.errors import InputError
@@ -55,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
             split=args.split,
             seed=args.seed,
             overwrite=args.overwrite,
+            bands=args.bands and BandFolder(args.bands),
         )
     except InputError as error:
         lines = str(error).split("\n")  # several faults have a line each
@@ -65,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"Stopped; {args.dest} is as it was.", file=sys.stderr)
         return 130
     _print_summary(summary, classes)
-    _print_next_commands(args.dest, list(summary.images))
+    _print_next_commands(args.dest, list(summary.images), "bands" if args.bands else "custom")
     return 0
 
 
@@ -93,14 +102,14 @@ def _print_summary(summary, classes) -> None:
         print(f"Warning: {shown(message, LONG)}: {len(places)} ({listed}{more}).")
 
 
-def _print_next_commands(dest: Path, splits: list[str]) -> None:
+def _print_next_commands(dest: Path, splits: list[str], config: str) -> None:
     """What to run now; without a val split, the training images serve both."""
     from efficientps_d2.utils.shell import quoted
 
     train, test = (quoted(f"('{dest.name}_{s}',)") for s in (splits[0], splits[-1]))
     print(f"\nWrote {dest}. Look at it, then train:\n")
     print(f"efficientps-d2 check {shlex.quote(str(dest / 'train'))}")
-    command = "efficientps-d2 train --config-file configs/efficientps_custom.yaml"
+    command = f"efficientps-d2 train --config-file configs/efficientps_{config}.yaml"
     print(f"{where_datasets_are(dest)}{command} \\")
     output = shlex.quote(f"output/{dest.name}")
     print(f"    DATASETS.TRAIN {train} DATASETS.TEST {test} OUTPUT_DIR {output}")

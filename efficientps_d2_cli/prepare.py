@@ -2,6 +2,7 @@
 
 efficientps-d2 prepare kitti data_semantics
 efficientps-d2 prepare vistas /data/mapillary_vistas /fast/vistas --longest-edge 2304
+efficientps-d2 prepare semantic_kitti /data/kitti_odometry --train
 
 SOURCE is the folder that the archives were unpacked to; docs/DATASETS.md has the commands for each
 dataset. DEST gets panoptic PNGs and JSON; images that keep their size are linked, not copied. The
@@ -9,10 +10,11 @@ same command goes on where it was stopped.
 """
 
 import argparse
+import os
 import shlex
 from pathlib import Path
 
-from efficientps_d2_cli.options import add_processes, path, side
+from efficientps_d2_cli.options import add_overrides, add_processes, path, side
 
 # PUBLISHED, as a test compares
 NAMES = (
@@ -47,6 +49,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overwrite", action="store_true", help="begin again, and remove what DEST has"
     )
+    parser.add_argument(
+        "--train", action="store_true", help="then train, by the config of the dataset and --opts"
+    )
+    add_overrides(parser)
+
+
+def before(args: argparse.Namespace) -> None:
+    """Mistakes of flags."""
+    if args.opts and not args.train:
+        args.parser.error("--opts are those of --train; add it")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -74,8 +86,24 @@ def run(args: argparse.Namespace) -> int:
     _print_result(data, annotations)
     for note in data.notes:
         print(f"Note: {note}.")
+    if args.train:
+        return _train(args.name, dest, data, args.opts)
     _print_next_commands(args.name, dest, data)
     return 0
+
+
+def _train(name: str, dest: Path, data, overrides: list[str]) -> int:
+    from efficientps_d2_cli.main import main
+
+    os.environ["DETECTRON2_DATASETS"] = str(dest.parent)
+    names = {"TRAIN": _registered(dest, data.train), "TEST": _registered(dest, data.test)}
+    keys = [word for key, value in names.items() for word in (f"DATASETS.{key}", value)]
+    return main(["train", "--config-file", f"efficientps_{name}", *keys, *overrides])
+
+
+def _registered(dest: Path, splits: tuple[str, ...]) -> str:
+    """The names of splits, as a config takes them."""
+    return "(" + "".join(f"'{dest.name}_{split}'," for split in splits) + ")"
 
 
 def _print_result(data, annotations: dict[str, list[dict]]) -> None:
@@ -96,10 +124,7 @@ def _print_next_commands(name: str, dest: Path, data) -> None:
     from efficientps_d2.utils.shell import quoted
     from efficientps_d2_cli.options import where_datasets_are
 
-    train, test = (
-        quoted("(" + "".join(f"'{dest.name}_{split}'," for split in splits) + ")")
-        for splits in (data.train, data.test)
-    )
+    train, test = (quoted(_registered(dest, splits)) for splits in (data.train, data.test))
     names = "" if dest.name == name else f" \\\n    DATASETS.TRAIN {train} DATASETS.TEST {test}"
     config = f"configs/efficientps_{name}.yaml"
     print(f"\nWrote {dest}. Look at it, then train:\n")

@@ -14,7 +14,7 @@ from efficientps_d2.data.lidar.projection import read_range_image
 from efficientps_d2.data.lidar.scans import SCAN_SUFFIX
 from efficientps_d2_runtime.errors import InputError, one_line
 from efficientps_d2_runtime.files import refuse_pipes
-from efficientps_d2_runtime.images import DAMAGED, IMAGE_FORMATS, read_rgb
+from efficientps_d2_runtime.images import DAMAGED, IMAGE_FORMATS, read_rgb, unreadable
 
 BANDS = "BANDS"  # INPUT.FORMAT of such images
 TIFF_SUFFIXES = (".tif", ".tiff")
@@ -47,6 +47,16 @@ def read_bands(file: str | Path) -> np.ndarray:
             image = image.convert("RGB") if image.mode == "P" else image
             array, no_data = np.asarray(image), None
     return bands_of_array(array, str(file), no_data)
+
+
+def load_bands(file: str | Path, cure: str) -> np.ndarray:
+    """As :func:`read_bands`, but whatever is wrong is an InputError, with this cure of damage."""
+    try:
+        return read_bands(file)
+    except InputError:
+        raise
+    except DAMAGED as error:
+        raise unreadable(file, error, cure) from error
 
 
 def bands_of_array(array: np.ndarray, name: str, no_data: float | None = None) -> np.ndarray:
@@ -161,11 +171,4 @@ def read_shown(file: str | Path, bands: Sequence[int]) -> np.ndarray:
     Raises:
         InputError: if it cannot be read.
     """
-    if not bands:
-        return read_rgb(file)
-    try:
-        return show(read_bands(file), bands)
-    except InputError:
-        raise
-    except DAMAGED as error:
-        raise InputError(f"{file} cannot be read ({one_line(error)}); repair it.") from error
+    return show(load_bands(file, "repair it"), bands) if bands else read_rgb(file)

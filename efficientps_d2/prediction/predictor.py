@@ -17,7 +17,7 @@ from efficientps_d2.data.bands import (
     BANDS,
     bands_of_array,
     image_tensor,
-    read_bands,
+    load_bands,
     require_bands,
     show,
     shown_bands,
@@ -29,13 +29,7 @@ from efficientps_d2.modeling.fusion.stuff_scores import mean_probabilities
 from efficientps_d2.prediction.mosaic import Mosaic, tiles
 from efficientps_d2.prediction.result import Prediction
 from efficientps_d2_runtime.errors import InputError, one_line
-from efficientps_d2_runtime.images import (
-    DAMAGED,
-    read_rgb,
-    require_format,
-    rgb_of_array,
-    unreadable,
-)
+from efficientps_d2_runtime.images import read_rgb, require_format, rgb_of_array
 from efficientps_d2_runtime.result import Segment, listed
 
 ImageInput = np.ndarray | str | Path
@@ -198,12 +192,7 @@ class Predictor:
         """
         if self.cfg.INPUT.FORMAT != BANDS:
             return read_rgb(file)
-        try:
-            return read_bands(file)
-        except InputError:
-            raise
-        except DAMAGED as error:
-            raise unreadable(file, error, "give another image") from error
+        return load_bands(file, "give another image")
 
     def shown(self, image: np.ndarray) -> np.ndarray:
         """(H, W, 3) uint8 RGB of what :meth:`read` gives, for drawings."""

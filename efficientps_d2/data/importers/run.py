@@ -13,6 +13,7 @@ from PIL import Image
 from efficientps_d2.data.checks.problems import shown
 from efficientps_d2.data.coco_panoptic import read_segment_ids
 from efficientps_d2.data.images import load_upright, save_upright
+from efficientps_d2.data.importers.bands import BandFolder
 from efficientps_d2.data.importers.destination import check_destination
 from efficientps_d2.data.importers.painting import Classes, paint
 from efficientps_d2.data.importers.regions import AnnotatedImage
@@ -37,6 +38,7 @@ def import_annotations(
     split: float = 0.8,
     seed: int = 0,
     overwrite: bool = False,
+    bands: BandFolder | None = None,
 ) -> ImportSummary:
     """Write ``dest/{train,val}/{images,panoptic,panoptic.json}``, completely or not at all.
 
@@ -48,6 +50,7 @@ def import_annotations(
         classes: what has another label becomes void.
         split: part of the images for training, chosen by ``seed``; 1 makes no ``val``.
         overwrite: replace a dataset that ``dest`` holds.
+        bands: files that take the place of the annotated images.
 
     Raises:
         InputError: for anything that is wrong in the annotations or arguments; what is wrong with
@@ -60,7 +63,8 @@ def import_annotations(
         check_destination(folder.root, Path(dest), overwrite)
         summary = ImportSummary(warnings=folder.warnings)
         with replacing_folder(Path(dest)) as new:
-            entries = _write_images(read(folder, classes), new / "all", classes, folder, summary)
+            samples = read(folder, classes)
+            entries = _write_images(samples, new / "all", classes, folder, summary, bands)
             check_boxes(summary.shapes, classes, folder)
             for name, chosen in _choose_split(entries, split, seed).items():
                 _write_split(new, name, chosen, classes)
@@ -86,6 +90,7 @@ def _write_images(
     classes: Classes,
     source: Source,
     summary: ImportSummary,
+    bands: BandFolder | None,
 ) -> list[tuple[dict, dict]]:
     """Write images and panoptic PNGs to ``folder``; return entries for "images", "annotations"."""
     for name in ("images", "panoptic"):
@@ -99,7 +104,7 @@ def _write_images(
                     f"{sample.origin}; remove one."
                 )
             origins[sample.image] = sample.origin
-            if entry := _write_image(sample, folder, stems, classes, source, summary):
+            if entry := _write_image(sample, folder, stems, classes, source, summary, bands):
                 entries.append(entry)
     source.raise_faults()
     if not entries:
@@ -117,6 +122,7 @@ def _write_image(
     classes: Classes,
     source: Source,
     summary: ImportSummary,
+    bands: BandFolder | None,
 ) -> tuple[dict, dict] | None:
     """The two entries of an image, None if no region of it has a class."""
     image, turned = _load_image(sample)
@@ -126,8 +132,11 @@ def _write_image(
         source.warn("images without any region of a class were left out", sample.origin)
         return None
     stem = _free_stem(sample.image.relative_to(source.root), stems)
-    file = folder / "images" / f"{stem}{sample.image.suffix}"
-    if turned:
+    of_bands = bands and bands.find(sample.image, size)
+    file = folder / "images" / f"{stem}{(of_bands or sample.image).suffix}"
+    if of_bands:
+        shutil.copyfile(of_bands, file)
+    elif turned:
         save_upright(image, file)
     else:
         _copy_image(sample, file)
