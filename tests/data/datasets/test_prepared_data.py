@@ -1,6 +1,7 @@
 """Published datasets, from their publishers' layouts to evaluation; painted, not downloaded."""
 
 import json
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -14,7 +15,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from one_step import ONE_STEP, train_one_step
 from PIL import Image, ImageDraw
 from predictions import evaluate_perfect_predictions
-from project import Refused, call_verb, run_verb
+from project import ROOT, Refused, call_verb, run_verb
 from published import (
     write_idd,
     write_kitti,
@@ -120,6 +121,40 @@ def test_names_are_those_of_the_command_and_the_configs(tmp_path):
         data, own = open_published(name, source), load_config(f"efficientps_{name}").DATASETS
         assert tuple(f"{name}_{split}" for split in data.train) == own.TRAIN
         assert tuple(f"{name}_{split}" for split in data.test) == own.TEST
+
+
+def test_each_prepare_command_of_the_page_works(tmp_path, monkeypatch):
+    """As it is written, on a small dataset at the place of the download."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path / "datasets"))
+    text = (ROOT / "docs" / "DATASETS.md").read_text()
+    commands = re.findall(r"^efficientps-d2 (prepare (\w+) (\S+).*)$", text, re.MULTILINE)
+    assert {name for _, name, _ in commands} == set(NAMES) - {"vistas_v2"}
+    for command, name, source in commands:
+        if "--train" not in command:
+            write = WRITERS["vistas, second release" if name == "vistas" else name]
+            write(tmp_path / source) if not Path(source).exists() else None
+            call_verb(*command.split())
+            assert list((tmp_path / "datasets" / name).glob("*/panoptic.json"))
+
+
+def test_train_follows_at_once(tmp_path, monkeypatch):
+    """Under other names of datasets, which the config does not have."""
+    monkeypatch.chdir(tmp_path)
+    small = [*("MODEL.EFFICIENTNET.NAME", "tf_efficientnet_lite0", "MODEL.EFFICIENTNET.WEIGHTS", "")]
+    small += [*("MODEL.FPN.OUT_CHANNELS", 16, "SOLVER.MAX_ITER", 1, "SOLVER.STEPS", "()")]
+    small += [*("SOLVER.IMS_PER_BATCH", 1, "SOLVER.REFERENCE_WORLD_SIZE", 0, "MODEL.DEVICE", "cpu")]
+    small += [*("INPUT.MIN_SIZE_TRAIN", "(64,)", "INPUT.CROP.SIZE", "(64, 64)", "OUTPUT_DIR", "run")]
+    small += [*("INPUT.MIN_SIZE_TEST", 64, "DATALOADER.NUM_WORKERS", 0, "SEED", 1)]
+    norms = [value for part in NORMS for value in (f"MODEL.{part}.NORM", "GN")]
+    source = write_kitti(tmp_path / "source")
+    call_verb("prepare", "kitti", source, "my_kitti", "--train", "--opts", *small, *norms)
+    assert (tmp_path / "run" / "model_final.pth").is_file()
+    assert (tmp_path / "run" / "inference" / "my_kitti_val_metrics.json").is_file()
+    for split in ("train", "val"):
+        unregister(f"my_kitti_{split}")
+    with pytest.raises(SystemExit):
+        run_verb("prepare", "kitti", source, "--opts", "SEED", 1)
 
 
 def segments_of(folder, stem):
