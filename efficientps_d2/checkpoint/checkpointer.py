@@ -141,10 +141,9 @@ class FittingCheckpointer(DetectionCheckpointer):
         return content
 
     def _load_model(self, checkpoint):
-        own = self.model.state_dict()
-        expected = set(own)
+        expected = self.model.state_dict()
         if not self.strict:
-            spread_over_bands(checkpoint["model"], own)
+            spread_over_bands(checkpoint["model"], expected)
         incompatible = super()._load_model(checkpoint)
         wrong_shapes = [key for key, *_ in incompatible.incorrect_shapes]
         # A tensor of another shape is missing, too, once it has been taken out.

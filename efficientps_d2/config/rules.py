@@ -22,7 +22,8 @@ NORM = Text("a norm of Detectron2, such as GN, BN or SyncBN")
 LEVELS = ListOf(NAME, "a list of different feature names", 1, distinct=True)
 IOUS = ListOf(SHARE, "a list of numbers from 0 to 1")
 LABELS = ListOf(Number(-1, 1, whole=True), "a list of -1, 0 and 1")
-OF_BANDS = "for each band, three of photographs"
+MEANS = ListOf(Number(), "a number for each band, three of photographs", 1)
+DEVIATIONS = ListOf(POSITIVE, "a number above 0 for each band, three of photographs", 1)
 POOLER = OneOf(("ROIAlign", "ROIAlignV2", "ROIPool"))
 
 
@@ -39,16 +40,8 @@ MODEL_RULES = [
     Rule("MODEL.DEVICE", "device of PyTorch", NAME),
     Rule("MODEL.WEIGHTS", "checkpoint to start from or to evaluate", Text("a file or URL")),
     Rule("MODEL.MASK_ON", "predict masks", FLAG),
-    Rule(
-        "MODEL.PIXEL_MEAN",
-        "mean of each channel, in the order of INPUT.FORMAT",
-        ListOf(Number(), f"a number {OF_BANDS}", 1),
-    ),
-    Rule(
-        "MODEL.PIXEL_STD",
-        "standard deviation of each channel",
-        ListOf(POSITIVE, f"a number above 0 {OF_BANDS}", 1),
-    ),
+    Rule("MODEL.PIXEL_MEAN", "mean of each channel, as INPUT.FORMAT orders them", MEANS),
+    Rule("MODEL.PIXEL_STD", "standard deviation of each channel", DEVIATIONS),
     Rule("MODEL.BACKBONE.NAME", "builder of the backbone", NAME),
     Rule(
         "MODEL.BACKBONE.FREEZE_AT",

@@ -13,15 +13,7 @@ from tqdm import tqdm
 
 from efficientps_d2.checkpoint.checkpointer import load_trained_model
 from efficientps_d2.checkpoint.saved_model import read_saved_model
-from efficientps_d2.data.bands import (
-    BANDS,
-    bands_of_array,
-    image_tensor,
-    load_bands,
-    require_bands,
-    show,
-    shown_bands,
-)
+from efficientps_d2.data import bands
 from efficientps_d2.data.images import resize_image
 from efficientps_d2.deploy.optimize import optimize_for_inference
 from efficientps_d2.modeling.fusion.semantic_logits import SemanticLogits
@@ -190,22 +182,22 @@ class Predictor:
         Raises:
             InputError: if it cannot be read.
         """
-        if self.cfg.INPUT.FORMAT != BANDS:
+        if self.cfg.INPUT.FORMAT != bands.BANDS:
             return read_rgb(file)
-        return load_bands(file, "give another image")
+        return bands.load_bands(file, "give another image")
 
     def shown(self, image: np.ndarray) -> np.ndarray:
         """(H, W, 3) uint8 RGB of what :meth:`read` gives, for drawings."""
-        bands = shown_bands(self.cfg.INPUT)
-        return show(image, bands) if bands else image
+        shown = bands.shown_bands(self.cfg.INPUT)
+        return bands.show(image, shown) if shown else image
 
     def _pixels(self, image: ImageInput, image_format: str) -> np.ndarray:
         is_file = isinstance(image, str | Path)
-        if self.cfg.INPUT.FORMAT != BANDS:
+        if self.cfg.INPUT.FORMAT != bands.BANDS:
             return read_rgb(image) if is_file else rgb_of_array(image, image_format)
         name = str(image) if is_file else "An image"
-        pixels = self.read(image) if is_file else bands_of_array(np.asarray(image), name)
-        require_bands(pixels, len(self.cfg.MODEL.PIXEL_MEAN), name)
+        pixels = self.read(image) if is_file else bands.bands_of_array(np.asarray(image), name)
+        bands.require_bands(pixels, len(self.cfg.MODEL.PIXEL_MEAN), name)
         return pixels
 
     def _input(self, image: np.ndarray) -> dict:
@@ -214,7 +206,7 @@ class Predictor:
         if self.cfg.INPUT.FORMAT == "BGR":
             image = image[:, :, ::-1]
         image = resize_image(np.ascontiguousarray(image), self.resize)
-        tensor = image_tensor(image, self.cfg.MODEL.PIXEL_MEAN)
+        tensor = bands.image_tensor(image, self.cfg.MODEL.PIXEL_MEAN)
         return {"image": tensor, "height": height, "width": width}
 
     def _prediction(self, output: dict, logits: bool) -> Prediction:

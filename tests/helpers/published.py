@@ -226,3 +226,18 @@ def write_semantic_kitti(root: Path) -> Path:
     first = root / "dataset" / "sequences" / "08" / "velodyne" / "000000.bin"
     (test / "000000.bin").write_bytes(first.read_bytes())
     return root
+
+
+# By the name of the dataset, and what tells its releases apart.
+WRITERS = {
+    "kitti": write_kitti,
+    "kitti, panoptic": write_kitti_panoptic,
+    "vistas": lambda root: write_vistas(root, "v1.2", nested=False),
+    "vistas, second release": lambda root: write_vistas(root, "v1.2"),
+    "vistas_v2": lambda root: write_vistas(root, "v2.0"),
+    "idd": write_idd,
+    "scannet": write_scannet,
+    "scannet_depth": write_scannet,
+    "pastis": write_pastis,
+    "semantic_kitti": write_semantic_kitti,
+}

@@ -24,6 +24,18 @@ from efficientps_d2_runtime.images import decode
 GROUND_TRUTH = "ground truth"
 
 
+def _metadata(listing: Listing) -> Metadata:
+    entries = [c for c in listing.content["categories"] if isinstance(c, dict)]
+    colors = {str(c.get("id")): c.get("color") for c in entries}
+    categories = [
+        {"id": id_, "color": colors.get(str(id_)), **c._asdict()}
+        for id_, c in listing.categories.items()
+    ]
+    metadata = Metadata(name=listing.location.name)
+    set_classes(metadata, categories, listing.location.panoptic_json)
+    return metadata
+
+
 def _read(sample: ListedImage, bands: Sequence[int]) -> np.ndarray:
     if bands:
         return read_shown(sample.image_file, bands)
@@ -52,14 +64,7 @@ def draw_images(
     Raises:
         InputError: if there are no categories or too many.
     """
-    entries = [c for c in listing.content["categories"] if isinstance(c, dict)]
-    colors = {str(c.get("id")): c.get("color") for c in entries}
-    categories = [
-        {"id": id_, "color": colors.get(str(id_)), **c._asdict()}
-        for id_, c in listing.categories.items()
-    ]
-    metadata = Metadata(name=listing.location.name)
-    set_classes(metadata, categories, listing.location.panoptic_json)
+    metadata = _metadata(listing)
     table = metadata.stuff_dataset_id_to_contiguous_id
     usable = [
         sample

@@ -1,8 +1,10 @@
 """From a dataset as its publisher packs it to folders in COCO's panoptic format."""
 
+import contextlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -13,8 +15,10 @@ from efficientps_d2.data.faults import raise_faults
 from efficientps_d2.utils.parallel import map_images
 from efficientps_d2_runtime.errors import InputError, sentence_of
 from efficientps_d2_runtime.files import replacing_file
+from efficientps_d2_runtime.locks import CAN_LOCK, HeldError, lock
 
 SETTINGS = "prepare.json"  # marks a folder of ours
+LOCK = ".prepare.lock"
 
 
 class Job(NamedTuple):
@@ -59,60 +63,93 @@ def prepare(
     """
     if longest_edge and (data.size or data.stored_size or data.make_image):
         raise InputError(f"--longest-edge is not for {data.title}, whose images have one size.")
-    settings = {
-        "dataset": name,
-        "source": str(source.resolve()),
-        "longest_edge": longest_edge,
-    }
-    _claim(source, dest, settings, overwrite)
-    jobs = []
+    settings = {"dataset": name, "source": str(source.resolve()), "longest_edge": longest_edge}
+    with _claimed(source, dest, settings, overwrite):
+        jobs = _jobs(data, dest, longest_edge)
+        work = partial(_prepare_frame, data)
+        results = list(map_images(work, jobs, processes, "preparing"))
+        raise_faults([result for result in results if isinstance(result, InputError)])
+        return _write_json(data, dest, jobs, results)
+
+
+def _jobs(data: Published, dest: Path, longest_edge: int | None) -> list[Job]:
+    """The work on each frame, after its folders are made."""
+    jobs, files = [], {}
     for split, frames in data.splits.items():
         for part in ("images", "panoptic", *([data.extra.folder] if data.extra else [])):
             (dest / split / part).mkdir(parents=True, exist_ok=True)
         limit = longest_edge if split in data.train else None
         jobs += [Job(frame, dest / split, limit) for frame in frames]
-    _require_different_names(jobs)
-    results = list(map_images(partial(_prepare_frame, data), jobs, processes, "preparing"))
-    raise_faults([result for result in results if isinstance(result, InputError)])
-    annotations = {split: [] for split in data.splits}
-    contents = {split: _content(data.categories) for split in data.splits}
+    for job in jobs:
+        other = files.setdefault((job.folder, job.frame.name.casefold()), job.frame.image)
+        if other != job.frame.image:
+            raise InputError(
+                f"{other} and {job.frame.image} would have the same name {job.frame.name}; rename "
+                "one with its labels."
+            )
+    return jobs
+
+
+def _write_json(
+    data: Published, dest: Path, jobs: list[Job], results: list[tuple[dict, dict]]
+) -> dict[str, list[dict]]:
+    """Write the JSON of each split; returns their annotations."""
+    content = {
+        split: {"images": [], "annotations": [], "categories": data.categories}
+        for split in data.splits
+    }
     for job, (image, annotation) in zip(jobs, results, strict=True):
-        contents[job.folder.name]["images"].append(image)
-        annotations[job.folder.name].append(annotation)
-    for split, content in contents.items():
-        content["annotations"] = annotations[split]
+        content[job.folder.name]["images"].append(image)
+        content[job.folder.name]["annotations"].append(annotation)
+    for split, of_split in content.items():
         with replacing_file(dest / split / "panoptic.json") as partial_file:
-            partial_file.write_text(json.dumps(content), encoding="utf-8")
-    return annotations
+            partial_file.write_text(json.dumps(of_split), encoding="utf-8")
+    return {split: of_split["annotations"] for split, of_split in content.items()}
 
 
-def _content(categories: list[dict]) -> dict:
-    return {"images": [], "annotations": [], "categories": categories}
+@contextlib.contextmanager
+def _claimed(source: Path, dest: Path, settings: dict, overwrite: bool) -> Iterator[None]:
+    """Make ``dest``, or check that it holds the same preparation; no other command may work there.
 
-
-def _claim(source: Path, dest: Path, settings: dict, overwrite: bool) -> None:
-    """Make ``dest``, or check that it holds the same preparation."""
+    Raises:
+        InputError: if it holds something else, or another command writes it.
+    """
     inner, outer = (Path(os.path.realpath(folder)) for folder in (dest, source))
     if inner.is_relative_to(outer) or outer.is_relative_to(inner):
         raise InputError(f"SOURCE {source} and DEST {dest} contain each other; give another DEST.")
-    marker = dest / SETTINGS
     if dest.exists() and not dest.is_dir():
         raise InputError(f"{dest} is a file; give a folder.")
     if dest.exists() and any(dest.iterdir()):
-        before = _settings(marker)
-        if before is None:
-            raise InputError(f"{dest} holds something else; give another DEST, or remove it.")
-        if before != settings and not overwrite:
-            key = next(key for key in settings if before.get(key) != settings[key])
-            raise InputError(
-                f"{dest} was prepared with {key} {before.get(key)}, not {settings[key]}; give "
-                "another DEST, or --overwrite to begin again."
-            )
-        if overwrite:
-            shutil.rmtree(dest)
+        _require_same(dest, settings, overwrite)
     dest.mkdir(parents=True, exist_ok=True)
-    with replacing_file(marker) as partial_file:
-        partial_file.write_text(json.dumps(settings), encoding="utf-8")
+    with contextlib.ExitStack() as stack:
+        if CAN_LOCK:
+            try:
+                stack.enter_context(lock(dest / LOCK))
+            except HeldError as error:
+                raise InputError(
+                    f"{dest} is being prepared by process {error.holder}; wait for it or stop it."
+                ) from error
+        if overwrite:
+            for entry in dest.iterdir():
+                if entry.is_dir():
+                    shutil.rmtree(entry)
+        with replacing_file(dest / SETTINGS) as partial_file:
+            partial_file.write_text(json.dumps(settings), encoding="utf-8")
+        yield
+
+
+def _require_same(dest: Path, settings: dict, overwrite: bool) -> None:
+    before = _settings(dest / SETTINGS)
+    if before is None:
+        raise InputError(f"{dest} holds something else; give another DEST, or remove it.")
+    if before == settings or overwrite:
+        return
+    key = next(key for key in settings if before.get(key) != settings[key])
+    raise InputError(
+        f"{dest} was prepared with {key} {before.get(key)}, not {settings[key]}; give another "
+        "DEST, or --overwrite to begin again."
+    )
 
 
 def _settings(marker: Path) -> dict | None:
@@ -121,17 +158,6 @@ def _settings(marker: Path) -> dict | None:
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None
-
-
-def _require_different_names(jobs: list[Job]) -> None:
-    files = {}
-    for job in jobs:
-        other = files.setdefault((job.folder, job.frame.name.casefold()), job.frame.image)
-        if other != job.frame.image:
-            raise InputError(
-                f"{other} and {job.frame.image} would have the same name {job.frame.name}; rename "
-                "one with its labels."
-            )
 
 
 def _prepare_frame(data: Published, job: Job) -> tuple[dict, dict] | InputError:

@@ -1,0 +1,143 @@
+"""What the labels of each publisher mean."""
+
+import json
+import re
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from detectron2.data import MetadataCatalog
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from one_step import ONE_STEP, train_one_step
+from PIL import Image, ImageDraw
+from predictions import evaluate_perfect_predictions
+from project import ROOT, Refused, call_verb, run_verb
+from published import (
+    WRITERS,
+    write_idd,
+    write_kitti,
+    write_kitti_panoptic,
+    write_pastis,
+    write_scannet,
+    write_semantic_kitti,
+    write_vistas,
+)
+from scenes import unregister
+
+from efficientps_d2.config.loading import load_config
+from efficientps_d2.data.coco_panoptic import read_segment_ids
+from efficientps_d2.data.datasets.names import PUBLISHED, open_published, published_as
+from efficientps_d2.data.datasets.prepared_files import segment_ids
+from efficientps_d2.data.datasets.published import Labels
+from efficientps_d2.engine.auto_values import fill_auto
+from efficientps_d2_cli.prepare import NAMES
+from efficientps_d2_runtime.errors import InputError
+
+
+
+def segments_of(folder, stem):
+    """Ids of the PNG and, for each id, the name of its class and whether it is a crowd."""
+    content = json.loads((folder / "panoptic.json").read_text())
+    names = {c["id"]: c["name"] for c in content["categories"]}
+    (found,) = [a for a in content["annotations"] if a["image_id"] == stem]
+    ids = read_segment_ids(str(folder / "panoptic" / found["file_name"]))
+    return ids, {s["id"]: (names[s["category_id"]], s["iscrowd"]) for s in found["segments_info"]}
+
+
+def kinds(segments):
+    return Counter(segments.values())
+
+
+def test_kitti_groups_and_void(prepared):
+    _, folder = prepared("kitti")
+    ids, segments = segments_of(folder / "train", "000000_10")
+    kinds_of = kinds(segments)
+    assert kinds_of[("sky", 0)] == kinds_of[("road", 0)] == kinds_of[("bicycle", 1)] == 1
+    assert kinds_of[("person", 0)] == 2
+    assert (ids[:, -5:] == 0).all()  # a caravan has instances but is not evaluated
+    # Every fifth image is for validation.
+    assert sorted(f.stem for f in (folder / "val" / "images").iterdir()) == ["000004_10", "000009_10"]
+
+
+def test_vistas_has_no_groups(prepared):
+    """Objects count from 0, and labels that are not evaluated are void."""
+    _, folder = prepared("vistas_v2")
+    ids, segments = segments_of(folder / "train", "__CRyFzoDOXn6unQ6a3DnQ")
+    assert not any(crowd for _, crowd in segments.values())
+    assert (ids[:, -5:] == 0).all()
+    categories = json.loads((folder / "train" / "panoptic.json").read_text())["categories"]
+    assert [c["id"] for c in categories][:6] == [1, 2, 3, 4, 5, 13]  # 7 labels before it are unused
+
+
+def test_idd_is_what_the_publishers_tools_make(prepared, tmp_path):
+    """Polygons painted in their order and made 1280 x 720 by Pillow's nearest neighbour."""
+    _, folder = prepared("idd")
+    truth = tmp_path / "source" / "gtFine" / "val" / "119" / "005506_gtFine_polygons.json"
+    objects = json.loads(truth.read_text())["objects"]
+    painted = Image.new("I", (192, 108))
+    draw = ImageDraw.Draw(painted)
+    for number, shape in enumerate(objects, 1):
+        if not shape.get("deleted") and len(shape["polygon"]) > 2:
+            is_void = shape["label"] == "out of roi"
+            draw.polygon([tuple(p) for p in shape["polygon"]], fill=0 if is_void else number)
+    expected = np.asarray(painted.resize((1280, 720), Image.Resampling.NEAREST))
+    ids, segments = segments_of(folder / "val", "119_005506")
+    pairs = set(zip(ids.ravel().tolist(), expected.ravel().tolist(), strict=True))
+    assert len(pairs) == len(segments) + 1  # each segment is one polygon, and void is void
+    found = kinds(segments)
+    assert found[("person", 0)] == 2 and found[("rider", 1)] == 1  # animals are level 3's persons
+    assert {Image.open(f).size for f in (folder / "val" / "images").iterdir()} == {(1280, 720)}
+
+
+def test_scannet_walls_and_floors_are_one_segment(prepared):
+    _, folder = prepared("scannet")
+    ids, segments = segments_of(folder / "val", "scene0011_01__000100")
+    assert ids.shape == (60, 80)  # labels of the depth camera's size
+    assert kinds(segments)[("floor", 0)] == 1
+    assert ids[0, 0] == 0  # a ceiling is none of the 20 classes
+
+
+def test_pastis_seasons_and_void(prepared, tmp_path):
+    _, folder = prepared("pastis")
+    source = tmp_path / "source"
+    series = np.load(source / "DATA_S2" / "S2_10000.npy")
+    bands = np.load(folder / "fold1" / "images" / "10000.npy")
+    assert bands.shape == (64, 64, 40) and bands.dtype == np.int16
+    winter = np.median(series[1:3], axis=0).round().transpose(1, 2, 0)
+    autumn = np.median(series[[0, 5]], axis=0).round().transpose(1, 2, 0)
+    assert (bands[:, :, :10] == winter).all() and (bands[:, :, 30:] == autumn).all()
+    without = np.load(folder / "fold2" / "images" / "10007.npy")
+    assert np.isnan(without[:, :, 20:30]).all() and np.isfinite(without[:, :, :20]).all()
+
+    ids, segments = segments_of(folder / "fold1", "10000")
+    assert kinds(segments) == {("Background", 0): 1, ("Meadow", 0): 2, ("Sorghum", 0): 2}
+    void = np.asarray(Image.open(folder / "fold1" / "void" / "10000.png"))
+    assert ((void > 0) == (np.load(source / "ANNOTATIONS" / "TARGET_10000.npy")[0] == 19)).all()
+    assert (ids[void > 0] == 0).all()
+
+
+@given(data=st.data())
+def test_segment_ids_tell_class_and_number(data):
+    """Whatever a dataset labels comes back from the ids of its PNG."""
+    categories = [
+        {"id": i, "isthing": data.draw(st.integers(0, 1))}
+        for i in data.draw(st.sets(st.integers(0, 1000), min_size=1, max_size=254))
+    ]
+    shape = data.draw(array_shapes(min_dims=2, max_dims=2, max_side=6))
+    classes = data.draw(arrays(np.int16, shape, elements=st.integers(-1, len(categories) - 1)))
+    numbers = data.draw(arrays(np.int32, shape, elements=st.integers(0, 65535)))
+    ids = segment_ids(Labels(classes, numbers), categories, Path("file"))
+    is_thing = np.array([c["isthing"] for c in categories])[classes]
+    assert ((ids >> 16) - 1 == classes)[classes >= 0].all() and (ids[classes < 0] == 0).all()
+    assert (ids & 0xFFFF == numbers * is_thing)[classes >= 0].all()
+    assert ids.max() < 2**24
+
+
+def test_numbers_that_a_png_has_no_room_for():
+    labels = Labels(np.zeros((2, 2), np.int16), np.array([[1, 2], [3, 65536]]))
+    with pytest.raises(InputError, match="truth.png numbers an object 65536, but .* 65535; number"):
+        segment_ids(labels, [{"id": 1, "isthing": 1}], Path("truth.png"))
