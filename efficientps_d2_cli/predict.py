@@ -81,7 +81,6 @@ def before(args: argparse.Namespace) -> None:
         args.parser.error("--webcam shows a window and writes nothing; leave --output out")
     from efficientps_d2_runtime.coco import require_own
     from efficientps_d2_runtime.errors import InputError
-    from efficientps_d2_runtime.images import IMAGE_SUFFIXES
     from efficientps_d2_runtime.paths import (
         expand,
         image_targets,
@@ -90,7 +89,7 @@ def before(args: argparse.Namespace) -> None:
         video_targets,
     )
 
-    args.files = expand(files, (*IMAGE_SUFFIXES, *ARRAY_SUFFIXES))
+    args.files = expand(files, ARRAY_SUFFIXES)
     refuse_videos(args.files, "give it by --video-input")
     if files and args.output:
         image_targets(args.files, args.output, args.save_json)

@@ -20,12 +20,12 @@ OTHER_OUTPUT = ", and another --output, for panoptic.json lists the results of o
 FILE_SUFFIX = re.compile(r"\.[a-z][a-z0-9]{1,4}")  # that of a folder is rather a number
 
 
-def expand(patterns: list[str], suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[Path]:
+def expand(patterns: list[str], others: tuple[str, ...] = ()) -> list[Path]:
     """The files that names, patterns and folders stand for, sorted within each of them.
 
     Args:
         patterns: what was given.
-        suffixes: of the files that are taken from a folder.
+        others: suffixes that are looked for in a folder without images.
 
     Raises:
         InputError: if nothing fits.
@@ -38,19 +38,20 @@ def expand(patterns: list[str], suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> l
         if not found:
             raise InputError(f"No file is called {pattern} or fits it; correct the path.")
         if os.path.isdir(pattern):
-            found = _images_of(pattern, suffixes)
+            found = _images_of(pattern, others)
         files += map(Path, found)
     return list(dict.fromkeys(files))
 
 
-def _images_of(folder: str, suffixes: tuple[str, ...]) -> list[str]:
+def _images_of(folder: str, others: tuple[str, ...]) -> list[str]:
     """The images of a folder; not what annotation tools and systems also leave there."""
     files = [entry.path for entry in os.scandir(folder) if entry.is_file()]
-    images = sorted(f for f in files if Path(f).suffix.lower() in suffixes)
+    images = sorted(f for f in files if Path(f).suffix.lower() in IMAGE_SUFFIXES)
+    images = images or sorted(f for f in files if Path(f).suffix.lower() in others)
     if not images:
         below = glob.iglob(os.path.join(glob.escape(folder), "*", "**", "*.*"), recursive=True)
         for file in below:
-            if Path(file).suffix.lower() in suffixes and os.path.isfile(file):
+            if Path(file).suffix.lower() in IMAGE_SUFFIXES + others and os.path.isfile(file):
                 raise InputError(
                     f"{folder} holds no image, but folders in it do; give these, such as "
                     f"{os.path.dirname(file)}, or a pattern."

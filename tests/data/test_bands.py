@@ -23,6 +23,7 @@ from efficientps_d2.prediction.predictor import load_predictor
 from efficientps_d2.utils.resizing import resize_bands
 from efficientps_d2_cli import predict
 from efficientps_d2_runtime.errors import InputError
+from efficientps_d2_runtime.paths import expand
 
 TYPES = (np.uint8, np.int16, np.uint16, np.int32, np.float32, np.float64)
 
@@ -201,8 +202,15 @@ def test_statistics_are_of_the_pixels_with_data(tmp_path):
     assert check(folder)[1].statistics.bands is None  # of photographs nobody asks
 
 
-def test_arrays_of_a_folder_can_be_predicted():
+def test_arrays_of_a_folder_can_be_predicted(tmp_path):
+    """Where no image is: beside images, arrays are rather their features or labels."""
     assert predict.ARRAY_SUFFIXES == ARRAY_SUFFIXES
+    (tmp_path / "a.npy").write_bytes(b"")
+    assert expand([str(tmp_path)], ARRAY_SUFFIXES) == [tmp_path / "a.npy"]
+    with pytest.raises(InputError, match="holds no image"):
+        expand([str(tmp_path)])
+    (tmp_path / "b.png").write_bytes(b"")
+    assert expand([str(tmp_path)], ARRAY_SUFFIXES) == [tmp_path / "b.png"]
 
 
 def test_from_a_folder_of_bands_to_a_report(tmp_path, monkeypatch, capsys):

@@ -14,12 +14,11 @@ from PIL import Image
 
 from efficientps_d2.data.coco_panoptic import read_segment_ids
 from efficientps_d2.data.datasets.published import VOID, Frame, Labels, Published, things_of
-from efficientps_d2.data.images import load_upright
 from efficientps_d2.data.segments import measure_segments, resize_nearest
 from efficientps_d2_runtime.coco import write_segment_ids
 from efficientps_d2_runtime.errors import InputError
 from efficientps_d2_runtime.files import replacing_file
-from efficientps_d2_runtime.images import DAMAGED, size_of
+from efficientps_d2_runtime.images import DAMAGED, IMAGE_FORMATS, size_of, unreadable
 
 LARGEST_NUMBER = 2**16 - 1  # of an object of a class
 
@@ -131,10 +130,14 @@ def _link(source: Path, file: Path) -> None:
 
 def _write_resized(source: Path, file: Path, size: tuple[int, int]) -> None:
     height, width = size
-    image, _ = load_upright(source, source)
-    image.resize((width, height), Image.Resampling.BILINEAR).save(
-        file, format=image.format, quality=95, compress_level=1
-    )
+    try:
+        with Image.open(source, formats=IMAGE_FORMATS) as image:
+            format_ = image.format
+            image.draft("RGB", (width, height))  # a JPEG is decoded at a half or quarter, fast
+            resized = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
+    except DAMAGED as error:
+        raise unreadable(source, error, "unpack it again") from error
+    resized.save(file, format=format_, quality=95, compress_level=1)
 
 
 def _write_bands(pixels: np.ndarray, file: Path, suffix: str) -> None:

@@ -99,4 +99,6 @@ def read_labels(frame: Frame, table: np.ndarray, is_thing: np.ndarray, title: st
     """Of 16-bit PNGs: label * 256 + number of the object from 0; there are no unlabelled groups."""
     values = read_ids(frame.ground_truth, only_16_bits=True)
     classes = look_up(values >> 8, table, frame.ground_truth, title)
-    return Labels(classes, np.where(is_thing[classes], (values & 255) + 1, 0))
+    values &= 255
+    values += 1
+    return Labels(classes, values * is_thing[classes])
