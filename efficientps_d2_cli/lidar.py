@@ -9,6 +9,7 @@ nothing is labelled, so that labels of any network can be scored.
 """
 
 import argparse
+import shlex
 
 from efficientps_d2_cli.options import add_processes, path
 
@@ -45,13 +46,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from efficientps_d2.prediction.predictor import load_predictor
-    from efficientps_d2.prediction.scans import label_scans, require_classes, scans_of, score_scans
+    from efficientps_d2.prediction.scans import (
+        label_scans,
+        require_classes,
+        require_model,
+        scans_of,
+        score_scans,
+    )
     from efficientps_d2_runtime.errors import Stopped
 
     scans = scans_of(args.source, args.output, args.sequences)
     if args.model:
         predictor = load_predictor(args.model, args.device)
         require_classes(predictor)
+        require_model(predictor, args.output)
         try:
             count = label_scans(predictor, scans)
         except KeyboardInterrupt as error:
@@ -62,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         _print_score(score_scans(known, args.processes))
     else:
         print("These sequences have no true labels: the server scores them. Pack sequences/:")
-        print(f"  cd {args.output} && zip -r submission.zip sequences")
+        print(f"  cd {shlex.quote(str(args.output))} && zip -r submission.zip sequences")
     return 0
 
 

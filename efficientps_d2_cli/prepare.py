@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     from efficientps_d2.data.datasets.register import datasets_root
     from efficientps_d2_runtime.errors import Stopped
 
-    dest = args.dest or Path(datasets_root()) / args.name
+    dest = (args.dest or Path(datasets_root()) / args.name).absolute()
     data = open_published(args.name, args.source)
     counts = ", ".join(f"{len(frames)} {split}" for split, frames in data.splits.items())
     print(f"{args.source} is {data.title}: {counts}.")

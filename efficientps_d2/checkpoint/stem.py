@@ -7,7 +7,7 @@ from torch import Tensor
 
 logger = logging.getLogger(__name__)
 
-STEMS = ("conv_stem.weight", "stem.conv1.weight", "conv1_w")  # of timm, Detectron2 and Caffe2
+OF_CAFFE2 = {"conv1_w": "stem.conv1.weight"}  # other names are those of the network, or their ends
 
 
 def spread_over_bands(weights: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
@@ -20,11 +20,13 @@ def spread_over_bands(weights: dict[str, Tensor], expected: dict[str, Tensor]) -
         weights: state dict that is loaded.
         expected: state dict of the network.
     """
-    own = [value for key, value in expected.items() if key.endswith(STEMS)]
     for key, value in weights.items():
-        if not (own and key.endswith(STEMS) and value.ndim == 4 and value.shape[1] == 3):
+        if not isinstance(key, str) or getattr(value, "ndim", 0) != 4 or value.shape[1] != 3:
             continue
-        bands = own[0].shape[1]
-        if bands != 3:
-            weights[key] = adapt_input_conv(bands, value)
-            logger.info("Spread the RGB weights of %s over %d bands.", key, bands)
+        end = f".{OF_CAFFE2.get(key, key)}"
+        own = [v for k, v in expected.items() if f".{k}".endswith(end) and v.ndim == 4]
+        others = value.shape[:1] + value.shape[2:]
+        bands = [v.shape[1] for v in own if v.shape[:1] + v.shape[2:] == others]
+        if bands and bands[0] != 3:
+            weights[key] = adapt_input_conv(bands[0], value)
+            logger.info("Spread the RGB weights of %s over %d bands.", key, bands[0])

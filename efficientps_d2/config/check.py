@@ -92,9 +92,12 @@ def _check_resnet(cfg: CfgNode) -> None:
 
 def _check_bands(cfg: CfgNode) -> None:
     """Photographs have three channels; bands as many as there are means."""
-    counts = {key: len(value_of(cfg, key)) for key in ("MODEL.PIXEL_MEAN", "MODEL.PIXEL_STD")}
+    keys = ("MODEL.PIXEL_MEAN", "MODEL.PIXEL_STD")
+    means, deviations = (len(value_of(cfg, key)) for key in keys)
+    if len(set(keys) & set(cfg.AUTO)) == 1:
+        raise InputError(f'Of {keys[0]} and PIXEL_STD one is "auto"; make both so, or none.')
     if cfg.INPUT.FORMAT != "BANDS":
-        for key, count in counts.items():
+        for key, count in zip(keys, (means, deviations), strict=True):
             if count != 3:
                 raise InputError(
                     f"{key} has {count} numbers, but INPUT.FORMAT is {cfg.INPUT.FORMAT}; give "
@@ -102,10 +105,31 @@ def _check_bands(cfg: CfgNode) -> None:
                 )
         if cfg.INPUT.TURN_SCANS:
             raise InputError("INPUT.TURN_SCANS is of range images; set INPUT.FORMAT BANDS.")
-    elif len(set(counts.values())) > 1 and not counts.keys() & set(cfg.AUTO):
+        return
+    if keys[0] in cfg.AUTO:
+        return
+    if means != deviations:
         raise InputError(
-            f"MODEL.PIXEL_MEAN has {counts['MODEL.PIXEL_MEAN']} numbers and PIXEL_STD "
-            f"{counts['MODEL.PIXEL_STD']}; give one of each for each band."
+            f"MODEL.PIXEL_MEAN has {means} numbers and PIXEL_STD {deviations}; give one of each "
+            "for each band."
+        )
+    _check_scans(cfg, means)
+
+
+def _check_scans(cfg: CfgNode, bands: int) -> None:
+    """A mirrored scan has other coordinates, which only INPUT.TURN_SCANS knows."""
+    if not cfg.INPUT.TURN_SCANS:
+        return
+    if bands != 5:
+        raise InputError(
+            f"INPUT.TURN_SCANS is of range images of 5 bands, but MODEL.PIXEL_MEAN has {bands}; "
+            "set it False."
+        )
+    if cfg.INPUT.RANDOM_FLIP != "none":
+        raise InputError("INPUT.TURN_SCANS mirrors scans, too; set INPUT.RANDOM_FLIP none.")
+    if cfg.TEST.AUG.ENABLED and cfg.TEST.AUG.FLIP:
+        raise InputError(
+            "TEST.AUG.FLIP would mirror scans without their coordinates; set it False."
         )
 
 

@@ -6,15 +6,21 @@ They are float32 arrays (H, W, C), as their files store them; NaN is a pixel wit
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
-from PIL import Image
 
 from efficientps_d2.data.lidar.projection import read_range_image
 from efficientps_d2.data.lidar.scans import SCAN_SUFFIX
 from efficientps_d2_runtime.errors import InputError, one_line
 from efficientps_d2_runtime.files import refuse_pipes
-from efficientps_d2_runtime.images import DAMAGED, IMAGE_FORMATS, read_rgb, unreadable
+from efficientps_d2_runtime.images import (
+    DAMAGED,
+    IMAGE_FORMATS,
+    open_image,
+    read_rgb,
+    unreadable,
+)
 
 BANDS = "BANDS"  # INPUT.FORMAT of such images
 TIFF_SUFFIXES = (".tif", ".tiff")
@@ -43,9 +49,7 @@ def read_bands(file: str | Path) -> np.ndarray:
     elif suffix in TIFF_SUFFIXES:
         array, no_data = _read_tiff(file)
     else:
-        with Image.open(file, formats=IMAGE_FORMATS) as image:
-            image = image.convert("RGB") if image.mode == "P" else image
-            array, no_data = np.asarray(image), None
+        array, no_data = _read_picture(file), None
     return bands_of_array(array, str(file), no_data)
 
 
@@ -70,6 +74,8 @@ def bands_of_array(array: np.ndarray, name: str, no_data: float | None = None) -
     Raises:
         InputError: for another shape or type.
     """
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"{name} holds several arrays; store one, as numpy.save does.")
     if array.dtype.kind not in "buif":
         raise InputError(f"{name} holds values of type {array.dtype}; store numbers.")
     if array.ndim == 2:
@@ -89,6 +95,15 @@ def bands_of_array(array: np.ndarray, name: str, no_data: float | None = None) -
     return pixels
 
 
+def _read_picture(file: str | Path) -> np.ndarray:
+    """The channels of a PNG, JPEG or such, as they are stored; those of a palette are RGB."""
+    image, _, has_16_bits = open_image(Path(file), IMAGE_FORMATS)
+    if not has_16_bits or image.mode[0] == "I":
+        return np.asarray(image.convert("RGB") if image.mode == "P" else image)
+    array = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)  # Pillow keeps 8 of the 16 bits
+    return array[:, :, [2, 1, 0, 3][: array.shape[2]]]
+
+
 def _read_tiff(file: str | Path) -> tuple[np.ndarray, float | None]:
     """The array of a TIFF, and the value that means no data."""
     import tifffile
@@ -96,6 +111,7 @@ def _read_tiff(file: str | Path) -> tuple[np.ndarray, float | None]:
     try:
         with tifffile.TiffFile(file) as tiff:
             tag = tiff.pages[0].tags.get(GDAL_NODATA)
+            shapes = [series.shape for series in tiff.series]
             array = tiff.asarray()
     except (KeyError, ValueError) as error:
         if "imagecodecs" in str(error):
@@ -104,6 +120,10 @@ def _read_tiff(file: str | Path) -> tuple[np.ndarray, float | None]:
                 "imagecodecs"
             ) from error
         raise
+    if len(set(shapes)) < len(shapes):
+        raise InputError(
+            f"{file} has pages of one size but different types; store all bands in one type."
+        )
     try:
         return array, float(str(tag.value).strip(" \0")) if tag else None
     except ValueError as error:

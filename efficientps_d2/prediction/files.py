@@ -56,6 +56,8 @@ def predict_images(
         InputError: if ``output`` cannot be written.
     """
     targets = image_targets(files, output, save_json) if output else {}
+    if task != "panoptic" and (scans := [file for file in files if is_scan(file)]):
+        raise InputError(f"--task {task} is not for scans such as {scans[0]}; leave it out.")
     for folder in {target.parent for target in targets.values()}:
         make_folder(folder)
     writing = PanopticWriter(output, categories_of(predictor.metadata)) if save_json else None

@@ -1,5 +1,7 @@
 """Labels for scans, in the layout that the server of SemanticKITTI takes, and their score."""
 
+import hashlib
+import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,6 +10,7 @@ from tqdm import tqdm
 from efficientps_d2.data.datasets.published import require
 from efficientps_d2.data.datasets.semantic_kitti import CATEGORIES, RAW_IDS, TITLE, sequences_of
 from efficientps_d2.data.lidar.labels import point_labels
+from efficientps_d2.data.lidar.projection import project
 from efficientps_d2.data.lidar.scans import (
     LABEL_SUFFIX,
     SCAN_SUFFIX,
@@ -21,6 +24,9 @@ from efficientps_d2.evaluation.point_metrics import PointSums
 from efficientps_d2.prediction.predictor import Predictor
 from efficientps_d2.utils.parallel import map_images
 from efficientps_d2_runtime.errors import InputError
+from efficientps_d2_runtime.files import replacing_file
+
+MARKER = "lidar.json"  # in a folder of labels: which model made them
 
 
 class Scan(NamedTuple):
@@ -61,6 +67,26 @@ def require_classes(predictor: Predictor) -> None:
         )
 
 
+def require_model(predictor: Predictor, output: Path) -> None:
+    """Mark a folder of labels with the model that makes them, or check that it is the same.
+
+    Raises:
+        InputError: if the folder has labels of another model.
+    """
+    with open(predictor.cfg.MODEL.WEIGHTS, "rb") as weights:
+        own = {"sha256": hashlib.file_digest(weights, "sha256").hexdigest()}
+    marker = output / MARKER
+    try:
+        same = json.loads(marker.read_text(encoding="utf-8")) == own
+    except (OSError, ValueError):
+        same = not (output / "sequences").exists()
+    if not same:
+        raise InputError(f"{output} has labels of another model; give another OUTPUT.")
+    output.mkdir(parents=True, exist_ok=True)
+    with replacing_file(marker) as partial:
+        partial.write_text(json.dumps(own), encoding="utf-8")
+
+
 def label_scans(predictor: Predictor, scans: list[Scan]) -> int:
     """Write the labels of each scan that has none yet, with a progress bar; returns their number.
 
@@ -71,11 +97,10 @@ def label_scans(predictor: Predictor, scans: list[Scan]) -> int:
     if len(left) < len(scans):
         print(f"{len(scans) - len(left)} of {len(scans)} scans have labels already.")
     for scan in tqdm(left, desc="labelling", unit="scan"):
-        prediction = predictor(scan.points)
+        points = read_scan(scan.points)
+        prediction = predictor(project(points).image)
         segments = [{"id": s.id, "category_id": s.category_id} for s in prediction.segments]
-        labels = point_labels(
-            read_scan(scan.points), prediction.panoptic_seg, segments, RAW_IDS, IS_THING
-        )
+        labels = point_labels(points, prediction.panoptic_seg, segments, RAW_IDS, IS_THING)
         scan.found.parent.mkdir(parents=True, exist_ok=True)
         write_point_labels(scan.found, labels)
     return len(left)

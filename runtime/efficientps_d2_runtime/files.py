@@ -33,12 +33,16 @@ def refuse_pipes(path: object) -> None:
 
 
 @contextlib.contextmanager
-def replacing_file(path: str | Path, keep_suffix: bool = False) -> Iterator[Path]:
+def replacing_file(
+    path: str | Path, keep_suffix: bool = False, durable: bool = True
+) -> Iterator[Path]:
     """A file beside ``path`` that takes its place when the block ends without an exception.
 
     Args:
         path: what is written.
         keep_suffix: whether the file beside it has the same suffix, for writers that look at it.
+        durable: whether it is on the disk at the end, also after a power failure; many files that
+            can be made again are written twice as fast without.
 
     Raises:
         InputError: at once, before what may be minutes of work, if it cannot be written.
@@ -55,9 +59,11 @@ def replacing_file(path: str | Path, keep_suffix: bool = False) -> Iterator[Path
         raise InputError(f"{path} cannot be written ({reason}); give another path.") from error
     try:
         yield partial
-        _to_disk(partial)  # or a power failure could leave an empty file under the new name
+        if durable:  # or a power failure could leave an empty file under the new name
+            _to_disk(partial)
         partial.replace(path)
-        _to_disk(path.parent)
+        if durable:
+            _to_disk(path.parent)
     finally:
         partial.unlink(missing_ok=True)
 

@@ -11,6 +11,7 @@ from efficientps_d2.checkpoint.checkpointer import FittingCheckpointer
 from efficientps_d2.data.classes import with_class_counts
 from efficientps_d2.modeling.backbone.efficientnet import EfficientNet
 from efficientps_d2.modeling.backbone.pretrained import load_pretrained_backbone
+from efficientps_d2.modeling.backbone.timm_features import TimmFeatures
 from efficientps_d2_runtime.errors import InputError
 
 LITE = "tf_efficientnet_lite0"
@@ -61,4 +62,12 @@ def test_resnet_of_detectron2_too(tmp_path):
     torch.save({"model": nets[0].state_dict()}, tmp_path / "r50.pth")
     FittingCheckpointer(nets[1]).load(str(tmp_path / "r50.pth"))
     given, own = (net.stem.conv1.weight for net in nets)
+    assert torch.allclose(own, given[:, [0, 1, 2, 0, 1]] * 0.6)
+
+
+def test_networks_of_timm_too(tmp_path):
+    nets = [TimmFeatures("resnet10t", in_channels=channels) for channels in (3, 5)]
+    torch.save({"model": nets[0].state_dict()}, tmp_path / "resnet10t.pth")
+    FittingCheckpointer(nets[1]).load(str(tmp_path / "resnet10t.pth"))
+    given, own = (dict(net.named_parameters())["body.conv1.0.weight"] for net in nets)
     assert torch.allclose(own, given[:, [0, 1, 2, 0, 1]] * 0.6)

@@ -1,5 +1,6 @@
 """Images of any number of bands, from their files to a trained model and its drawings."""
 
+import cv2
 import numpy as np
 import pytest
 import tifffile
@@ -18,6 +19,7 @@ from efficientps_d2.data.augmentation import BandJitter
 from efficientps_d2.data.bands import ARRAY_SUFFIXES, image_tensor, read_bands, show
 from efficientps_d2.data.checks.dataset import check_dataset
 from efficientps_d2.data.checks.listing import find_dataset, read_listing
+from efficientps_d2.data.checks.suggest import _for_bands
 from efficientps_d2.data.dataset_mapper import EvaluationMapper, PanopticDatasetMapper
 from efficientps_d2.prediction.predictor import load_predictor
 from efficientps_d2.utils.resizing import resize_bands
@@ -195,10 +197,10 @@ def test_statistics_are_of_the_pixels_with_data(tmp_path):
     folder = write_band_dataset(tmp_path / "bands")
     pixels = [np.load(f) for f in sorted((folder / "images").glob("*.npy"))]
     result = check_dataset(read_listing(find_dataset(str(folder))), image_format="BANDS")
-    counts, sums, squares = result.statistics.bands
+    counts, mean, squares = result.statistics.bands
     everything = np.concatenate([p.reshape(5, -1) for p in pixels], axis=1).astype(float)
-    assert np.allclose(sums / counts, everything.mean(axis=1))
-    assert np.allclose(squares / counts, (everything**2).mean(axis=1))
+    assert np.allclose(mean, everything.mean(axis=1))
+    assert np.allclose(squares / counts, everything.var(axis=1))
     assert check(folder)[1].statistics.bands is None  # of photographs nobody asks
 
 
@@ -262,3 +264,30 @@ def test_photographs_with_means_of_bands_are_refused(tiny_config, toy):
     with pytest.raises(InputError, match="PIXEL_MEAN has 4 numbers and PIXEL_STD 5; give one"):
         overrides = ["MODEL.PIXEL_MEAN", [0.0] * 4, "MODEL.PIXEL_STD", [1.0] * 5]
         tiny_config(toy, *overrides, config="efficientps_bands")
+
+
+def test_means_are_rounded_as_finely_as_the_values_differ():
+    """Pressure of 101325 +- 30 Pa would be off by most of a deviation in four digits."""
+    bands = np.array([[1e4, 1e4], [101325.3, 0.00123456], [1e4 * 30.0**2, 1e4 * 1e-8]])
+    mean, std = _for_bands(bands)
+    assert mean.value == [101325.3, 0.0012346] and std.value == [30.0, 0.0001]
+
+
+def test_16_bits_of_colours_are_kept(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 65535, (5, 6, 4), dtype=np.uint16)
+    cv2.imwrite(str(tmp_path / "a.png"), pixels[:, :, [2, 1, 0, 3]])
+    cv2.imwrite(str(tmp_path / "b.png"), pixels[:, :, [2, 1, 0]])
+    assert (read_bands(tmp_path / "a.png") == pixels).all()
+    assert (read_bands(tmp_path / "b.png") == pixels[:, :, :3]).all()
+
+
+def test_files_of_several_arrays_are_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", np.zeros((4, 4)))
+    (tmp_path / "a.npz").rename(tmp_path / "a.npy")
+    with pytest.raises(InputError, match="a.npy holds several arrays; store one"):
+        read_bands(tmp_path / "a.npy")
+    with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
+        for dtype in (np.uint8, np.uint8, np.float32):
+            tiff.write(np.zeros((20, 20), dtype))
+    with pytest.raises(InputError, match="a.tif has pages of one size but different types"):
+        read_bands(tmp_path / "a.tif")

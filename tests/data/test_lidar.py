@@ -13,7 +13,8 @@ from scenes import unregister
 
 from efficientps_d2.data.augmentation import _Turned
 from efficientps_d2.data.bands import read_bands
-from efficientps_d2.data.datasets.semantic_kitti import RAW_IDS, TABLE
+from efficientps_d2.data.datasets.published import UNKNOWN, Frame
+from efficientps_d2.data.datasets.semantic_kitti import RAW_IDS, TABLE, read_labels
 from efficientps_d2.data.lidar.back_to_points import labels_of_points
 from efficientps_d2.data.lidar.projection import HEIGHT, WIDTH, project
 from efficientps_d2.data.lidar.scans import read_point_labels, read_scan, write_point_labels
@@ -96,6 +97,7 @@ def test_a_hidden_point_asks_its_neighbours_in_range():
     [
         (b"", "has 0 bytes, not points of 16 bytes; unpack it again"),
         (b"x" * 33, "has 33 bytes, not points"),
+        (np.array([1e30, 2, 3, 0], "<f4").tobytes(), "has 1 points .* or farther than 100 km"),
         (
             np.array([[1, 2, np.nan, 0]], "<f4").tobytes(),
             "has 1 points with NaN or infinite values",
@@ -159,7 +161,12 @@ def test_a_model_labels_scans_for_the_server(dataset, tmp_path, capsys):
     assert "1 of 2 scans have labels already" in out and "PQ_dagger" in out
     assert file.stat().st_mtime_ns == before
 
+    (found / "lidar.json").write_text('{"sha256": "of another"}')
+    with pytest.raises(Refused, match="found has labels of another model; give another OUTPUT"):
+        call_verb("lidar", dataset, found, *model)
     scan = dataset / "dataset/sequences/11/velodyne/000000.bin"
+    with pytest.raises(Refused, match="--task semantic is not for scans such as .*000000.bin"):
+        call_verb("predict", *model, scan, "--output", tmp_path / "drawn", "--task", "semantic")
     call_verb("predict", *model, scan, "--output", tmp_path / "drawn")
     assert Image.open(tmp_path / "drawn" / "000000.png").size[0] == WIDTH
 
@@ -212,3 +219,28 @@ def test_mistakes_of_the_command(dataset, tmp_path, model_folder):
 
 def test_each_written_label_is_read_as_its_class():
     assert TABLE[RAW_IDS].tolist() == list(range(19))
+
+
+# The publisher's mapping: each raw id and its class from 1, 0 for none.
+LEARNING_MAP = {
+    **{0: 0, 1: 0, 10: 1, 11: 2, 13: 5, 15: 3, 16: 5, 18: 4, 20: 5, 30: 6, 31: 7, 32: 8, 40: 9},
+    **{44: 10, 48: 11, 49: 12, 50: 13, 51: 14, 52: 0, 60: 9, 70: 15, 71: 16, 72: 17, 80: 18},
+    **{81: 19, 99: 0, 252: 1, 253: 7, 254: 6, 255: 8, 256: 5, 257: 5, 258: 4, 259: 5},
+}
+
+
+def test_raw_ids_are_mapped_as_the_publisher_does():
+    known = {i: int(TABLE[i]) + 1 for i in range(len(TABLE)) if TABLE[i] != UNKNOWN}
+    assert known == LEARNING_MAP
+
+
+def test_objects_of_two_raw_classes_are_two(tmp_path):
+    """Bus 1 and the other vehicle 1 are of one class; a car and a moving car may share a number."""
+    points = np.array([at(0, yaw, 9) for yaw in range(0, 40, 2)], dtype=np.float32)
+    labels = np.repeat([13 | 1 << 16, 20 | 1 << 16, 252 | 5 << 16, 10], 5).astype(np.uint32)
+    (tmp_path / "a.bin").write_bytes(points.tobytes())
+    write_point_labels(tmp_path / "a.label", labels)
+    found = read_labels(Frame("a", tmp_path / "a.bin", tmp_path / "a.label"))
+    objects = {(c, n) for c, n in zip(found.classes.ravel(), found.instances.ravel(), strict=True)}
+    assert len({n for c, n in objects if c == 4}) == 2  # other-vehicle
+    assert {n for c, n in objects if c == 0} == {0, max(n for c, n in objects if c == 0)}

@@ -20,7 +20,7 @@ class Statistics(NamedTuple):
     things: np.ndarray  # (T, 3) float64: sqrt(box area), height and width of the image
     stuff: np.ndarray  # (S,) float64: areas of the stuff segments
     classes: dict  # category id: [images, segments, pixels]
-    bands: np.ndarray | None = None  # (3, C) float64: number of values, their sum and of squares
+    bands: np.ndarray | None = None  # (3, C) float64: number, mean, sum of squared deviations
 
     @property
     def pixels(self) -> int:
@@ -40,7 +40,7 @@ class Statistics(NamedTuple):
             counts = np.sum([part.classes[id_] for part in parts if id_ in part.classes], axis=0)
             classes[id_] = counts.tolist()
         sizes = zip(*(part[:3] for part in parts), strict=True)
-        bands = _sum_of([part.bands for part in parts])
+        bands = _together([part.bands for part in parts])
         return cls(*(np.concatenate(arrays) for arrays in sizes), classes, bands)
 
 
@@ -122,10 +122,16 @@ def _other_bands(listing: Listing, reports: Sequence[ImageReport]) -> list[Probl
     ]
 
 
-def _sum_of(bands: list[np.ndarray | None]) -> np.ndarray | None:
-    """The sum over images or datasets; None where some of them differ in their number."""
+def _together(bands: list[np.ndarray | None]) -> np.ndarray | None:
+    """Of images or datasets together; None where some of them differ in their number."""
     given = [array for array in bands if array is not None]
-    return sum(given) if len({array.shape for array in given}) == 1 else None
+    if len({array.shape for array in given}) != 1:
+        return None
+    counts, means, squares = np.stack(given, axis=1)
+    total = np.maximum(counts.sum(axis=0), 1)
+    mean = (counts * means).sum(axis=0) / total
+    between = (counts * (means - mean) ** 2).sum(axis=0)
+    return np.stack([counts.sum(axis=0), mean, squares.sum(axis=0) + between])
 
 
 def merge_statistics(reports: Iterable[ImageReport]) -> Statistics:
@@ -145,5 +151,5 @@ def merge_statistics(reports: Iterable[ImageReport]) -> Statistics:
         np.column_stack([things, np.repeat(images[:, :2], images[:, 2], axis=0)]),
         np.array([area for r in reports for area in r.stuff], dtype=np.float64),
         classes,
-        _sum_of([report.bands for report in reports]),
+        _together([report.bands for report in reports]),
     )

@@ -27,7 +27,7 @@ class ImageReport(NamedTuple):
     things: list[float] = []  # sqrt(box area) of each thing that is no crowd
     stuff: list[int] = []  # area of each stuff segment
     peak_of_16_bits: int | None = None  # largest value of the upper 8 bits; None of 8-bit images
-    bands: np.ndarray | None = None  # (3, C) float64: number of values, their sum and of squares
+    bands: np.ndarray | None = None  # (3, C) float64; see Statistics
 
 
 def check_image(sample: ListedImage, categories: dict, image_format: str = "RGB") -> ImageReport:
@@ -59,7 +59,7 @@ def check_image(sample: ListedImage, categories: dict, image_format: str = "RGB"
 
 
 def _measure_bands(sample: ListedImage, pixels: np.ndarray, problems: list[Problem]) -> np.ndarray:
-    """Number, sum and sum of squares of the values of each band, without those that are NaN."""
+    """Number, mean and squared deviations of the values of each band, without NaN."""
     there = ~np.isnan(pixels)
     counts = there.sum(axis=(0, 1))
     if is_scan(sample.image_file):  # which have holes by nature
@@ -71,7 +71,9 @@ def _measure_bands(sample: ListedImage, pixels: np.ndarray, problems: list[Probl
             text = f"has no data in {empty} of its {len(counts)} bands"
         problems.append(Problem("pixels without data", shown(sample.image_file), text))
     values = np.where(there, pixels, 0).astype(np.float64)
-    return np.stack([counts, values.sum(axis=(0, 1)), (values**2).sum(axis=(0, 1))])
+    means = values.sum(axis=(0, 1)) / np.maximum(counts, 1)
+    deviations = np.where(there, values - means, 0)
+    return np.stack([counts, means, (deviations**2).sum(axis=(0, 1))])
 
 
 def _check_json_size(sample: ListedImage, size: tuple[int, int], problems: list[Problem]) -> None:

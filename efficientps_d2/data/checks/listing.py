@@ -12,7 +12,6 @@ from efficientps_d2.data.coco_fields import Files, is_inside
 from efficientps_d2.data.coco_panoptic import read_json
 from efficientps_d2.data.datasets import register
 from efficientps_d2.data.datasets.names import published_as
-from efficientps_d2.data.datasets.prepare import SETTINGS
 from efficientps_d2_runtime.errors import InputError
 
 
@@ -80,7 +79,7 @@ def find_dataset(name: str) -> Location:
                 f"{name} holds {published} as its publisher packs it; first run: efficientps-d2 "
                 f"prepare {published} {name}"
             )
-        if (folder / SETTINGS).is_file() or (folder.parent / SETTINGS).is_file():
+        if any((f / register.SETTINGS).is_file() for f in (folder, folder.parent)):
             raise InputError(f"{name} is not prepared completely; run its `prepare` again.")
         if folder.exists():
             raise InputError(

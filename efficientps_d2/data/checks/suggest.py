@@ -199,14 +199,17 @@ def _for_things(statistics: Statistics, things: np.ndarray, given: dict) -> list
 
 
 def _for_bands(bands: np.ndarray) -> list[Suggestion]:
-    counts, sums, squares = bands
-    counts = np.maximum(counts, 1)
-    mean = sums / counts
-    std = np.sqrt(np.maximum(squares / counts - mean**2, 0))
+    counts, mean, squares = bands
+    std = np.sqrt(squares / np.maximum(counts, 1))
     std = np.where(std > 0, std, 1)  # of a band without any contrast
+    digits = 3 - np.floor(np.log10(std)).astype(int)  # to a thousandth of the deviation
+    values = [
+        [round(float(value), int(place)) for value, place in zip(row, digits, strict=True)]
+        for row in (mean, std)
+    ]
     return [
-        Suggestion(key, [float(f"{value:.4g}") for value in values], f"of {len(mean)} bands")
-        for key, values in (("MODEL.PIXEL_MEAN", mean), ("MODEL.PIXEL_STD", std))
+        Suggestion(key, rounded, f"of {len(mean)} bands")
+        for key, rounded in zip(("MODEL.PIXEL_MEAN", "MODEL.PIXEL_STD"), values, strict=True)
     ]
 
 

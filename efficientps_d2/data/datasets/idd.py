@@ -4,6 +4,7 @@ The publisher packs polygons. As its tools do, they are painted in their order, 
 class of level 3, and made 1280 x 720 pixels large.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from efficientps_d2.data.datasets.published import (
     Labels,
     Published,
     require,
+    require_pairs,
     things_of,
 )
 from efficientps_d2.data.text_files import load_json
@@ -22,6 +24,7 @@ from efficientps_d2_runtime.errors import InputError
 
 TITLE = "IDD"
 SIZE = 720, 1280  # of the publisher's panoptic ground truth
+DAMAGE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 LARGEST = 10_000  # pixels of a side
 TRUTH = "_gtFine_polygons.json"
 
@@ -77,21 +80,19 @@ def open_idd(source: Path) -> Published:
     splits = {}
     for split in ("train", "val"):
         folder = require(source / "gtFine" / split, TITLE, cure)
-        files = sorted(folder.glob(f"*/*{TRUTH}"))
-        if not files:
+        root = require(source / "leftImg8bit" / split, TITLE, cure)
+        truths = _by_drive(folder.glob(f"*/*{TRUTH}"), TRUTH)
+        images = _by_drive(root.glob("*/*_leftImg8bit.*"), "_leftImg8bit")
+        if not truths:
             raise InputError(f"{folder} holds no DRIVE/*{TRUTH}; {cure}.")
-        images = require(source / "leftImg8bit" / split, TITLE, cure)
-        splits[split] = [_frame(file, images) for file in files]
+        require_pairs(images, truths, root, folder, "unpack the archives again")
+        splits[split] = [Frame(name, images[name], file) for name, file in truths.items()]
     return Published(TITLE, CATEGORIES, splits, read_labels, size=SIZE)
 
 
-def _frame(file: Path, images: Path) -> Frame:
-    drive, stem = file.parent.name, file.name.removesuffix(TRUTH)
-    names = [images / drive / f"{stem}_leftImg8bit{suffix}" for suffix in (".png", ".jpg")]
-    image = next(filter(Path.is_file, names), None)
-    if image is None:
-        raise InputError(f"{file} has no image {names[0]}, also not as .jpg; unpack it again.")
-    return Frame(f"{drive}_{stem}", image, file)
+def _by_drive(files: Iterable[Path], ending: str) -> dict[str, Path]:
+    """Files by drive and frame: images are .png, in part II .jpg."""
+    return {f"{f.parent.name}_{f.name.partition(ending)[0]}": f for f in sorted(files)}
 
 
 def read_labels(frame: Frame) -> Labels:
@@ -106,7 +107,7 @@ def read_labels(frame: Frame) -> Labels:
         ]
         if not (0 < min(size) and max(size) <= LARGEST):
             raise ValueError(f"a size of {size[0]} x {size[1]}")
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+    except DAMAGE as error:
         raise InputError(
             f"{file} is damaged ({error!r}): imgWidth, imgHeight and objects with label and "
             "polygon are needed; unpack it again."

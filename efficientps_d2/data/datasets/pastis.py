@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from efficientps_d2.data.datasets.published import (
+    LARGEST_NUMBER,
     VOID,
     Extra,
     Frame,
@@ -32,6 +33,8 @@ SEASONS = ((12, 1, 2), (3, 4, 5), (6, 7, 8), (9, 10, 11))
 VOID_FOLDER = "void"  # for evaluation/pastis_evaluation.py
 VOID_LABEL = 19  # of parcels that lie mostly outside of their patch
 METADATA, DATES = "metadata.geojson", "dates-S2"
+# Of what a damaged file makes of the code that reads it.
+DAMAGE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
 CURE = f"unpack {TITLE}.zip again"
 
 _CLASSES = (  # in the order of the publisher's ids
@@ -69,19 +72,18 @@ def is_pastis(source: Path) -> bool:
 def open_pastis(source: Path) -> Published:
     """The patches of each fold; training begins with folds 1 to 3 and is tested on fold 4."""
     file = require(source / METADATA, TITLE, CURE)
-    content = load_json(file)
-    splits, months = {f"fold{fold}": [] for fold in FOLDS}, {}
+    content, splits, names = load_json(file), {f"fold{fold}": [] for fold in FOLDS}, set()
     try:
-        patches = [feature["properties"] for feature in content["features"]]
-        for patch in patches:
-            name, dates = str(int(patch["ID_PATCH"])), patch[DATES]
-            dates = json.loads(dates) if isinstance(dates, str) else dates
-            in_order = [dates[key] for key in sorted(dates, key=int)]
-            months[name] = tuple(int(date) // 100 % 100 for date in in_order)
-            splits[f"fold{int(patch['Fold'])}"].append(_frame(source, name))
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        if isinstance(error, InputError):
-            raise
+        for feature in content["features"]:
+            patch = feature["properties"]
+            name, fold = str(int(patch["ID_PATCH"])), patch["Fold"]
+            if name in names:
+                raise ValueError(f"patch {name} twice")
+            names.add(name)
+            splits[f"fold{fold:d}"].append(_frame(source, name, _months(patch[DATES])))
+    except InputError:
+        raise
+    except DAMAGE as error:
         raise InputError(
             f"{file} is damaged ({error!r}): its features need ID_PATCH, Fold from 1 to 5 and "
             f"{DATES}; {CURE}."
@@ -93,7 +95,7 @@ def open_pastis(source: Path) -> Published:
         CATEGORIES,
         splits,
         read_labels,
-        make_image=Medians(months),
+        make_image=read_medians,
         suffix=".npy",
         extra=Extra(VOID_FOLDER, ".png", write_void),
         train=("fold1", "fold2", "fold3"),
@@ -101,40 +103,40 @@ def open_pastis(source: Path) -> Published:
     )
 
 
-def _frame(source: Path, name: str) -> Frame:
+def _months(dates: dict | str) -> tuple[int, ...]:
+    """Of the dates of a patch, 1 to 12, in the order of its time series."""
+    dates = json.loads(dates) if isinstance(dates, str) else dates
+    months = tuple(int(dates[key]) // 100 % 100 for key in sorted(dates, key=int))
+    if not all(1 <= month <= 12 for month in months):
+        raise ValueError(f"dates {dates}")
+    return months
+
+
+def _frame(source: Path, name: str, months: tuple[int, ...]) -> Frame:
     image = require(source / "DATA_S2" / f"S2_{name}.npy", TITLE, CURE)
-    return Frame(name, image, require(source / "ANNOTATIONS" / f"TARGET_{name}.npy", TITLE, CURE))
+    target = require(source / "ANNOTATIONS" / f"TARGET_{name}.npy", TITLE, CURE)
+    return Frame(name, image, target, months)
 
 
-class Medians:
-    """A function from a patch to the medians of its seasons."""
+def read_medians(frame: Frame) -> np.ndarray:
+    """(H, W, 40) medians of the seasons of a patch, whose notes are the months of its dates.
 
-    def __init__(self, months: dict[str, tuple[int, ...]]):
-        """
-        Args:
-            months: of the dates of each patch, 1 to 12, by its name.
-        """
-        self.months = months
-
-    def __call__(self, frame: Frame) -> np.ndarray:
-        """(H, W, 40) int16, or float32 with NaN where a season has no date."""
-        series, months = _load(frame.image), np.array(self.months[frame.name])
-        if series.ndim != 4 or series.shape[:2] != (len(months), BANDS):
-            raise InputError(
-                f"{frame.image} has the shape {series.shape}, but {METADATA} lists {len(months)} "
-                f"dates of {BANDS} bands; {CURE}."
-            )
-        chosen = [np.isin(months, season) for season in SEASONS]
-        medians = [
-            np.median(series[dates], axis=0)
-            if dates.any()
-            else np.full(series.shape[1:], np.nan, np.float32)
-            for dates in chosen
-        ]
-        bands = np.concatenate(medians).transpose(1, 2, 0)
-        if np.isnan(bands).any():
-            return bands.astype(np.float32)
-        return bands.round().clip(-(2**15), 2**15 - 1).astype(np.int16)
+    They are int16, as the time series, or float32 with NaN where a season has no date.
+    """
+    series, months = _load(frame.image), np.array(frame.notes)
+    if series.ndim != 4 or series.shape[:2] != (len(months), BANDS) or 0 in series.shape:
+        raise InputError(
+            f"{frame.image} has the shape {series.shape}, but {METADATA} lists {len(months)} dates "
+            f"of {BANDS} bands; {CURE}."
+        )
+    medians = []
+    for season in SEASONS:
+        dates = np.isin(months, season)
+        none = np.full(series.shape[1:], np.nan, np.float32)
+        medians.append(np.median(series[dates], axis=0) if dates.any() else none)
+    bands = np.concatenate(medians).transpose(1, 2, 0)
+    fits = np.isfinite(bands).all() and np.abs(bands).max() < 2**15 - 1
+    return bands.round().astype(np.int16) if fits else bands.astype(np.float32)
 
 
 def read_labels(frame: Frame) -> Labels:
@@ -155,15 +157,27 @@ def _maps(frame: Frame) -> tuple[np.ndarray, np.ndarray]:
     file = require(root / "INSTANCE_ANNOTATIONS" / f"INSTANCES_{name}.npy", TITLE, CURE)
     target, parcels = _load(frame.ground_truth), _load(file)
     classes = target[0] if target.ndim == 3 else target
-    if classes.shape != parcels.shape or classes.ndim != 2:
+    if classes.shape != parcels.shape or classes.ndim != 2 or 0 in classes.shape:
         raise InputError(
             f"{file} has the shape {parcels.shape}, but {frame.ground_truth} {target.shape}; {CURE}."
+        )
+    for array, source in ((classes, frame.ground_truth), (parcels, file)):
+        if not (np.isfinite(array).all() and (array == np.floor(array)).all()):
+            raise InputError(f"{source} holds other values than whole numbers; {CURE}.")
+    low, high = int(parcels.min()), int(parcels.max())
+    if low < 0 or high > LARGEST_NUMBER:
+        raise InputError(
+            f"{file} numbers a parcel {low if low < 0 else high}, but a panoptic PNG has room for "
+            f"0 to {LARGEST_NUMBER}; number them anew in each patch."
         )
     return classes.astype(np.int64), parcels.astype(np.int64)
 
 
 def _load(file: Path) -> np.ndarray:
     try:
-        return np.load(file, allow_pickle=False)
+        array = np.load(file, allow_pickle=False)
     except DAMAGED as error:
         raise InputError(f"{file} cannot be read ({one_line(error)}); {CURE}.") from error
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
+        raise InputError(f"{file} holds no array of numbers; {CURE}.")
+    return array

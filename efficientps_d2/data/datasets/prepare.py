@@ -11,14 +11,15 @@ from typing import NamedTuple
 
 from efficientps_d2.data.datasets.prepared_files import read_if_whole, segments_of, write_frame
 from efficientps_d2.data.datasets.published import Frame, Published
+from efficientps_d2.data.datasets.register import EXTRAS, SETTINGS
 from efficientps_d2.data.faults import raise_faults
 from efficientps_d2.utils.parallel import map_images
-from efficientps_d2_runtime.errors import InputError, sentence_of
+from efficientps_d2_runtime.errors import InputError, one_line, sentence_of
 from efficientps_d2_runtime.files import replacing_file
 from efficientps_d2_runtime.locks import CAN_LOCK, HeldError, lock
 
-SETTINGS = "prepare.json"  # marks a folder of ours
 LOCK = ".prepare.lock"
+PARTS = {"images", "panoptic", "panoptic.json", *EXTRAS.values()}  # of a split
 
 
 class Job(NamedTuple):
@@ -66,10 +67,22 @@ def prepare(
     settings = {"dataset": name, "source": str(source.resolve()), "longest_edge": longest_edge}
     with _claimed(source, dest, settings, overwrite):
         jobs = _jobs(data, dest, longest_edge)
-        work = partial(_prepare_frame, data)
+        # Each process gets the data with each image: not the frames of all.
+        work = partial(_prepare_frame, data._replace(splits={}))
         results = list(map_images(work, jobs, processes, "preparing"))
         raise_faults([result for result in results if isinstance(result, InputError)])
         return _write_json(data, dest, jobs, results)
+
+
+def _is_made(frame: Frame, files: list[Path]) -> bool:
+    """Whether all files of a frame are there, and newer than what they were made from.
+
+    The PNG, which is written last, tells the time; a link changes the source a moment before.
+    """
+    if not all(file.is_file() and file.stat().st_size for file in files):
+        return False
+    sources = (frame.image.stat(), frame.ground_truth.stat())
+    return max(source.st_ctime for source in sources) <= files[1].stat().st_mtime
 
 
 def _jobs(data: Published, dest: Path, longest_edge: int | None) -> list[Job]:
@@ -81,12 +94,13 @@ def _jobs(data: Published, dest: Path, longest_edge: int | None) -> list[Job]:
         limit = longest_edge if split in data.train else None
         jobs += [Job(frame, dest / split, limit) for frame in frames]
     for job in jobs:
-        other = files.setdefault((job.folder, job.frame.name.casefold()), job.frame.image)
-        if other != job.frame.image:
+        key = job.folder, job.frame.name.casefold()
+        if other := files.get(key):
             raise InputError(
                 f"{other} and {job.frame.image} would have the same name {job.frame.name}; rename "
                 "one with its labels."
             )
+        files[key] = job.frame.image
     return jobs
 
 
@@ -131,9 +145,7 @@ def _claimed(source: Path, dest: Path, settings: dict, overwrite: bool) -> Itera
                     f"{dest} is being prepared by process {error.holder}; wait for it or stop it."
                 ) from error
         if overwrite:
-            for entry in dest.iterdir():
-                if entry.is_dir():
-                    shutil.rmtree(entry)
+            _remove_splits(dest)
         with replacing_file(dest / SETTINGS) as partial_file:
             partial_file.write_text(json.dumps(settings), encoding="utf-8")
         yield
@@ -141,7 +153,7 @@ def _claimed(source: Path, dest: Path, settings: dict, overwrite: bool) -> Itera
 
 def _require_same(dest: Path, settings: dict, overwrite: bool) -> None:
     before = _settings(dest / SETTINGS)
-    if before is None:
+    if before is None or before.keys() != settings.keys():
         raise InputError(f"{dest} holds something else; give another DEST, or remove it.")
     if before == settings or overwrite:
         return
@@ -150,6 +162,22 @@ def _require_same(dest: Path, settings: dict, overwrite: bool) -> None:
         f"{dest} was prepared with {key} {before.get(key)}, not {settings[key]}; give another "
         "DEST, or --overwrite to begin again."
     )
+
+
+def _remove_splits(dest: Path) -> None:
+    """Remove what an earlier preparation wrote, and nothing else.
+
+    Raises:
+        InputError: if a folder holds more.
+    """
+    splits = [entry for entry in dest.iterdir() if entry.is_dir()]
+    for split in splits:
+        if others := sorted({entry.name for entry in split.iterdir()} - PARTS):
+            raise InputError(
+                f"{split} holds {others[0]}, which `prepare` has not written; give another DEST."
+            )
+    for split in splits:
+        shutil.rmtree(split)
 
 
 def _settings(marker: Path) -> dict | None:
@@ -165,14 +193,22 @@ def _prepare_frame(data: Published, job: Job) -> tuple[dict, dict] | InputError:
     frame, folder = job.frame, job.folder
     image_file = folder / "images" / f"{frame.name}{data.suffix or frame.image.suffix}"
     panoptic_file = folder / "panoptic" / f"{frame.name}.png"
+    files = [image_file, panoptic_file]
+    if data.extra:
+        files.append(folder / data.extra.folder / f"{frame.name}{data.extra.suffix}")
     try:
-        ids = read_if_whole(panoptic_file) if image_file.is_file() else None
+        ids = read_if_whole(panoptic_file) if _is_made(frame, files) else None
         if ids is None:
             ids = write_frame(data, frame, image_file, panoptic_file, job.longest_edge)
     except InputError as error:
         return error
     except OSError as error:
         return InputError(sentence_of(error))
+    except Exception as error:  # damaged files make decoders raise anything
+        what = f"{type(error).__name__}: {one_line(error)}"
+        return InputError(
+            f"{frame.ground_truth} or {frame.image} cannot be used ({what}); unpack them again."
+        )
     height, width = ids.shape
     image = {"id": frame.name, "file_name": image_file.name, "height": height, "width": width}
     segments = segments_of(ids, data.categories)

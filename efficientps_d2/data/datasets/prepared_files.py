@@ -4,8 +4,6 @@ A segment id says its category and object: ``(index of the category + 1) * 65536
 panoptic PNG tells its own ``segments_info``, and one that is there need not be made again.
 """
 
-import os
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +11,27 @@ import tifffile
 from PIL import Image
 
 from efficientps_d2.data.coco_panoptic import read_segment_ids
-from efficientps_d2.data.datasets.published import VOID, Frame, Labels, Published, things_of
+from efficientps_d2.data.datasets.published import (
+    LARGEST_NUMBER,
+    VOID,
+    Frame,
+    Labels,
+    Published,
+    link_or_copy,
+    things_of,
+)
 from efficientps_d2.data.segments import measure_segments, resize_nearest
 from efficientps_d2_runtime.coco import write_segment_ids
 from efficientps_d2_runtime.errors import InputError
 from efficientps_d2_runtime.files import replacing_file
-from efficientps_d2_runtime.images import DAMAGED, IMAGE_FORMATS, size_of, unreadable
+from efficientps_d2_runtime.images import (
+    DAMAGED,
+    IMAGE_FORMATS,
+    ORIENTATION,
+    TURNS,
+    unreadable,
+)
 
-LARGEST_NUMBER = 2**16 - 1  # of an object of a class
 
 
 def read_if_whole(panoptic_file: Path) -> np.ndarray | None:
@@ -50,9 +61,11 @@ def write_frame(
         InputError: for what is wrong with the frame.
     """
     pixels = data.make_image(frame) if data.make_image else None
-    size = pixels.shape[:2] if data.make_image else data.stored_size or size_of(frame.image)
-    if size is None:
-        raise InputError(f"{frame.image} cannot be read as an image; unpack it again.")
+    size, turned = data.stored_size, False
+    if pixels is not None:
+        size = pixels.shape[:2]
+    elif size is None:
+        size, turned = _size_and_turn(frame.image)
     ids = segment_ids(data.read(frame), data.categories, frame.ground_truth)
     if ids.shape != size:
         raise InputError(
@@ -60,21 +73,36 @@ def write_frame(
             f"{size[1]} x {size[0]}; unpack both from the same version."
         )
     new_size = data.size or _limited(size, longest_edge)
-    with replacing_file(image_file) as partial:
+    with replacing_file(image_file, durable=False) as partial:
         if pixels is not None:
             _write_bands(pixels, partial, image_file.suffix)
-        elif new_size == size:
-            _link(frame.image, partial)
+        elif new_size == size and not turned:
+            link_or_copy(frame.image, partial)
         else:
             _write_resized(frame.image, partial, new_size)
     if data.extra:
         folder = panoptic_file.parent.with_name(data.extra.folder)
-        with replacing_file(folder / f"{frame.name}{data.extra.suffix}") as partial:
+        file = folder / f"{frame.name}{data.extra.suffix}"
+        with replacing_file(file, durable=False) as partial:
             data.extra.write(frame, partial)
     ids = resize_nearest(ids, new_size)
-    with replacing_file(panoptic_file) as partial:
+    with replacing_file(panoptic_file, durable=False) as partial:
         write_segment_ids(partial, ids)
     return ids
+
+
+def _size_and_turn(file: Path) -> tuple[tuple[int, int], bool]:
+    """Height and width of an image as it is stored, and whether EXIF data would turn it.
+
+    Labels belong to the stored pixels, which are then written without EXIF data.
+    """
+    try:
+        with Image.open(file, formats=IMAGE_FORMATS) as image:
+            # Of other formats the whole file would have to be decoded.
+            orientation = image.getexif().get(ORIENTATION, 1) if image.format == "JPEG" else 1
+            return (image.height, image.width), orientation in TURNS
+    except DAMAGED as error:
+        raise unreadable(file, error, "unpack it again") from error
 
 
 def segment_ids(labels: Labels, categories: list[dict], file: Path) -> np.ndarray:
@@ -117,15 +145,6 @@ def segments_of(ids: np.ndarray, categories: list[dict]) -> list[dict]:
 def _limited(size: tuple[int, int], longest_edge: int | None) -> tuple[int, int]:
     factor = (longest_edge or max(size)) / max(size)
     return size if factor >= 1 else tuple(max(1, round(edge * factor)) for edge in size)
-
-
-def _link(source: Path, file: Path) -> None:
-    """A hard link, which stays when the download is removed; a copy on another disk."""
-    file.unlink(missing_ok=True)
-    try:
-        os.link(source.resolve(), file)
-    except OSError:
-        shutil.copyfile(source, file)
 
 
 def _write_resized(source: Path, file: Path, size: tuple[int, int]) -> None:

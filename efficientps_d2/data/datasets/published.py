@@ -1,6 +1,8 @@
 """What a module about a publisher's dataset says, and what several of them need to read one."""
 
-from collections.abc import Callable, Mapping
+import os
+import shutil
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,16 +11,21 @@ import numpy as np
 from efficientps_d2_runtime.errors import InputError
 
 VOID, UNKNOWN = -1, -2
+LARGEST_NUMBER = 2**16 - 1  # of an object, for which a panoptic PNG has room
 SUFFIXES = (".png", ".jpg", ".jpeg")  # of images
-VALUES = 2**16  # of a label in a file
 
 
 class Frame(NamedTuple):
-    """A labelled image; ``name`` differs from those of all others and becomes its image id."""
+    """A labelled image.
+
+    ``name`` differs from those of all others of its split and becomes the image id; ``notes`` are
+    what the dataset says of the frame elsewhere.
+    """
 
     name: str
     image: Path
     ground_truth: Path
+    notes: tuple[int, ...] = ()
 
 
 class Labels(NamedTuple):
@@ -88,22 +95,46 @@ def pair_files(images: Path, labels: Path, title: str) -> list[Frame]:
     cure = f"unpack the archives of {title} again"
     for folder in (images, labels):
         require(folder, title, cure)
-    found = {f.stem: f for f in sorted(images.iterdir()) if f.suffix.lower() in SUFFIXES}
-    truths = {f.stem: f for f in sorted(labels.glob("*.png"))}
+    found = by_stem((f for f in images.iterdir() if f.suffix.lower() in SUFFIXES), cure)
+    truths = by_stem(labels.glob("*.png"), cure)
     if not truths:
         raise InputError(f"{labels} holds no PNG; {cure}.")
-    for here, there, folder in ((truths, found, images), (found, truths, labels)):
-        if lacking := [stem for stem in here if stem not in there]:
+    require_pairs(found, truths, images, labels, cure)
+    return [Frame(stem, found[stem], file) for stem, file in truths.items()]
+
+
+def by_stem(files: Iterable[Path], cure: str, suffix: str = "") -> dict[str, Path]:
+    """Files by their names without ``suffix``, by default without any, sorted.
+
+    Raises:
+        InputError: if two of them have the same.
+    """
+    found = {}
+    for file in sorted(files):
+        stem = file.name.removesuffix(suffix) if suffix else file.stem
+        if other := found.get(stem):
+            raise InputError(f"{other} and {file} are one image; {cure}.")
+        found[stem] = file
+    return found
+
+
+def require_pairs(a: Mapping, b: Mapping, folder_of_a: Path, folder_of_b: Path, cure: str) -> None:
+    """Fail unless two dicts of files have the same keys: an archive was unpacked in part.
+
+    Raises:
+        InputError: it names a file, and the folder that lacks its counterpart.
+    """
+    for here, there, folder in ((b, a, folder_of_a), (a, b, folder_of_b)):
+        if lacking := [key for key in here if key not in there]:
             raise InputError(
                 f"{folder} has no counterpart of {here[lacking[0]]} and lacks {len(lacking)} of "
                 f"{len(here)} files; {cure}."
             )
-    return [Frame(stem, found[stem], file) for stem, file in truths.items()]
 
 
 def label_table(labels: Mapping[int, int]) -> np.ndarray:
-    """(65536,) int16: the category of each value in a file, from a dict of those that exist."""
-    table = np.full(VALUES, UNKNOWN, dtype=np.int16)
+    """(N,) int16: the category of each value in a file, from a dict of those that exist."""
+    table = np.full(max(labels) + 1, UNKNOWN, dtype=np.int16)
     table[list(labels)] = list(labels.values())
     return table
 
@@ -132,6 +163,22 @@ def look_up(values: np.ndarray, table: np.ndarray, file: Path, title: str) -> np
         f"{file} has the label {outside}, which {title} does not have; give the data of that "
         "dataset and version, or unpack the file again."
     )
+
+
+def link_or_copy(source: Path, file: Path) -> None:
+    """A hard link, which stays when the download is removed; a copy where there can be none.
+
+    Args:
+        source: what is linked.
+        file: a new name; what has it is removed.
+    """
+    file.unlink(missing_ok=True)
+    try:
+        os.link(source.resolve(), file)
+    except FileExistsError:
+        raise
+    except OSError:  # another disk, or a file system without links
+        shutil.copyfile(source, file)
 
 
 def things_of(categories: list[dict]) -> np.ndarray:

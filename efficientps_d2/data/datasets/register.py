@@ -1,6 +1,7 @@
 """Registration of panoptic datasets: built in, in folders, and anywhere else."""
 
 import difflib
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +14,9 @@ from efficientps_d2.data.coco_panoptic import IGNORE_LABEL, make_records, read_j
 from efficientps_d2_runtime.errors import InputError
 
 
-# Folders that `prepare` adds for the metrics of publishers: PASTIS's and SemanticKITTI's.
-EXTRAS = ("void", "point_labels")
+SETTINGS = "prepare.json"  # in the folder of a dataset that `prepare` wrote
+# Folders that it adds to the splits of a dataset, for the metrics of its publisher.
+EXTRAS = {"pastis": "void", "semantic_kitti": "point_labels"}
 
 
 def dataset_metadata(name: str) -> Metadata:
@@ -41,6 +43,9 @@ def unknown_dataset(name: str) -> str:
     splits = [other for other in known if other.rpartition("_")[0] == name]
     if close := splits or difflib.get_close_matches(name, known, 1, cutoff=0.85):
         return f'There is no dataset "{name}"; give {" or ".join(close)}.'
+    prepared = Path(datasets_root(), name.rpartition("_")[0], SETTINGS)
+    if prepared.is_file() and not [*prepared.parent.glob("*/panoptic.json")]:
+        return f"{prepared.parent} is not prepared completely; run its `prepare` again."
     return (
         f'There is no dataset "{name}"; make the folder {os.path.abspath(datasets_root())}/'
         "NAME/SPLIT with images/, panoptic/ and panoptic.json for a dataset NAME_SPLIT, set "
@@ -112,9 +117,8 @@ def register_dataset_folders(root: str | None = None) -> list[str]:
         names.append(name)
         if name not in DatasetCatalog.list():
             _register(name, str(folder / "images"), str(folder / "panoptic"), str(panoptic_json))
-            for extra in EXTRAS:
-                if (folder / extra).is_dir():
-                    MetadataCatalog.get(name).set(**{f"{extra}_root": str(folder / extra)})
+            if extra := EXTRAS.get(_prepared_as(folder.parent)):
+                MetadataCatalog.get(name).set(**{f"{extra}_root": str(folder / extra)})
     return names
 
 
@@ -149,6 +153,14 @@ def cityscapes_image_file(image: dict) -> str:
 def datasets_root() -> str:
     """The folder of all datasets: ``$DETECTRON2_DATASETS``, or ``datasets``."""
     return os.path.expanduser(os.getenv("DETECTRON2_DATASETS", "datasets"))
+
+
+def _prepared_as(folder: Path) -> str | None:
+    """The name under which `prepare` knows what a folder holds; None of other folders."""
+    try:
+        return json.loads((folder / SETTINGS).read_text(encoding="utf-8"))["dataset"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
 
 
 def _register(

@@ -14,18 +14,22 @@ from efficientps_d2.data.datasets.published import (
     Frame,
     Labels,
     Published,
+    by_stem,
     label_table,
     look_up,
     require,
+    require_pairs,
     things_of,
 )
 from efficientps_d2.data.images import load_image, read_ids
 from efficientps_d2.data.segments import resize_nearest
+from efficientps_d2.data.text_files import load_text
 from efficientps_d2_runtime.errors import InputError
 from efficientps_d2_runtime.images import size_of
 
 TITLE = "ScanNet"
 NYU40 = 40  # labels; those of other classes than the 20 are void
+SHAPE_TOLERANCE = 0.02  # of the ratio of width and height
 NO_NUMBER = 1001  # of an object without one; others have up to 1000
 
 _CLASSES = (  # NYU40 id, name, thing, colour
@@ -75,7 +79,9 @@ def open_scannet(source: Path, depth: bool = False) -> Published:
     for split in ("train", "val"):
         cure = "download it from Tasks/Benchmark/ of github.com/ScanNet/ScanNet"
         file = require(source / f"scannetv2_{split}.txt", TITLE, cure)
-        scenes = file.read_text(encoding="utf-8").split()
+        scenes = load_text(file).split()
+        if len(set(scenes)) < len(scenes):
+            raise InputError(f"{file} lists a scene twice; download it again.")
         if both := sorted(listed.intersection(scenes)):
             raise InputError(f"{file} lists {both[0]}, as the other list does; download it again.")
         listed.update(scenes)
@@ -94,22 +100,23 @@ def open_scannet(source: Path, depth: bool = False) -> Published:
 
 def _frames(scene: Path) -> list[Frame]:
     cure = "unpack scannet_frames_25k.zip again, or take the scene from its list"
-    frames = []
-    for file in sorted(require(scene / "instance", TITLE, cure).glob("*.png")):
-        image = require(scene / "color" / f"{file.stem}.jpg", TITLE, cure)
-        frames.append(Frame(f"{scene.name}__{file.stem}", image, file))
-    if not frames:
+    truths, images = (
+        by_stem(require(scene / name, TITLE, cure).glob(f"*{suffix}"), cure)
+        for name, suffix in (("instance", ".png"), ("color", ".jpg"))
+    )
+    if not truths:
         raise InputError(f"{scene / 'instance'} holds no PNG; {cure}.")
-    return frames
+    require_pairs(images, truths, scene / "color", scene / "instance", cure)
+    return [Frame(f"{scene.name}__{stem}", images[stem], file) for stem, file in truths.items()]
 
 
 def read_depth(frame: Frame) -> np.ndarray:
-    """(H, W, 4) uint16: red, green, blue, and mm, 0 where the camera measured none."""
+    """(H, W, 4) float32: red, green, blue, and mm, NaN where the camera measured none."""
     depth = read_ids(_depth_file(frame), only_16_bits=True)
     height, width = depth.shape
     color = load_image(frame.image, frame.image).convert("RGB")
     color = color.resize((width, height), Image.Resampling.BILINEAR)
-    return np.dstack([np.asarray(color), depth]).astype(np.uint16)
+    return np.dstack([np.asarray(color), np.where(depth, depth, np.nan)]).astype(np.float32)
 
 
 def _depth_file(frame: Frame) -> Path:
@@ -125,7 +132,15 @@ def read_labels(frame: Frame, of_depth: bool = False) -> Labels:
     """
     values = read_ids(frame.ground_truth, only_16_bits=True)
     file = _depth_file(frame) if of_depth else frame.image
-    values = resize_nearest(values, size_of(file) or values.shape)
+    height, width = size_of(file) or values.shape
+    if abs(values.shape[1] * height - values.shape[0] * width) > (
+        SHAPE_TOLERANCE * width * values.shape[0]
+    ):
+        raise InputError(
+            f"{frame.ground_truth} is {values.shape[1]} x {values.shape[0]} pixels, which is no "
+            f"smaller form of the {width} x {height} of {file}; unpack both again."
+        )
+    values = resize_nearest(values, (height, width))
     numbered = values >= 1000
     labels = np.where(numbered, values // 1000, values)
     classes = look_up(labels, TABLE, frame.ground_truth, TITLE)

@@ -4,8 +4,6 @@ A scan becomes a range image of 64 x 2048 pixels, read from the scan itself, wit
 points that are seen in it.
 """
 
-import os
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +15,7 @@ from efficientps_d2.data.datasets.published import (
     Labels,
     Published,
     label_table,
+    link_or_copy,
     look_up,
     require,
 )
@@ -92,7 +91,7 @@ def open_semantic_kitti(source: Path) -> Published:
         splits,
         read_labels,
         stored_size=(HEIGHT, WIDTH),
-        extra=Extra(POINT_LABELS, LABEL_SUFFIX, copy_labels),
+        extra=Extra(POINT_LABELS, LABEL_SUFFIX, link_labels),
     )
 
 
@@ -111,21 +110,21 @@ def _frames(sequence: Path) -> list[Frame]:
 
 
 def read_labels(frame: Frame) -> Labels:
-    """Of the points that the range image shows; things without a number are groups."""
+    """Of the points that the range image shows; things without a number are groups.
+
+    An object has a number in its raw class: number 1 of the buses is not that of the trams.
+    """
     points, values = read_scan(frame.image), read_point_labels(frame.ground_truth)
     require_labels(points, values, frame.image, frame.ground_truth)
     classes = look_up((values & 0xFFFF).astype(np.int64), TABLE, frame.ground_truth, TITLE)
+    _, numbers = np.unique(values, return_inverse=True)
+    numbers = np.where(values >> 16, numbers + 1, 0)
     seen = project(points).points
     return Labels(
-        np.where(seen >= 0, classes[seen], VOID),
-        np.where(seen >= 0, (values >> 16).astype(np.int64)[seen], 0),
+        np.where(seen >= 0, classes[seen], VOID), np.where(seen >= 0, numbers[seen], 0)
     )
 
 
-def copy_labels(frame: Frame, file: Path) -> None:
+def link_labels(frame: Frame, file: Path) -> None:
     """The labels of all points, for the metric of the publisher."""
-    file.unlink(missing_ok=True)
-    try:
-        os.link(frame.ground_truth.resolve(), file)
-    except OSError:
-        shutil.copyfile(frame.ground_truth, file)
+    link_or_copy(frame.ground_truth, file)

@@ -40,7 +40,8 @@ V2 = Version("Vistas v2.0", "v2.0", ("config_v2.0.json",), (124, 70, 46))
 
 
 def is_vistas(version: Version, source: Path) -> bool:
-    return any((source / name).is_file() for name in version.configs)
+    has_config = any((source / name).is_file() for name in version.configs)
+    return has_config and (source / "training").is_dir()
 
 
 def open_vistas(version: Version, source: Path) -> Published:

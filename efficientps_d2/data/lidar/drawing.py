@@ -74,7 +74,8 @@ def _by_remission(points: np.ndarray) -> np.ndarray:
 def _by_segment(labelled: Labelled, scan: RangeImage, metadata: Metadata) -> np.ndarray:
     """(N, 3) uint8: the colour of the class, of things in a shade of their own."""
     ids = labels_of_points(labelled.pan_seg.astype(np.int64), scan)
-    table = np.full((max([0, *(s["id"] for s in labelled.segments)]) + 1, 3), 70, dtype=np.uint8)
+    largest = max([int(ids.max(initial=0)), *(s["id"] for s in labelled.segments)])
+    table = np.full((largest + 1, 3), 70, dtype=np.uint8)
     classes = [s["category_id"] for s in labelled.segments]
     colors = shades(metadata.stuff_colors, classes)
     is_thing = set(metadata.thing_dataset_id_to_contiguous_id.values())

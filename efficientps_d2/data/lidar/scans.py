@@ -9,6 +9,7 @@ from efficientps_d2_runtime.files import refuse_pipes, replacing_file
 
 SCAN_SUFFIX, LABEL_SUFFIX = ".bin", ".label"
 POINT_BYTES, LABEL_BYTES = 16, 4
+FARTHEST = 1e5  # metres of a coordinate
 
 
 def read_scan(file: str | Path) -> np.ndarray:
@@ -19,10 +20,11 @@ def read_scan(file: str | Path) -> np.ndarray:
         OSError: if it cannot be read.
     """
     points = _read(file, POINT_BYTES, "<f4", "points of 16 bytes").reshape(-1, 4)
-    odd = int((~np.isfinite(points).all(axis=1)).sum())
-    if odd:
+    usable = np.isfinite(points).all(axis=1) & (np.abs(points[:, :3]) < FARTHEST).all(axis=1)
+    if odd := int((~usable).sum()):
         raise InputError(
-            f"{file} has {odd} points with NaN or infinite values; remove them with their labels."
+            f"{file} has {odd} points with NaN or infinite values, or farther than "
+            f"{FARTHEST / 1000:.0f} km; remove them with their labels."
         )
     return points
 

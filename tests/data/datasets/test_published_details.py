@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from detectron2.data import MetadataCatalog
+from cityscapesscripts.helpers.labels import labels as cityscapes_labels
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
@@ -31,8 +32,11 @@ from scenes import unregister
 from efficientps_d2.config.loading import load_config
 from efficientps_d2.data.coco_panoptic import read_segment_ids
 from efficientps_d2.data.datasets.names import PUBLISHED, open_published, published_as
+from efficientps_d2.data.datasets.idd import CLASS_OF
+from efficientps_d2.data.datasets.kitti import TABLE
 from efficientps_d2.data.datasets.prepared_files import segment_ids
 from efficientps_d2.data.datasets.published import Labels
+from efficientps_d2.data.datasets.scannet import CATEGORIES as SCANNET
 from efficientps_d2.engine.auto_values import fill_auto
 from efficientps_d2_cli.prepare import NAMES
 from efficientps_d2_runtime.errors import InputError
@@ -141,3 +145,31 @@ def test_numbers_that_a_png_has_no_room_for():
     labels = Labels(np.zeros((2, 2), np.int16), np.array([[1, 2], [3, 65536]]))
     with pytest.raises(InputError, match="truth.png numbers an object 65536, but .* 65535; number"):
         segment_ids(labels, [{"id": 1, "isthing": 1}], Path("truth.png"))
+
+
+# The level-3 class of each of the publisher's 40 labels.
+LEVEL_3 = {
+    **{"road": 0, "parking": 1, "drivable fallback": 1, "sidewalk": 2, "rail track": 3},
+    **{"non-drivable fallback": 3, "person": 4, "animal": 4, "rider": 5, "motorcycle": 6},
+    **{"bicycle": 7, "autorickshaw": 8, "car": 9, "truck": 10, "bus": 11, "caravan": 12},
+    **{"trailer": 12, "train": 12, "vehicle fallback": 12, "curb": 13, "wall": 14, "fence": 15},
+    **{"guard rail": 16, "billboard": 17, "traffic sign": 18, "traffic light": 19, "pole": 20},
+    **{"polegroup": 20, "obs-str-bar-fallback": 21, "building": 22, "bridge": 23, "tunnel": 23},
+    **{"vegetation": 24, "sky": 25, "fallback background": 25, "unlabeled": -1},
+    **{"ego vehicle": -1, "rectification border": -1, "out of roi": -1, "license plate": -1},
+}
+
+
+def test_labels_of_idd_are_those_of_the_publisher():
+    assert CLASS_OF == LEVEL_3 and len(LEVEL_3) == 40
+
+
+def test_labels_of_cityscapes_in_kitti_are_its_training_ids():
+    expected = {x.id: -1 if x.trainId in (255, -1) else x.trainId for x in cityscapes_labels}
+    assert {i: int(TABLE[i]) for i in range(34)} == {i: expected[i] for i in range(34)}
+
+
+def test_scannet_has_18_things_and_2_kinds_of_stuff():
+    ids = [*range(1, 13), 14, 16, 24, 28, 33, 34, 36, 39]
+    assert [category["id"] for category in SCANNET] == ids
+    assert [c["name"] for c in SCANNET if not c["isthing"]] == ["wall", "floor"]

@@ -120,7 +120,7 @@ def cut_series(source):
         (drop_fold, "metadata.geojson lists no patch of fold3; unpack PASTIS.zip again"),
         (lose_parcels, "10 things must be|INSTANCE_ANNOTATIONS/INSTANCES_.*.npy does not exist"),
         (lose_dates, r"S2_10014.npy has the shape .5, 10, 64, 64., but .* lists 6 dates of 10"),
-        (number_above, "TARGET_10014.npy numbers an object 700.., but a panoptic PNG has room"),
+        (number_above, "INSTANCES_10014.npy numbers a parcel 700.., but a panoptic PNG has room"),
         (crop_target, r"INSTANCES_10014.npy has the shape .64, 64., but .* .3, 60, 64.; unpack"),
         (other_version, "TARGET_10014.npy has the label 2., which PASTIS does not have"),
         (cut_series, "S2_10014.npy cannot be read"),
