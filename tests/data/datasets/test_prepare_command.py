@@ -1,41 +1,22 @@
 """A preparation: restarted, of large images, into a folder with something else."""
 
-import json
-import re
+import os
+import pickle
 import shutil
-from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
-from detectron2.data import MetadataCatalog
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import array_shapes, arrays
-from one_step import ONE_STEP, train_one_step
-from PIL import Image, ImageDraw
-from predictions import evaluate_perfect_predictions
-from project import ROOT, Refused, call_verb, run_verb
+from PIL import Image
+from project import Refused, call_verb, run_verb
 from published import (
     WRITERS,
-    write_idd,
-    write_kitti,
-    write_kitti_panoptic,
     write_pastis,
-    write_scannet,
-    write_semantic_kitti,
     write_vistas,
 )
-from scenes import unregister
 
-from efficientps_d2.config.loading import load_config
-from efficientps_d2.data.coco_panoptic import read_segment_ids
-from efficientps_d2.data.datasets.names import PUBLISHED, open_published, published_as
-from efficientps_d2.data.datasets.prepared_files import segment_ids
-from efficientps_d2.data.datasets.published import Labels
-from efficientps_d2.engine.auto_values import fill_auto
-from efficientps_d2_cli.prepare import NAMES
-from efficientps_d2_runtime.errors import InputError
+from efficientps_d2.data.datasets.names import open_published
+from efficientps_d2.data.datasets.names import open_published
+from efficientps_d2.data.datasets.prepare import prepare
 from efficientps_d2_runtime.locks import lock
 
 
@@ -158,3 +139,88 @@ def test_two_commands_do_not_work_in_one_folder(kitti):
     call_verb("prepare", "kitti", source, dest, "--processes", 1)
     with lock(dest / ".prepare.lock"), pytest.raises(Refused, match="is being prepared by process"):
         call_verb("prepare", "kitti", source, dest, "--processes", 1)
+
+
+def test_what_has_changed_in_the_source_is_made_again(kitti):
+    """A file that was unpacked again is another one, however old it says it is."""
+    source, dest = kitti
+    call_verb("prepare", "kitti", source, dest, "--processes", 1)
+    before = contents(dest)
+    for folder in ("image_2", "instance"):
+        file = source / "training" / folder / "000003_10.png"
+        Image.open(file).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(source / "new.png")
+        (source / "new.png").rename(file)
+        os.utime(file, (0, 0))
+    call_verb("prepare", "kitti", source, dest, "--processes", 1)
+    changed = {name for name, file in contents(dest).items() if file[1] != before[name][1]}
+    made = {f"train/{part}/000003_10.png" for part in ("images", "panoptic")}
+    assert changed == made | {"train/panoptic.json"}
+    assert run_verb("check", dest / "train") == 0
+
+
+def test_files_beside_the_panoptic_map_are_made_again(tmp_path):
+    source, dest = write_pastis(tmp_path / "source"), tmp_path / "mine"
+    call_verb("prepare", "pastis", source, dest, "--processes", 1)
+    shutil.rmtree(dest / "fold1" / "void")
+    call_verb("prepare", "pastis", source, dest, "--processes", 1)
+    assert len([*(dest / "fold1" / "void").iterdir()]) == 2
+
+
+def test_ctrl_c_says_how_to_go_on(kitti, monkeypatch, capsys):
+    source, dest = kitti
+
+    def stop_after_three(work, jobs, *_):
+        yield from map(work, jobs[:3])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("efficientps_d2.data.datasets.prepare.map_images", stop_after_three)
+        assert run_verb("prepare", "kitti", source, dest) == 130
+    assert "mine is not complete; the same command goes on there" in capsys.readouterr().err
+    assert not [*dest.rglob("panoptic.json")] and not [*dest.rglob("*.partial")]
+    with pytest.raises(Refused, match="mine/train is not prepared completely; run its `prepare`"):
+        call_verb("check", dest / "train")
+    call_verb("prepare", "kitti", source, dest)
+    assert run_verb("check", dest / "train") == 0
+
+
+@pytest.mark.parametrize("title", WRITERS)
+def test_processes_do_not_get_the_frames_of_all_images(tmp_path, monkeypatch, title):
+    """They would be sent with every few images: hours for the larger datasets."""
+    sizes = []
+
+    def measure(work, jobs, *_):
+        sizes.append(len(pickle.dumps(work)))
+        return []
+
+    monkeypatch.setattr("efficientps_d2.data.datasets.prepare.map_images", measure)
+    source, name = WRITERS[title](tmp_path / "source"), title.partition(",")[0]
+    with pytest.raises(ValueError):  # nothing was made
+        prepare(name, open_published(name, source), source, tmp_path / "dest")
+    assert sizes[0] < 20_000
+
+
+def test_images_with_an_orientation_are_stored_as_their_labels(tmp_path):
+    source, dest = write_vistas(tmp_path / "source", "v1.2"), tmp_path / "dest"
+    file = source / "training" / "images" / "__CRyFzoDOXn6unQ6a3DnQ.jpg"
+    image = Image.open(file)
+    exif = image.getexif()
+    exif[0x0112] = 6
+    image.save(file, exif=exif, quality=95)
+    for options in ([], ["--longest-edge", 50, "--overwrite"]):
+        call_verb("prepare", "vistas", source, dest, *options)
+        assert run_verb("check", dest / "train") == 0
+        made = Image.open(dest / "train" / "images" / file.name)
+        assert made.getexif().get(0x0112, 1) == 1 and made.width > made.height
+
+
+def test_what_else_a_folder_holds_is_not_removed(kitti):
+    source, dest = kitti
+    call_verb("prepare", "kitti", source, dest, "--processes", 1)
+    (dest / "train" / "notes.txt").write_text("mine")
+    with pytest.raises(Refused, match="train holds notes.txt, which `prepare` has not written"):
+        call_verb("prepare", "kitti", source, dest, "--overwrite")
+    assert (dest / "train" / "panoptic.json").is_file()
+    (dest / "prepare.json").write_text('{"steps": 3}')
+    with pytest.raises(Refused, match="mine holds something else; give another DEST"):
+        call_verb("prepare", "kitti", source, dest, "--overwrite")

@@ -1,41 +1,23 @@
 """Published datasets, from their publishers' layouts to evaluation; painted, not downloaded."""
 
-import json
 import re
-import shutil
-from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import pytest
 from detectron2.data import MetadataCatalog
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import array_shapes, arrays
 from one_step import ONE_STEP, train_one_step
-from PIL import Image, ImageDraw
 from predictions import evaluate_perfect_predictions
-from project import ROOT, Refused, call_verb, run_verb
+from project import ROOT, call_verb, run_verb
 from published import (
     WRITERS,
-    write_idd,
     write_kitti,
-    write_kitti_panoptic,
-    write_pastis,
-    write_scannet,
-    write_semantic_kitti,
-    write_vistas,
 )
 from scenes import unregister
 
 from efficientps_d2.config.loading import load_config
-from efficientps_d2.data.coco_panoptic import read_segment_ids
 from efficientps_d2.data.datasets.names import PUBLISHED, open_published, published_as
-from efficientps_d2.data.datasets.prepared_files import segment_ids
-from efficientps_d2.data.datasets.published import Labels
 from efficientps_d2.engine.auto_values import fill_auto
 from efficientps_d2_cli.prepare import NAMES
-from efficientps_d2_runtime.errors import InputError
 
 
 
