@@ -35,9 +35,8 @@ LINEAR = "is_linear"  # the buffer of a 2-way FPN without LeakyReLU
 class FittingCheckpointer(DetectionCheckpointer):
     """Loads weights only if they fit.
 
-    For finetuning, weights for RGB are spread over other bands; parameters of another shape are
-    named in Detectron2's log and keep their initial values, but at least one must match. With
-    ``strict``, for evaluation and resuming, all must.
+    For finetuning, RGB weights are spread over other bands; parameters of another shape are named
+    in the log and keep their values, but at least one must match. With ``strict``, all must.
     """
 
     strict = False
@@ -183,8 +182,8 @@ class FittingCheckpointer(DetectionCheckpointer):
 def _of_zoo(content: dict, suffix: str) -> dict:
     """``content`` with the keys of Detectron2's checkpoints; those of other projects lack them."""
     if suffix == ".pyth":  # of pycls
-        model = content["model_state"]
-        model = {k: v for k, v in model.items() if not k.endswith("num_batches_tracked")}
+        state = content["model_state"]
+        model = {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
         return {"model": model, "__author__": "pycls", "matching_heuristics": True}
     if suffix == ".pkl" and not isinstance(content.get("model"), dict):
         model = content.get("blobs", content)
