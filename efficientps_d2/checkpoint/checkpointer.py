@@ -73,10 +73,8 @@ class FittingCheckpointer(DetectionCheckpointer):
                 torch.save(content, opened)
         except (OSError, RuntimeError) as error:  # PyTorch's, whose text says nothing of disks
             reason = getattr(error, "strerror", None) or "the disk is full or was lost"
-            raise SystemExit(
-                f"Error: {file} could not be saved ({reason}); make room and run "
-                "the same command with --resume."
-            ) from error
+            cure = "make room and run the same command with --resume"
+            raise SystemExit(f"Error: {file} could not be saved ({reason}); {cure}.") from error
 
     @contextmanager
     def _saving(self):
@@ -146,8 +144,8 @@ class FittingCheckpointer(DetectionCheckpointer):
         incompatible = super()._load_model(checkpoint)
         wrong_shapes = [key for key, *_ in incompatible.incorrect_shapes]
         # A tensor of another shape is missing, too, once it has been taken out.
-        lost = dict.fromkeys([*wrong_shapes, *incompatible.missing_keys])
-        lost = [key for key in lost if key in expected]
+        all_lost = dict.fromkeys([*wrong_shapes, *incompatible.missing_keys])
+        lost = [key for key in all_lost if key in expected]
         # A batch norm's scale and bias fit a group norm, too, which computes something else.
         statistics = [k for k in incompatible.unexpected_keys if k.endswith(STATISTICS)]
         if self.strict and statistics:
