@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from efficientps_d2_cli.options import add_processes, natural, path
+from efficientps_d2_cli.options import add_overrides, add_processes, natural, path
 
 FIRST_PROBLEMS = 20
 
@@ -24,7 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config-file",
         metavar="FILE",
-        help="whose resize, anchors and bands are compared; default: efficientps_custom",
+        help="whose resize, anchors and bands are compared; default: that of the dataset that "
+        "`prepare` made, otherwise efficientps_custom",
     )
     add_processes(parser)
     parser.add_argument(
@@ -40,18 +41,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--suggest", action="store_true", help="print fitting config overrides")
     parser.add_argument("--all", action="store_true", help="print all problems, however many")
+    add_overrides(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    from efficientps_d2.config.loading import get_config, load_config
+    from efficientps_d2.config.loading import load_config
     from efficientps_d2.data.checks.dataset import check_dataset
-    from efficientps_d2.data.checks.listing import find_dataset, read_listing
+    from efficientps_d2.data.checks.listing import find_dataset, read_listing, usual_config
     from efficientps_d2.data.checks.repair import require_new_folder
 
     with _status_2():
         file = args.config_file
-        cfg = load_config(file, only_read=True) if file else get_config("efficientps_custom")
         location = find_dataset(args.dataset)
+        args.config_file = file or usual_config(location)
+        cfg = load_config(args.config_file, args.opts, only_read=True)
         if args.fix:
             require_new_folder(args.fix, location)
     listing = read_listing(location, args.stored_pixels)
@@ -89,7 +92,7 @@ def _print_report(args: argparse.Namespace, listing, result, cfg) -> int:
 
     statistics = result.statistics
     suggestions = suggest_config(statistics)
-    config = Path(args.config_file or "efficientps_custom.yaml").name
+    config = f"{Path(args.config_file).stem}.yaml"
     if use_suggestions(cfg, suggestions):
         config += ', with "auto" values for these images (training takes those of DATASETS.TRAIN)'
     segments = sum(count for _, count, _ in statistics.classes.values())

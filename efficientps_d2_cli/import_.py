@@ -108,8 +108,10 @@ def _print_next_commands(dest: Path, splits: list[str], config: str) -> None:
 
     train, test = (quoted(f"('{dest.name}_{s}',)") for s in (splits[0], splits[-1]))
     print(f"\nWrote {dest}. Look at it, then train:\n")
-    print(f"efficientps-d2 check {shlex.quote(str(dest / 'train'))}")
-    command = f"efficientps-d2 train --config-file configs/efficientps_{config}.yaml"
+    file = f"--config-file configs/efficientps_{config}.yaml"
+    of_bands = f" {file} --draw 3" if config == "bands" else ""
+    print(f"efficientps-d2 check {shlex.quote(str(dest / 'train'))}{of_bands}")
+    command = f"efficientps-d2 train {file}"
     print(f"{where_datasets_are(dest)}{command} \\")
     output = shlex.quote(f"output/{dest.name}")
     print(f"    DATASETS.TRAIN {train} DATASETS.TEST {test} OUTPUT_DIR {output}")

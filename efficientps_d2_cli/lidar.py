@@ -11,7 +11,7 @@ nothing is labelled, so that labels of any network can be scored.
 import argparse
 import shlex
 
-from efficientps_d2_cli.options import add_processes, path
+from efficientps_d2_cli.options import add_processes, path, require_folder
 
 
 def sequences(text: str) -> list[str]:
@@ -42,6 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", default="", help="cuda, cpu or such; default: CUDA if possible")
     add_processes(parser)
+
+
+def before(args: argparse.Namespace) -> None:
+    """Mistakes of paths."""
+    require_folder("SOURCE", args.source)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -58,6 +58,15 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def require_folder(what: str, folder: Path) -> None:
+    """Raise InputError unless a folder is there, before PyTorch is loaded."""
+    from efficientps_d2_runtime.errors import InputError
+
+    if not folder.is_dir():
+        problem = "is no folder" if folder.exists() else "does not exist"
+        raise InputError(f"{what} {folder} {problem}; give that of the unpacked archives.")
+
+
 def where_datasets_are(dest: Path) -> str:
     """What stands before a command that trains on ``dest``, if that is not where datasets are."""
     from efficientps_d2.data.datasets.register import datasets_root

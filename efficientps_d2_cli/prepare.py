@@ -12,9 +12,10 @@ same command goes on where it was stopped.
 import argparse
 import os
 import shlex
+import sys
 from pathlib import Path
 
-from efficientps_d2_cli.options import add_overrides, add_processes, path, side
+from efficientps_d2_cli.options import add_overrides, add_processes, path, require_folder, side
 
 # PUBLISHED, as a test compares
 NAMES = (
@@ -50,7 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--overwrite", action="store_true", help="begin again, and remove what DEST has"
     )
     parser.add_argument(
-        "--train", action="store_true", help="then train, by the config of the dataset and --opts"
+        "--train",
+        action="store_true",
+        help="then train, or go on training, by the config of the dataset and --opts",
     )
     add_overrides(parser)
 
@@ -59,6 +62,7 @@ def before(args: argparse.Namespace) -> None:
     """Mistakes of flags."""
     if args.opts and not args.train:
         args.parser.error("--opts are those of --train; add it")
+    require_folder("SOURCE", args.source)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -71,6 +75,9 @@ def run(args: argparse.Namespace) -> int:
     data = open_published(args.name, args.source)
     counts = ", ".join(f"{len(frames)} {split}" for split, frames in data.splits.items())
     print(f"{args.source} is {data.title}: {counts}.")
+    there = sum(1 for _ in dest.glob("*/panoptic/*.png"))
+    if there and not args.overwrite:
+        print(f"{there} of {sum(map(len, data.splits.values()))} images are there already.")
     try:
         annotations = prepare(
             args.name,
@@ -98,7 +105,9 @@ def _train(name: str, dest: Path, data, overrides: list[str]) -> int:
     os.environ["DETECTRON2_DATASETS"] = str(dest.parent)
     names = {"TRAIN": _registered(dest, data.train), "TEST": _registered(dest, data.test)}
     keys = [word for key, value in names.items() for word in (f"DATASETS.{key}", value)]
-    return main(["train", "--config-file", f"efficientps_{name}", *keys, *overrides])
+    words = ["train", "--config-file", f"efficientps_{name}", "--resume", *keys, *overrides]
+    sys.argv[1:] = words  # of which the training says how it goes on
+    return main(words)
 
 
 def _registered(dest: Path, splits: tuple[str, ...]) -> str:

@@ -13,6 +13,7 @@ It goes to DETECTRON2_DATASETS/streets, by default datasets/streets, where the c
 
 import argparse
 import os
+import shlex
 from pathlib import Path
 
 from efficientps_d2_cli.options import natural, path, positive
@@ -62,7 +63,8 @@ def run(args: argparse.Namespace) -> int:
 
         count = args.count or 20
         write_lidar_streets(args.lidar, count, processes=os.cpu_count(), seed=args.seed or 0)
-        print(f"Wrote 11 sequences of {count} scans with their labels to {args.lidar}")
+        print(f"Wrote 11 sequences of {count} scans with their labels to {args.lidar}. Next:\n")
+        print(f"efficientps-d2 prepare semantic_kitti {shlex.quote(str(args.lidar))} --train")
         return 0
     output = args.output or Path(datasets_root()) / "streets"
     if args.if_missing and output.exists():

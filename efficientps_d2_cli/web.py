@@ -68,6 +68,7 @@ def _write(args: argparse.Namespace) -> int:
     from efficientps_d2.deploy.whole.file import require_known_parts
     from efficientps_d2.deploy.whole.run import verdict, write_checked
     from efficientps_d2.prediction.exportable import exportable
+    from efficientps_d2.web.server import require_photographs
     from efficientps_d2.web.static import browser_runtime, require_own, write_static
     from efficientps_d2_runtime import load
 
@@ -77,6 +78,7 @@ def _write(args: argparse.Namespace) -> int:
         write_static(args.model, args.static, browser_runtime(args.onnxruntime_web))
     else:
         cfg, metadata = read_saved_model(args.model)
+        require_photographs(cfg)
         predictor = exportable(cfg, metadata)
         require_known_parts(predictor.model, predictor.cfg)
         runtime = browser_runtime(args.onnxruntime_web)

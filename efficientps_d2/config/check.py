@@ -113,6 +113,12 @@ def _check_bands(cfg: CfgNode) -> None:
             f"MODEL.PIXEL_MEAN has {means} numbers and PIXEL_STD {deviations}; give one of each "
             "for each band."
         )
+    shown = cfg.INPUT.SHOWN_BANDS
+    if max(shown) >= means and tuple(shown) != (0, 1, 2):  # the default, also of fewer bands
+        raise InputError(
+            f"INPUT.SHOWN_BANDS is {shown}, but images have the bands 0 to {means - 1}; give three "
+            "of these."
+        )
     _check_scans(cfg, means)
 
 

@@ -140,8 +140,8 @@ def require_bands(image: np.ndarray, count: int, name: str) -> None:
     """
     if image.shape[2] != count:
         raise InputError(
-            f"{name} has {image.shape[2]} bands, but MODEL.PIXEL_MEAN has {count}; give images of "
-            "the same bands, or one mean for each."
+            f"{name} has {image.shape[2]} band{'s' * (image.shape[2] > 1)}, but the network takes "
+            f"{count} (MODEL.PIXEL_MEAN); give images of these."
         )
 
 

@@ -8,7 +8,7 @@ from detectron2.data import detection_utils as utils
 from detectron2.data import transforms as T
 from PIL import Image, ImageOps
 
-from efficientps_d2.data.bands import BANDS, read_bands
+from efficientps_d2.data.bands import ARRAY_SUFFIXES, BANDS, read_bands
 from efficientps_d2.utils.resizing import resize_bands
 from efficientps_d2_runtime.errors import InputError, one_line
 from efficientps_d2_runtime.images import (
@@ -39,6 +39,8 @@ def read_image(file: str | Path, image_format: str) -> np.ndarray:
     """
     if image_format == BANDS:
         return read_bands(file)
+    if Path(file).suffix.lower() in ARRAY_SUFFIXES:
+        raise InputError(f"{file} holds bands; set INPUT.FORMAT BANDS, as efficientps_bands does.")
     pixels = decode(file, str(file)).pixels
     if image_format == "RGB":
         return pixels

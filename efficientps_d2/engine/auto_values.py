@@ -6,6 +6,7 @@ import os
 from detectron2.config import CfgNode
 from detectron2.utils import comm
 
+from efficientps_d2.config.check import check_values
 from efficientps_d2.config.keys import flat_items, value_of
 from efficientps_d2.data.checks.dataset import Statistics, check_dataset
 from efficientps_d2.data.checks.listing import find_dataset, read_listing
@@ -16,6 +17,9 @@ from efficientps_d2.engine.run_folder import config_of_run
 from efficientps_d2_runtime.errors import InputError
 
 logger = logging.getLogger(__name__)
+
+# Problems of images that mean that the config is for others.
+OF_FORMAT = ("image of bands", "image mode that loses values", "unusable bands", "number of bands")
 
 
 def fill_auto(cfg: CfgNode, run_folder: str | None = None) -> list[Suggestion]:
@@ -50,6 +54,8 @@ def fill_auto(cfg: CfgNode, run_folder: str | None = None) -> list[Suggestion]:
         given = {key: value for key, value in flat_items(cfg) if key not in cfg.AUTO}
         suggestions = suggest_config(statistics, given)
     used = use_suggestions(cfg, comm.all_gather(suggestions)[0])
+    if not cfg.AUTO:
+        check_values(cfg)  # also of what depends on the number of bands
     if cfg.AUTO:
         raise InputError(
             f'{cfg.AUTO[0]} is "auto", but {", ".join(cfg.DATASETS.TRAIN)} gives no value '
@@ -80,6 +86,9 @@ def use_suggestions(cfg: CfgNode, suggestions: list[Suggestion]) -> list[Suggest
 def _statistics(name: str, image_format: str) -> Statistics:
     check_dataset_files(name)
     result = check_dataset(read_listing(find_dataset(name)), os.cpu_count(), image_format)
+    for problem in result.problems:
+        if problem.kind in OF_FORMAT:
+            raise InputError(f"{problem.file} {problem.text}.")
     errors = sum(KINDS[problem.kind].is_error for problem in result.problems)
     if result.problems:
         logger.warning(

@@ -184,7 +184,9 @@ class Predictor:
         """
         if self.cfg.INPUT.FORMAT != bands.BANDS:
             return read_rgb(file)
-        return bands.load_bands(file, "give another image")
+        image = bands.load_bands(file, "give another image")
+        bands.require_bands(image, len(self.cfg.MODEL.PIXEL_MEAN), str(file))
+        return image
 
     def shown(self, image: np.ndarray) -> np.ndarray:
         """(H, W, 3) uint8 RGB of what :meth:`read` gives, for drawings."""

@@ -8,6 +8,8 @@ import socket
 import tempfile
 from pathlib import Path
 
+from detectron2.config import CfgNode
+
 from efficientps_d2.data.bands import BANDS
 from efficientps_d2.prediction.predictor import OF_DEMO, Predictor, load_predictor
 from efficientps_d2_runtime.errors import InputError, one_line
@@ -70,6 +72,15 @@ def address(listener: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
+def require_photographs(cfg: CfgNode) -> None:
+    """Raise InputError for a model of bands, which no page can show."""
+    if cfg.INPUT.FORMAT == BANDS:
+        raise InputError(
+            f"{cfg.MODEL.WEIGHTS} takes images of {len(cfg.MODEL.PIXEL_MEAN)} bands, which the "
+            "page cannot show; use efficientps-d2 predict."
+        )
+
+
 def serve(
     model: Path | None, host: str, port: int, device: str = "", megapixels: float = 16
 ) -> int:
@@ -101,12 +112,7 @@ def _serve(model: Path | None, host: str, port: int, device: str, megapixels: fl
             open_to_others = not is_loopback(listener.getsockname()[0])
             password = secrets.token_urlsafe(9) if open_to_others else ""
             predictor = load_predictor(model, device)
-            if predictor.cfg.INPUT.FORMAT == BANDS:
-                raise InputError(
-                    f"{predictor.cfg.MODEL.WEIGHTS} takes images of "
-                    f"{len(predictor.cfg.MODEL.PIXEL_MEAN)} bands, which the page cannot show; use "
-                    "efficientps-d2 predict."
-                )
+            require_photographs(predictor.cfg)
             print(f"Model: {predictor.cfg.MODEL.WEIGHTS}, {predictor}.", flush=True)
             if model is None:
                 print(f"{OF_DEMO} --model takes another.", flush=True)

@@ -26,9 +26,9 @@ def scans(tmp_path, monkeypatch):
 
 
 def test_points_are_labelled_better_after_a_short_training(scans, tmp_path):
-    """IoU of points after 1 and after 100 iterations; the classes that never occur count as 0."""
+    """IoU of points after 1 and after 50 iterations; the classes that never occur count as 0."""
     scores = {}
-    for iterations in (1, 100):
+    for iterations in (1, 50):
         run = tmp_path / f"run_{iterations}"
         overrides = [*ONE_STEP, *SMALL, "INPUT.CROP.SIZE", "(64, 256)", "OUTPUT_DIR", run]
         overrides += ["SOLVER.MAX_ITER", iterations, "SOLVER.WARMUP_ITERS", 5]
@@ -36,4 +36,4 @@ def test_points_are_labelled_better_after_a_short_training(scans, tmp_path):
         call_verb("prepare", "semantic_kitti", scans, "--train", "--opts", *overrides)
         file = run / "inference" / "semantic_kitti_val_metrics.json"
         scores[iterations] = json.loads(file.read_text())["results"]["points/mIoU"]
-    assert scores[100] > scores[1] + 10, scores
+    assert scores[50] > scores[1] + 5, scores

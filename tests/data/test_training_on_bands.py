@@ -50,7 +50,7 @@ def test_mapper_gives_all_bands_in_the_orientation_of_the_ground_truth(bands, ti
 def test_images_of_other_bands_than_the_model_are_refused(bands, tiny_config):
     overrides = ["MODEL.PIXEL_MEAN", [0.0] * 4, "MODEL.PIXEL_STD", [1.0] * 4]
     cfg = tiny_config(bands, *overrides, config="efficientps_bands")
-    with pytest.raises(InputError, match="has 5 bands, but MODEL.PIXEL_MEAN has 4; give images"):
+    with pytest.raises(InputError, match="has 5 bands, but the network takes 4 .MODEL"):
         PanopticDatasetMapper(cfg)(DatasetCatalog.get(bands)[0])
 
 
@@ -131,7 +131,7 @@ def test_from_a_folder_of_bands_to_a_report(tmp_path, monkeypatch, capsys):
     first = sorted(images.iterdir())[0]
     from_file, from_array = predictor(first), predictor(read_bands(first))
     assert (from_file.panoptic_seg == from_array.panoptic_seg).all()
-    with pytest.raises(InputError, match="An image has 3 bands, but MODEL.PIXEL_MEAN has 5"):
+    with pytest.raises(InputError, match="An image has 3 bands, but the network takes 5"):
         predictor(np.zeros((64, 64, 3), np.uint8))
     with pytest.raises(Refused, match="INPUT.FORMAT is BANDS, but a whole network in ONNX takes"):
         call_verb("export", "--model", run / "model", "--format", "onnx")

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
+from efficientps_d2.data.bands import ARRAY_SUFFIXES
 from efficientps_d2.data.checks.categories import Category, is_id, read_categories
 from efficientps_d2.data.checks.problems import Problem, shown
 from efficientps_d2.data.coco_fields import Files, is_inside
@@ -99,6 +100,16 @@ def find_dataset(name: str) -> Location:
         register.cityscapes_image_file if cityscapes else lambda image: image["file_name"],
         _registered_categories(metadata),
     )
+
+
+def usual_config(location: Location) -> str:
+    """The config that fits a dataset: its own if `prepare` wrote it, one for bands of arrays."""
+    root = Path(location.image_root)
+    prepared = register.prepared_as(root.parent.parent)
+    if prepared:
+        return f"efficientps_{prepared}"
+    first = next((file for file in root.rglob("*") if file.is_file()), Path())
+    return f"efficientps_{'bands' if first.suffix.lower() in ARRAY_SUFFIXES else 'custom'}"
 
 
 def read_listing(location: Location, stored_pixels: bool = False) -> Listing:

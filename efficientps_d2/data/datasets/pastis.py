@@ -22,7 +22,7 @@ from efficientps_d2.data.datasets.published import (
     require,
 )
 from efficientps_d2.data.text_files import load_json
-from efficientps_d2_runtime.errors import InputError, one_line
+from efficientps_d2_runtime.errors import InputError
 from efficientps_d2_runtime.images import DAMAGED
 
 TITLE = "PASTIS"
@@ -177,7 +177,7 @@ def _load(file: Path) -> np.ndarray:
     try:
         array = np.load(file, allow_pickle=False)
     except DAMAGED as error:
-        raise InputError(f"{file} cannot be read ({one_line(error)}); {CURE}.") from error
+        raise InputError(f"{file} is damaged, or no array; {CURE}.") from error
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
         raise InputError(f"{file} holds no array of numbers; {CURE}.")
     return array

@@ -144,6 +144,8 @@ def _claimed(source: Path, dest: Path, settings: dict, overwrite: bool) -> Itera
                 raise InputError(
                     f"{dest} is being prepared by process {error.holder}; wait for it or stop it."
                 ) from error
+            except OSError:  # a file system without locks
+                pass
         if overwrite:
             _remove_splits(dest)
         with replacing_file(dest / SETTINGS) as partial_file:

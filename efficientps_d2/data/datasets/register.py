@@ -117,7 +117,7 @@ def register_dataset_folders(root: str | None = None) -> list[str]:
         names.append(name)
         if name not in DatasetCatalog.list():
             _register(name, str(folder / "images"), str(folder / "panoptic"), str(panoptic_json))
-            if extra := EXTRAS.get(_prepared_as(folder.parent)):
+            if extra := EXTRAS.get(prepared_as(folder.parent)):
                 MetadataCatalog.get(name).set(**{f"{extra}_root": str(folder / extra)})
     return names
 
@@ -155,7 +155,7 @@ def datasets_root() -> str:
     return os.path.expanduser(os.getenv("DETECTRON2_DATASETS", "datasets"))
 
 
-def _prepared_as(folder: Path) -> str | None:
+def prepared_as(folder: Path) -> str | None:
     """The name under which `prepare` knows what a folder holds; None of other folders."""
     try:
         return json.loads((folder / SETTINGS).read_text(encoding="utf-8"))["dataset"]

@@ -16,7 +16,7 @@ class BandFolder:
     def __init__(self, folder: Path):
         if not folder.is_dir():
             raise InputError(f"--bands {folder} is no folder; give that of the arrays or TIFFs.")
-        self.folder, self.files = folder, {}
+        self.folder, self.files, self.bands = folder, {}, 0
         for file in sorted(folder.rglob("*")):
             if file.suffix.lower() not in (*ARRAY_SUFFIXES, *TIFF_SUFFIXES):
                 continue
@@ -41,8 +41,13 @@ class BandFolder:
         file = self.files.get(image.stem)
         if file is None:
             raise InputError(f"--bands {self.folder} has no {image.stem}.npy or .tif; add it.")
-        found = load_bands(file, "repair it").shape[:2]
-        if found != size:
+        *found, bands = load_bands(file, "repair it").shape
+        self.bands = self.bands or bands
+        if bands != self.bands:
+            raise InputError(
+                f"{file} has {bands} bands, but others have {self.bands}; give files of the same."
+            )
+        if tuple(found) != size:
             raise InputError(
                 f"{file} is {found[1]} x {found[0]} pixels, but {image} is {size[1]} x {size[0]}; "
                 "annotate a picture of the same size."

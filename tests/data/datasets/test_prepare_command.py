@@ -130,7 +130,7 @@ def test_what_a_destination_may_be(kitti, tmp_path):
     assert (dest / "thesis.txt").read_text() == "mine"
     with pytest.raises(Refused, match="contain each other; give another DEST"):
         call_verb("prepare", "kitti", source, source / "prepared")
-    with pytest.raises(Refused, match="mine/thesis.txt is no folder"):
+    with pytest.raises(Refused, match="mine/thesis.txt is no folder; give"):
         call_verb("prepare", "kitti", dest / "thesis.txt", tmp_path / "other")
 
 

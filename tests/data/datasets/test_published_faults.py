@@ -100,7 +100,7 @@ def cut_series(source):
         (number_above, "INSTANCES_10014.npy numbers a parcel 700.., but a panoptic PNG has room"),
         (crop_target, r"INSTANCES_10014.npy has the shape .64, 64., but .* .3, 60, 64.; unpack"),
         (other_version, "TARGET_10014.npy has the label 2., which PASTIS does not have"),
-        (cut_series, "S2_10014.npy cannot be read"),
+        (cut_series, "S2_10014.npy is damaged, or no array; unpack"),
     ],
 )
 def test_what_is_wrong_with_pastis(tmp_path, damage, sentence):
