@@ -5,17 +5,21 @@ import pytest
 import tifffile
 import torch
 from checker import check
-from detectron2.data import DatasetCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.modeling import build_model
 from PIL import Image
-from project import KEEN, Refused, call_verb
+from project import KEEN, Refused, call_verb, run_verb
 from scenes import write_band_dataset
 
+from efficientps_d2 import save_model
 from efficientps_d2.config.loading import load_config
 from efficientps_d2.data.bands import ARRAY_SUFFIXES, read_bands
 from efficientps_d2.data.checks.dataset import check_dataset
 from efficientps_d2.data.checks.listing import find_dataset, read_listing
 from efficientps_d2.data.checks.suggest import _for_bands
+from efficientps_d2.data.classes import with_class_counts
 from efficientps_d2.data.dataset_mapper import EvaluationMapper, PanopticDatasetMapper
+from efficientps_d2.engine.auto_values import fill_auto
 from efficientps_d2.prediction.predictor import load_predictor
 from efficientps_d2_cli import predict
 from efficientps_d2_runtime.errors import InputError
@@ -152,3 +156,33 @@ def test_means_are_rounded_as_finely_as_the_values_differ():
     bands = np.array([[1e4, 1e4], [101325.3, 0.00123456], [1e4 * 30.0**2, 1e4 * 1e-8]])
     mean, std = _for_bands(bands)
     assert mean.value == [101325.3, 0.0012346] and std.value == [30.0, 0.0001]
+
+
+def test_a_config_for_photographs_says_what_bands_need(tmp_path, monkeypatch):
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path / "datasets"))
+    write_band_dataset(tmp_path / "datasets" / "arrays" / "train")
+    names = ["DATASETS.TRAIN", "('arrays_train',)", "DATASETS.TEST", "('arrays_train',)"]
+    options = [*names, "MODEL.DEVICE", "cpu", "OUTPUT_DIR", tmp_path / "run"]
+    with pytest.raises(Refused, match="npy is an array: give a --config-file with INPUT.FORMAT B"):
+        call_verb("train", "--config-file", "efficientps_custom", *options)
+    with pytest.raises(Refused, match="SHOWN_BANDS is .2, 1, 7., but images have the bands 0 to 4"):
+        shown = ["INPUT.SHOWN_BANDS", "(2, 1, 7)"]
+        call_verb("train", "--config-file", "efficientps_bands", *options, *shown)
+    call_verb("check", tmp_path / "datasets" / "arrays" / "train")  # by the config of bands
+
+
+def test_an_image_of_other_bands_is_skipped(tmp_path, bands, tiny_config, capsys):
+    overrides = ["MODEL.PIXEL_MEAN", [0.0] * 5, "MODEL.PIXEL_STD", [99.0] * 5, *KEEN]
+    cfg = tiny_config(bands, *overrides, config="efficientps_bands")
+    fill_auto(cfg)
+    cfg = with_class_counts(cfg)
+    folder = save_model(tmp_path / "model", build_model(cfg), cfg, MetadataCatalog.get(bands))
+    files = [DatasetCatalog.get(bands)[0]["file_name"], tmp_path / "rgb.png"]
+    Image.new("RGB", (64, 48)).save(files[1])
+    assert run_verb("predict", "--model", folder, *files, "--output", tmp_path / "drawn") == 1
+    captured = capsys.readouterr()
+    assert (
+        "Skipped:" in captured.err
+        and "rgb.png has 3 bands, but the network takes 5" in captured.err
+    )
+    assert "Wrote 1 of 2 images" in captured.out

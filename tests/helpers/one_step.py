@@ -8,6 +8,7 @@ ONE_STEP = (
     *("INPUT.MIN_SIZE_TRAIN", (64,), "INPUT.MIN_SIZE_TEST", 64),
     *("SEED", 1, "MODEL.EFFICIENTNET.NAME", "tf_efficientnet_lite0"),
 )
+NORMS = ("EFFICIENTNET", "FPN", "SEM_SEG_HEAD", "ROI_MASK_HEAD")  # a crop has few pixels
 
 
 def train_one_step(cfg) -> None:

@@ -16,7 +16,7 @@ class BandFolder:
     def __init__(self, folder: Path):
         if not folder.is_dir():
             raise InputError(f"--bands {folder} is no folder; give that of the arrays or TIFFs.")
-        self.folder, self.files, self.bands = folder, {}, 0
+        self.folder, self.files, self.count = folder, {}, 0
         for file in sorted(folder.rglob("*")):
             if file.suffix.lower() not in (*ARRAY_SUFFIXES, *TIFF_SUFFIXES):
                 continue
@@ -36,20 +36,20 @@ class BandFolder:
             size: its height and width.
 
         Raises:
-            InputError: if there is none, or it has another size.
+            InputError: if there is none, or it has another size or number of bands.
         """
         file = self.files.get(image.stem)
         if file is None:
             raise InputError(f"--bands {self.folder} has no {image.stem}.npy or .tif; add it.")
-        *found, bands = load_bands(file, "repair it").shape
-        self.bands = self.bands or bands
-        if bands != self.bands:
+        height, width, count = load_bands(file, "repair it").shape
+        if (height, width) != size:
             raise InputError(
-                f"{file} has {bands} bands, but others have {self.bands}; give files of the same."
-            )
-        if tuple(found) != size:
-            raise InputError(
-                f"{file} is {found[1]} x {found[0]} pixels, but {image} is {size[1]} x {size[0]}; "
+                f"{file} is {width} x {height} pixels, but {image} is {size[1]} x {size[0]}; "
                 "annotate a picture of the same size."
+            )
+        self.count = self.count or count
+        if count != self.count:
+            raise InputError(
+                f"{file} has {count} bands, but others have {self.count}; give files of the same."
             )
         return file

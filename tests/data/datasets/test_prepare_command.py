@@ -3,9 +3,11 @@
 import os
 import pickle
 import shutil
+import sys
 
 import numpy as np
 import pytest
+from one_step import NORMS, ONE_STEP
 from PIL import Image
 from project import Refused, call_verb, run_verb
 from published import (
@@ -13,6 +15,7 @@ from published import (
     write_pastis,
     write_vistas,
 )
+from scenes import unregister
 
 from efficientps_d2.data.datasets.names import open_published
 from efficientps_d2.data.datasets.names import open_published
@@ -224,3 +227,22 @@ def test_what_else_a_folder_holds_is_not_removed(kitti):
     (dest / "prepare.json").write_text('{"steps": 3}')
     with pytest.raises(Refused, match="mine holds something else; give another DEST"):
         call_verb("prepare", "kitti", source, dest, "--overwrite")
+
+
+def test_train_goes_on_where_it_was_stopped(kitti, tmp_path, monkeypatch):
+    """By the same command; what the training says of going on can be pasted."""
+    source, dest = kitti[0], tmp_path / "went_on"
+    monkeypatch.setattr(sys, "argv", ["efficientps-d2", "prepare"])
+    options = [*ONE_STEP, "MODEL.EFFICIENTNET.WEIGHTS", "", "MODEL.DEVICE", "cpu"]
+    options += ["MODEL.FPN.OUT_CHANNELS", 16, "OUTPUT_DIR", tmp_path / "run"]
+    options += [value for part in NORMS for value in (f"MODEL.{part}.NORM", "GN")]
+    try:
+        call_verb("prepare", "kitti", source, dest, "--train", "--opts", *options)
+        assert sys.argv[1:3] == ["train", "--config-file"] and "--resume" in sys.argv
+        before = (tmp_path / "run" / "model_final.pth").read_bytes()
+        call_verb("prepare", "kitti", source, dest, "--train", "--opts", *options)
+    finally:
+        for split in ("train", "val"):
+            unregister(f"went_on_{split}")
+    assert (tmp_path / "run" / "model_final.pth").read_bytes() == before
+    assert not (tmp_path / "run" / "earlier_run").exists()  # where a new training would move it

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from detectron2.data import MetadataCatalog
-from one_step import ONE_STEP, train_one_step
+from one_step import NORMS, ONE_STEP, train_one_step
 from predictions import evaluate_perfect_predictions
 from project import ROOT, call_verb, run_verb
 from published import (
@@ -21,7 +21,6 @@ from efficientps_d2_cli.prepare import NAMES
 
 
 
-NORMS = ("EFFICIENTNET", "FPN", "SEM_SEG_HEAD", "ROI_MASK_HEAD")  # a crop has few pixels
 
 # Things, stuff, and images of each split.
 EXPECTED = {

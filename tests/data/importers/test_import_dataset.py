@@ -223,6 +223,9 @@ def test_images_of_bands_take_the_place_of_the_annotated_ones(tmp_path, capsys):
     np.save(file, np.zeros((2, 5, 5)))
     with pytest.raises(Refused, match="is 5 x 5 pixels, but .* annotate a picture of the same"):
         run("labelme", source, tmp_path / "other", "--bands", str(tmp_path / "bands"))
+    np.save(file, np.zeros((3, *SIZE)))
+    with pytest.raises(Refused, match="p2.npy has 3 bands, but others have 7; give files of the"):
+        run("labelme", source, tmp_path / "other", "--bands", str(tmp_path / "bands"))
     file.write_bytes(b"no array")
     with pytest.raises(Refused, match=f"{file.name} cannot be read as an image .*; repair it"):
         run("labelme", source, tmp_path / "other", "--bands", str(tmp_path / "bands"))
