@@ -3,17 +3,11 @@
 import json
 
 import pytest
-from one_step import ONE_STEP
+from one_step import ONE_STEP, SMALL
 from project import call_verb
 from scenes import unregister
 
 from efficientps_d2.data.streets.lidar import write_lidar_streets
-
-SMALL = (
-    *("MODEL.EFFICIENTNET.WEIGHTS", "", "MODEL.DEVICE", "cpu", "DATALOADER.NUM_WORKERS", 0),
-    *("MODEL.FPN.OUT_CHANNELS", 16, "MODEL.SEM_SEG_HEAD.CONVS_DIM", 16),
-    *("MODEL.ROI_BOX_HEAD.FC_DIM", 32, "MODEL.ROI_MASK_HEAD.CONV_DIM", 16),
-)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from efficientps_d2.data.coco_panoptic import read_json
 from efficientps_d2.data.datasets import register
 from efficientps_d2.data.datasets.names import published_as
 from efficientps_d2_runtime.errors import InputError
+from efficientps_d2_runtime.images import IMAGE_SUFFIXES
 
 
 class ListedImage(NamedTuple):
@@ -108,8 +109,9 @@ def usual_config(location: Location) -> str:
     prepared = register.prepared_as(root.parent.parent)
     if prepared:
         return f"efficientps_{prepared}"
-    first = next((file for file in root.rglob("*") if file.is_file()), Path())
-    return f"efficientps_{'bands' if first.suffix.lower() in ARRAY_SUFFIXES else 'custom'}"
+    suffixes = {file.suffix.lower() for file in root.rglob("*")}
+    only_arrays = not suffixes.isdisjoint(ARRAY_SUFFIXES) and suffixes.isdisjoint(IMAGE_SUFFIXES)
+    return f"efficientps_{'bands' if only_arrays else 'custom'}"
 
 
 def read_listing(location: Location, stored_pixels: bool = False) -> Listing:

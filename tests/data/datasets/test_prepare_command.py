@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from one_step import NORMS, ONE_STEP
+from one_step import NORMS, ONE_STEP, SMALL
 from PIL import Image
 from project import Refused, call_verb, run_verb
 from published import (
@@ -233,8 +233,7 @@ def test_train_goes_on_where_it_was_stopped(kitti, tmp_path, monkeypatch):
     """By the same command; what the training says of going on can be pasted."""
     source, dest = kitti[0], tmp_path / "went_on"
     monkeypatch.setattr(sys, "argv", ["efficientps-d2", "prepare"])
-    options = [*ONE_STEP, "MODEL.EFFICIENTNET.WEIGHTS", "", "MODEL.DEVICE", "cpu"]
-    options += ["MODEL.FPN.OUT_CHANNELS", 16, "OUTPUT_DIR", tmp_path / "run"]
+    options = [*ONE_STEP, *SMALL, "OUTPUT_DIR", tmp_path / "run"]
     options += [value for part in NORMS for value in (f"MODEL.{part}.NORM", "GN")]
     try:
         call_verb("prepare", "kitti", source, dest, "--train", "--opts", *options)
@@ -246,3 +245,6 @@ def test_train_goes_on_where_it_was_stopped(kitti, tmp_path, monkeypatch):
             unregister(f"went_on_{split}")
     assert (tmp_path / "run" / "model_final.pth").read_bytes() == before
     assert not (tmp_path / "run" / "earlier_run").exists()  # where a new training would move it
+    assert (tmp_path / "run" / "inference" / "went_on_val_metrics.json").is_file()
+    with pytest.raises(SystemExit):
+        run_verb("prepare", "kitti", source, dest, "--opts", "SEED", 1)

@@ -90,22 +90,3 @@ def test_each_prepare_command_of_the_page_works(tmp_path, monkeypatch):
             write(tmp_path / source) if not Path(source).exists() else None
             call_verb(*command.split())
             assert list((tmp_path / "datasets" / name).glob("*/panoptic.json"))
-
-
-def test_train_follows_at_once(tmp_path, monkeypatch):
-    """Under other names of datasets, which the config does not have."""
-    monkeypatch.chdir(tmp_path)
-    small = [*("MODEL.EFFICIENTNET.NAME", "tf_efficientnet_lite0", "MODEL.EFFICIENTNET.WEIGHTS", "")]
-    small += [*("MODEL.FPN.OUT_CHANNELS", 16, "SOLVER.MAX_ITER", 1, "SOLVER.STEPS", "()")]
-    small += [*("SOLVER.IMS_PER_BATCH", 1, "SOLVER.REFERENCE_WORLD_SIZE", 0, "MODEL.DEVICE", "cpu")]
-    small += [*("INPUT.MIN_SIZE_TRAIN", "(64,)", "INPUT.CROP.SIZE", "(64, 64)", "OUTPUT_DIR", "run")]
-    small += [*("INPUT.MIN_SIZE_TEST", 64, "DATALOADER.NUM_WORKERS", 0, "SEED", 1)]
-    norms = [value for part in NORMS for value in (f"MODEL.{part}.NORM", "GN")]
-    source = write_kitti(tmp_path / "source")
-    call_verb("prepare", "kitti", source, "my_kitti", "--train", "--opts", *small, *norms)
-    assert (tmp_path / "run" / "model_final.pth").is_file()
-    assert (tmp_path / "run" / "inference" / "my_kitti_val_metrics.json").is_file()
-    for split in ("train", "val"):
-        unregister(f"my_kitti_{split}")
-    with pytest.raises(SystemExit):
-        run_verb("prepare", "kitti", source, "--opts", "SEED", 1)
