@@ -92,6 +92,16 @@ def test_a_hidden_point_asks_its_neighbours_in_range():
     assert found[-1] == 2 and (found[:-1] == 1).all()
 
 
+@pytest.mark.parametrize("distance, label", [(20.3, 1), (5, 0)])
+def test_only_neighbours_within_a_metre_vote(distance, label):
+    """A point whose pixel has no label gets that of a wall at 20 m, if it is near the wall."""
+    wall = [at(0, yaw, 20) for yaw in np.arange(-3, 3, 360 / WIDTH)]
+    scan = project(np.array([*wall, at(0, 0.05, distance)], dtype=np.float32))
+    ids = np.where(scan.points >= 0, 1, 0)
+    ids[scan.rows[-1], scan.columns[-1]] = 0
+    assert labels_of_points(ids, scan)[-1] == label
+
+
 @pytest.mark.parametrize(
     "content, sentence",
     [

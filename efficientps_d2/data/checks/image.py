@@ -62,10 +62,8 @@ def _measure_bands(sample: ListedImage, pixels: np.ndarray, problems: list[Probl
     """Number, mean and squared deviations of the values of each band, without NaN."""
     there = ~np.isnan(pixels)
     counts = there.sum(axis=(0, 1))
-    if is_scan(sample.image_file):  # which have holes by nature
-        pass
-    elif (empty := int((counts == 0).sum())) or counts.min() < pixels[:, :, 0].size:
-        share = 1 - there.mean()
+    if not there.all() and not is_scan(sample.image_file):  # which have holes by nature
+        share, empty = 1 - there.mean(), int((counts == 0).sum())
         text = f"has no data in {share:.1%} of its values: they count as the mean of their band"
         if empty:
             text = f"has no data in {empty} of its {len(counts)} bands"

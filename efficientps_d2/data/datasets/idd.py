@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from efficientps_d2.data.datasets.published import (
+    DAMAGE,
     VOID,
     Frame,
     Labels,
@@ -24,7 +25,6 @@ from efficientps_d2_runtime.errors import InputError
 
 TITLE = "IDD"
 SIZE = 720, 1280  # of the publisher's panoptic ground truth
-DAMAGE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 LARGEST = 10_000  # pixels of a side
 TRUTH = "_gtFine_polygons.json"
 

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from efficientps_d2.data.datasets.published import (
+    DAMAGE,
     LARGEST_NUMBER,
     VOID,
     Extra,
@@ -21,6 +22,7 @@ from efficientps_d2.data.datasets.published import (
     look_up,
     require,
 )
+from efficientps_d2.data.datasets.register import EXTRAS
 from efficientps_d2.data.text_files import load_json
 from efficientps_d2_runtime.errors import InputError
 from efficientps_d2_runtime.images import DAMAGED
@@ -30,11 +32,8 @@ FOLDS = (1, 2, 3, 4, 5)
 BANDS = 10
 # The months of December to February, March to May and so on, of any year.
 SEASONS = ((12, 1, 2), (3, 4, 5), (6, 7, 8), (9, 10, 11))
-VOID_FOLDER = "void"  # for evaluation/pastis_evaluation.py
 VOID_LABEL = 19  # of parcels that lie mostly outside of their patch
 METADATA, DATES = "metadata.geojson", "dates-S2"
-# Of what a damaged file makes of the code that reads it.
-DAMAGE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
 CURE = f"unpack {TITLE}.zip again"
 
 _CLASSES = (  # in the order of the publisher's ids
@@ -97,7 +96,7 @@ def open_pastis(source: Path) -> Published:
         read_labels,
         make_image=read_medians,
         suffix=".npy",
-        extra=Extra(VOID_FOLDER, ".png", write_void),
+        extra=Extra(EXTRAS["pastis"], ".png", write_void),
         train=("fold1", "fold2", "fold3"),
         test=("fold4",),
     )

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from efficientps_d2.data.datasets.prepared_files import read_if_whole, segments_of, write_frame
 from efficientps_d2.data.datasets.published import Frame, Published
-from efficientps_d2.data.datasets.register import EXTRAS, SETTINGS
+from efficientps_d2.data.datasets.register import EXTRAS, SETTINGS, read_settings
 from efficientps_d2.data.faults import raise_faults
 from efficientps_d2.utils.parallel import map_images
 from efficientps_d2_runtime.errors import InputError, one_line, sentence_of
@@ -154,14 +154,14 @@ def _claimed(source: Path, dest: Path, settings: dict, overwrite: bool) -> Itera
 
 
 def _require_same(dest: Path, settings: dict, overwrite: bool) -> None:
-    before = _settings(dest / SETTINGS)
-    if before is None or before.keys() != settings.keys():
+    before = read_settings(dest)
+    if before.keys() != settings.keys():
         raise InputError(f"{dest} holds something else; give another DEST, or remove it.")
     if before == settings or overwrite:
         return
-    key = next(key for key in settings if before.get(key) != settings[key])
+    key = next(key for key in settings if before[key] != settings[key])
     raise InputError(
-        f"{dest} was prepared with {key} {before.get(key)}, not {settings[key]}; give another "
+        f"{dest} was prepared with {key} {before[key]}, not {settings[key]}; give another "
         "DEST, or --overwrite to begin again."
     )
 
@@ -180,14 +180,6 @@ def _remove_splits(dest: Path) -> None:
             )
     for split in splits:
         shutil.rmtree(split)
-
-
-def _settings(marker: Path) -> dict | None:
-    try:
-        content = json.loads(marker.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None
 
 
 def _prepare_frame(data: Published, job: Job) -> tuple[dict, dict] | InputError:

@@ -12,6 +12,8 @@ from efficientps_d2_runtime.errors import InputError
 
 VOID, UNKNOWN = -1, -2
 LARGEST_NUMBER = 2**16 - 1  # of an object, for which a panoptic PNG has room
+# Of what a damaged JSON makes of the code that reads it.
+DAMAGE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
 SUFFIXES = (".png", ".jpg", ".jpeg")  # of images
 
 
@@ -103,18 +105,17 @@ def pair_files(images: Path, labels: Path, title: str) -> list[Frame]:
     return [Frame(stem, found[stem], file) for stem, file in truths.items()]
 
 
-def by_stem(files: Iterable[Path], cure: str, suffix: str = "") -> dict[str, Path]:
-    """Files by their names without ``suffix``, by default without any, sorted.
+def by_stem(files: Iterable[Path], cure: str) -> dict[str, Path]:
+    """Files by their names without suffix, sorted.
 
     Raises:
         InputError: if two of them have the same.
     """
     found = {}
     for file in sorted(files):
-        stem = file.name.removesuffix(suffix) if suffix else file.stem
-        if other := found.get(stem):
+        if other := found.get(file.stem):
             raise InputError(f"{other} and {file} are one image; {cure}.")
-        found[stem] = file
+        found[file.stem] = file
     return found
 
 

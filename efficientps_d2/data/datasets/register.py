@@ -155,12 +155,18 @@ def datasets_root() -> str:
     return os.path.expanduser(os.getenv("DETECTRON2_DATASETS", "datasets"))
 
 
+def read_settings(folder: Path) -> dict:
+    """What `prepare` notes about a folder that it wrote; empty of other folders."""
+    try:
+        content = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def prepared_as(folder: Path) -> str | None:
     """The name under which `prepare` knows what a folder holds; None of other folders."""
-    try:
-        return json.loads((folder / SETTINGS).read_text(encoding="utf-8"))["dataset"]
-    except (OSError, ValueError, LookupError, TypeError):
-        return None
+    return read_settings(folder).get("dataset")
 
 
 def _register(

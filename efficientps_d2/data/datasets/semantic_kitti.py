@@ -14,11 +14,13 @@ from efficientps_d2.data.datasets.published import (
     Frame,
     Labels,
     Published,
+    by_stem,
     label_table,
     link_or_copy,
     look_up,
     require,
 )
+from efficientps_d2.data.datasets.register import EXTRAS
 from efficientps_d2.data.lidar.projection import HEIGHT, WIDTH, project
 from efficientps_d2.data.lidar.scans import (
     LABEL_SUFFIX,
@@ -34,7 +36,6 @@ SPLITS = {
     "train": ("00", "01", "02", "03", "04", "05", "06", "07", "09", "10"),
     "val": ("08",),
 }
-POINT_LABELS = "point_labels"  # folder of the labels of all points
 CURE = "unpack data_odometry_velodyne.zip and data_odometry_labels.zip into one folder again"
 
 _CLASSES = (  # from id 1: name, thing, colour, raw ids, the first of which is written
@@ -91,13 +92,13 @@ def open_semantic_kitti(source: Path) -> Published:
         splits,
         read_labels,
         stored_size=(HEIGHT, WIDTH),
-        extra=Extra(POINT_LABELS, LABEL_SUFFIX, link_labels),
+        extra=Extra(EXTRAS["semantic_kitti"], LABEL_SUFFIX, link_labels),
     )
 
 
 def _frames(sequence: Path) -> list[Frame]:
     scans, labels = (
-        {f.stem: f for f in sorted(require(sequence / name, TITLE, CURE).glob(f"*{suffix}"))}
+        by_stem(require(sequence / name, TITLE, CURE).glob(f"*{suffix}"), CURE)
         for name, suffix in (("velodyne", SCAN_SUFFIX), ("labels", LABEL_SUFFIX))
     )
     if not scans or scans.keys() != labels.keys():
