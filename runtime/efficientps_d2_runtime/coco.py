@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import asdict
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,12 @@ def _is_own(folder: Path, listed: str) -> bool:
         return False
 
 
+def coco_json(listed: str, categories: list[dict]) -> dict:
+    """The content of a ``panoptic.json`` without images or videos, which ``listed`` names."""
+    info = {"description": DESCRIPTION}
+    return {"info": info, listed: [], "annotations": [], "categories": categories}
+
+
 class Writer:
     """A context that writes ``panoptic/`` and, at its end, ``panoptic.json``."""
 
@@ -56,12 +63,7 @@ class Writer:
         """
         require_own(folder, self.listed)
         self.pngs, self.json = folder / PNGS, folder / JSON
-        self.content = {
-            "info": {"description": DESCRIPTION},
-            self.listed: [],
-            "annotations": [],
-            "categories": categories,
-        }
+        self.content = coco_json(self.listed, categories)
 
     def __enter__(self):
         if self.json.exists():
@@ -117,17 +119,31 @@ def save_panoptic(
         file: the PNG.
         image_id: of the image.
         pan_seg: (H, W) segment ids.
-        segments: ``id`` and ``category_id`` (contiguous) of each; ``area`` and ``score`` are kept.
+        segments: as for :func:`panoptic_annotation`.
         categories: by contiguous id.
     """
     write_segment_ids(file, pan_seg)
+    return panoptic_annotation(file.name, image_id, segments, categories)
+
+
+def panoptic_annotation(
+    file_name: str, image_id, segments: list[dict], categories: list[dict]
+) -> dict:
+    """The annotation of an image for COCO's JSON.
+
+    Args:
+        file_name: of its PNG.
+        image_id: of the image.
+        segments: ``id`` and ``category_id`` (contiguous) of each; ``area`` and ``score`` are kept.
+        categories: by contiguous id.
+    """
     kept = [{k: s[k] for k in ("id", "category_id", "area", "score") if k in s} for s in segments]
     for segment in kept:
         segment["category_id"] = categories[segment["category_id"]]["id"]
-    return {"image_id": image_id, "file_name": file.name, "segments_info": kept}
+    return {"image_id": image_id, "file_name": file_name, "segments_info": kept}
 
 
-def write_segment_ids(file: str | Path, pan_seg: np.ndarray) -> None:
+def write_segment_ids(file: str | Path | BytesIO, pan_seg: np.ndarray) -> None:
     """Write (H, W) segment ids as a panoptic PNG, whatever the suffix of the file."""
     # The bytes of an id, the lowest first, are red, green, blue and none.
     rgbx = np.ascontiguousarray(pan_seg, dtype="<i4").view(np.uint8).reshape(*pan_seg.shape, 4)

@@ -60,15 +60,15 @@ def replacing_file(
     try:
         yield partial
         if durable:  # or a power failure could leave an empty file under the new name
-            _to_disk(partial)
+            to_disk(partial)
         partial.replace(path)
         if durable:
-            _to_disk(path.parent)
+            to_disk(path.parent)
     finally:
         partial.unlink(missing_ok=True)
 
 
-def _to_disk(path: Path) -> None:
+def to_disk(path: Path) -> None:
     """Wait until a file or the entries of a folder are on the disk."""
     if path.is_dir() and os.name == "nt":  # cannot open folders
         return

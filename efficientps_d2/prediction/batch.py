@@ -1,0 +1,232 @@
+"""Prediction of any number of images by Ray Data, on this machine or on a cluster."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+from tqdm import tqdm
+
+from efficientps_d2.prediction.batch_models import BatchModel
+from efficientps_d2.prediction.ray_cluster import Resources, nodes, running_ray, share_out
+from efficientps_d2_runtime.batch.ledger import Ledger
+from efficientps_d2_runtime.batch.listing import list_images, shard_size, write_listing
+from efficientps_d2_runtime.batch.output import ERRORS, LOCK, Manifest, Output
+from efficientps_d2_runtime.batch.storage import Folder
+from efficientps_d2_runtime.batch.worker import Job
+from efficientps_d2_runtime.errors import InputError, Stopped, one_line, one_sentence
+from efficientps_d2_runtime.locks import CAN_LOCK, HeldError, lock
+
+SECONDS = 0.5  # between looks at the ledger
+MOST_BLOCKS = 5000  # of Ray Data; more shards than that come in groups
+
+
+def predict_batch(
+    source: str,
+    output: Output,
+    model: BatchModel,
+    *,
+    column: str = "",
+    address: str = "",
+    workers: int = 0,
+    batch_size: int = 1,
+    size: int = 0,
+    retry_errors: bool = False,
+) -> int:
+    """Predict what is not finished yet; returns how many images failed.
+
+    Args:
+        source: a folder, a pattern or Parquet; see :func:`list_images`.
+        output: where results go.
+        model: which predicts.
+        column: of Parquet files.
+        address: of a cluster; by default Ray is started here, for this one command.
+        workers: how many; 0 for one of each GPU, or else of each four cores.
+        batch_size: images of one size that a model predicts at once.
+        size: images of a shard; 0 for a number that fits.
+        retry_errors: also repeat shards in which images failed.
+
+    Raises:
+        InputError: if anything cannot be used.
+        Stopped: after Ctrl-C.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(_alone(output))
+        manifest, table = output.manifest(), None
+        if manifest:
+            _require_same(output, manifest, source, column, model.about)
+            shards = _unfinished(output, manifest, retry_errors)
+            if not shards:
+                return _say_done(output, manifest)
+        else:
+            table = _list(source, column, model.suffixes)
+        stack.enter_context(running_ray(address, sum(map(len, model.files.values()))))
+        resources = share_out(nodes(), workers)
+        if not manifest:
+            size = size or shard_size(len(table), resources.workers)
+            now = datetime.now().astimezone().isoformat(timespec="seconds")
+            manifest = Manifest(
+                source, column, len(table), size, model.about, model.categories, now
+            )
+            output.begin(manifest, write_listing(table, size))
+            shards = list(range(manifest.shards))
+        job = Job(Folder(source), column, output, model.load, batch_size)
+        return _run(job, manifest, shards, model, resources)
+
+
+@contextmanager
+def _alone(output: Output) -> Iterator[None]:
+    """Refuse a second command for an output on this machine's disks."""
+    if not (CAN_LOCK and output.folder.is_local):
+        yield
+        return
+    folder = Path(output.folder.path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        held = lock(folder / LOCK)
+    except HeldError as error:
+        raise InputError(
+            f"Another command (process {error.holder}) writes to {output}; wait for it, or give "
+            "another --output."
+        ) from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"{output} cannot be written ({reason}); give another folder.") from error
+    with held:
+        yield
+
+
+def _require_same(output: Output, earlier: Manifest, source: str, column: str, about: dict) -> None:
+    """Refuse an output of other images or of another model."""
+    cure = "go on with the same, or give another --output"
+    if earlier.model.get("sha256") != about["sha256"]:
+        raise InputError(
+            f"{output} holds results of another model, which was {earlier.model.get('name')}; "
+            f"{cure}."
+        )
+    before = {**earlier.model, "input": earlier.input, "column": earlier.column, "name": ""}
+    for what, now in {**about, "input": source, "column": column, "name": ""}.items():
+        if before.get(what) != now:
+            raise InputError(
+                f"{output} was begun with the {what} {before.get(what)!r}, and now it is {now!r}; "
+                f"{cure}."
+            )
+
+
+def _list(source: str, column: str, suffixes: tuple[str, ...]):
+    with tqdm(desc="listing", unit=" images", unit_scale=True, leave=False) as bar:
+        return list_images(source, column, suffixes, lambda count: bar.update(count - bar.n))
+
+
+def _unfinished(output: Output, manifest: Manifest, retry_errors: bool) -> list[int]:
+    finished = output.finished()
+    if retry_errors:
+        failed = {shard for shard in finished if output.errors(shard)}
+        for shard in failed:
+            output.forget(shard)
+        finished -= failed
+    return sorted(set(range(manifest.shards)) - finished)
+
+
+def _say_done(output: Output, manifest: Manifest) -> int:
+    failed = output.count_errors()
+    print(f"All {manifest.images:,} images of {output} are done; {failed:,} failed.")
+    return failed
+
+
+def _run(
+    job: Job, manifest: Manifest, shards: list[int], model: BatchModel, resources: Resources
+) -> int:
+    """Predict shards by Ray Data; returns how many images failed."""
+    import ray
+    from ray.data import ActorPoolStrategy
+
+    from efficientps_d2_runtime.batch.ray_worker import RayWorker
+
+    here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
+        ray.get_runtime_context().get_node_id(), soft=False
+    )
+    ledger = ray.remote(Ledger).options(num_cpus=0, scheduling_strategy=here)
+    ledger = ledger.remote(resources.workers, model.files)
+    load = partial(model.load, resources.cpus, bool(resources.gpus))
+    blocks = min(len(shards), MOST_BLOCKS)
+    rows = ray.data.from_items([{"shard": n} for n in shards], override_num_blocks=blocks)
+    rows = rows.map_batches(
+        RayWorker,
+        batch_size=1,
+        compute=ActorPoolStrategy(size=min(resources.workers, blocks)),
+        num_cpus=resources.cpus,
+        num_gpus=resources.gpus or None,
+        fn_constructor_kwargs={
+            "job": replace(job, load=load),
+            "ledger": ledger,
+        },
+    )
+    total, failed = sum(map(manifest.images_of, shards)), 0
+    _say(manifest, total, resources)
+    with _progress(ledger, total) as bar:
+        try:
+            for row in rows.iter_rows():
+                failed += int(row["failed"])
+        except KeyboardInterrupt as error:
+            raise Stopped(
+                f"{bar.n:,} of {total:,} images are done, and the shards that were begun are "
+                "repeated; the same command goes on."
+            ) from error
+        except ray.exceptions.RayError as error:
+            raise _explained(error) from error
+        bar.update(total - bar.n)
+    print(f"Wrote {total - failed:,} of {total:,} images to {job.output}.")
+    if failed:
+        print(f"{failed:,} failed; {job.output.folder.name(ERRORS)} has a row for each.")
+    return failed
+
+
+def _say(manifest: Manifest, total: int, resources: Resources) -> None:
+    """What begins now."""
+    of_each = f"{resources.gpus} GPU" if resources.gpus else f"{resources.cpus} cores"
+    workers = "1 worker" if resources.workers == 1 else f"{resources.workers} workers"
+    rest = "" if total == manifest.images else f", the rest of {manifest.images:,}"
+    print(f"{total:,} images{rest}; {workers} with {of_each} each.", flush=True)
+
+
+@contextmanager
+def _progress(ledger, total: int) -> Iterator[tqdm]:
+    """A bar that follows the ledger."""
+    import ray
+
+    ended = threading.Event()
+    with tqdm(total=total, desc="predicting", unit=" images", smoothing=0.05) as bar:
+
+        def follow() -> None:
+            while not ended.wait(SECONDS):
+                try:
+                    done = ray.get(ledger.done.remote())
+                except ray.exceptions.RayError:  # what ends the job is told elsewhere
+                    return
+                if done > bar.n:  # a repeated shard begins again
+                    bar.update(done - bar.n)
+
+        thread = threading.Thread(target=follow, daemon=True)
+        thread.start()
+        try:
+            yield bar
+        finally:
+            ended.set()
+            thread.join()
+
+
+def _explained(error: Exception) -> InputError:
+    """The sentence behind an error of Ray."""
+    cause = error
+    while cause is not None and not isinstance(cause, InputError):
+        cause = getattr(cause, "cause", None) or cause.__cause__
+    if cause is not None:
+        return InputError(one_sentence(cause))
+    return InputError(
+        f"Ray has ended the work ({one_line(error)[-300:].rstrip('.')}); its logs are in "
+        "/tmp/ray/session_latest/logs of the machine. The same command goes on."
+    )

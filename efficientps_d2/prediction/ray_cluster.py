@@ -1,0 +1,99 @@
+"""Ray on this machine or on a cluster, and how it is shared among workers."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from efficientps_d2_runtime.errors import InputError, one_line
+
+MOST_CPUS = 4  # of a worker, if nobody has said how many workers
+STORE = 300e6  # bytes of Ray's store on a single machine, besides the model
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What each of several workers gets."""
+
+    workers: int
+    cpus: int
+    gpus: int = 0
+
+
+@contextmanager
+def running_ray(address: str, model_bytes: int) -> Iterator[None]:
+    """Connect to a cluster, or start Ray on this machine until the block ends.
+
+    Args:
+        address: HOST:PORT, or "auto" on a machine of the cluster; by default that of the
+            environment variable RAY_ADDRESS, or none.
+        model_bytes: of what all workers get.
+
+    Raises:
+        InputError: if the cluster cannot be reached.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+    from ray.data import DataContext
+
+    address = address or os.environ.get("RAY_ADDRESS", "")
+    if address.startswith("ray://"):
+        raise InputError(
+            f"{address} is an address of Ray Client, which Ray Data does not work over; run the "
+            'command on a machine of the cluster with --address auto, or by "ray job submit".'
+        )
+    quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
+    try:
+        if address:
+            ray.init(address, **quiet)
+        else:
+            store = int(STORE + model_bytes)
+            ray.init("local", object_store_memory=store, include_dashboard=False, **quiet)
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        reason = one_line(error)[:200].rstrip(".")
+        raise InputError(
+            f"The cluster {address or 'of this machine'} cannot be used ({reason}); check that "
+            "Ray runs there, in the same version."
+        ) from error
+    context = DataContext.get_current()
+    context.enable_progress_bars = False  # they count shards, ours images
+    context.execution_no_progress_timeout_s = -1  # a shard may take long
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def nodes() -> list[dict]:
+    """The resources of each living machine."""
+    import ray
+
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def share_out(nodes: list[dict], asked: int) -> Resources:
+    """How many workers there are, and what each gets.
+
+    Args:
+        nodes: "CPU" and "GPU" of each machine.
+        asked: number of workers, 0 for one that fits.
+
+    Raises:
+        InputError: if there are not so many.
+    """
+    if gpus := sum(int(node.get("GPU", 0)) for node in nodes):
+        if asked > gpus:
+            raise InputError(f"--workers is {asked}, but there are {gpus} GPUs; give fewer.")
+        cpus = min(int(n["CPU"] // n["GPU"]) for n in nodes if n.get("GPU"))
+        return Resources(asked or gpus, max(1, min(cpus, MOST_CPUS)), 1)
+    cores = [int(node.get("CPU", 0)) for node in nodes]
+    if asked > sum(cores) or not sum(cores):
+        raise InputError(
+            f"--workers is {asked or 1}, but there are {sum(cores)} cores; give fewer workers."
+        )
+    cpus = sum(cores) // asked if asked else min(MOST_CPUS, *(c for c in cores if c))
+    while asked and sum(c // cpus for c in cores) < asked:
+        cpus -= 1
+    return Resources(asked or sum(c // cpus for c in cores), cpus)

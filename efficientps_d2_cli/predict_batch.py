@@ -1,0 +1,112 @@
+"""Predict any number of images, on this machine or on a cluster of Ray.
+
+efficientps-d2 predict-batch --input photos/ --output results/ --model output/mine/model
+efficientps-d2 predict-batch --input 's3://bucket/**' --output s3://other/results --model nuclei
+efficientps-d2 predict-batch --input images.parquet --output results/ --runtime onnx \\
+    --model model.onnx --address auto
+
+Results come in shards: panoptic PNGs with COCO's JSON, and Parquet tables of segments and errors.
+What was stopped or killed goes on by the same command. The exit status is 1 if images failed; the
+table of errors names them.
+"""
+
+import argparse
+
+from efficientps_d2_cli.options import add_overrides, path, positive
+from efficientps_d2_cli.predict import PRECISIONS
+
+RUNTIMES = ("pytorch", "onnx")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--input",
+        required=True,
+        metavar="IMAGES",
+        help="a folder, a pattern such as 'photos/**', or Parquet; a path or an address",
+    )
+    parser.add_argument(
+        "--output", required=True, metavar="DIR", help="a folder, or an address such as s3://..."
+    )
+    parser.add_argument(
+        "--model", type=path, help="a saved model, or an ONNX file; default: that of make demo"
+    )
+    parser.add_argument("--runtime", choices=RUNTIMES, default=RUNTIMES[0], help="of the model")
+    parser.add_argument(
+        "--column", default="", help="of Parquet files: with paths, or the bytes of images"
+    )
+    parser.add_argument(
+        "--address", default="", help="of a Ray cluster, or auto; default: Ray starts here"
+    )
+    parser.add_argument(
+        "--workers", type=positive, default=0, help="default: one of each GPU, or of four cores"
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="images of one size that are predicted at once; default 1",
+    )
+    parser.add_argument(
+        "--shard-size", type=positive, default=0, metavar="N", help="images; default: up to 256"
+    )
+    parser.add_argument(
+        "--confidence-threshold", type=float, help="of instances; default: that of the model"
+    )
+    parser.add_argument("--precision", choices=PRECISIONS, default=PRECISIONS[0])
+    parser.add_argument(
+        "--tile", type=positive, default=0, metavar="SIZE", help="as efficientps-d2 predict has it"
+    )
+    parser.add_argument(
+        "--retry-errors", action="store_true", help="also repeat shards in which images failed"
+    )
+    add_overrides(parser)
+
+
+def before(args: argparse.Namespace) -> None:
+    """Mistakes of flags."""
+    if not 0 <= (args.confidence_threshold or 0) <= 1:
+        args.parser.error("--confidence-threshold must be from 0 to 1")
+    if args.runtime == "onnx":
+        if args.model is None:
+            args.parser.error("--runtime onnx needs --model FILE.onnx")
+        given = {"--tile": args.tile, "--opts": args.opts, "--batch-size": args.batch_size > 1}
+        given["--precision"] = args.precision != PRECISIONS[0]
+        if flags := [flag for flag, value in given.items() if value]:
+            args.parser.error(f"{flags[0]} is for --runtime pytorch")
+    require_ray()
+
+
+def require_ray() -> None:
+    """Raise InputError if Ray is not installed."""
+    from importlib.util import find_spec
+
+    from efficientps_d2_runtime.errors import InputError
+
+    if not (find_spec("ray") and find_spec("pyarrow")):
+        raise InputError('Predicting batches needs Ray; run: pip install -e runtime -e ".[ray]".')
+
+
+def run(args: argparse.Namespace) -> int:
+    from efficientps_d2.prediction.batch import predict_batch
+    from efficientps_d2.prediction.batch_models import onnx_model, pytorch_model
+    from efficientps_d2_runtime.batch.output import Output
+
+    if args.runtime == "onnx":
+        model = onnx_model(args.model, args.confidence_threshold)
+    else:
+        settings = args.confidence_threshold, args.precision, args.tile, args.opts
+        model = pytorch_model(args.model, *settings)
+    failed = predict_batch(
+        args.input,
+        Output(args.output),
+        model,
+        column=args.column,
+        address=args.address,
+        workers=args.workers,
+        batch_size=args.batch_size,
+        size=args.shard_size,
+        retry_errors=args.retry_errors,
+    )
+    return int(failed > 0)

@@ -1,0 +1,12 @@
+"""Prediction of any number of images by several workers, into shards of results.
+
+From the images of an input to the results of an output:
+
+1. ``listing`` writes the images once, in a Parquet file whose row groups are the shards.
+2. ``worker`` predicts a shard: it reads its images, and writes PNGs and tables by ``shard``.
+3. ``ledger`` counts what is done, and on which images workers have died.
+4. ``output`` knows which shards are finished.
+
+All but Ray itself, which ``efficientps_d2.prediction.batch`` starts, lives here, where a worker
+needs no PyTorch. Files are read and written by ``storage``, on disks and in object storage.
+"""

@@ -1,0 +1,211 @@
+"""The images of an input, listed once in a Parquet file whose row groups are the shards.
+
+So a worker reads the few rows of its shard, and a restart finds the images of the first start,
+however many there are.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from glob import has_magic
+from io import BytesIO
+from pathlib import PurePosixPath
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from efficientps_d2_runtime.batch.parquet_images import images_of_parquet, parquet_files
+from efficientps_d2_runtime.batch.storage import Folder, why
+from efficientps_d2_runtime.coco import image_id
+from efficientps_d2_runtime.errors import InputError
+from efficientps_d2_runtime.images import IMAGE_SUFFIXES
+
+SCHEMA = pa.schema(
+    [
+        ("image", pa.string()),  # path or address; of images in Parquet files that of the file
+        ("row", pa.int64()),  # in a Parquet file with the bytes of images, else null
+        ("name", pa.string()),  # of its PNG, without suffix
+    ]
+)
+MOST_PER_SHARD = 256
+CHUNK = 100_000  # paths
+SHARDS_PER_WORKER = 8  # of few images, so that the last worker is not long alone
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """Where an image is, and what its results are called."""
+
+    image: str
+    row: int | None
+    name: str
+
+    @property
+    def image_id(self) -> int | str:
+        """The id in COCO's JSON; see :func:`efficientps_d2_runtime.coco.image_id`."""
+        return image_id(PurePosixPath(f"{self.name}.png")) if "/" not in self.name else self.name
+
+    def __str__(self) -> str:
+        return self.image if self.row is None else f"{self.image}, row {self.row}"
+
+
+def list_images(
+    address: str,
+    column: str = "",
+    suffixes: tuple[str, ...] = IMAGE_SUFFIXES,
+    told: Callable[[int], None] = lambda count: None,
+) -> pa.Table:
+    """The images of an input, sorted, with a name for each.
+
+    Names are file stems; relative paths where two files have one stem; with suffixes where that is
+    not enough.
+
+    Args:
+        address: a folder, a pattern (``**`` for folders of any depth), or a Parquet file or a
+            folder of such.
+        column: of a Parquet file, with paths, addresses or the bytes of images.
+        suffixes: of images.
+        told: gets the number of images so far, now and then.
+
+    Raises:
+        InputError: if there are none, or the input cannot be read.
+    """
+    folder = Folder(address)
+    try:
+        if has_magic(folder.path):
+            images = _matching(folder, suffixes, told)
+            return _named(images, _fixed_part(folder.path))
+        if files := parquet_files(folder):
+            images, rows = images_of_parquet(folder, files, column, told)
+            return _rows(images, rows) if rows is not None else _named(images, "")
+        return _named(_in_folder(folder, suffixes, told), folder.path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise InputError(f"{address} cannot be read {why(error)}.") from error
+
+
+def _in_folder(folder: Folder, suffixes: tuple[str, ...], told) -> pa.Array:
+    """The images directly in a folder."""
+    info = folder.filesystem.get_file_info(folder.path)
+    if info.type == fs.FileType.File:
+        return pa.array([folder.name()], pa.large_string())
+    if info.type == fs.FileType.NotFound:
+        raise InputError(f"{folder} does not exist; give a folder, a pattern or a Parquet file.")
+    images = _sorted_names(
+        folder, folder.path, False, lambda path: path.lower().endswith(suffixes), told
+    )
+    if not len(images):
+        deeper = f"{str(folder).partition('?')[0].rstrip('/')}/**"
+        raise InputError(
+            f"{folder} holds no image; give a folder with images, or '{deeper}' for those in all "
+            "folders below."
+        )
+    return images
+
+
+def _matching(folder: Folder, suffixes: tuple[str, ...], told) -> pa.Array:
+    """The images that fit a pattern; ``**`` alone stands for whatever has a suffix of an image."""
+    fits = re.compile(_regular(folder.path)).fullmatch
+    start = _fixed_part(folder.path)
+    deep = "**" in folder.path or "/" in folder.path[len(start) :].strip("/")
+
+    def is_one(path: str) -> bool:
+        return path.lower().endswith(suffixes) and fits(path) is not None
+
+    images = _sorted_names(folder, start, deep, is_one, told)
+    if not len(images):
+        raise InputError(f"No image fits {folder}; correct the pattern.")
+    return images
+
+
+def _sorted_names(folder: Folder, start: str, deep: bool, is_one, told) -> pa.Array:
+    """Names of files; Arrow's arrays hold ten million in less than a gigabyte."""
+    parts, count = [], 0
+    for paths in _chunks(folder, start, deep):
+        chosen = [folder.address_of(path) for path in paths if is_one(path)]
+        count += len(chosen)
+        parts.append(pa.array(chosen, pa.large_string()))
+        told(count)
+    joined = pa.chunked_array(parts, pa.large_string()).combine_chunks()
+    return joined.take(pc.sort_indices(joined))
+
+
+def _chunks(folder: Folder, start: str, deep: bool) -> Iterator[list[str]]:
+    """Paths of files, some at a time: Arrow's own list of ten million takes four gigabytes."""
+    if not folder.is_local:
+        selector = fs.FileSelector(start, recursive=deep, allow_not_found=True)
+        yield [info.path for info in folder.filesystem.get_file_info(selector) if info.is_file]
+        return
+    paths = []
+    for entry in _entries(start, deep):
+        paths.append(entry.path)
+        if len(paths) == CHUNK:
+            yield paths
+            paths = []
+    yield paths
+
+
+def _entries(folder: str, deep: bool) -> Iterator[os.DirEntry]:
+    """The files in a folder, and in those below."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_file():
+                yield entry
+            elif deep and entry.is_dir(follow_symlinks=False):
+                yield from _entries(entry.path, deep)
+
+
+def _fixed_part(pattern: str) -> str:
+    """The folder above the first wildcard."""
+    parts = PurePosixPath(pattern).parts
+    fixed = next(i for i, part in enumerate(parts) if has_magic(part))
+    return str(PurePosixPath(*parts[:fixed]))
+
+
+def _regular(pattern: str) -> str:
+    """A pattern of a shell as a regular expression."""
+    pieces = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    split = re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]+\])", pattern)
+    return "".join(
+        pieces.get(s) or (s.replace("[!", "[^") if s[:1] == "[" else re.escape(s)) for s in split
+    )
+
+
+def _named(images: pa.Array, root: str) -> pa.Table:
+    """A table of files with names that differ."""
+    of_path = pc.replace_substring_regex(images, r"^[a-z0-9]+://", "")
+    relative = pc.replace_substring_regex(of_path, f"^{re.escape(root.rstrip('/'))}/", "")
+    names = pc.replace_substring_regex(relative, r"\.[^./]*$", "")
+    stems = pc.replace_substring_regex(names, r"^.*/", "")
+    for choice in (stems, names, relative):
+        if pc.count_distinct(choice).as_py() == len(images):
+            break
+    rows = pa.nulls(len(images), pa.int64())
+    return pa.table({"image": images, "row": rows, "name": choice}).cast(SCHEMA)
+
+
+def _rows(images: pa.Array, rows: pa.Array) -> pa.Table:
+    """A table of images in Parquet files, named after file and row."""
+    stems = pc.replace_substring_regex(images, r"^.*/|\.[^./]*$", "")
+    numbers = pc.utf8_lpad(rows.cast(pa.large_string()), 6, "0")
+    names = pc.binary_join_element_wise(stems, numbers, pa.scalar("_", pa.large_string()))
+    return pa.table({"image": images, "row": rows, "name": names}).cast(SCHEMA)
+
+
+def shard_size(images: int, workers: int) -> int:
+    """Images of a shard, if nobody has said how many."""
+    return max(1, min(MOST_PER_SHARD, -(-images // (SHARDS_PER_WORKER * workers))))
+
+
+def write_listing(table: pa.Table, size: int) -> bytes:
+    """The Parquet file of a listing, with ``size`` images in a row group."""
+    buffer = BytesIO()
+    pq.write_table(table, buffer, row_group_size=size)
+    return buffer.getvalue()
+
+
+def read_shard(file: pq.ParquetFile, shard: int) -> list[ImageSource]:
+    """The images of a shard."""
+    return [ImageSource(**row) for row in file.read_row_group(shard).to_pylist()]

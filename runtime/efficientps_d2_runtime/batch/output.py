@@ -1,0 +1,152 @@
+"""An output: what it is of, its shards, and which of them are finished."""
+
+import json
+from dataclasses import asdict, dataclass
+from io import BytesIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow.dataset import dataset
+
+from efficientps_d2_runtime.batch.listing import ImageSource, read_shard
+from efficientps_d2_runtime.batch.storage import Folder
+from efficientps_d2_runtime.errors import InputError
+
+MANIFEST, IMAGES, LOCK = "batch.json", "images.parquet", "batch.lock"
+SHARDS, SEGMENTS, ERRORS = "shards", "segments", "errors"
+FORMAT, VERSION = "efficientps_d2 batch of predictions", 1
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What an output is of; shards of anything else do not belong into it."""
+
+    input: str
+    column: str
+    images: int
+    shard_size: int
+    model: dict  # name, sha256 and whatever else changes results
+    categories: list[dict]  # of COCO, by contiguous id
+    created: str
+
+    @property
+    def shards(self) -> int:
+        """How many there are."""
+        return -(-self.images // self.shard_size)
+
+    def images_of(self, shard: int) -> int:
+        """How many images a shard has."""
+        return min(self.shard_size, self.images - shard * self.shard_size)
+
+
+class Output:
+    """A folder of results::
+
+    batch.json                       what it is of; written when images.parquet is complete
+    images.parquet                   the images, a row group for each shard
+    shards/000012/panoptic.json      COCO's panoptic format
+    shards/000012/panoptic/NAME.png
+    errors/000012.parquet            a row for each image that failed
+    segments/000012.parquet          a row for each segment; written last: the shard is finished
+    """
+
+    def __init__(self, address: str):
+        """
+        Raises:
+            InputError: if nothing reads such an address.
+        """
+        self.folder = Folder(address)
+        self._images: pq.ParquetFile | None = None
+
+    def __str__(self) -> str:
+        return str(self.folder)
+
+    def __reduce__(self):
+        return _output_of, (self.folder,)
+
+    def manifest(self) -> Manifest | None:
+        """What it is of; None for a folder that holds nothing yet.
+
+        Raises:
+            InputError: if the folder holds other files, or another version wrote it.
+        """
+        if not self.folder.exists(MANIFEST):
+            if others := set(self.folder.files()) - {IMAGES, LOCK}:
+                raise InputError(
+                    f"{self} holds {sorted(others)[0]}, which is of something else; give an empty "
+                    "folder as --output."
+                )
+            return None
+        try:
+            content = json.loads(self.folder.read(MANIFEST))
+            if content.pop("format") != FORMAT:
+                raise ValueError
+            if content.pop("version") != VERSION:
+                raise InputError(
+                    f"{self.folder.name(MANIFEST)} is of another version of this project; go on "
+                    "with that one, or give another --output."
+                )
+            return Manifest(**content)
+        except InputError:
+            raise
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{self.folder.name(MANIFEST)} is damaged or of another program; give another "
+                "--output."
+            ) from error
+
+    def begin(self, manifest: Manifest, listing: bytes) -> None:
+        """Write what it is of."""
+        self.folder.write(listing, IMAGES)
+        content = {"format": FORMAT, "version": VERSION, **asdict(manifest)}
+        self.folder.write(json.dumps(content, indent=1).encode(), MANIFEST)
+
+    def finished(self) -> set[int]:
+        """The shards that are finished."""
+        names = (name.partition(".")[0] for name in self.folder.files(SEGMENTS))
+        return {int(name) for name in names if name.isdigit()}
+
+    def is_finished(self, shard: int) -> bool:
+        """Whether a shard is."""
+        return self.folder.exists(SEGMENTS, table_name(shard))
+
+    def forget(self, shard: int) -> None:
+        """Make a finished shard one that is to be predicted."""
+        self.folder.remove(SEGMENTS, table_name(shard))
+
+    def errors(self, shard: int) -> list[dict]:
+        """Rows of the images of a finished shard that failed."""
+        content = self.folder.read(ERRORS, table_name(shard))
+        return pq.read_table(BytesIO(content)).to_pylist()
+
+    def count_errors(self) -> int:
+        """How many images of finished shards failed."""
+        tables = dataset(self.folder.place(ERRORS), filesystem=self.folder.filesystem)
+        return tables.count_rows()
+
+    def images(self, shard: int) -> list[ImageSource]:
+        """The images of a shard."""
+        try:
+            if self._images is None:
+                self._images = pq.ParquetFile(self.folder.open(IMAGES))
+            return read_shard(self._images, shard)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise InputError(
+                f"{self.folder.name(IMAGES)} is missing or damaged; begin with another --output."
+            ) from error
+
+
+def _output_of(folder: Folder) -> Output:
+    output = Output.__new__(Output)
+    output.folder, output._images = folder, None
+    return output
+
+
+def shard_name(shard: int) -> str:
+    """The folder of a shard, such as 000012."""
+    return f"{shard:06d}"
+
+
+def table_name(shard: int) -> str:
+    """The file of a shard in a table."""
+    return f"{shard_name(shard)}.parquet"

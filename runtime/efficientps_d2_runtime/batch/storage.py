@@ -1,0 +1,161 @@
+"""Folders on disks and in object storage, whose files are there completely or not at all."""
+
+import contextlib
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from urllib.parse import parse_qsl, urlsplit
+
+import pyarrow as pa
+from pyarrow import fs
+
+from efficientps_d2_runtime.errors import InputError, one_line
+from efficientps_d2_runtime.files import to_disk
+
+PARTIAL = ".partial"  # ends the name of a file that is being written
+LONGEST = 200  # characters of an error of a library
+
+
+class Folder:
+    """A folder: ``results/``, ``s3://bucket/results``, or of any file system fsspec knows."""
+
+    def __init__(self, address: str | Path):
+        """
+        Args:
+            address: a path, or an address with a scheme, which may end in options such as
+                ``?region=eu-central-1``.
+
+        Raises:
+            InputError: if nothing here reads such addresses.
+        """
+        self.address = str(address)
+        self.filesystem, self.path = _open(self.address)
+        self.is_local = isinstance(self.filesystem, fs.LocalFileSystem)
+
+    def __str__(self) -> str:
+        return self.address
+
+    def __reduce__(self):  # what file systems hold open is not for other processes
+        return Folder, (self.address if not self.is_local else self.path,)
+
+    def place(self, *names: str) -> str:
+        """The path of a file in the file system."""
+        return str(PurePosixPath(self.path, *names))
+
+    def name(self, *names: str) -> str:
+        """How a file of the folder is called in messages and tables."""
+        return self.address_of(self.place(*names))
+
+    def address_of(self, path: str) -> str:
+        """How a path of the file system is called."""
+        return path if self.is_local else f"{urlsplit(self.address).scheme}://{path}"
+
+    def exists(self, *names: str) -> bool:
+        """Whether there is such a file or folder."""
+        with self._naming("read", *names):
+            return self.filesystem.get_file_info(self.place(*names)).type != fs.FileType.NotFound
+
+    def files(self, *names: str) -> list[str]:
+        """Sorted names of the files of a folder; none if it is not there."""
+        selector = fs.FileSelector(self.place(*names), allow_not_found=True)
+        with self._naming("read", *names):
+            found = self.filesystem.get_file_info(selector)
+        return sorted(info.base_name for info in found if info.is_file)
+
+    def read(self, *names: str) -> bytes:
+        """The content of a file."""
+        with self._naming("read", *names), self.open(*names) as stream:
+            return stream.read()
+
+    def open(self, *names: str) -> pa.NativeFile:
+        """A file, to read parts of it.
+
+        Raises:
+            OSError: if it cannot be read; also later, from the parts.
+        """
+        return self.filesystem.open_input_file(self.place(*names))
+
+    def write(self, content: bytes, *names: str) -> None:
+        """Write a file, and the folders above it.
+
+        On a disk it gets its name when it is complete; object storage does that by itself.
+        """
+        with self._naming("written", *names):
+            if not self.is_local:
+                with self.filesystem.open_output_stream(self.place(*names)) as stream:
+                    stream.write(content)
+                return
+            file = Path(self.place(*names))
+            file.parent.mkdir(parents=True, exist_ok=True)
+            partial = file.with_name(f"{uuid.uuid4().hex}{PARTIAL}")  # also of two writers
+            try:
+                partial.write_bytes(content)
+                to_disk(partial)
+                partial.replace(file)
+            finally:
+                partial.unlink(missing_ok=True)
+
+    def remove(self, *names: str) -> None:
+        """Remove a file."""
+        with self._naming("removed", *names):
+            self.filesystem.delete_file(self.place(*names))
+
+    def remove_partial(self, *names: str) -> None:
+        """Remove what killed writers have left in a folder and below."""
+        if self.is_local:
+            for file in Path(self.place(*names)).rglob(f"*{PARTIAL}"):
+                file.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _naming(self, verb: str, *names: str) -> Iterator[None]:
+        """Turn errors of the file system into a sentence."""
+        try:
+            yield
+        except (OSError, pa.ArrowInvalid) as error:
+            raise InputError(f"{self.name(*names)} cannot be {verb} {why(error)}.") from error
+
+
+def why(error: Exception) -> str:
+    """The reason of an error of a file system in brackets, and what to do."""
+    text = getattr(error, "strerror", None) or one_line(error)
+    cure = "check path, rights and space"
+    if "AWS" in text or "credential" in text.lower():
+        cure = "check bucket, credentials (AWS_ACCESS_KEY_ID, AWS_PROFILE), region and endpoint"
+    return f"({text[:LONGEST].rstrip('. ')}); {cure}"
+
+
+def _open(address: str) -> tuple[fs.FileSystem, str]:
+    parts = urlsplit(address)
+    if not parts.scheme or "://" not in address:
+        return fs.LocalFileSystem(), os.path.abspath(os.path.expanduser(address))
+    try:
+        if parts.scheme == "s3":
+            return _open_s3(address)
+        filesystem, path = fs.FileSystem.from_uri(address)
+        return filesystem, path.rstrip("/") or path
+    except (pa.ArrowInvalid, OSError, TypeError) as error:
+        if "Unrecognized filesystem type" not in str(error):
+            raise InputError(f"{address} cannot be opened {why(error)}.") from error
+    import fsspec
+
+    try:
+        filesystem, path = fsspec.core.url_to_fs(address)
+    except (ValueError, ImportError) as error:
+        raise InputError(
+            f"{address} cannot be opened ({one_line(error)[:LONGEST].rstrip('.')}); give a path, "
+            "s3://, gs:// or an address that an installed package of fsspec reads."
+        ) from error
+    return fs.PyFileSystem(fs.FSSpecHandler(filesystem)), path
+
+
+def _open_s3(address: str) -> tuple[fs.FileSystem, str]:
+    """As Arrow does it, but with the variable for the endpoint that other tools know."""
+    parts = urlsplit(address)
+    options = dict(parse_qsl(parts.query))
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    if endpoint and "endpoint_override" not in options:
+        options["scheme"], _, options["endpoint_override"] = endpoint.partition("://")
+    # One request for a small file instead of three.
+    filesystem = fs.S3FileSystem(**{"allow_delayed_open": True, **options})
+    return filesystem, f"{parts.netloc}{parts.path}".rstrip("/")

@@ -1,0 +1,135 @@
+"""Lists of images: folders, patterns, Parquet, and names that differ."""
+
+from io import BytesIO
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from efficientps_d2_runtime.batch.listing import (
+    list_images,
+    read_shard,
+    shard_size,
+    write_listing,
+)
+from efficientps_d2_runtime.errors import InputError
+
+
+@pytest.fixture
+def photos(tmp_path):
+    for name in ("b.JPG", "a.png", "notes.txt", "sub/a.png", "sub/c.png", "sub/deep/d.png"):
+        file = tmp_path / "photos" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    return tmp_path / "photos"
+
+
+def listed(address, **options) -> list[tuple[str, str]]:
+    """The end of each path, and its name."""
+    rows = list_images(str(address), **options).to_pylist()
+    return [(Path(row["image"]).name, row["name"]) for row in rows]
+
+
+def test_a_folder(photos):
+    assert listed(photos) == [("a.png", "a"), ("b.JPG", "b")]
+    image = list_images(str(photos))["image"][0].as_py()
+    assert image == str(photos / "a.png")
+
+
+def test_patterns(photos):
+    assert listed(photos / "sub" / "*.png") == [("a.png", "a"), ("c.png", "c")]
+    assert listed(photos / "[ab].*") == [("a.png", "a"), ("b.JPG", "b")]
+    assert [image for image, _ in listed(photos / "**" / "?.png")] == [
+        "a.png",
+        "a.png",
+        "c.png",
+        "d.png",
+    ]
+    assert len(listed(photos / "**")) == 5
+
+
+def test_names_are_paths_where_stems_are_not_enough(photos):
+    names = [name for _, name in listed(photos / "**")]
+    assert names == ["a", "b", "sub/a", "sub/c", "sub/deep/d"]
+    (photos / "sub" / "a.jpg").touch()
+    names = [name for _, name in listed(photos / "**")]
+    assert names == ["a.png", "b.JPG", "sub/a.jpg", "sub/a.png", "sub/c.png", "sub/deep/d.png"]
+
+
+def test_what_holds_no_image(photos):
+    (photos / "empty").mkdir()
+    with pytest.raises(InputError, match=r"empty holds no image; give .* or '.*empty/\*\*' for"):
+        list_images(str(photos / "empty"))
+    with pytest.raises(InputError, match="nowhere does not exist; give a folder"):
+        list_images(str(photos / "nowhere"))
+    with pytest.raises(InputError, match="No image fits .*; correct the pattern"):
+        list_images(str(photos / "*.webp"))
+    with pytest.raises(InputError, match="give a path, s3://, gs://"):
+        list_images("nothing://photos")
+
+
+def write(file: Path, **columns) -> Path:
+    pq.write_table(pa.table(columns), file, row_group_size=2)
+    return file
+
+
+def test_paths_in_parquet_are_relative_to_it(tmp_path, photos):
+    file = write(photos / "list.parquet", path=["sub/c.png", str(photos / "a.png"), "s3://x/y.png"])
+    images = list_images(str(file)).to_pylist()
+    assert [row["image"] for row in images] == [
+        str(photos / "sub" / "c.png"),
+        str(photos / "a.png"),
+        "s3://x/y.png",
+    ]
+    assert [row["name"] for row in images] == ["c", "a", "y"]
+
+
+def test_bytes_in_parquet(tmp_path):
+    write(tmp_path / "a.parquet", image=[{"bytes": b"1", "path": "x.png"}] * 3)
+    write(tmp_path / "b.parquet", image=[{"bytes": b"1", "path": "x.png"}])
+    images = list_images(str(tmp_path)).to_pylist()
+    assert [(Path(row["image"]).stem, row["row"]) for row in images] == [
+        ("a", 0),
+        ("a", 1),
+        ("a", 2),
+        ("b", 0),
+    ]
+    assert images[1]["name"] == "a_000001"
+
+
+def test_mistakes_of_parquet(tmp_path):
+    file = write(tmp_path / "x.parquet", picture=["a.png", "a.png"], size=[1, 2])
+    with pytest.raises(InputError, match="none of the columns image, .*name one of picture, size"):
+        list_images(str(file))
+    with pytest.raises(InputError, match="has no column photo; give one of picture, size"):
+        list_images(str(file), "photo")
+    with pytest.raises(InputError, match="column size of .* is int64; give one with paths"):
+        list_images(str(file), "size")
+    with pytest.raises(InputError, match="lists 1 images twice"):
+        list_images(str(file), "picture")
+    (tmp_path / "y.parquet").write_bytes(b"PAR1")
+    with pytest.raises(InputError, match="y.parquet cannot be read"):
+        list_images(str(tmp_path / "y.parquet"))
+    with pytest.raises(InputError, match="lists no image"):
+        list_images(str(write(tmp_path / "z.parquet", image=pa.array([], pa.string()))))
+    with pytest.raises(InputError, match="rows without a path"):
+        list_images(str(write(tmp_path / "z.parquet", image=["a", None])))
+
+
+def test_a_shard_is_a_row_group(photos):
+    table = list_images(str(photos / "**"))
+    file = pq.ParquetFile(BytesIO(write_listing(table, 2)))
+    assert [[s.name for s in read_shard(file, n)] for n in range(3)] == [
+        ["a", "b"],
+        ["sub/a", "sub/c"],
+        ["sub/deep/d"],
+    ]
+    names = [s.image_id for n in range(3) for s in read_shard(file, n)]
+    assert names == ["a", "b", "sub/a", "sub/c", "sub/deep/d"]
+
+
+def test_the_size_of_shards():
+    assert shard_size(1, 1) == 1
+    assert shard_size(100, 2) == 7
+    assert shard_size(1_000_000, 8) == 256

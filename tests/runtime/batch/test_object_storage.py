@@ -1,0 +1,99 @@
+"""Input and output in object storage: a real server that speaks S3."""
+
+import logging
+from functools import partial
+
+import pyarrow.parquet as pq
+import pytest
+from batch_stub import stub_model, write_images
+from moto.server import ThreadedMotoServer
+from pyarrow import fs
+from test_worker import FILES
+
+from efficientps_d2_runtime.batch.ledger import Ledger
+from efficientps_d2_runtime.batch.listing import list_images, write_listing
+from efficientps_d2_runtime.batch.output import Manifest, Output
+from efficientps_d2_runtime.batch.storage import Folder
+from efficientps_d2_runtime.batch.worker import Job, Worker
+from efficientps_d2_runtime.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def endpoint():
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer("127.0.0.1", 0)
+    server.start()
+    yield "http://{}:{}".format(*server.get_host_and_port())
+    server.stop()
+
+
+@pytest.fixture
+def bucket(endpoint, tmp_path, monkeypatch) -> fs.FileSystem:
+    """The storage, with photos in s3://bucket/photos."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    write_images(tmp_path / "photos", 5)
+    storage = fs.S3FileSystem(
+        endpoint_override=endpoint, region="eu-central-1", allow_bucket_creation=True
+    )
+    for name in ("bucket", "results"):
+        storage.create_dir(name)
+        storage.delete_dir_contents(name)
+    fs.copy_files(str(tmp_path / "photos"), "bucket/photos", destination_filesystem=storage)
+    return storage
+
+
+def predict(source: str, output: str) -> Output:
+    table, to = list_images(source), Output(output)
+    assert to.manifest() is None
+    to.begin(Manifest(source, "", len(table), 3, {}, [], ""), write_listing(table, 3))
+    job = Job(Folder(source), "", to, partial(stub_model().load, 1, False))
+    worker = Worker(job, Ledger(1, FILES))
+    assert [worker.predict_shard(n) for n in range(to.manifest().shards)] == [(3, 0), (2, 0)]
+    return to
+
+
+def test_results_are_those_of_a_disk(bucket, tmp_path):
+    here = predict(str(tmp_path / "photos"), str(tmp_path / "out"))
+    there = predict("s3://bucket/photos", "s3://results/out")
+    assert there.finished() == here.finished() == {0, 1}
+    selector = fs.FileSelector("results/out/shards", recursive=True)
+    files = [info.path for info in bucket.get_file_info(selector) if info.is_file]
+    pngs = sorted(path for path in files if path.endswith(".png"))
+    assert len(pngs) == 5 and len(files) == 7
+    for path in pngs:
+        local = tmp_path / path.removeprefix("results/")
+        assert bucket.open_input_stream(path).read() == local.read_bytes()
+    table = pq.read_table("results/out/segments", filesystem=bucket)
+    columns = [name for name in table.column_names if name != "image"]
+    assert table.select(columns).equals(pq.read_table(tmp_path / "out/segments").select(columns))
+    assert table["image"][0].as_py() == "s3://bucket/photos/0000.png"
+    assert there.count_errors() == 0 and there.images(1)[0].image == "s3://bucket/photos/0003.png"
+    there.forget(1)
+    assert there.finished() == {0} and not there.is_finished(1)
+
+
+def test_patterns(bucket):
+    images = list_images("s3://bucket/**/000[12].png")["image"].to_pylist()
+    assert images == ["s3://bucket/photos/0001.png", "s3://bucket/photos/0002.png"]
+    assert len(list_images("s3://bucket/**")) == 5
+
+
+def test_the_endpoint_may_be_part_of_the_address(bucket, endpoint, monkeypatch):
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    address = f"s3://bucket/photos?scheme=http&endpoint_override={endpoint.removeprefix('http://')}"
+    assert list_images(address)["image"][0].as_py() == "s3://bucket/photos/0000.png"
+
+
+def test_mistakes(bucket, monkeypatch):
+    with pytest.raises(InputError, match="s3://nowhere/x does not exist"):
+        list_images("s3://nowhere/x")
+    with pytest.raises(InputError, match="s3://nowhere/x/batch.json cannot be written .*bucket"):
+        Output("s3://nowhere/x").folder.write(b"", "batch.json")
+    with pytest.raises(InputError, match="s3://bucket/photos?.* cannot be opened"):
+        Folder("s3://bucket/photos?regoin=x")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with pytest.raises(InputError, match="s3://bucket/photos cannot be read .*endpoint"):
+        list_images("s3://bucket/photos")

@@ -1,0 +1,204 @@
+"""A worker without Ray: what it writes, errors, images that kill, and object storage."""
+
+import json
+import signal
+from functools import partial
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from batch_stub import StubModel, stub_model, write_images, write_plain
+from PIL import Image
+
+from efficientps_d2_runtime.batch import reading
+from efficientps_d2_runtime.batch.ledger import LOADS, TRIES, Ledger
+from efficientps_d2_runtime.batch.listing import list_images, write_listing
+from efficientps_d2_runtime.batch.output import Manifest, Output
+from efficientps_d2_runtime.batch.storage import Folder
+from efficientps_d2_runtime.batch.worker import Job, Worker
+from efficientps_d2_runtime.coco import PanopticWriter
+from efficientps_d2_runtime.errors import InputError
+
+FILES = {"weights": b"of the model"}
+
+
+def begin(source: str, output: Path, size: int = 4, column: str = "", **options) -> Worker:
+    """A worker for a new output."""
+    table, to = list_images(source, column), Output(str(output))
+    to.begin(Manifest(source, column, len(table), size, {}, [], ""), write_listing(table, size))
+    load = partial(stub_model().load, 1, False)
+    return Worker(Job(Folder(source), column, to, load, **options), Ledger(1, FILES))
+
+
+def rows(output: Path, table: str) -> list[dict]:
+    return pq.read_table(output / table).to_pylist()
+
+
+@pytest.fixture
+def photos(tmp_path) -> Path:
+    write_images(tmp_path / "photos", 6)
+    return tmp_path / "photos"
+
+
+def test_a_shard_is_what_one_process_writes(photos, tmp_path):
+    worker = begin(str(photos), tmp_path / "out")
+    assert [worker.predict_shard(n) for n in (0, 1)] == [(4, 0), (2, 0)]
+    model, alone = StubModel(), tmp_path / "alone"
+    with PanopticWriter(alone, model.categories) as writer:
+        for file in sorted(photos.iterdir()):
+            writer.add(file, *model.predict([model.read(file)]))
+    expected = json.loads((alone / "panoptic.json").read_text())
+    found = [
+        json.loads((tmp_path / f"out/shards/00000{n}/panoptic.json").read_text()) for n in (0, 1)
+    ]
+    assert found[0]["annotations"] + found[1]["annotations"] == expected["annotations"]
+    assert found[0]["categories"] == expected["categories"]
+    assert [image["id"] for image in found[1]["images"]] == ["0004", "0005"]
+    for file in (alone / "panoptic").iterdir():
+        (same,) = (tmp_path / "out/shards").glob(f"*/panoptic/{file.name}")
+        assert same.read_bytes() == file.read_bytes()
+    assert len(rows(tmp_path / "out", "segments")) == 12 and not rows(tmp_path / "out", "errors")
+    assert not list((tmp_path / "out").rglob("*.partial"))
+
+
+def test_images_that_fail_are_rows_and_the_others_go_on(photos, tmp_path):
+    (photos / "0001.png").write_bytes(b"no image")
+    write_plain(photos / "0002.png", 254)
+    write_plain(photos / "0003.png", 253)
+    worker = begin(str(photos), tmp_path / "out", 6, batch_size=3)
+    assert worker.predict_shard(0) == (6, 3)
+    errors = {row["image_id"]: row["error"] for row in rows(tmp_path / "out", "errors")}
+    assert errors == {
+        "0001": f"{photos}/0001.png cannot be read as an image (its content is of no format that "
+        "is read here); give another image.",
+        "0002": f"{photos}/0002.png cannot be predicted (RuntimeError: no kernel for this); leave "
+        "it out.",
+        "0003": f"{photos}/0003.png: This is too dark; give another.",
+    }
+    assert {row["image_id"] for row in rows(tmp_path / "out", "segments")} == {
+        "0000",
+        "0004",
+        "0005",
+    }
+
+
+def test_images_of_one_size_are_predicted_together(tmp_path):
+    write_images(tmp_path / "photos", 5)
+    write_images(tmp_path / "photos" / "x", 1, (20, 16))
+    (tmp_path / "photos" / "x" / "0000.png").rename(tmp_path / "photos" / "0002.png")
+    worker, sizes = begin(str(tmp_path / "photos"), tmp_path / "out", 5, batch_size=4), []
+    predict = worker.model.predict
+    worker.model.predict = lambda images: sizes.append(len(images)) or predict(images)
+    assert worker.predict_shard(0) == (5, 0)
+    assert sizes == [2, 1, 2]
+
+
+class Killed(BaseException):
+    """As if the process were gone."""
+
+
+def test_an_image_that_kills_is_given_up(photos, tmp_path):
+    write_plain(photos / "0003.png", 255)
+    worker = begin(str(photos), tmp_path / "out", 6)
+    deaths = []
+    with patch("os.kill", side_effect=Killed) as kill:
+        for _ in range(9):
+            try:
+                result = worker.predict_shard(0)
+                break
+            except Killed:
+                deaths.append(worker.ledger.begin(0))
+                worker.ledger.work_on(0, [], 0)
+    assert result == (6, 1) and len(deaths) == TRIES == kill.call_count
+    assert kill.call_args.args[1] == signal.SIGKILL
+    (error,) = rows(tmp_path / "out", "errors")
+    assert error["image_id"] == "0003" and "ended its worker 3 times" in error["error"]
+    assert len({row["image_id"] for row in rows(tmp_path / "out", "segments")}) == 5
+    # Those that were read at the same time are not blamed more than once.
+    assert deaths[-1][3] == TRIES and max(n for i, n in deaths[-1].items() if i != 3) == 1
+
+
+def test_a_finished_shard_is_left_alone(photos, tmp_path):
+    (photos / "0005.png").write_bytes(b"no image")
+    worker = begin(str(photos), tmp_path / "out", 6)
+    worker.predict_shard(0)
+    before = (tmp_path / "out/segments/000000.parquet").stat().st_mtime_ns
+    assert worker.predict_shard(0) == (6, 1)
+    assert (tmp_path / "out/segments/000000.parquet").stat().st_mtime_ns == before
+    assert worker.ledger.done() == 6
+
+
+def test_an_output_that_cannot_be_written_ends_the_work(photos, tmp_path):
+    worker = begin(str(photos), tmp_path / "out", 6)
+    (tmp_path / "out" / "shards").write_text("a file")
+    with pytest.raises(InputError, match="shards/000000/panoptic/.* cannot be written"):
+        worker.predict_shard(0)
+    assert not (tmp_path / "out" / "segments").exists()
+
+
+def test_if_no_image_works_something_else_is_wrong(tmp_path):
+    write_images(tmp_path / "photos", 8)
+    worker = begin(str(tmp_path / "photos"), tmp_path / "out", 8)
+    for file in (tmp_path / "photos").iterdir():
+        file.unlink()
+    with pytest.raises(
+        InputError,
+        match="None of 8 images worked, .*0000.png cannot be read .it is no longer there",
+    ):
+        worker.predict_shard(0)
+
+
+def test_workers_that_die_while_loading_end_the_work():
+    ledger = Ledger(2, FILES)
+    assert all(ledger.model_files() for _ in range(2 * LOADS)) and ledger.model_files() is None
+    ledger.loaded()
+    assert ledger.model_files() == FILES
+    job = Job(Folder("."), "", Output("nowhere"), None)
+    ledger = Ledger(0, FILES)
+    with pytest.raises(InputError, match="die while they load the model"):
+        Worker(job, ledger)
+
+
+def test_bytes_in_parquet(photos, tmp_path):
+    content = [file.read_bytes() for file in sorted(photos.iterdir())]
+    images = pa.array([{"bytes": x, "path": "x.png"} for x in [*content, None]])
+    pq.write_table(pa.table({"image": images}), tmp_path / "x.parquet", row_group_size=2)
+    worker = begin(str(tmp_path / "x.parquet"), tmp_path / "out", 7)
+    assert worker.predict_shard(0) == (7, 1)
+    files = begin(str(photos), tmp_path / "of_files", 7)
+    files.predict_shard(0)
+    for number in range(6):
+        first, second = (
+            np.asarray(Image.open(tmp_path / name))
+            for name in (
+                f"out/shards/000000/panoptic/x_{number:06d}.png",
+                f"of_files/shards/000000/panoptic/000{number}.png",
+            )
+        )
+        assert (first == second).all()
+    (error,) = rows(tmp_path / "out", "errors")
+    assert (
+        error["row"] == 6
+        and "x.parquet, row 6 cannot be read (the row holds no bytes)" in error["error"]
+    )
+
+
+def test_reading_again_when_storage_fails(monkeypatch):
+    files, calls = reading.ImageFiles(Folder("memory://x"), ""), []
+
+    def content(source):
+        calls.append(source)
+        if len(calls) < 3:
+            raise OSError("slow down")
+        return b"content", ".png"
+
+    monkeypatch.setattr(reading, "PAUSES", (0, 0))
+    monkeypatch.setattr(files, "_content", content)
+    from efficientps_d2_runtime.batch.listing import ImageSource
+
+    with files.file(ImageSource("memory://x/a.png", None, "a")) as file:
+        assert file.read_bytes() == b"content" and file.suffix == ".png"
+    assert len(calls) == 3 and not file.exists()
