@@ -3,6 +3,10 @@
 efficientps-d2 score --gt panoptic_val2017.json --gt-dir panoptic_val2017 \\
     --pred predictions.json --pred-dir predictions
 
+efficientps-d2 score --gt panoptic_val2017.json --gt-dir panoptic_val2017 --pred results/
+
+The second form is for the results of predict-batch, also in object storage.
+
 Videos, in the format of VIPSeg, get VPQ over windows of 1, 2, 4 and 6 frames.
 
 Files that do not fit together are listed, and then there are no scores. Exit status: 0 if scored, 1
@@ -17,6 +21,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from efficientps_d2_cli.options import add_processes, path
+from efficientps_d2_cli.predict_batch import require_ray
 
 FIRST_MISMATCHES = 20
 
@@ -24,8 +29,12 @@ FIRST_MISMATCHES = 20
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gt", type=path, required=True, help="JSON of the ground truth")
     parser.add_argument("--gt-dir", type=path, required=True, help="its PNGs")
-    parser.add_argument("--pred", type=path, required=True, help="JSON of the predictions")
-    parser.add_argument("--pred-dir", type=path, required=True, help="its PNGs")
+    parser.add_argument(
+        "--pred",
+        required=True,
+        help="JSON of the predictions, or the --output of predict-batch, a folder or an address",
+    )
+    parser.add_argument("--pred-dir", type=path, help="PNGs of a JSON")
     parser.add_argument(
         "--only-predicted", action="store_true", help="leave out images without a prediction"
     )
@@ -43,13 +52,30 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def before(args: argparse.Namespace) -> None:
+    """Mistakes of flags."""
+    if not args.pred:
+        args.parser.error("--pred must not be empty")
+    args.is_batch = "://" in args.pred or Path(args.pred).is_dir()
+    if args.is_batch == bool(args.pred_dir):
+        needs = "has its own PNGs; leave --pred-dir out" if args.is_batch else "needs --pred-dir"
+        args.parser.error(f"--pred {args.pred} {needs}")
+    if args.is_batch:
+        require_ray()
+
+
 def _score(args: argparse.Namespace):
     from efficientps_d2.evaluation.score_files import score_files
     from efficientps_d2_runtime.errors import InputError
 
-    scores = score_files(
-        args.gt, args.gt_dir, args.pred, args.pred_dir, args.processes, args.only_predicted
-    )
+    more = args.processes, args.only_predicted
+    if args.is_batch:
+        from efficientps_d2.evaluation.score_batch import score_batch
+        from efficientps_d2_runtime.batch.output import Output
+
+        scores = score_batch(args.gt, args.gt_dir, Output(args.pred), *more)
+    else:
+        scores = score_files(args.gt, args.gt_dir, Path(args.pred), args.pred_dir, *more)
     for mismatch in scores.mismatches[:FIRST_MISMATCHES]:
         print(f"  {mismatch}", file=sys.stderr)
     if (more := len(scores.mismatches) - FIRST_MISMATCHES) > 0:

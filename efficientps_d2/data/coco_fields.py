@@ -23,19 +23,35 @@ def understand(content: dict) -> None:
     lists = {key: _objects(content.get(key)) for key in ("categories", "images", "annotations")}
     for entry in (*lists["categories"], *lists["images"]):
         _replace(entry, "id", _whole)
-    categories, images = (_ids(lists[key]) for key in ("categories", "images"))
     for category in lists["categories"]:
         _replace(category, "isthing", _flag)
     for image in lists["images"]:
         for key in ("height", "width"):
             _replace(image, key, _number)
-    for annotation in lists["annotations"]:
-        _replace(annotation, "image_id", images)
-        for segment in _objects(annotation.get("segments_info")):
-            _replace(segment, "category_id", categories)
-            for key in ("id", "area"):
-                _replace(segment, key, _number)
-            _replace(segment, "iscrowd", _flag)
+    KnownIds(content).understand(lists["annotations"])
+
+
+class KnownIds:
+    """The ids of categories and images of a JSON, which annotations of other files refer to."""
+
+    def __init__(self, content: dict):
+        """
+        Args:
+            content: with lists of ``categories`` and ``images`` that are understood.
+        """
+        self._categories, self._images = (
+            _ids(_objects(content.get(key))) for key in ("categories", "images")
+        )
+
+    def understand(self, annotations: object) -> None:
+        """As :func:`understand`, of a list of annotations."""
+        for annotation in _objects(annotations):
+            _replace(annotation, "image_id", self._images)
+            for segment in _objects(annotation.get("segments_info")):
+                _replace(segment, "category_id", self._categories)
+                for key in ("id", "area"):
+                    _replace(segment, key, _number)
+                _replace(segment, "iscrowd", _flag)
 
 
 def read_colors(colors: list) -> list[list[int] | None]:

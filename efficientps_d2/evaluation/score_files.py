@@ -73,21 +73,21 @@ def score_files(
     for folder in (gt_dir, predicted_dir):
         if not folder.is_dir():
             raise InputError(f"{folder} is not a folder; give the one that holds the PNGs.")
-    content = _read(gt_json, ("annotations", "categories"))
-    classes = _classes(content["categories"], gt_json)
+    content = read_panoptic(gt_json, ("annotations", "categories"))
+    classes = classes_of(content["categories"], gt_json)
     mismatches: list[str] = []
-    gts = _sides(content, gt_dir, gt_json, classes, mismatches)
+    gts = sides_of(content, gt_dir, gt_json, classes, mismatches)
     videos = "videos" in content
-    predicted = _read(predicted_json, ("annotations",), videos)["annotations"]
+    predicted = read_panoptic(predicted_json, ("annotations",), videos)["annotations"]
     content = {**content, "annotations": predicted}
     understand(content)  # ids of the predictions as the ground truth writes them
-    predictions = _sides(content, predicted_dir, predicted_json, classes, mismatches)
+    predictions = sides_of(content, predicted_dir, predicted_json, classes, mismatches)
     if only_predicted:
         gts = _predicted(gts, predictions)
     if not gts.keys() & predictions.keys():
         mismatches.append(f"{predicted_json}: has no image of {gt_json}")
-    mismatches += _missing(gts.keys() - predictions.keys(), predicted_json, gt_json)
-    mismatches += _missing(predictions.keys() - gts.keys(), gt_json, predicted_json)
+    mismatches += missing_images(gts.keys() - predictions.keys(), predicted_json, gt_json)
+    mismatches += missing_images(predictions.keys() - gts.keys(), gt_json, predicted_json)
     pairs = [(gts[i], predictions[i]) for i in gts if i in predictions]
     to_score = [] if mismatches else pairs  # which may take long
     score = _score_videos if videos else _score_images
@@ -96,7 +96,7 @@ def score_files(
     return Scores(sums, content["categories"], mismatches, len(pairs), unpredicted)
 
 
-def _read(path: Path, keys: tuple[str, ...], videos: bool | None = None) -> dict:
+def read_panoptic(path: Path, keys: tuple[str, ...], videos: bool | None = None) -> dict:
     """A JSON; videos, by default where it lists them, are as if their frames were images."""
     content = read_json(path, keys)
     if "videos" in content if videos is None else videos:
@@ -109,7 +109,9 @@ def _score_images(
     pairs: list, num_classes: int, processes: int, mismatches: list[str]
 ) -> PanopticSums:
     sums = PanopticSums(num_classes)
-    for result in map_images(partial(_sums_of, num_classes=num_classes), pairs, processes, TITLE):
+    for result in map_images(
+        partial(sums_of_pair, num_classes=num_classes), pairs, processes, TITLE
+    ):
         if isinstance(result, str):
             mismatches.append(result)
         else:
@@ -146,7 +148,7 @@ def _predicted(gts: dict[object, Side], predictions: dict) -> dict[object, Side]
     return kept
 
 
-def _missing(ids: set, file: Path, other: Path) -> list[str]:
+def missing_images(ids: set, file: Path, other: Path) -> list[str]:
     """A sentence about the images that ``file`` lacks, if any."""
     if not ids:
         return []
@@ -155,7 +157,7 @@ def _missing(ids: set, file: Path, other: Path) -> list[str]:
     return [f"{file}: has no image {named}{more} of {other}"]
 
 
-def _classes(categories: list[dict], gt_json: Path) -> dict:
+def classes_of(categories: list[dict], gt_json: Path) -> dict:
     """The contiguous id of each dataset id."""
     require_keys(categories, ("id", "name", "isthing"), "category", gt_json)
     classes = {category["id"]: i for i, category in enumerate(categories)}
@@ -164,7 +166,7 @@ def _classes(categories: list[dict], gt_json: Path) -> dict:
     return classes
 
 
-def _sides(
+def sides_of(
     content: dict, folder: Path, json_file: Path, classes: dict, mismatches: list[str]
 ) -> dict[object, Side]:
     """The annotations of a JSON by image id."""
@@ -184,7 +186,7 @@ def _sides(
     return sides
 
 
-def _sums_of(pair: tuple[Side, Side], num_classes: int) -> PanopticSums | str:
+def sums_of_pair(pair: tuple[Side, Side], num_classes: int) -> PanopticSums | str:
     """The sums of one image, or what is wrong with its files."""
     compared = _compared(pair, num_classes)
     if isinstance(compared, str):

@@ -1,5 +1,6 @@
 """Prediction of any number of images by Ray Data, on this machine or on a cluster."""
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -226,6 +227,11 @@ def _explained(error: Exception) -> InputError:
         cause = getattr(cause, "cause", None) or cause.__cause__
     if cause is not None:
         return InputError(one_sentence(cause))
+    if missing := re.search(r"No module named '(\w+)", str(error)):
+        return InputError(
+            f"A machine of the cluster has no package {missing[1]}; install this project on all of "
+            "them, in the same version."
+        )
     return InputError(
         f"Ray has ended the work ({one_line(error)[-300:].rstrip('.')}); its logs are in "
         "/tmp/ray/session_latest/logs of the machine. The same command goes on."

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ def running_ray(address: str, model_bytes: int) -> Iterator[None]:
         InputError: if the cluster cannot be reached.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # Ray Data makes Ray warn of itself
     import ray
     from ray.data import DataContext
 
@@ -43,6 +45,7 @@ def running_ray(address: str, model_bytes: int) -> Iterator[None]:
             f"{address} is an address of Ray Client, which Ray Data does not work over; run the "
             'command on a machine of the cluster with --address auto, or by "ray job submit".'
         )
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
     try:
         if address:
@@ -56,6 +59,8 @@ def running_ray(address: str, model_bytes: int) -> Iterator[None]:
             f"The cluster {address or 'of this machine'} cannot be used ({reason}); check that "
             "Ray runs there, in the same version."
         ) from error
+    for number, handler in handlers.items():  # Ray has set its own
+        signal.signal(number, handler)
     context = DataContext.get_current()
     context.enable_progress_bars = False  # they count shards, ours images
     context.execution_no_progress_timeout_s = -1  # a shard may take long

@@ -12,7 +12,7 @@ from efficientps_d2.evaluation.panoptic_metrics import Match
 from efficientps_d2.report.error_analysis import pooled_pq
 from efficientps_d2.report.run import HEADLINE, Run
 
-BLUE, GREY = "#0072b2", "#999999"
+BLUE, GREY, ORANGE = "#0072b2", "#999999", "#e69f00"
 STYLE = {
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "report",  # the same report of the same run
@@ -81,6 +81,23 @@ def _draw_validation(axes: Axes, run: Run) -> None:
     axes.annotate(f"{best[1]:.1f}", best, (0, 6), textcoords="offset points", ha="center")
     axes.margins(y=0.3)
     axes.set_ylabel("PQ, validation" if run.has_stuff else "PQ of things,\nvalidation")
+
+
+def score_chart(histogram: np.ndarray) -> str:
+    """How many segments have which score.
+
+    Args:
+        histogram: (2, N) of stuff and of things, in N equal parts from 0 to 1.
+    """
+    edges = np.linspace(0, 1, histogram.shape[1] + 1)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(9, 2.6), layout="constrained")
+        for axes, counts, name, color in zip(
+            figure.subplots(1, 2), histogram[::-1], ("things", "stuff"), (ORANGE, BLUE), strict=True
+        ):
+            axes.stairs(counts, edges, fill=True, color=color)
+            axes.set(title=name, xlabel="score", xlim=(0, 1))
+        return _svg(figure)
 
 
 def size_chart(matches: Sequence[Match], thing_ids: Sequence[int]) -> str:

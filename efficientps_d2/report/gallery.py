@@ -144,7 +144,7 @@ def _draw_card(
         sample["file_name"],
         image_pq(matches),
         {kind: kinds.count(kind) for kind in ("tp", "fn", "fp")},
-        {caption: _data_uri(panel) for caption, panel in panels.items()},
+        {caption: data_uri(panel) for caption, panel in panels.items()},
         {s["category_id"] for s in (*sample["segments_info"], *predicted_segments)},
     )
 
@@ -196,6 +196,7 @@ def read_maps(sample: dict, saved: SavedPredictions) -> tuple[np.ndarray, np.nda
     return *maps, segments
 
 
-def _data_uri(image: np.ndarray) -> str:
+def data_uri(image: np.ndarray) -> str:
+    """An (H, W, 3) uint8 RGB image inside a page."""
     _, data = cv2.imencode(".webp", image[:, :, ::-1], [cv2.IMWRITE_WEBP_QUALITY, 80])
     return f"data:image/webp;base64,{base64.b64encode(data).decode()}"

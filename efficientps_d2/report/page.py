@@ -84,15 +84,7 @@ def make_page(run: Run, earlier: Run | None, images: int, processes: int) -> str
         errors, cards = analyse(run.images, run.saved, images, processes)
         shown = set().union(*(card.class_ids for card in cards))
         legend = [run.saved.categories[i] for i in sorted(shown)]
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("efficientps_d2.report", "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["number"] = number
-    return environment.get_template("page.html.jinja").render(
+    return template("page.html.jinja").render(
         run=run,
         earlier=earlier,
         date=datetime.now().strftime("%Y-%m-%d %H:%M"),
@@ -114,6 +106,19 @@ def make_page(run: Run, earlier: Run | None, images: int, processes: int) -> str
         command=evaluation_command(run),
         differences=changed_keys(run, earlier) if earlier else [],
     )
+
+
+def template(name: str) -> jinja2.Template:
+    """A template of this folder."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("efficientps_d2.report", "."),
+        autoescape=jinja2.select_autoescape(("html", "jinja")),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = number
+    return environment.get_template(name)
 
 
 def number(value: float | None, form: str = ".1f") -> str:

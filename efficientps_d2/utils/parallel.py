@@ -4,14 +4,17 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator, Sized
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 
 from tqdm import tqdm
 
 from efficientps_d2_runtime.errors import InputError
+
+DIED = "A process that reads images died, probably for lack of memory; use fewer processes."
 
 
 def map_images(function: Callable, items: list, processes: int, title: str) -> Iterator:
@@ -28,9 +31,42 @@ def map_images(function: Callable, items: list, processes: int, title: str) -> I
     try:
         yield from bar(pool.map(function, items, chunksize=4))
     except BrokenProcessPool as error:
-        raise InputError(
-            "A process that reads images died, probably for lack of memory; use fewer processes."
-        ) from error
+        raise InputError(DIED) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def map_parts(
+    function: Callable, parts: Iterator[Sized], processes: int, title: str, total: int
+) -> Iterator:
+    """Results of ``function`` of each part, in order; few parts are held at a time.
+
+    Args:
+        function: of a part.
+        parts: with as many images as their length.
+        processes: how many.
+        title, total: of the progress bar, which counts images.
+
+    Raises:
+        InputError: if a process dies.
+    """
+    pool = ProcessPoolExecutor(processes, initializer=_obey_the_parent)
+    waiting: deque[tuple[int, Future]] = deque()
+    try:
+        with tqdm(desc=title, total=total, unit="image") as bar:
+
+            def results(most: int) -> Iterator:
+                while len(waiting) > most:
+                    images, future = waiting.popleft()
+                    yield future.result()
+                    bar.update(images)
+
+            for part in parts:
+                waiting.append((len(part), pool.submit(function, part)))
+                yield from results(2 * processes)
+            yield from results(0)
+    except BrokenProcessPool as error:
+        raise InputError(DIED) from error
     finally:
         pool.shutdown(cancel_futures=True)
 

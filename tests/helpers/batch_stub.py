@@ -3,16 +3,26 @@
 import os
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from small_network import CATEGORIES
 
-from efficientps_d2.prediction.batch_models import BatchModel
+from efficientps_d2_runtime.batch.ledger import Ledger
+from efficientps_d2_runtime.batch.listing import list_images, write_listing
+from efficientps_d2_runtime.batch.output import Manifest, Output
+from efficientps_d2_runtime.batch.storage import Folder
+from efficientps_d2_runtime.batch.worker import Job, Worker
 from efficientps_d2_runtime.errors import InputError
 from efficientps_d2_runtime.images import IMAGE_SUFFIXES, read_rgb
 from efficientps_d2_runtime.result import PanopticResult, Segment
+
+CATEGORIES = [
+    {"id": 7, "name": "road", "isthing": 0, "color": [128, 64, 128]},
+    {"id": 26, "name": "car", "isthing": 1, "color": [0, 0, 142]},
+]
+FILES = {"weights": b"of the model"}
 
 
 class StubModel:
@@ -50,16 +60,27 @@ class StubModel:
 
 
 def load_stub(pids: str, pause: float, threads: int, has_gpu: bool, folder: Path) -> StubModel:
-    assert (folder / "weights").read_bytes() == b"of the model"
+    assert (folder / "weights").read_bytes() == FILES["weights"]
     return StubModel(pids, pause)
 
 
-def stub_model(pids: Path | str = "", pause: float = 0, sha256: str = "1") -> BatchModel:
-    from functools import partial
+def stub_model(pids: Path | str = "", pause: float = 0, sha256: str = "1"):
+    """A ``BatchModel``; workers need not import what this needs."""
+    from efficientps_d2.prediction.batch_models import BatchModel
 
     load = partial(load_stub, str(pids), pause)
     about = {"name": "stub", "sha256": sha256}
-    return BatchModel(about, {"weights": b"of the model"}, load, CATEGORIES, IMAGE_SUFFIXES)
+    return BatchModel(about, FILES, load, CATEGORIES, IMAGE_SUFFIXES)
+
+
+def begin_batch(source: str, output: str, size: int = 4, column: str = "", **options) -> Worker:
+    """A worker for a new output."""
+    table, to = list_images(source, column), Output(output)
+    about = {"name": "stub", "sha256": "1"}
+    manifest = Manifest(source, column, len(table), size, about, CATEGORIES, "2026-11-30")
+    to.begin(manifest, write_listing(table, size))
+    job = Job(Folder(source), column, to, partial(load_stub, "", 0, 1, False), **options)
+    return Worker(job, Ledger(1, FILES))
 
 
 def write_images(folder: Path, count: int, size: tuple[int, int] = (12, 16)) -> None:

@@ -1,8 +1,12 @@
 """An output: what it is of, its shards, and which of them are finished."""
 
+import contextlib
 import json
+import tempfile
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from io import BytesIO
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -118,6 +122,24 @@ class Output:
         """Rows of the images of a finished shard that failed."""
         content = self.folder.read(ERRORS, table_name(shard))
         return pq.read_table(BytesIO(content)).to_pylist()
+
+    @contextlib.contextmanager
+    def local(self, shard: int, names: Iterable[str]) -> Iterator[Path]:
+        """The folder of a shard on this machine, at least with these files.
+
+        Raises:
+            InputError: if one cannot be read.
+        """
+        place = SHARDS, shard_name(shard)
+        if self.folder.is_local:
+            yield Path(self.folder.place(*place))
+            return
+        with tempfile.TemporaryDirectory(prefix="shard-") as copies:
+            for name in names:
+                copy = Path(copies, name)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                copy.write_bytes(self.folder.read(*place, name))
+            yield Path(copies)
 
     def count_errors(self) -> int:
         """How many images of finished shards failed."""

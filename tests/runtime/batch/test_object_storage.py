@@ -1,20 +1,16 @@
 """Input and output in object storage: a real server that speaks S3."""
 
 import logging
-from functools import partial
 
 import pyarrow.parquet as pq
 import pytest
-from batch_stub import stub_model, write_images
+from batch_stub import begin_batch, write_images
 from moto.server import ThreadedMotoServer
 from pyarrow import fs
-from test_worker import FILES
 
-from efficientps_d2_runtime.batch.ledger import Ledger
-from efficientps_d2_runtime.batch.listing import list_images, write_listing
-from efficientps_d2_runtime.batch.output import Manifest, Output
+from efficientps_d2_runtime.batch.listing import list_images
+from efficientps_d2_runtime.batch.output import Output
 from efficientps_d2_runtime.batch.storage import Folder
-from efficientps_d2_runtime.batch.worker import Job, Worker
 from efficientps_d2_runtime.errors import InputError
 
 
@@ -46,13 +42,10 @@ def bucket(endpoint, tmp_path, monkeypatch) -> fs.FileSystem:
 
 
 def predict(source: str, output: str) -> Output:
-    table, to = list_images(source), Output(output)
-    assert to.manifest() is None
-    to.begin(Manifest(source, "", len(table), 3, {}, [], ""), write_listing(table, 3))
-    job = Job(Folder(source), "", to, partial(stub_model().load, 1, False))
-    worker = Worker(job, Ledger(1, FILES))
-    assert [worker.predict_shard(n) for n in range(to.manifest().shards)] == [(3, 0), (2, 0)]
-    return to
+    assert Output(output).manifest() is None
+    worker = begin_batch(source, output, 3)
+    assert [worker.predict_shard(n) for n in (0, 1)] == [(3, 0), (2, 0)]
+    return Output(output)
 
 
 def test_results_are_those_of_a_disk(bucket, tmp_path):

@@ -2,7 +2,6 @@
 
 import json
 import signal
-from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
@@ -10,27 +9,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from batch_stub import StubModel, stub_model, write_images, write_plain
+from batch_stub import FILES, StubModel, begin_batch, write_images, write_plain
 from PIL import Image
 
 from efficientps_d2_runtime.batch import reading
 from efficientps_d2_runtime.batch.ledger import LOADS, TRIES, Ledger
-from efficientps_d2_runtime.batch.listing import list_images, write_listing
-from efficientps_d2_runtime.batch.output import Manifest, Output
+from efficientps_d2_runtime.batch.output import Output
 from efficientps_d2_runtime.batch.storage import Folder
 from efficientps_d2_runtime.batch.worker import Job, Worker
 from efficientps_d2_runtime.coco import PanopticWriter
 from efficientps_d2_runtime.errors import InputError
-
-FILES = {"weights": b"of the model"}
-
-
-def begin(source: str, output: Path, size: int = 4, column: str = "", **options) -> Worker:
-    """A worker for a new output."""
-    table, to = list_images(source, column), Output(str(output))
-    to.begin(Manifest(source, column, len(table), size, {}, [], ""), write_listing(table, size))
-    load = partial(stub_model().load, 1, False)
-    return Worker(Job(Folder(source), column, to, load, **options), Ledger(1, FILES))
 
 
 def rows(output: Path, table: str) -> list[dict]:
@@ -44,7 +32,7 @@ def photos(tmp_path) -> Path:
 
 
 def test_a_shard_is_what_one_process_writes(photos, tmp_path):
-    worker = begin(str(photos), tmp_path / "out")
+    worker = begin_batch(str(photos), f"{tmp_path}/out")
     assert [worker.predict_shard(n) for n in (0, 1)] == [(4, 0), (2, 0)]
     model, alone = StubModel(), tmp_path / "alone"
     with PanopticWriter(alone, model.categories) as writer:
@@ -68,7 +56,7 @@ def test_images_that_fail_are_rows_and_the_others_go_on(photos, tmp_path):
     (photos / "0001.png").write_bytes(b"no image")
     write_plain(photos / "0002.png", 254)
     write_plain(photos / "0003.png", 253)
-    worker = begin(str(photos), tmp_path / "out", 6, batch_size=3)
+    worker = begin_batch(str(photos), f"{tmp_path}/out", 6, batch_size=3)
     assert worker.predict_shard(0) == (6, 3)
     errors = {row["image_id"]: row["error"] for row in rows(tmp_path / "out", "errors")}
     assert errors == {
@@ -89,7 +77,7 @@ def test_images_of_one_size_are_predicted_together(tmp_path):
     write_images(tmp_path / "photos", 5)
     write_images(tmp_path / "photos" / "x", 1, (20, 16))
     (tmp_path / "photos" / "x" / "0000.png").rename(tmp_path / "photos" / "0002.png")
-    worker, sizes = begin(str(tmp_path / "photos"), tmp_path / "out", 5, batch_size=4), []
+    worker, sizes = begin_batch(str(tmp_path / "photos"), f"{tmp_path}/out", 5, batch_size=4), []
     predict = worker.model.predict
     worker.model.predict = lambda images: sizes.append(len(images)) or predict(images)
     assert worker.predict_shard(0) == (5, 0)
@@ -102,7 +90,7 @@ class Killed(BaseException):
 
 def test_an_image_that_kills_is_given_up(photos, tmp_path):
     write_plain(photos / "0003.png", 255)
-    worker = begin(str(photos), tmp_path / "out", 6)
+    worker = begin_batch(str(photos), f"{tmp_path}/out", 6)
     deaths = []
     with patch("os.kill", side_effect=Killed) as kill:
         for _ in range(9):
@@ -123,7 +111,7 @@ def test_an_image_that_kills_is_given_up(photos, tmp_path):
 
 def test_a_finished_shard_is_left_alone(photos, tmp_path):
     (photos / "0005.png").write_bytes(b"no image")
-    worker = begin(str(photos), tmp_path / "out", 6)
+    worker = begin_batch(str(photos), f"{tmp_path}/out", 6)
     worker.predict_shard(0)
     before = (tmp_path / "out/segments/000000.parquet").stat().st_mtime_ns
     assert worker.predict_shard(0) == (6, 1)
@@ -132,7 +120,7 @@ def test_a_finished_shard_is_left_alone(photos, tmp_path):
 
 
 def test_an_output_that_cannot_be_written_ends_the_work(photos, tmp_path):
-    worker = begin(str(photos), tmp_path / "out", 6)
+    worker = begin_batch(str(photos), f"{tmp_path}/out", 6)
     (tmp_path / "out" / "shards").write_text("a file")
     with pytest.raises(InputError, match="shards/000000/panoptic/.* cannot be written"):
         worker.predict_shard(0)
@@ -141,7 +129,7 @@ def test_an_output_that_cannot_be_written_ends_the_work(photos, tmp_path):
 
 def test_if_no_image_works_something_else_is_wrong(tmp_path):
     write_images(tmp_path / "photos", 8)
-    worker = begin(str(tmp_path / "photos"), tmp_path / "out", 8)
+    worker = begin_batch(str(tmp_path / "photos"), f"{tmp_path}/out", 8)
     for file in (tmp_path / "photos").iterdir():
         file.unlink()
     with pytest.raises(
@@ -166,9 +154,9 @@ def test_bytes_in_parquet(photos, tmp_path):
     content = [file.read_bytes() for file in sorted(photos.iterdir())]
     images = pa.array([{"bytes": x, "path": "x.png"} for x in [*content, None]])
     pq.write_table(pa.table({"image": images}), tmp_path / "x.parquet", row_group_size=2)
-    worker = begin(str(tmp_path / "x.parquet"), tmp_path / "out", 7)
+    worker = begin_batch(str(tmp_path / "x.parquet"), f"{tmp_path}/out", 7)
     assert worker.predict_shard(0) == (7, 1)
-    files = begin(str(photos), tmp_path / "of_files", 7)
+    files = begin_batch(str(photos), f"{tmp_path}/of_files", 7)
     files.predict_shard(0)
     for number in range(6):
         first, second = (
