@@ -4,7 +4,7 @@ efficientps-d2 train --config-file configs/efficientps_streets.yaml
 efficientps-d2 train --config-file configs/efficientps_custom.yaml --resume \\
     DATASETS.TRAIN "('mine_train',)" DATASETS.TEST "('mine_val',)" OUTPUT_DIR output/mine
 
-The flags are those of Detectron2's train_net.py, --num-processes and --force.
+The flags are those of Detectron2's train_net.py, --num-processes, --timeout and --force.
 """
 
 import argparse
@@ -37,6 +37,12 @@ def add_launch_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--machine-rank", type=int, default=0, help="of this machine, from 0")
     parser.add_argument(
         "--dist-url", default="auto", help="of the first machine, for torch.distributed"
+    )
+    parser.add_argument(
+        "--timeout",
+        type=int,
+        default=1800,
+        help="seconds after which a process that does not answer ends all; default 1800",
     )
     parser.add_argument(
         "opts",

@@ -27,6 +27,14 @@ def has_checkpoint(folder: str | Path) -> bool:
     return Path(folder, LAST).is_file() or bool(checkpoint_files(folder))
 
 
+def last_name(folder: str | Path) -> str:
+    """What ``last_checkpoint`` says; "" if it is not there."""
+    tag = Path(folder, LAST)
+    if not tag.is_file():
+        return ""
+    return tag.read_text(encoding="utf-8", errors="replace").strip()
+
+
 def newest_checkpoint(folder: str | Path) -> Path | None:
     """The file that ``last_checkpoint`` names, or the newest whole one if that cannot be used.
 
@@ -40,7 +48,7 @@ def newest_checkpoint(folder: str | Path) -> Path | None:
     files = checkpoint_files(folder)
     tag = Path(folder, LAST)
     if tag.is_file():
-        name = tag.read_text(encoding="utf-8", errors="replace").strip()
+        name = last_name(folder)
         # Only a file in the folder of the run itself; nothing else may be loaded as its last.
         if Path(name).name == name and os.path.isfile(Path(folder, name)):
             named = Path(folder, name)

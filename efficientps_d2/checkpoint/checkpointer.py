@@ -2,7 +2,7 @@
 
 import logging
 import os
-import urllib.parse
+from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,8 +10,6 @@ import numpy as np
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
-from detectron2.utils.file_io import PathManager
-from iopath.common.file_io import get_cache_dir
 from torch import Tensor, nn
 
 from efficientps_d2.checkpoint.checkpoint_files import (
@@ -21,13 +19,13 @@ from efficientps_d2.checkpoint.checkpoint_files import (
     newest_checkpoint,
 )
 from efficientps_d2.checkpoint.stem import spread_over_bands
+from efficientps_d2.checkpoint.weights_address import HTTP, require_file
 from efficientps_d2.checkpoint.weights_file import read_weights
 from efficientps_d2.config.building import build_network, check_network
-from efficientps_d2_runtime.errors import InputError, one_line
+from efficientps_d2_runtime.errors import InputError
 from efficientps_d2_runtime.files import replacing_file
 
 BEST = "model_best"  # the weights that were best in validation, of which --resume knows nothing
-HTTP = ("http", "https")
 STATISTICS = ("running_mean", "running_var")
 LINEAR = "is_linear"  # the buffer of a 2-way FPN without LeakyReLU
 
@@ -42,6 +40,7 @@ class FittingCheckpointer(DetectionCheckpointer):
     strict = False
     is_saving = False
     saved_iteration: int | None = None  # of the last checkpoint that was saved
+    after_save: Callable[[], None] | None = None
 
     def save(self, name: str, **kwargs):
         """As in the base class; a checkpoint is whole or absent, and never of diverged weights."""
@@ -54,6 +53,8 @@ class FittingCheckpointer(DetectionCheckpointer):
                 self.tag_last_checkpoint(file.name)
             self.logger.info("Saved %s.", file)
         self.saved_iteration = kwargs.get("iteration")
+        if self.after_save:
+            self.after_save()
 
     def save_weights(self, name: str, **content) -> None:
         """Save the weights alone, which ``--resume`` does not look at, and ``content``."""
@@ -199,36 +200,6 @@ def require_weights(cfg: CfgNode, config_file: str = "") -> None:
         weights = next((str(file) for file in beside if file.is_file()), "FILE")
         kind = "of ImageNet, for a training to begin with" if for_training else "empty"
         raise InputError(f"MODEL.WEIGHTS is {kind}; add --opts MODEL.WEIGHTS {weights}.")
-
-
-def require_file(weights: str) -> None:
-    """Fail if ``MODEL.WEIGHTS`` is no file; an address is fetched into Detectron2's cache.
-
-    ``?matching_heuristics`` after the name is allowed.
-    """
-    name = weights.partition("?")[0]
-    if "://" not in name:
-        if not os.path.isfile(name):
-            raise InputError(f"MODEL.WEIGHTS {weights} does not exist; give a checkpoint file.")
-        return
-    try:
-        if os.path.isfile(PathManager.get_local_path(name, **_own_cache(name))):
-            return
-        reason = "no such address"
-    except Exception as error:  # of networks, catalogs and servers: many kinds
-        reason = one_line(error)
-    raise InputError(
-        f"MODEL.WEIGHTS {weights} cannot be fetched ({reason}); check the address and the network, "
-        "or give a file."
-    )
-
-
-def _own_cache(address: str) -> dict:
-    """The folder of a server: the usual one knows files of all servers by their paths alone."""
-    parts = urllib.parse.urlsplit(address)
-    if parts.scheme not in HTTP:
-        return {}
-    return {"cache_dir": os.path.join(get_cache_dir(), parts.netloc.replace(":", "_"))}
 
 
 def load_trained_model(cfg: CfgNode) -> nn.Module:

@@ -62,7 +62,7 @@ def save_model(
     # What is only for training, or names files that are not in the folder.
     cfg.MODEL.WEIGHTS = cfg.MODEL.EFFICIENTNET.WEIGHTS = ""
     cfg.DATASETS.TRAIN = cfg.DATASETS.TEST = ()
-    cfg.OUTPUT_DIR = "output"
+    cfg.OUTPUT_DIR, cfg.OUTPUT_MIRROR = "output", ""
     state = model.state_dict()
     if half:
         state = {k: x.half() if x.dtype == torch.float32 else x for k, x in state.items()}

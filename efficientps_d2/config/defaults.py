@@ -57,6 +57,7 @@ def _add_model_keys(cfg: CN) -> None:
 
 
 def _add_training_keys(cfg: CN) -> None:
+    cfg.OUTPUT_MIRROR = ""
     cfg.INPUT.SCALE_JITTER = (1.0, 1.0)
     cfg.INPUT.COLOR_JITTER = False
     cfg.INPUT.SHOWN_BANDS = (0, 1, 2)

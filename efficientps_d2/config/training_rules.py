@@ -106,6 +106,11 @@ SOLVER_RULES = [
         Number(-1, 2**32 - 1, whole=True),
     ),
     Rule("OUTPUT_DIR", "folder of the run", Text("a folder", empty=False)),
+    Rule(
+        "OUTPUT_MIRROR",
+        "where checkpoints and results are copied to, and --resume on a new machine finds them",
+        Text("a folder, or an address such as s3://bucket/run"),
+    ),
     Rule("SOLVER.OPTIMIZER", "optimizer", OneOf(("SGD", "AdamW"))),
     Rule("SOLVER.IMS_PER_BATCH", "images of a step, in all processes together", POSITIVE_COUNT),
     Rule(

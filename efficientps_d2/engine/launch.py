@@ -6,15 +6,21 @@ import signal
 import sys
 from argparse import Namespace
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from urllib.parse import urlsplit
 
 import torch
 from detectron2.engine import launch as detectron2_launch
 from detectron2.utils import comm
+from torch.distributed.elastic.multiprocessing.errors import record
 from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
+from efficientps_d2.engine.arguments import TIMEOUT
 from efficientps_d2_runtime.errors import InputError, one_sentence
+
+# Flags, and the least that each can be.
+NUMBERS = {"num_gpus": 0, "num_processes": 0, "num_machines": 1, "timeout": 1}
 
 
 def launch(main: Callable[[Namespace], object], args: Namespace) -> int:
@@ -29,8 +35,8 @@ def launch(main: Callable[[Namespace], object], args: Namespace) -> int:
     """
     try:
         if "TORCHELASTIC_RUN_ID" in os.environ:
-            _join_torchrun()
-            main(args)
+            _join_torchrun(args)
+            record(main)(args)  # torchrun shows the error that came first
             return 0
         _check_flags(args)
         processes = _number_of_processes(args)
@@ -44,6 +50,7 @@ def launch(main: Callable[[Namespace], object], args: Namespace) -> int:
             machine_rank=args.machine_rank,
             dist_url=args.dist_url,
             args=(args,),
+            timeout=_timeout(args),
         )
     except InputError as error:
         print(f"Error: {one_sentence(error)}", file=sys.stderr)
@@ -68,7 +75,7 @@ def launch(main: Callable[[Namespace], object], args: Namespace) -> int:
 
 
 def _check_flags(args: Namespace) -> None:
-    for flag, least in (("num_gpus", 0), ("num_processes", 0), ("num_machines", 1)):
+    for flag, least in NUMBERS.items():
         value = getattr(args, flag, least)  # callers with Detectron2's own parser lack one
         if value < least:
             raise InputError(
@@ -118,14 +125,22 @@ def _main_of_process(main: Callable[[Namespace], object], processes: int, args: 
     main(args)
 
 
-def _join_torchrun() -> None:
-    """Join the processes that torchrun has started."""
+def _join_torchrun(args: Namespace) -> None:
+    """Join the processes that torchrun has started; after a restart, the training goes on."""
     cuda, local_rank = torch.cuda.is_available(), int(os.environ["LOCAL_RANK"])
-    torch.distributed.init_process_group("nccl" if cuda else "gloo")
+    torch.distributed.init_process_group("nccl" if cuda else "gloo", timeout=_timeout(args))
     comm.create_local_process_group(int(os.environ["LOCAL_WORLD_SIZE"]))
     if cuda:
         torch.cuda.set_device(local_rank)
-    comm.synchronize()
+    # An agent that is itself new, on another machine, counts from 0.
+    restarts = max(comm.all_gather(int(os.environ["TORCHELASTIC_RESTART_COUNT"])))
+    if restarts and not args.eval_only:
+        args.resume = True
+
+
+def _timeout(args: Namespace) -> timedelta:
+    """How long a process waits for the others."""
+    return timedelta(seconds=getattr(args, "timeout", TIMEOUT))
 
 
 def _pass_on(number, frame):

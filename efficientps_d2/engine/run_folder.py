@@ -8,6 +8,7 @@ from pathlib import Path
 from detectron2.config import CfgNode
 from detectron2.utils import comm
 
+from efficientps_d2.checkpoint.checkpoint_files import last_name
 from efficientps_d2.config.check import check_schedule
 from efficientps_d2.config.keys import differences, flat_items
 from efficientps_d2.config.loading import load_config
@@ -51,6 +52,22 @@ def lock_run(folder: str) -> None:
                 f"OUTPUT_DIR {folder} cannot be written; give another folder."
             ) from error
         logger.warning("%s cannot be locked (%s): start no second training there.", folder, error)
+
+
+def require_same_checkpoint(folder: str) -> None:
+    """Refuse to go on where processes, on other machines, would begin with other weights.
+
+    Raises:
+        InputError: if they see different checkpoints.
+    """
+    names = comm.all_gather(last_name(folder))
+    other = next((rank for rank, name in enumerate(names) if name != names[0]), None)
+    if other is not None:
+        seen, first = (names[rank] or "no checkpoint" for rank in (other, 0))
+        raise InputError(
+            f"OUTPUT_DIR {folder}: process {other} sees {seen}, process 0 {first}; give a folder "
+            "that all machines share, or set OUTPUT_MIRROR."
+        )
 
 
 def remove_partial_checkpoints(folder: str) -> None:

@@ -10,7 +10,7 @@ from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.utils import comm
 
 from efficientps_d2.checkpoint.checkpoint_files import has_checkpoint
-from efficientps_d2.checkpoint.checkpointer import require_file
+from efficientps_d2.checkpoint.weights_address import require_file
 from efficientps_d2.config.building import check_network
 from efficientps_d2.config.check import check_schedule
 from efficientps_d2.config.keys import value_of
@@ -20,11 +20,13 @@ from efficientps_d2.data.classes import with_class_counts
 from efficientps_d2.data.datasets.register import check_dataset_files
 from efficientps_d2.engine.auto_values import fill_auto
 from efficientps_d2.engine.logs import start_logs
+from efficientps_d2.engine.mirror import prepare_mirror
 from efficientps_d2.engine.run_folder import (
     check_resumed_config,
     config_of_run,
     lock_run,
     remove_partial_checkpoints,
+    require_same_checkpoint,
 )
 from efficientps_d2.modeling.test_time_augmentation import PanopticTTA
 from efficientps_d2.utils.env import keep_freed_memory, quiet_known_warnings
@@ -49,6 +51,10 @@ def setup(args: Namespace) -> CfgNode:
     cfg = _on_device(load_config(args.config_file, args.opts))
     if cfg.MODEL.DEVICE == "cpu":
         keep_freed_memory()
+    if not args.eval_only:
+        prepare_mirror(cfg.OUTPUT_DIR, cfg.OUTPUT_MIRROR, args.resume)
+    if args.resume:
+        require_same_checkpoint(cfg.OUTPUT_DIR)
     resumes = args.resume and has_checkpoint(cfg.OUTPUT_DIR)
     weights = cfg.MODEL.WEIGHTS
     if not resumes:
@@ -126,6 +132,12 @@ def _warn(cfg: CfgNode, args: Namespace, has_weights: bool) -> None:
         processes = comm.get_world_size()
         count = "one process" if processes == 1 else f"{processes} processes"
         logger.info("CUDA is not available: %s on the CPU, with BN for SyncBN.", count)
+        cores = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", processes))
+        if "TORCHELASTIC_RUN_ID" in os.environ and torch.get_num_threads() < cores:
+            logger.info(
+                "Each process uses %d of its %d cores, as torchrun has it; set OMP_NUM_THREADS=%d.",
+                *(torch.get_num_threads(), cores, cores),
+            )
 
 
 def _on_device(cfg: CfgNode) -> CfgNode:

@@ -23,6 +23,7 @@ from efficientps_d2.data.loaders import build_test_loader, build_train_loader
 from efficientps_d2.engine.guarded_trainer import GuardedTrainer
 from efficientps_d2.engine.hooks import FirstEstimate, FreezeBatchNorm, StopOnSignal, WeightAverage
 from efficientps_d2.engine.logs import log_next_steps
+from efficientps_d2.engine.mirror import mirror_of
 from efficientps_d2.engine.optimizer import build_optimizer, scaled_to_workers
 from efficientps_d2.engine.step_trainer import StepTrainer
 from efficientps_d2.engine.validation import EarlyStop, Validation, broadcast
@@ -166,6 +167,7 @@ class Trainer(GuardedTrainer):
             average = WeightAverage(model, cfg.SOLVER.EMA_DECAY)
             model = average.model
         self.checkpointer = FittingCheckpointer(model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self))
+        self.mirror = mirror_of(cfg, self.checkpointer)
         hooks = [hook for hook in super().build_hooks() if hook is not None]
         # An evaluation that fails must not cost the iterations before it: the checkpoint is first.
         savers = [h for h in hooks if isinstance(h, PeriodicCheckpointer)]
@@ -233,6 +235,8 @@ class Trainer(GuardedTrainer):
         with contextlib.suppress(EarlyStop):
             super().train()
         log_next_steps(self.cfg)
+        if self.mirror:
+            self.mirror.copy()
         return self.validation.results
 
     def _save_model(self) -> None:

@@ -12,8 +12,8 @@ from efficientps_d2 import InputError
 from efficientps_d2.checkpoint.checkpointer import (
     FittingCheckpointer,
     load_trained_model,
-    require_file,
 )
+from efficientps_d2.checkpoint.weights_address import require_file
 from efficientps_d2.data.classes import with_class_counts
 from efficientps_d2.engine.trainer import Trainer
 

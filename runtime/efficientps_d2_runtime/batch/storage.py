@@ -1,6 +1,7 @@
 """Folders on disks and in object storage, whose files are there completely or not at all."""
 
 import contextlib
+import errno
 import os
 import uuid
 from collections.abc import Iterator
@@ -63,6 +64,14 @@ class Folder:
             found = self.filesystem.get_file_info(selector)
         return sorted(info.base_name for info in found if info.is_file)
 
+    def state(self, *names: str) -> str:
+        """Size and time of a file, which differ when it is another."""
+        with self._naming("read", *names):
+            info = self.filesystem.get_file_info(self.place(*names))
+            if not info.is_file:
+                raise FileNotFoundError(errno.ENOENT, "there is no such file")
+        return f"{info.size} {info.mtime_ns}"
+
     def read(self, *names: str) -> bytes:
         """The content of a file."""
         with self._naming("read", *names), self.open(*names) as stream:
@@ -95,6 +104,34 @@ class Folder:
                 partial.replace(file)
             finally:
                 partial.unlink(missing_ok=True)
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of all files in the folder and below, by their relative names."""
+        selector = fs.FileSelector(self.path, recursive=True, allow_not_found=True)
+        with self._naming("read"):
+            found = self.filesystem.get_file_info(selector)
+        return {i.path.removeprefix(f"{self.path}/"): i.size for i in found if i.is_file}
+
+    def store(self, file: Path, *names: str) -> None:
+        """Copy a file of this machine, of any size, into the folder."""
+        if self.is_local:
+            self.write(file.read_bytes(), *names)
+            return
+        with self._naming("written", *names):
+            fs.copy_files(str(file), self.place(*names), fs.LocalFileSystem(), self.filesystem)
+
+    def fetch(self, file: Path, *names: str) -> None:
+        """Copy a file of the folder to this machine, where it is whole or absent."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_name(f"{uuid.uuid4().hex}{PARTIAL}")
+        try:
+            with self._naming("read", *names):
+                fs.copy_files(
+                    self.place(*names), str(partial), self.filesystem, fs.LocalFileSystem()
+                )
+            partial.replace(file)
+        finally:
+            partial.unlink(missing_ok=True)
 
     def remove(self, *names: str) -> None:
         """Remove a file."""

@@ -1,0 +1,142 @@
+"""A copy of the folder of a run elsewhere, from which a training goes on on another machine."""
+
+import logging
+from pathlib import Path
+
+from detectron2.config import CfgNode
+from detectron2.utils import comm
+
+from efficientps_d2.checkpoint.checkpoint_files import LAST, PATTERNS, has_checkpoint, last_name
+from efficientps_d2.checkpoint.checkpointer import BEST, FittingCheckpointer
+from efficientps_d2.checkpoint.object_storage import require_pyarrow
+from efficientps_d2_runtime.errors import InputError
+
+logger = logging.getLogger("efficientps_d2")
+
+FETCHED = ("config.yaml", "metrics.json", f"{BEST}.pth")  # besides the last checkpoint
+LEFT_OUT = ("earlier_run",)
+
+
+class Mirror:
+    """Copies what has changed in the folder of a run; the first process alone writes."""
+
+    def __init__(self, folder: str, address: str):
+        """
+        Args:
+            folder: ``OUTPUT_DIR``.
+            address: ``OUTPUT_MIRROR``, another folder or an address.
+
+        Raises:
+            InputError: if nothing here reads such an address.
+        """
+        require_pyarrow(address)
+        from efficientps_d2_runtime.batch.storage import Folder
+
+        self.folder, self.there = Path(folder), Folder(address)
+        if self.there.is_local and Path(self.there.path) == self.folder.resolve():
+            raise InputError("OUTPUT_MIRROR is OUTPUT_DIR itself; give another folder.")
+        self._copied: dict[str, tuple] = {}  # size and time of each file
+
+    def last(self) -> str:
+        """The name of its last checkpoint; "" if there is none.
+
+        Raises:
+            InputError: if it cannot be read.
+        """
+        if not self.there.exists(LAST):
+            return ""
+        return self.there.read(LAST).decode("utf-8", errors="replace").strip()
+
+    def refuse_other_run(self) -> None:
+        """
+        Raises:
+            InputError: if it holds a run, which a training that begins would replace.
+        """
+        if name := self.last():
+            raise InputError(
+                f"OUTPUT_MIRROR {self.there} holds a run ({name}); go on with it by --resume, or "
+                "give another OUTPUT_MIRROR."
+            )
+
+    def fetch(self) -> None:
+        """Get the last checkpoint, unless this machine has it or a newer one.
+
+        Raises:
+            InputError: if it cannot be read.
+        """
+        name = self.last()
+        if not name or Path(name).name != name:
+            return
+        if has_checkpoint(self.folder) and last_name(self.folder) >= name:
+            return  # model_0000199.pth comes before model_final.pth
+        for file in (*(f for f in FETCHED if self.there.exists(f)), name, LAST):
+            self.there.fetch(self.folder / file, file)
+        logger.info("Fetched %s from %s.", name, self.there)
+
+    def copy(self) -> None:
+        """Copy what is new, ``last_checkpoint`` last, and remove checkpoints that are gone.
+
+        Raises:
+            InputError: if it cannot be written.
+        """
+        if not comm.is_main_process():
+            return
+        found = {name: state for name, state in self._files() if name != LAST}
+        for name, state in found.items():
+            if self._copied.get(name) != state:
+                self.there.store(self.folder / name, name)
+                self._copied[name] = state
+        if (self.folder / LAST).is_file():
+            self.there.store(self.folder / LAST, LAST)
+        for name in self.there.files():
+            if name not in found and any(Path(name).match(pattern) for pattern in PATTERNS):
+                self.there.remove(name)
+
+    def try_to_copy(self) -> None:
+        """As :meth:`copy`; what fails is logged, and copied with the next checkpoint."""
+        try:
+            self.copy()
+        except (InputError, OSError) as error:
+            logger.error("%s The next checkpoint tries again.", error)
+
+    def _files(self):
+        """Relative names of the files of the run, with size and time of each."""
+        for file in sorted(self.folder.rglob("*")):
+            name = file.relative_to(self.folder)
+            if file.is_file() and name.parts[0] not in LEFT_OUT and not _is_for_a_moment(file.name):
+                stat = file.stat()
+                yield name.as_posix(), (stat.st_size, stat.st_mtime_ns)
+
+
+def _is_for_a_moment(name: str) -> bool:
+    return name.startswith(".") or ".partial" in name
+
+
+def prepare_mirror(folder: str, address: str, resume: bool) -> None:
+    """Let each machine have the last checkpoint, or refuse to replace another run.
+
+    Args:
+        folder: ``OUTPUT_DIR``.
+        address: ``OUTPUT_MIRROR``; "" for none.
+        resume: whether a training goes on.
+
+    Raises:
+        InputError: if it cannot be used.
+    """
+    if not address:
+        return
+    mirror = Mirror(folder, address)
+    if not resume:
+        mirror.refuse_other_run()
+    elif comm.get_local_rank() == 0:
+        mirror.fetch()
+    comm.synchronize()
+
+
+def mirror_of(cfg: CfgNode, checkpointer: FittingCheckpointer) -> Mirror | None:
+    """The mirror of a config, if it has one; what the checkpointer saves is copied."""
+    if not cfg.OUTPUT_MIRROR:
+        return None
+    mirror = Mirror(cfg.OUTPUT_DIR, cfg.OUTPUT_MIRROR)
+    checkpointer.after_save = mirror.try_to_copy
+    return mirror
