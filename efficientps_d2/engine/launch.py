@@ -4,6 +4,8 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
+import time
 from argparse import Namespace
 from collections.abc import Callable
 from datetime import timedelta
@@ -19,6 +21,7 @@ from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 from efficientps_d2.engine.arguments import TIMEOUT
 from efficientps_d2_runtime.errors import InputError, one_sentence
 
+LOOK = 0.5  # seconds between looks at the agent of torchrun
 # Flags, and the least that each can be.
 NUMBERS = {"num_gpus": 0, "num_processes": 0, "num_machines": 1, "timeout": 1}
 
@@ -132,10 +135,18 @@ def _join_torchrun(args: Namespace) -> None:
     comm.create_local_process_group(int(os.environ["LOCAL_WORLD_SIZE"]))
     if cuda:
         torch.cuda.set_device(local_rank)
+    threading.Thread(target=_end_with_torchrun, args=(os.getppid(),), daemon=True).start()
     # An agent that is itself new, on another machine, counts from 0.
     restarts = max(comm.all_gather(int(os.environ["TORCHELASTIC_RESTART_COUNT"])))
     if restarts and not args.eval_only:
         args.resume = True
+
+
+def _end_with_torchrun(agent: int) -> None:
+    """End when the agent is killed: another that replaces it starts a process of its own."""
+    while os.getppid() == agent:
+        time.sleep(LOOK)
+    os._exit(1)
 
 
 def _timeout(args: Namespace) -> timedelta:
