@@ -121,9 +121,7 @@ def read_labels(frame: Frame) -> Labels:
     _, numbers = np.unique(values, return_inverse=True)
     numbers = np.where(values >> 16, numbers + 1, 0)
     seen = project(points).points
-    return Labels(
-        np.where(seen >= 0, classes[seen], VOID), np.where(seen >= 0, numbers[seen], 0)
-    )
+    return Labels(np.where(seen >= 0, classes[seen], VOID), np.where(seen >= 0, numbers[seen], 0))
 
 
 def link_labels(frame: Frame, file: Path) -> None:

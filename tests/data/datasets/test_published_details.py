@@ -21,7 +21,6 @@ from efficientps_d2.data.datasets.scannet import CATEGORIES as SCANNET
 from efficientps_d2_runtime.errors import InputError
 
 
-
 def segments_of(folder, stem):
     """Ids of the PNG and, for each id, the name of its class and whether it is a crowd."""
     content = json.loads((folder / "panoptic.json").read_text())
@@ -42,8 +41,8 @@ def test_kitti_groups_and_void(prepared):
     assert kinds_of[("sky", 0)] == kinds_of[("road", 0)] == kinds_of[("bicycle", 1)] == 1
     assert kinds_of[("person", 0)] == 2
     assert (ids[:, -5:] == 0).all()  # a caravan has instances but is not evaluated
-    # Every fifth image is for validation.
-    assert sorted(f.stem for f in (folder / "val" / "images").iterdir()) == ["000004_10", "000009_10"]
+    stems = sorted(file.stem for file in (folder / "val" / "images").iterdir())
+    assert stems == ["000004_10", "000009_10"]  # every fifth
 
 
 def test_vistas_has_no_groups(prepared):
