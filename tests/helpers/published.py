@@ -151,13 +151,7 @@ def write_idd(root: Path) -> Path:
         for drive, stem, suffix in (("119", "005506", ".png"), ("7", "frame0340", ".jpg")):
             size = (108, 192)
             regions = scene(size, ("sky", "road"), ("car", "animal"), "out of roi", "ridergroup")
-            objects = [
-                {
-                    "label": r.label,
-                    "polygon": [[x0, y0], [x1 - 1, y0], [x1 - 1, y1 - 1], [x0, y1 - 1.0]],
-                }
-                for r, (y0, x0, y1, x1) in ((r, map(int, r.box)) for r in regions)
-            ]
+            objects = [{"label": r.label, "polygon": corners(r)} for r in regions]
             objects.insert(2, {"label": "truck", "polygon": objects[0]["polygon"], "deleted": 1})
             objects.append({"label": "bus", "polygon": [[1, 1], [9, 9]], "verified": 0})
             content = {"imgWidth": size[1], "imgHeight": size[0], "objects": objects}
