@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from project import Refused, call_verb, run_verb
-from published import write_pastis, write_scannet
+from published import WRITERS, write_pastis, write_scannet
 
 from efficientps_d2_runtime.locks import lock
 
@@ -106,9 +106,23 @@ def changed_depth(source):
     save(source / "scene0011_01" / "depth" / "000100.png")
 
 
+def changed_classes(source):
+    """The first thing is stuff, and the first stuff a thing."""
+    file = source / "config_v1.2.json"
+    content = json.loads(file.read_text())
+    labels = content["labels"]
+    stuff = next(label for label in labels if label["evaluate"] and not label["instances"])
+    labels[0]["instances"], stuff["instances"] = False, True
+    file.write_text(json.dumps(content))
+
+
+VISTAS = {f"panoptic/{stem}.png" for stem in ("__CRyFzoDOXn6unQ6a3DnQ", "a-9tRyFzoDOXn6unQ6a3D_")}
+
+
 @pytest.mark.parametrize(
     "name, write, change, made",
     [
+        ("vistas", WRITERS["vistas, second release"], changed_classes, VISTAS),
         ("pastis", write_pastis, changed_parcels, {"panoptic/10007.png", "void/10007.png"}),
         ("pastis", write_pastis, changed_dates, {f"images/{10000 + 7 * i}.npy" for i in range(10)}),
         ("scannet_depth", write_scannet, changed_depth, {"images/scene0011_01__000100.tif"}),
