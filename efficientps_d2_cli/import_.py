@@ -37,8 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--bands",
         type=path,
         metavar="DIR",
-        help="in place of each annotated image take the .npy array or TIFF of its name in DIR, of "
-        "any number of bands",
+        help="in place of each annotated image take the .npy array or TIFF of its folder and name "
+        "in DIR, or the only one of its name, of any number of bands",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace a dataset at DEST")
 

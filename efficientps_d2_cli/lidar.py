@@ -5,7 +5,7 @@ efficientps-d2 lidar dataset predictions --model output/semantic_kitti/model --s
 
 SOURCE holds sequences/. OUTPUT gets sequences/11/predictions/000000.label and so on; scans that
 have such labels already are left out. Sequences with true labels are then scored; without --model
-nothing is labelled, so that labels of any network can be scored.
+nothing is labelled, so that labels of any network can be scored, or packed for the server.
 """
 
 import argparse
@@ -54,13 +54,16 @@ def run(args: argparse.Namespace) -> int:
     from efficientps_d2.prediction.scans import (
         label_scans,
         require_classes,
+        require_found,
         require_model,
         scans_of,
         score_scans,
+        with_truth,
     )
     from efficientps_d2_runtime.errors import Stopped
 
     scans = scans_of(args.source, args.output, args.sequences)
+    known = with_truth(scans)
     if args.model:
         predictor = load_predictor(args.model, args.device)
         require_classes(predictor)
@@ -70,13 +73,20 @@ def run(args: argparse.Namespace) -> int:
         except KeyboardInterrupt as error:
             raise Stopped("the same command goes on with the scans that are left.") from error
         print(f"Wrote labels of {count} scans to {args.output}.")
-    known = [scan for scan in scans if scan.truth.is_file()]
     if known:
         _print_score(score_scans(known, args.processes))
+        _print_count(scans, known)
     else:
+        require_found(scans)
         print("These sequences have no true labels: the server scores them. Pack sequences/:")
         print(f"  cd {shlex.quote(str(args.output))} && zip -r submission.zip sequences")
     return 0
+
+
+def _print_count(scans: list, known: list) -> None:
+    others = sorted({scan.sequence for scan in scans} - {scan.sequence for scan in known})
+    without = f"; these sequences have no true labels: {', '.join(others)}" if others else ""
+    print(f"Scored {len(known)} of {len(scans)} scans{without}.")
 
 
 def _print_score(sums) -> None:

@@ -10,6 +10,7 @@ same command goes on where it was stopped.
 """
 
 import argparse
+import difflib
 import os
 import shlex
 import sys
@@ -30,8 +31,16 @@ NAMES = (
 )
 
 
+def dataset(text: str) -> str:
+    """A name, or a mistake that is not close to one."""
+    close = difflib.get_close_matches(text.lower(), NAMES, 1)
+    if close and text not in NAMES:
+        raise argparse.ArgumentTypeError(f"there is no dataset {text}; did you mean {close[0]}?")
+    return text
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", choices=NAMES, metavar="NAME", help=", ".join(NAMES))
+    parser.add_argument("name", type=dataset, choices=NAMES, metavar="NAME", help=", ".join(NAMES))
     parser.add_argument("source", type=path, metavar="SOURCE", help="folder of the publisher")
     parser.add_argument(
         "dest",
@@ -135,8 +144,7 @@ def _print_next_commands(name: str, dest: Path, data) -> None:
 
     train, test = (quoted(_registered(dest, splits)) for splits in (data.train, data.test))
     names = "" if dest.name == name else f" \\\n    DATASETS.TRAIN {train} DATASETS.TEST {test}"
-    config = f"configs/efficientps_{name}.yaml"
     print(f"\nWrote {dest}. Look at it, then train:\n")
-    folder = shlex.quote(str(dest / data.test[0]))
-    print(f"efficientps-d2 check {folder} --config-file {config} --draw 8")
-    print(f"{where_datasets_are(dest)}efficientps-d2 train --config-file {config}{names}")
+    print(f"efficientps-d2 check {shlex.quote(str(dest / data.test[0]))} --draw 8")
+    config = f"--config-file configs/efficientps_{name}.yaml"
+    print(f"{where_datasets_are(dest)}efficientps-d2 train {config}{names}")

@@ -1,4 +1,4 @@
-"""docs/CUSTOM_DATA.md works as it is written."""
+"""docs/CUSTOM_DATA.md works as it is written: its bash blocks and its Python code."""
 
 import json
 import re
@@ -6,7 +6,9 @@ import shlex
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 from forked_commands import Command
 from project import ROOT
 from scenes import unregister
@@ -14,7 +16,15 @@ from served_page import until
 
 from efficientps_d2_cli.main import main
 
+PAGE = (ROOT / "docs" / "CUSTOM_DATA.md").read_text()
 LONG = "OUTPUT_DIR output/mine"  # trainings that the test interrupts
+OF_BANDS = "check fields_train"  # what the Python code writes
+
+
+def commands_of(page: str) -> list[str]:
+    """The lines of all bash blocks of a page, without their breaks."""
+    blocks = re.findall(r"```bash\n(.*?)```", page, re.DOTALL)
+    return [c for block in blocks for c in block.replace("\\\n", " ").strip().splitlines()]
 
 
 def interrupted(arguments: list[str], output: Path) -> str:
@@ -34,7 +44,7 @@ def project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DETECTRON2_DATASETS", "datasets")
     yield
-    for name in ("mine_train", "mine_val"):
+    for name in ("mine_train", "mine_val", "fields_train"):
         unregister(name)
 
 
@@ -49,9 +59,7 @@ def test_the_tutorial_runs_as_written(project, capfd, tmp_path):
         assert (name, status) == ("efficientps-d2", 0), f"{command}\n{output[-2000:]}{errors}"
         return output
 
-    text = (ROOT / "docs" / "CUSTOM_DATA.md").read_text()
-    blocks = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
-    commands = [c for block in blocks for c in block.replace("\\\n", " ").strip().splitlines()]
+    commands = [command for command in commands_of(PAGE) if OF_BANDS not in command]
     assert len(commands) == 9
     assert "MAX_ITER 10 " in commands[4]
     commands[4] = commands[4].replace("MAX_ITER 10 ", "MAX_ITER 2 ")
@@ -67,3 +75,27 @@ def test_the_tutorial_runs_as_written(project, capfd, tmp_path):
     assert re.search(r"Training from iteration [1-9]", outputs[6])
     assert "Results on mine_val" in outputs[7]
     assert "Training from iteration 0" in outputs[8], "of Panoptic FPN"
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16])
+def test_the_code_of_the_page_writes_what_check_accepts(project, monkeypatch, capsys, dtype):
+    """Ids of maps of any type; the command is the page's, too."""
+    folder = Path("datasets/fields/train").absolute()
+    for part in ("images", "panoptic"):
+        (folder / part).mkdir(parents=True)
+    classes, numbers = np.zeros((2, 24, 32), dtype)
+    classes[4:], numbers[4:16, :9], numbers[4:16, 20:] = 1, 1, 200
+    classes[numbers > 0] = 2
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    code = code.replace("# write(...) for each image", "write('A', classes, numbers, content)  #")
+    bands = np.dstack([classes] * 4).astype(np.float32)
+    tifffile.imwrite(folder / "images" / "A.tif", bands, photometric="minisblack")
+    with monkeypatch.context() as patch:
+        patch.chdir(folder)
+        exec(code, {"classes": classes, "numbers": numbers})
+    (command,) = (command for command in commands_of(PAGE) if OF_BANDS in command)
+    assert main(shlex.split(command)[1:]) == 0
+    assert "Errors: 0, warnings: 0." in capsys.readouterr().out
+    annotation = json.loads((folder / "panoptic.json").read_text())["annotations"][0]
+    ids = [segment["id"] for segment in annotation["segments_info"]]
+    assert ids == [65536, 2 * 65536 + 1, 2 * 65536 + 200]

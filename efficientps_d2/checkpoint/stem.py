@@ -13,8 +13,9 @@ OF_CAFFE2 = {"conv1_w": "stem.conv1.weight"}  # other names are those of the net
 def spread_over_bands(weights: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     """Spread weights for RGB over the bands of a network, in place, as timm does.
 
-    The bands get the weights of red, green, blue, red and so on, all times 3 / bands, so that what
-    comes out of the convolution stays as large as it was.
+    Several bands get the weights of red, green, blue, red and so on, all times 3 / bands, so that
+    what comes out of the convolution stays as large as it was. For the same reason a single band
+    gets the sum of the three.
 
     Args:
         weights: state dict that is loaded.

@@ -3,12 +3,15 @@
 They are float32 arrays (H, W, C), as their files store them; NaN is a pixel without data.
 """
 
-from collections.abc import Sequence
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+from PIL import Image
 
 from efficientps_d2.data.lidar.projection import read_range_image
 from efficientps_d2.data.lidar.scans import SCAN_SUFFIX
@@ -63,13 +66,16 @@ def load_bands(file: str | Path, cure: str) -> np.ndarray:
         raise unreadable(file, error, cure) from error
 
 
-def bands_of_array(array: np.ndarray, name: str, no_data: float | None = None) -> np.ndarray:
+def bands_of_array(
+    array: np.ndarray, name: str, no_data: float | None = None, count: int | None = None
+) -> np.ndarray:
     """(H, W, C) float32 of an array of numbers; see :func:`read_bands`.
 
     Args:
         array: (H, W), (H, W, C) or (C, H, W).
         name: of the image, for errors.
         no_data: a value that means that there is none.
+        count: of the bands, if it is known: a last axis of so many has them, however long it is.
 
     Raises:
         InputError: for another shape or type.
@@ -85,7 +91,7 @@ def bands_of_array(array: np.ndarray, name: str, no_data: float | None = None) -
             f"{name} has the shape {array.shape}; store (height, width, bands) or (bands, height, "
             "width)."
         )
-    if array.shape[0] < array.shape[2]:
+    if array.shape[0] < array.shape[2] and array.shape[2] != count:
         array = np.moveaxis(array, 0, 2)
     pixels = np.ascontiguousarray(array, dtype=np.float32)
     if array.dtype.kind == "f":
@@ -101,6 +107,11 @@ def _read_picture(file: str | Path) -> np.ndarray:
     if not has_16_bits or image.mode[0] == "I":
         return np.asarray(image.convert("RGB") if image.mode == "P" else image)
     array = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)  # Pillow keeps 8 of the 16 bits
+    if array is None:
+        raise InputError(f"{file} has 16 bits and cannot be read by OpenCV; save it as a TIFF.")
+    with Image.open(file, formats=IMAGE_FORMATS) as image:
+        if str(image.tile[0][3]).startswith("LA"):  # grey and alpha, of which OpenCV makes four
+            return array[:, :, [0, -1]]
     return array[:, :, [2, 1, 0, 3][: array.shape[2]]]
 
 
@@ -109,7 +120,7 @@ def _read_tiff(file: str | Path) -> tuple[np.ndarray, float | None]:
     import tifffile
 
     try:
-        with tifffile.TiffFile(file) as tiff:
+        with _silent("tifffile"), tifffile.TiffFile(file) as tiff:
             tag = tiff.pages[0].tags.get(GDAL_NODATA)
             shapes = [series.shape for series in tiff.series]
             array = tiff.asarray()
@@ -130,6 +141,18 @@ def _read_tiff(file: str | Path) -> tuple[np.ndarray, float | None]:
         raise InputError(
             f"{file} says that {tag.value!r} is no data ({one_line(error)}); write a number."
         ) from error
+
+
+@contextlib.contextmanager
+def _silent(name: str) -> Iterator[None]:
+    """Without the log of a package, which has a line for each "no data" that is no such value."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def require_bands(image: np.ndarray, count: int, name: str) -> None:

@@ -197,9 +197,11 @@ class Predictor:
         is_file = isinstance(image, str | Path)
         if self.cfg.INPUT.FORMAT != bands.BANDS:
             return read_rgb(image) if is_file else rgb_of_array(image, image_format)
-        name = str(image) if is_file else "An image"
-        pixels = self.read(image) if is_file else bands.bands_of_array(np.asarray(image), name)
-        bands.require_bands(pixels, len(self.cfg.MODEL.PIXEL_MEAN), name)
+        if is_file:
+            return self.read(image)
+        name, count = "An image", len(self.cfg.MODEL.PIXEL_MEAN)
+        pixels = bands.bands_of_array(np.asarray(image), name, count=count)
+        bands.require_bands(pixels, count, name)
         return pixels
 
     def _input(self, image: np.ndarray) -> dict:

@@ -12,7 +12,9 @@ from efficientps_d2.data.datasets.semantic_kitti import CATEGORIES, RAW_IDS, TIT
 from efficientps_d2.data.lidar.labels import point_labels
 from efficientps_d2.data.lidar.projection import project
 from efficientps_d2.data.lidar.scans import (
+    LABEL_BYTES,
     LABEL_SUFFIX,
+    POINT_BYTES,
     SCAN_SUFFIX,
     read_point_labels,
     read_scan,
@@ -27,6 +29,7 @@ from efficientps_d2_runtime.errors import InputError
 from efficientps_d2_runtime.files import replacing_file
 
 MARKER = "lidar.json"  # in a folder of labels: which model made them
+UNLABELLED = "label it first, by --model"
 
 
 class Scan(NamedTuple):
@@ -35,6 +38,11 @@ class Scan(NamedTuple):
     points: Path
     truth: Path
     found: Path
+
+    @property
+    def sequence(self) -> str:
+        """Its number."""
+        return self.points.parent.parent.name
 
 
 def scans_of(source: Path, output: Path, sequences: list[str]) -> list[Scan]:
@@ -55,6 +63,39 @@ def scans_of(source: Path, output: Path, sequences: list[str]) -> list[Scan]:
             found = output / "sequences" / number / "predictions" / name
             scans.append(Scan(file, root / number / "labels" / name, found))
     return scans
+
+
+def with_truth(scans: list[Scan]) -> list[Scan]:
+    """The scans of those sequences that have true labels.
+
+    Raises:
+        InputError: if a sequence has labels of some scans only.
+    """
+    known = [scan for scan in scans if scan.truth.is_file()]
+    sequences = {scan.sequence for scan in known}
+    for scan in scans:
+        if scan.sequence in sequences and not scan.truth.is_file():
+            raise InputError(
+                f"{scan.truth} does not exist, but other scans of sequence {scan.sequence} have "
+                "labels; unpack data_odometry_labels.zip again."
+            )
+    return known
+
+
+def require_found(scans: list[Scan]) -> None:
+    """Fail unless each scan has a label for each point, by the sizes of the files.
+
+    Raises:
+        InputError: it names the labels.
+    """
+    for scan in scans:
+        size = require(scan.found, "a submission", UNLABELLED).stat().st_size
+        points = scan.points.stat().st_size // POINT_BYTES
+        if size != points * LABEL_BYTES:
+            raise InputError(
+                f"{scan.found} has {size / LABEL_BYTES:g} labels, but {scan.points} has {points} "
+                "points; remove it and label the scan again."
+            )
 
 
 def require_classes(predictor: Predictor) -> None:
@@ -119,9 +160,8 @@ def score_scans(scans: list[Scan], processes: int) -> PointSums:
 
 
 def _score(scan: Scan) -> PointSums:
-    cure = "label it first, by --model"
     truth = read_point_labels(scan.truth)
-    found = read_point_labels(require(scan.found, "a score", cure))
+    found = read_point_labels(require(scan.found, "a score", UNLABELLED))
     require_labels(read_scan(scan.points), truth, scan.points, scan.truth)
     require_labels(truth, found, scan.truth, scan.found)
     sums = new_sums()

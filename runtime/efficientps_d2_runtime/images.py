@@ -213,7 +213,7 @@ def open_image(file: Path | BytesIO, formats) -> tuple[Image.Image, int, bool]:
     with Image.open(file, formats=formats) as image:
         # Before load(), which forgets tiles, and turns TIFFs and forgets the tag; EXIF loads PNGs.
         has_16_bits = _has_16_bits(image)
-        orientation = _orientation(image)
+        orientation = orientation_of(image)
         image.load()
         return image, orientation, has_16_bits
 
@@ -225,7 +225,8 @@ def _has_16_bits(image: Image.Image) -> bool:
     return image.mode[0] == "I" or any(isinstance(a, str) and ";16" in a for a in layouts)
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation_of(image: Image.Image) -> int:
+    """The EXIF orientation of an opened image, 1 if it has none; of a PNG it decodes the pixels."""
     try:
         return image.getexif().get(ORIENTATION, 1)
     except DAMAGED:  # viewers ignore damaged tags, too

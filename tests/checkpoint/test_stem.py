@@ -57,6 +57,17 @@ def test_finetuning_begins_with_the_weights_for_photographs(networks, tmp_path):
         strict.load(str(tmp_path / "photos.pth"))
 
 
+def test_a_single_band_gets_the_sum_of_the_three(tmp_path):
+    """A grey image then gives what it gives as red, green and blue."""
+    nets = [build_resnet_backbone(get_cfg(), ShapeSpec(channels=c)).eval() for c in (3, 1)]
+    torch.save({"model": nets[0].state_dict()}, tmp_path / "r50.pth")
+    FittingCheckpointer(nets[1]).load(str(tmp_path / "r50.pth"))
+    grey = torch.rand(1, 1, 64, 64)
+    with torch.no_grad():
+        expected, found = nets[0].stem(grey.repeat(1, 3, 1, 1)), nets[1].stem(grey)
+    assert torch.allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
 def test_resnet_of_detectron2_too(tmp_path):
     nets = [build_resnet_backbone(get_cfg(), ShapeSpec(channels=c)) for c in (3, 5)]
     torch.save({"model": nets[0].state_dict()}, tmp_path / "r50.pth")

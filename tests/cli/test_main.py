@@ -43,6 +43,9 @@ def test_no_help_imports_what_takes_seconds():
         (["evaluate", "--config-file", "a", "--weights=x"], "come last, as KEY VALUE"),
         (["predict", "a.jpg", "-o", "x"], "come last, as KEY VALUE after --opts"),
         (["predikt", "a.jpg"], "no verb predikt; did you mean predict?"),
+        (["prepare", "scanet", "a"], "there is no dataset scanet; did you mean scannet?"),
+        (["prepare", "SemanticKITTI", "a"], "did you mean semantic_kitti?"),
+        (["prepare", "nuclei", "a"], "invalid choice: 'nuclei' (choose from "),
         (["streets", "--fast"], "unrecognized arguments: --fast\n"),
     ],
 )

@@ -1,5 +1,9 @@
 """Images of any number of bands: their files, resizing, augmentation and drawing."""
 
+import logging
+import struct
+import zlib
+
 import cv2
 import numpy as np
 import pytest
@@ -10,7 +14,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
 from efficientps_d2.data.augmentation import BandJitter
-from efficientps_d2.data.bands import image_tensor, read_bands, show
+from efficientps_d2.data.bands import bands_of_array, image_tensor, read_bands, show
 from efficientps_d2.utils.resizing import resize_bands
 from efficientps_d2_runtime.errors import InputError
 
@@ -134,6 +138,50 @@ def test_16_bits_of_colours_are_kept(tmp_path):
     cv2.imwrite(str(tmp_path / "b.png"), pixels[:, :, [2, 1, 0]])
     assert (read_bands(tmp_path / "a.png") == pixels).all()
     assert (read_bands(tmp_path / "b.png") == pixels[:, :, :3]).all()
+
+
+def write_grey_and_alpha(file, pixels):
+    """A PNG of (H, W, 2) uint16, which neither Pillow nor OpenCV writes."""
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    size = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 16, 4, 0, 0, 0)
+    content = b"\x89PNG\r\n\x1a\n"
+    for kind, data in ((b"IHDR", size), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")):
+        content += struct.pack(">I", len(data)) + kind + data
+        content += struct.pack(">I", zlib.crc32(kind + data))
+    file.write_bytes(content)
+
+
+def test_16_bits_of_grey_and_alpha_are_two_bands(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 65535, (5, 6, 2), dtype=np.uint16)
+    write_grey_and_alpha(tmp_path / "a.png", pixels)
+    found = read_bands(tmp_path / "a.png")
+    assert found.shape == pixels.shape and (found == pixels).all()
+
+
+def test_what_opencv_cannot_read_is_named(tmp_path, monkeypatch):
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((5, 6, 3), np.uint16))
+    monkeypatch.setattr(cv2, "imread", lambda *_: None)
+    with pytest.raises(InputError, match="a.png has 16 bits and cannot be read by OpenCV; save"):
+        read_bands(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("text", ["nan", "-3.4e38"])
+def test_no_data_of_another_type_is_no_line_of_the_log(tmp_path, caplog, text):
+    """GDAL writes it, and tifffile would say so of each file that is read."""
+    tag = (42113, "s", 0, text, False)
+    pixels = np.full((8, 9, 4), 5, np.int16)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="minisblack", extratags=[tag])
+    assert (read_bands(tmp_path / "a.tif") == 5).all()
+    assert not caplog.records
+    logging.getLogger("tifffile").warning("of others")
+    assert len(caplog.records) == 1
+
+
+def test_a_known_number_of_bands_keeps_its_axis():
+    image = np.zeros((4, 9, 7), np.int16)
+    assert bands_of_array(image, "An image").shape == (9, 7, 4)
+    assert bands_of_array(image, "An image", count=7).shape == (4, 9, 7)
+    assert bands_of_array(image, "An image", count=4).shape == (9, 7, 4)
 
 
 def test_files_of_several_arrays_are_refused(tmp_path):

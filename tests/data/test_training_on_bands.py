@@ -171,12 +171,29 @@ def test_a_config_for_photographs_says_what_bands_need(tmp_path, monkeypatch):
     call_verb("check", tmp_path / "datasets" / "arrays" / "train")  # by the config of bands
 
 
-def test_an_image_of_other_bands_is_skipped(tmp_path, bands, tiny_config, capsys):
-    overrides = ["MODEL.PIXEL_MEAN", [0.0] * 5, "MODEL.PIXEL_STD", [99.0] * 5, *KEEN]
+def untrained(folder, count, bands, tiny_config):
+    """The folder of a saved model of so many bands."""
+    overrides = ["MODEL.PIXEL_MEAN", [0.0] * count, "MODEL.PIXEL_STD", [99.0] * count, *KEEN]
     cfg = tiny_config(bands, *overrides, config="efficientps_bands")
     fill_auto(cfg)
     cfg = with_class_counts(cfg)
-    folder = save_model(tmp_path / "model", build_model(cfg), cfg, MetadataCatalog.get(bands))
+    return save_model(folder, build_model(cfg), cfg, MetadataCatalog.get(bands))
+
+
+def test_more_bands_than_rows(tmp_path, bands, tiny_config):
+    """What was read has its bands last; nothing moves them a second time."""
+    predictor = load_predictor(untrained(tmp_path / "model", 200, bands, tiny_config))
+    file = tmp_path / "a.npy"
+    np.save(file, np.random.default_rng(0).normal(0, 99, (200, 128, 256)))
+    image = predictor.read(file)
+    assert image.shape == (128, 256, 200)
+    found, expected = predictor(image), predictor(file)
+    assert (found.panoptic_seg == expected.panoptic_seg).all()
+    assert found.panoptic_seg.shape == (128, 256)
+
+
+def test_an_image_of_other_bands_is_skipped(tmp_path, bands, tiny_config, capsys):
+    folder = untrained(tmp_path / "model", 5, bands, tiny_config)
     files = [DatasetCatalog.get(bands)[0]["file_name"], tmp_path / "rgb.png"]
     Image.new("RGB", (64, 48)).save(files[1])
     assert run_verb("predict", "--model", folder, *files, "--output", tmp_path / "drawn") == 1

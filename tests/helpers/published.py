@@ -151,13 +151,7 @@ def write_idd(root: Path) -> Path:
         for drive, stem, suffix in (("119", "005506", ".png"), ("7", "frame0340", ".jpg")):
             size = (108, 192)
             regions = scene(size, ("sky", "road"), ("car", "animal"), "out of roi", "ridergroup")
-            objects = [
-                {
-                    "label": r.label,
-                    "polygon": [[x0, y0], [x1 - 1, y0], [x1 - 1, y1 - 1], [x0, y1 - 1.0]],
-                }
-                for r, (y0, x0, y1, x1) in ((r, map(int, r.box)) for r in regions)
-            ]
+            objects = [{"label": r.label, "polygon": corners(r)} for r in regions]
             objects.insert(2, {"label": "truck", "polygon": objects[0]["polygon"], "deleted": 1})
             objects.append({"label": "bus", "polygon": [[1, 1], [9, 9]], "verified": 0})
             content = {"imgWidth": size[1], "imgHeight": size[0], "objects": objects}
@@ -171,7 +165,9 @@ def write_idd(root: Path) -> Path:
 
 
 def write_scannet(root: Path) -> Path:
-    """Two scenes; labels of the second have the size of the depth camera."""
+    """Two scenes; labels of the second have the size of the depth camera, which misses a corner."""
+    depth = np.full((30, 40), 1500, np.uint16)
+    depth[:4, :6] = 0
     for scene_name, size in (("scene0000_00", (60, 80)), ("scene0011_01", (30, 40))):
         regions = scene(size, (1, 2), (4, 14), 0, seed=4)
         regions.append(Region(22, 3, (0, 0, 4, 6)))  # ceiling, which is none of the 20
@@ -181,7 +177,7 @@ def write_scannet(root: Path) -> Path:
         save_photo(folder / "color" / "000100.jpg", (60, 80))
         save(folder / "instance" / "000100.png", values.astype(np.uint16))
         save(folder / "label" / "000100.png", (values // 1000).astype(np.uint8))
-        save(folder / "depth" / "000100.png", np.full((30, 40), 1500, np.uint16))
+        save(folder / "depth" / "000100.png", depth)
     (root / "scene0707_00" / "color").mkdir(parents=True)
     (root / "scannetv2_train.txt").write_text("scene0000_00\n")
     (root / "scannetv2_val.txt").write_text("scene0011_01\n")

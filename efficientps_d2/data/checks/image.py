@@ -10,7 +10,6 @@ from efficientps_d2.data.checks.categories import is_id
 from efficientps_d2.data.checks.listing import ListedImage
 from efficientps_d2.data.checks.problems import Problem, shown
 from efficientps_d2.data.checks.reading import read_annotated, read_ground_truth
-from efficientps_d2.data.lidar.drawing import is_scan
 from efficientps_d2.data.segments import Segments, measure_segments
 from efficientps_d2_runtime.images import TURNS, Decoded
 
@@ -62,8 +61,9 @@ def _measure_bands(sample: ListedImage, pixels: np.ndarray, problems: list[Probl
     """Number, mean and squared deviations of the values of each band, without NaN."""
     there = ~np.isnan(pixels)
     counts = there.sum(axis=(0, 1))
-    if not there.all() and not is_scan(sample.image_file):  # which have holes by nature
-        share, empty = 1 - there.mean(), int((counts == 0).sum())
+    empty = int((counts == 0).sum())
+    if empty or not (there.all() or sample.has_holes):
+        share = 1 - there.mean()
         text = f"has no data in {share:.1%} of its values: they count as the mean of their band"
         if empty:
             text = f"has no data in {empty} of its {len(counts)} bands"

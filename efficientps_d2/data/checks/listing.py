@@ -12,7 +12,8 @@ from efficientps_d2.data.checks.problems import Problem, shown
 from efficientps_d2.data.coco_fields import Files, is_inside
 from efficientps_d2.data.coco_panoptic import read_json
 from efficientps_d2.data.datasets import register
-from efficientps_d2.data.datasets.names import published_as
+from efficientps_d2.data.datasets.names import WITH_HOLES, published_as
+from efficientps_d2.data.lidar.drawing import is_scan
 from efficientps_d2_runtime.errors import InputError
 from efficientps_d2_runtime.images import IMAGE_SUFFIXES
 
@@ -20,7 +21,8 @@ from efficientps_d2_runtime.images import IMAGE_SUFFIXES
 class ListedImage(NamedTuple):
     """One annotated image; ``image`` and ``annotation`` are its entries in the JSON.
 
-    ``kinds`` are the kinds of problems that concern it in the JSON as a whole.
+    ``kinds`` are the kinds of problems that concern it in the JSON as a whole, and ``has_holes``
+    says whether pixels without data are normal.
     """
 
     image_file: str
@@ -29,6 +31,7 @@ class ListedImage(NamedTuple):
     annotation: dict
     kinds: frozenset[str]
     stored_pixels: bool  # whether its EXIF orientation is ignored
+    has_holes: bool = False
 
 
 class ImageEntry(NamedTuple):
@@ -212,6 +215,7 @@ def _annotated_images(
 ) -> list[ListedImage]:
     samples = []
     image_files, panoptic_files = Files(location.image_root), Files(location.panoptic_root)
+    prepared = register.prepared_as(Path(location.image_root).parent.parent)
     for annotation in annotations:
         image = images[annotation["image_id"]]
         image_file = image_files.find(image.file)
@@ -224,5 +228,7 @@ def _annotated_images(
         if not outside:
             kinds = frozenset(image.kinds)
             files = image_file, panoptic_file
-            samples.append(ListedImage(*files, image.entry, annotation, kinds, stored_pixels))
+            has_holes = prepared in WITH_HOLES or is_scan(image_file)
+            rest = (annotation, kinds, stored_pixels, has_holes)
+            samples.append(ListedImage(*files, image.entry, *rest))
     return samples

@@ -105,7 +105,7 @@ def read_labels(frame: Frame) -> Labels:
             for o in content["objects"]
             if not o.get("deleted")
         ]
-        if not (0 < min(size) and max(size) <= LARGEST):
+        if not 0 < min(size) <= max(size) <= LARGEST:
             raise ValueError(f"a size of {size[0]} x {size[1]}")
     except DAMAGE as error:
         raise InputError(

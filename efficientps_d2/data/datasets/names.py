@@ -37,6 +37,8 @@ PUBLISHED = {
     "pastis": Known(is_pastis, open_pastis),
     "semantic_kitti": Known(is_semantic_kitti, open_semantic_kitti),
 }
+# In whose images pixels without data are normal, as they are in scans.
+WITH_HOLES = ("scannet_depth",)
 
 
 def open_published(name: str, source: Path) -> Published:

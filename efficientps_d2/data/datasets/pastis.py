@@ -114,7 +114,8 @@ def _months(dates: dict | str) -> tuple[int, ...]:
 def _frame(source: Path, name: str, months: tuple[int, ...]) -> Frame:
     image = require(source / "DATA_S2" / f"S2_{name}.npy", TITLE, CURE)
     target = require(source / "ANNOTATIONS" / f"TARGET_{name}.npy", TITLE, CURE)
-    return Frame(name, image, target, months)
+    parcels = source / "INSTANCE_ANNOTATIONS" / f"INSTANCES_{name}.npy"
+    return Frame(name, image, target, months, (parcels,))
 
 
 def read_medians(frame: Frame) -> np.ndarray:
@@ -152,13 +153,13 @@ def write_void(frame: Frame, file: Path) -> None:
 
 
 def _maps(frame: Frame) -> tuple[np.ndarray, np.ndarray]:
-    root, name = frame.ground_truth.parent.parent, frame.name
-    file = require(root / "INSTANCE_ANNOTATIONS" / f"INSTANCES_{name}.npy", TITLE, CURE)
+    file = require(frame.others[0], TITLE, CURE)
     target, parcels = _load(frame.ground_truth), _load(file)
     classes = target[0] if target.ndim == 3 else target
     if classes.shape != parcels.shape or classes.ndim != 2 or 0 in classes.shape:
         raise InputError(
-            f"{file} has the shape {parcels.shape}, but {frame.ground_truth} {target.shape}; {CURE}."
+            f"{file} has the shape {parcels.shape}, but {frame.ground_truth} {target.shape}; "
+            f"{CURE}."
         )
     for array, source in ((classes, frame.ground_truth), (parcels, file)):
         if not (np.isfinite(array).all() and (array == np.floor(array)).all()):

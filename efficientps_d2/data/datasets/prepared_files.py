@@ -20,6 +20,7 @@ from efficientps_d2.data.datasets.published import (
     link_or_copy,
     things_of,
 )
+from efficientps_d2.data.images import save_stored
 from efficientps_d2.data.segments import measure_segments, resize_nearest
 from efficientps_d2_runtime.coco import write_segment_ids
 from efficientps_d2_runtime.errors import InputError
@@ -27,11 +28,10 @@ from efficientps_d2_runtime.files import replacing_file
 from efficientps_d2_runtime.images import (
     DAMAGED,
     IMAGE_FORMATS,
-    ORIENTATION,
     TURNS,
+    orientation_of,
     unreadable,
 )
-
 
 
 def read_if_whole(panoptic_file: Path) -> np.ndarray | None:
@@ -61,11 +61,11 @@ def write_frame(
         InputError: for what is wrong with the frame.
     """
     pixels = data.make_image(frame) if data.make_image else None
-    size, turned = data.stored_size, False
+    size = data.stored_size
     if pixels is not None:
         size = pixels.shape[:2]
     elif size is None:
-        size, turned = _size_and_turn(frame.image)
+        size = _stored_size(frame.image)
     ids = segment_ids(data.read(frame), data.categories, frame.ground_truth)
     if ids.shape != size:
         raise InputError(
@@ -76,10 +76,12 @@ def write_frame(
     with replacing_file(image_file, durable=False) as partial:
         if pixels is not None:
             _write_bands(pixels, partial, image_file.suffix)
-        elif new_size == size and not turned:
-            link_or_copy(frame.image, partial)
-        else:
+        elif new_size != size:
             _write_resized(frame.image, partial, new_size)
+        elif data.stored_size is None and _is_turned(frame.image):
+            save_stored(frame.image, partial)
+        else:
+            link_or_copy(frame.image, partial)
     if data.extra:
         folder = panoptic_file.parent.with_name(data.extra.folder)
         file = folder / f"{frame.name}{data.extra.suffix}"
@@ -91,16 +93,20 @@ def write_frame(
     return ids
 
 
-def _size_and_turn(file: Path) -> tuple[tuple[int, int], bool]:
-    """Height and width of an image as it is stored, and whether EXIF data would turn it.
-
-    Labels belong to the stored pixels, which are then written without EXIF data.
-    """
+def _stored_size(file: Path) -> tuple[int, int]:
+    """Height and width of an image before EXIF data turn it, as its labels lie."""
     try:
         with Image.open(file, formats=IMAGE_FORMATS) as image:
-            # Of other formats the whole file would have to be decoded.
-            orientation = image.getexif().get(ORIENTATION, 1) if image.format == "JPEG" else 1
-            return (image.height, image.width), orientation in TURNS
+            return image.height, image.width
+    except DAMAGED as error:
+        raise unreadable(file, error, "unpack it again") from error
+
+
+def _is_turned(file: Path) -> bool:
+    """Whether EXIF data would turn an image against its labels; a PNG is decoded for that."""
+    try:
+        with Image.open(file, formats=IMAGE_FORMATS) as image:
+            return orientation_of(image) in TURNS
     except DAMAGED as error:
         raise unreadable(file, error, "unpack it again") from error
 
@@ -156,6 +162,7 @@ def _write_resized(source: Path, file: Path, size: tuple[int, int]) -> None:
             resized = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
     except DAMAGED as error:
         raise unreadable(source, error, "unpack it again") from error
+    resized.info.clear()  # of which some versions of Pillow write EXIF data again
     resized.save(file, format=format_, quality=95, compress_level=1)
 
 

@@ -21,13 +21,20 @@ class Frame(NamedTuple):
     """A labelled image.
 
     ``name`` differs from those of all others of its split and becomes the image id; ``notes`` are
-    what the dataset says of the frame elsewhere.
+    what the dataset says of the frame elsewhere, and ``others`` are further files that it is made
+    of, which may be missing.
     """
 
     name: str
     image: Path
     ground_truth: Path
     notes: tuple[int, ...] = ()
+    others: tuple[Path, ...] = ()
+
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """All files that the frame is made of."""
+        return self.image, self.ground_truth, *self.others
 
 
 class Labels(NamedTuple):

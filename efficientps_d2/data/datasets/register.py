@@ -13,7 +13,6 @@ from detectron2.data.datasets.builtin_meta import CITYSCAPES_CATEGORIES
 from efficientps_d2.data.coco_panoptic import IGNORE_LABEL, make_records, read_json, set_classes
 from efficientps_d2_runtime.errors import InputError
 
-
 SETTINGS = "prepare.json"  # in the folder of a dataset that `prepare` wrote
 # Folders that it adds to the splits of a dataset, for the metrics of its publisher.
 EXTRAS = {"pastis": "void", "semantic_kitti": "point_labels"}

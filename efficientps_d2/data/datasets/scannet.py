@@ -85,7 +85,7 @@ def open_scannet(source: Path, depth: bool = False) -> Published:
         if both := sorted(listed.intersection(scenes)):
             raise InputError(f"{file} lists {both[0]}, as the other list does; download it again.")
         listed.update(scenes)
-        splits[split] = [frame for scene in scenes for frame in _frames(source / scene)]
+        splits[split] = [frame for scene in scenes for frame in _frames(source / scene, depth)]
         if not splits[split]:
             raise InputError(f"{file} lists no scene; download it again.")
     others = sum(f.is_dir() and f.name not in listed for f in source.glob("scene*_*"))
@@ -98,7 +98,7 @@ def open_scannet(source: Path, depth: bool = False) -> Published:
     return Published(TITLE, CATEGORIES, splits, read_labels, notes=notes)
 
 
-def _frames(scene: Path) -> list[Frame]:
+def _frames(scene: Path, depth: bool) -> list[Frame]:
     cure = "unpack scannet_frames_25k.zip again, or take the scene from its list"
     truths, images = (
         by_stem(require(scene / name, TITLE, cure).glob(f"*{suffix}"), cure)
@@ -107,7 +107,11 @@ def _frames(scene: Path) -> list[Frame]:
     if not truths:
         raise InputError(f"{scene / 'instance'} holds no PNG; {cure}.")
     require_pairs(images, truths, scene / "color", scene / "instance", cure)
-    return [Frame(f"{scene.name}__{stem}", images[stem], file) for stem, file in truths.items()]
+    frames = [Frame(f"{scene.name}__{stem}", images[stem], file) for stem, file in truths.items()]
+    if not depth:
+        return frames
+    folder = scene / "depth"
+    return [frame._replace(others=(folder / f"{frame.image.stem}.png",)) for frame in frames]
 
 
 def read_depth(frame: Frame) -> np.ndarray:
@@ -120,8 +124,7 @@ def read_depth(frame: Frame) -> np.ndarray:
 
 
 def _depth_file(frame: Frame) -> Path:
-    file = frame.image.parent.with_name("depth") / f"{frame.image.stem}.png"
-    return require(file, TITLE, "unpack scannet_frames_25k.zip again")
+    return require(frame.others[0], TITLE, "unpack scannet_frames_25k.zip again")
 
 
 def read_labels(frame: Frame, of_depth: bool = False) -> Labels:

@@ -64,8 +64,9 @@ CATEGORIES = [
     {"id": i, "name": name, "isthing": thing, "color": list(color)}
     for i, (name, thing, color, *_) in enumerate(_CLASSES, 1)
 ]
-RAW_IDS = [raw[0] for _, _, _, *raw in _CLASSES]  # of each category, for files of results
-_index = {id_: i for i, (_, _, _, *raw) in enumerate(_CLASSES) for id_ in raw}
+RAW_IDS_OF = {name: raw for name, _, _, *raw in _CLASSES}
+RAW_IDS = [raw[0] for raw in RAW_IDS_OF.values()]  # of each category, for files of results
+_index = {id_: i for i, raw in enumerate(RAW_IDS_OF.values()) for id_ in raw}
 TABLE = label_table({**_index, **dict.fromkeys(_IGNORED, VOID)})
 
 
@@ -121,9 +122,7 @@ def read_labels(frame: Frame) -> Labels:
     _, numbers = np.unique(values, return_inverse=True)
     numbers = np.where(values >> 16, numbers + 1, 0)
     seen = project(points).points
-    return Labels(
-        np.where(seen >= 0, classes[seen], VOID), np.where(seen >= 0, numbers[seen], 0)
-    )
+    return Labels(np.where(seen >= 0, classes[seen], VOID), np.where(seen >= 0, numbers[seen], 0))
 
 
 def link_labels(frame: Frame, file: Path) -> None:

@@ -49,7 +49,8 @@ def open_vistas(version: Version, source: Path) -> Published:
     title = version.title
     files = [source / name for name in version.configs if (source / name).is_file()]
     cure = f"give the folder that {title} was unpacked to"
-    labels = _read_config(files[0] if files else require(source / version.configs[0], title, cure))
+    config = files[0] if files else require(source / version.configs[0], title, cure)
+    labels = _read_config(config)
     flags = [(label["evaluate"], label["instances"]) for label in labels]
     counts = len(labels), flags.count((True, True)), flags.count((True, False))
     if counts != version.counts:
@@ -57,7 +58,7 @@ def open_vistas(version: Version, source: Path) -> Published:
             f"{n} labels, {things} things and {stuff} stuff"
             for n, things, stuff in (counts, version.counts)
         )
-        raise InputError(f"{files[0]} has {found}, but {title} has {wanted}; give that version.")
+        raise InputError(f"{config} has {found}, but {title} has {wanted}; give that version.")
     categories = [
         {
             "id": i + 1,
@@ -76,7 +77,8 @@ def open_vistas(version: Version, source: Path) -> Published:
         root = source / folder
         inner = root / version.folder / "instances"
         instances = inner if inner.is_dir() or version is V2 else root / "instances"
-        splits[split] = pair_files(root / "images", instances, title)
+        frames = pair_files(root / "images", instances, title)
+        splits[split] = [frame._replace(others=(config,)) for frame in frames]
     read = partial(read_labels, table=table, is_thing=things_of(categories), title=title)
     return Published(title, categories, splits, read)
 

@@ -132,7 +132,7 @@ def _write_image(
         source.warn("images without any region of a class were left out", sample.origin)
         return None
     stem = _free_stem(sample.image.relative_to(source.root), stems)
-    of_bands = bands and bands.find(sample.image, size)
+    of_bands = bands and bands.find(sample.image, source.root, size)
     file = folder / "images" / f"{stem}{(of_bands or sample.image).suffix}"
     if of_bands:
         shutil.copyfile(of_bands, file)

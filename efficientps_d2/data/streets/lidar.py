@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from efficientps_d2.data.datasets.semantic_kitti import SPLITS
+from efficientps_d2.data.datasets.semantic_kitti import RAW_IDS_OF, SPLITS
 from efficientps_d2.data.lidar.projection import FIELD_DOWN, FIELD_UP, HEIGHT, WIDTH
 from efficientps_d2.data.lidar.scans import write_point_labels
 from efficientps_d2.utils.parallel import map_images
@@ -21,9 +21,15 @@ MARKER = "lidar_streets.txt"  # marks a folder of ours, which may be replaced
 SCANNER = 1.73  # metres above the road
 FAR = 70.0  # metres
 NOISE, LOST = 0.02, 0.05  # metres of a range, and the share of rays that do not come back
-# Raw ids of SemanticKITTI.
-CAR, TRUCK, PERSON, BICYCLIST, ROAD, LANE, SIDEWALK = 10, 18, 30, 31, 40, 60, 48
-BUILDING, FENCE, VEGETATION, TRUNK, TERRAIN, POLE, SIGN = 50, 51, 70, 71, 72, 80, 81
+# Raw ids.
+CAR, TRUCK, PERSON, BICYCLIST, SIDEWALK, BUILDING, FENCE = (
+    RAW_IDS_OF[name][0]
+    for name in ("car", "truck", "person", "bicyclist", "sidewalk", "building", "fence")
+)
+VEGETATION, TRUNK, TERRAIN, POLE, SIGN = (
+    RAW_IDS_OF[name][0] for name in ("vegetation", "trunk", "terrain", "pole", "traffic-sign")
+)
+ROAD, LANE = RAW_IDS_OF["road"]
 REMISSION = {CAR: 0.25, TRUCK: 0.3, PERSON: 0.35, BICYCLIST: 0.3, ROAD: 0.15, LANE: 0.6}
 REMISSION |= {SIDEWALK: 0.3, BUILDING: 0.35, FENCE: 0.3, VEGETATION: 0.2, TRUNK: 0.4}
 REMISSION |= {TERRAIN: 0.25, POLE: 0.5, SIGN: 0.95}

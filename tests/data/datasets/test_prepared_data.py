@@ -8,19 +8,12 @@ from detectron2.data import MetadataCatalog
 from one_step import NORMS, ONE_STEP, train_one_step
 from predictions import evaluate_perfect_predictions
 from project import ROOT, call_verb, run_verb
-from published import (
-    WRITERS,
-    write_kitti,
-)
-from scenes import unregister
+from published import WRITERS
 
 from efficientps_d2.config.loading import load_config
 from efficientps_d2.data.datasets.names import PUBLISHED, open_published, published_as
 from efficientps_d2.engine.auto_values import fill_auto
 from efficientps_d2_cli.prepare import NAMES
-
-
-
 
 # Things, stuff, and images of each split.
 EXPECTED = {
@@ -43,12 +36,16 @@ def test_prepared_data_train_and_a_perfect_prediction_gets_100(
 ):
     name, folder = prepared(title)
     things, stuff, counts = EXPECTED[title]
-    assert f": {counts}." in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert f": {counts}." in out
     config = f"efficientps_{name}"
     own = load_config(config).DATASETS
     test = own.TEST[0]
     folder = folder / test.removeprefix(f"{name}_")
-    assert run_verb("check", folder, "--config-file", config) == 0
+    next_command = f"efficientps-d2 check {folder} --draw 8\n"
+    assert next_command in out
+    assert run_verb("check", folder) == 0
+    assert f"{config}.yaml" in capsys.readouterr().out  # which it finds
 
     norms = [value for part in NORMS for value in (f"MODEL.{part}.NORM", "GN")]
     cfg = tiny_config(test, *ONE_STEP, *norms, "DATASETS.TRAIN", own.TRAIN, config=config)

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from cityscapesscripts.helpers.labels import labels as cityscapes_labels
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image, ImageDraw
+from project import run_verb
 
+from efficientps_d2.data.bands import read_bands
 from efficientps_d2.data.coco_panoptic import read_segment_ids
 from efficientps_d2.data.datasets.idd import CLASS_OF
 from efficientps_d2.data.datasets.kitti import TABLE
@@ -19,7 +22,6 @@ from efficientps_d2.data.datasets.prepared_files import segment_ids
 from efficientps_d2.data.datasets.published import Labels
 from efficientps_d2.data.datasets.scannet import CATEGORIES as SCANNET
 from efficientps_d2_runtime.errors import InputError
-
 
 
 def segments_of(folder, stem):
@@ -42,8 +44,8 @@ def test_kitti_groups_and_void(prepared):
     assert kinds_of[("sky", 0)] == kinds_of[("road", 0)] == kinds_of[("bicycle", 1)] == 1
     assert kinds_of[("person", 0)] == 2
     assert (ids[:, -5:] == 0).all()  # a caravan has instances but is not evaluated
-    # Every fifth image is for validation.
-    assert sorted(f.stem for f in (folder / "val" / "images").iterdir()) == ["000004_10", "000009_10"]
+    stems = sorted(file.stem for file in (folder / "val" / "images").iterdir())
+    assert stems == ["000004_10", "000009_10"]  # every fifth
 
 
 def test_vistas_has_no_groups(prepared):
@@ -82,6 +84,24 @@ def test_scannet_walls_and_floors_are_one_segment(prepared):
     assert ids.shape == (60, 80)  # labels of the depth camera's size
     assert kinds(segments)[("floor", 0)] == 1
     assert ids[0, 0] == 0  # a ceiling is none of the 20 classes
+
+
+def test_depth_that_was_not_measured_is_no_data(prepared, capsys):
+    """That is normal; an image without any depth is not."""
+    _, folder = prepared("scannet_depth")
+    files = sorted(folder.glob("*/images/*.tif"))
+    images = [read_bands(file) for file in files]
+    expected = np.zeros((30, 40), bool)
+    expected[:4, :6] = True
+    assert [image.shape for image in images] == [(30, 40, 4)] * 2
+    assert all((np.isnan(image[:, :, 3]) == expected).all() for image in images)
+    assert all(np.isfinite(image[:, :, :3]).all() for image in images)
+    assert run_verb("check", folder / "train") == 0
+    assert "without data" not in capsys.readouterr().out
+    images[0][:, :, 3] = np.nan
+    tifffile.imwrite(files[0], images[0], photometric="minisblack", planarconfig="contig")
+    assert run_verb("check", folder / "train") == 0
+    assert "has no data in 1 of its 4 bands" in capsys.readouterr().out
 
 
 def test_pastis_seasons_and_void(prepared, tmp_path):

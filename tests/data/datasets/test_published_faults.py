@@ -6,14 +6,9 @@ import shutil
 import numpy as np
 import pytest
 from project import Refused, call_verb
-from published import (
-    write_idd,
-    write_pastis,
-    write_scannet,
-    write_vistas,
-)
+from published import write_idd, write_pastis, write_scannet, write_vistas
 
-
+COW = {"label": "cow", "polygon": [[0, 0], [9, 0], [9, 9]]}
 
 
 def test_other_versions_and_datasets(tmp_path):
@@ -43,7 +38,7 @@ def test_scenes_of_scannet_that_are_missing(tmp_path):
 @pytest.mark.parametrize(
     "change, sentence",
     [
-        ({"objects": [{"label": "cow", "polygon": [[0, 0], [9, 0], [9, 9]]}]}, "label 'cow', which"),
+        ({"objects": [COW]}, "label 'cow', which"),
         ({"objects": [{"label": "car"}]}, r"is damaged \(KeyError\('polygon'\)\): imgWidth,"),
         ({"imgWidth": 10**9}, "damaged .*a size of 1000000000 x 108"),
     ],

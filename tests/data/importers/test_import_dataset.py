@@ -1,7 +1,6 @@
 """The imported folder: loads and trains, is complete or absent, and splits as told."""
 
 import contextlib
-import json
 import tempfile
 from pathlib import Path
 
@@ -205,32 +204,3 @@ def test_impossible_splits(tmp_path, split):
     source = write_many(tmp_path / "source", 1)
     with pytest.raises(Refused, match="--split is"):
         run("labelme", source, tmp_path / "mine", "--split", split)
-
-
-def test_images_of_bands_take_the_place_of_the_annotated_ones(tmp_path, capsys):
-    source, dest = write_many(tmp_path / "source", 3), tmp_path / "imported"
-    (tmp_path / "bands" / "deeper").mkdir(parents=True)
-    for annotation in source.rglob("*.json"):
-        file = tmp_path / "bands" / "deeper" / f"{annotation.stem}.npy"
-        np.save(file, np.full((7, *SIZE), 5, np.uint16))
-    run("labelme", source, dest, "--bands", str(tmp_path / "bands"))
-    assert "efficientps_bands.yaml" in capsys.readouterr().out
-    found = [*dest.rglob("images/*")]
-    assert len(found) == 3 and all(np.load(file).shape == (7, *SIZE) for file in found)
-    content = json.loads((dest / "train" / "panoptic.json").read_text())
-    assert all(image["file_name"].endswith(".npy") for image in content["images"])
-
-    np.save(file, np.zeros((2, 5, 5)))
-    with pytest.raises(Refused, match="is 5 x 5 pixels, but .* annotate a picture of the same"):
-        run("labelme", source, tmp_path / "other", "--bands", str(tmp_path / "bands"))
-    np.save(file, np.zeros((3, *SIZE)))
-    with pytest.raises(Refused, match="p2.npy has 3 bands, but others have 7; give files of the"):
-        run("labelme", source, tmp_path / "other", "--bands", str(tmp_path / "bands"))
-    file.write_bytes(b"no array")
-    with pytest.raises(Refused, match=f"{file.name} cannot be read as an image .*; repair it"):
-        run("labelme", source, tmp_path / "other", "--bands", str(tmp_path / "bands"))
-    file.unlink()
-    with pytest.raises(Refused, match=f"bands has no {file.name} or .tif; add it"):
-        run("labelme", source, tmp_path / "other", "--bands", str(tmp_path / "bands"))
-    with pytest.raises(Refused, match="source holds no .npy or .tif file"):
-        run("labelme", source, tmp_path / "other", "--bands", str(source))
