@@ -1,6 +1,7 @@
 """Small synthetic panoptic datasets and configs; no downloads, no GPU."""
 
 import gc
+import logging
 import os
 import shutil
 import signal
@@ -151,6 +152,36 @@ def browser():
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(found))
     yield driver
     driver.quit()
+
+
+@pytest.fixture(scope="session")
+def storage_endpoint():
+    """The address of a server that speaks S3."""
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer("127.0.0.1", 0)
+    server.start()
+    yield "http://{}:{}".format(*server.get_host_and_port())
+    server.stop()
+
+
+@pytest.fixture
+def object_storage(storage_endpoint, monkeypatch):
+    """Object storage with the empty buckets ``bucket`` and ``results``, which commands find."""
+    from pyarrow import fs
+
+    monkeypatch.setenv("AWS_ENDPOINT_URL", storage_endpoint)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    storage = fs.S3FileSystem(
+        endpoint_override=storage_endpoint, region="eu-central-1", allow_bucket_creation=True
+    )
+    for name in ("bucket", "results"):
+        storage.create_dir(name)
+        storage.delete_dir_contents(name)
+    return storage
 
 
 @pytest.fixture(

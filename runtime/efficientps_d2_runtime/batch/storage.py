@@ -3,8 +3,10 @@
 import contextlib
 import errno
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qsl, urlsplit
 
@@ -15,6 +17,7 @@ from efficientps_d2_runtime.errors import InputError, one_line
 from efficientps_d2_runtime.files import to_disk
 
 PARTIAL = ".partial"  # ends the name of a file that is being written
+BUFFER = 2**22  # bytes
 LONGEST = 200  # characters of an error of a library
 
 
@@ -90,16 +93,21 @@ class Folder:
 
         On a disk it gets its name when it is complete; object storage does that by itself.
         """
+        self._write(BytesIO(content), *names)
+
+    def _write(self, source, *names: str) -> None:
         with self._naming("written", *names):
             if not self.is_local:
+                # Its end says whether it has worked; pyarrow's copy_files ignores that.
                 with self.filesystem.open_output_stream(self.place(*names)) as stream:
-                    stream.write(content)
+                    shutil.copyfileobj(source, stream, BUFFER)
                 return
             file = Path(self.place(*names))
             file.parent.mkdir(parents=True, exist_ok=True)
             partial = file.with_name(f"{uuid.uuid4().hex}{PARTIAL}")  # also of two writers
             try:
-                partial.write_bytes(content)
+                with open(partial, "wb") as stream:
+                    shutil.copyfileobj(source, stream, BUFFER)
                 to_disk(partial)
                 partial.replace(file)
             finally:
@@ -114,24 +122,13 @@ class Folder:
 
     def store(self, file: Path, *names: str) -> None:
         """Copy a file of this machine, of any size, into the folder."""
-        if self.is_local:
-            self.write(file.read_bytes(), *names)
-            return
-        with self._naming("written", *names):
-            fs.copy_files(str(file), self.place(*names), fs.LocalFileSystem(), self.filesystem)
+        with open(file, "rb") as source:
+            self._write(source, *names)
 
     def fetch(self, file: Path, *names: str) -> None:
         """Copy a file of the folder to this machine, where it is whole or absent."""
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_name(f"{uuid.uuid4().hex}{PARTIAL}")
-        try:
-            with self._naming("read", *names):
-                fs.copy_files(
-                    self.place(*names), str(partial), self.filesystem, fs.LocalFileSystem()
-                )
-            partial.replace(file)
-        finally:
-            partial.unlink(missing_ok=True)
+        with self._naming("read", *names), self.open(*names) as source:
+            Folder(file.parent)._write(source, file.name)
 
     def remove(self, *names: str) -> None:
         """Remove a file."""

@@ -1,11 +1,10 @@
 """Input and output in object storage: a real server that speaks S3."""
 
-import logging
+import os
 
 import pyarrow.parquet as pq
 import pytest
 from batch_stub import begin_batch, write_images
-from moto.server import ThreadedMotoServer
 from pyarrow import fs
 
 from efficientps_d2_runtime.batch.listing import list_images
@@ -14,31 +13,12 @@ from efficientps_d2_runtime.batch.storage import Folder
 from efficientps_d2_runtime.errors import InputError
 
 
-@pytest.fixture(scope="module")
-def endpoint():
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer("127.0.0.1", 0)
-    server.start()
-    yield "http://{}:{}".format(*server.get_host_and_port())
-    server.stop()
-
-
 @pytest.fixture
-def bucket(endpoint, tmp_path, monkeypatch) -> fs.FileSystem:
+def bucket(object_storage, tmp_path) -> fs.FileSystem:
     """The storage, with photos in s3://bucket/photos."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    monkeypatch.setenv("AWS_REGION", "eu-central-1")
     write_images(tmp_path / "photos", 5)
-    storage = fs.S3FileSystem(
-        endpoint_override=endpoint, region="eu-central-1", allow_bucket_creation=True
-    )
-    for name in ("bucket", "results"):
-        storage.create_dir(name)
-        storage.delete_dir_contents(name)
-    fs.copy_files(str(tmp_path / "photos"), "bucket/photos", destination_filesystem=storage)
-    return storage
+    fs.copy_files(str(tmp_path / "photos"), "bucket/photos", destination_filesystem=object_storage)
+    return object_storage
 
 
 def predict(source: str, output: str) -> Output:
@@ -74,7 +54,8 @@ def test_patterns(bucket):
     assert len(list_images("s3://bucket/**")) == 5
 
 
-def test_the_endpoint_may_be_part_of_the_address(bucket, endpoint, monkeypatch):
+def test_the_endpoint_may_be_part_of_the_address(bucket, monkeypatch):
+    endpoint = os.environ["AWS_ENDPOINT_URL"]
     monkeypatch.delenv("AWS_ENDPOINT_URL")
     address = f"s3://bucket/photos?scheme=http&endpoint_override={endpoint.removeprefix('http://')}"
     assert list_images(address)["image"][0].as_py() == "s3://bucket/photos/0000.png"

@@ -1,0 +1,107 @@
+"""A copy of a run in object storage: what is there, and going on from it on another machine."""
+
+import shutil
+
+import pytest
+from project import run_verb
+from scenes import write_dataset
+
+from efficientps_d2 import InputError
+from efficientps_d2.engine.mirror import Mirror, prepare_mirror
+from efficientps_d2_runtime.batch.storage import Folder
+
+TINY = (
+    *("MODEL.EFFICIENTNET.WEIGHTS", "", "MODEL.FPN.OUT_CHANNELS", 16),
+    *("MODEL.SEM_SEG_HEAD.CONVS_DIM", 16, "MODEL.ROI_BOX_HEAD.FC_DIM", 32),
+    *("MODEL.ROI_MASK_HEAD.CONV_DIM", 16, "INPUT.CROP.SIZE", "(64, 96)"),
+    *("DATASETS.TRAIN", "('toy_train',)", "DATASETS.TEST", "('toy_train',)"),
+    *("SOLVER.IMS_PER_BATCH", 2, "SOLVER.CHECKPOINT_PERIOD", 1, "SOLVER.CHECKPOINTS_KEPT", 1),
+    *("SOLVER.MAX_ITER", 1, "TEST.EVAL_PERIOD", 0, "TEST.PICTURES", 0, "SEED", 3),
+    *("DATALOADER.NUM_WORKERS", 0, "OUTPUT_MIRROR", "s3://bucket/run"),
+)
+
+
+def train(*more) -> int:
+    return run_verb("train", "--config-file", "efficientps_streets", *more)
+
+
+def test_a_training_goes_on_on_another_machine(object_storage, tmp_path, monkeypatch):
+    (tmp_path / "toy").mkdir()
+    write_dataset(tmp_path / "toy" / "train")
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    first, second = (str(tmp_path / name) for name in ("first", "second"))
+    assert train(*TINY, "OUTPUT_DIR", first) == 0
+    there = set(Folder("s3://bucket/run").sizes())
+    here = set(Folder(first).sizes())
+    assert there == {name for name in here if not name.startswith(".")}
+    assert {"model_final.pth", "config.yaml", "model/model.safetensors", "results.md"} <= there
+    # Of another machine, which has nothing.
+    more = ("OUTPUT_DIR", second, "SOLVER.MAX_ITER", 2)
+    assert train("--resume", "--force", *TINY, *more) == 0
+    log = (tmp_path / "second" / "log.txt").read_text()
+    assert "Fetched model_final.pth from s3://bucket/run." in log
+    assert "Training from iteration 1 to 1." in log
+    assert train(*TINY, "OUTPUT_DIR", str(tmp_path / "third")) == 1
+
+
+@pytest.fixture
+def run(tmp_path):
+    folder = tmp_path / "run"
+    (folder / "earlier_run").mkdir(parents=True)
+    for name in ("model_0000009.pth", "config.yaml", ".lock", "earlier_run/model_final.pth"):
+        (folder / name).write_text(name)
+    (folder / "model_0000019.pth.partial").write_text("half")
+    (folder / "last_checkpoint").write_text("model_0000009.pth")
+    return folder
+
+
+@pytest.mark.parametrize("address", ["s3://bucket/run", "copy"])
+def test_what_is_copied_and_fetched(object_storage, run, tmp_path, address):
+    address = address if "://" in address else str(tmp_path / address)
+    mirror = Mirror(str(run), address)
+    mirror.copy()
+    there = Folder(address)
+    assert set(there.sizes()) == {"model_0000009.pth", "config.yaml", "last_checkpoint"}
+    (run / "model_0000009.pth").unlink()
+    (run / "model_0000019.pth").write_text("later")
+    (run / "last_checkpoint").write_text("model_0000019.pth")
+    mirror.copy()
+    assert set(there.sizes()) == {"model_0000019.pth", "config.yaml", "last_checkpoint"}
+    other = tmp_path / "other"
+    other.mkdir()
+    prepare_mirror(str(other), address, resume=True)
+    assert (other / "model_0000019.pth").read_text() == "later"
+    assert (other / "last_checkpoint").read_text() == "model_0000019.pth"
+    # A machine that was away has an older one, and one that could not copy a newer one.
+    for name, fetched in (("model_0000009.pth", True), ("model_final.pth", False)):
+        shutil.rmtree(other)
+        other.mkdir()
+        (other / name).write_text("own")
+        (other / "last_checkpoint").write_text(name)
+        prepare_mirror(str(other), address, resume=True)
+        assert (other / "model_0000019.pth").exists() is fetched
+    with pytest.raises(InputError, match="holds a run .model_0000019.pth.; go on with it by --res"):
+        prepare_mirror(str(other), address, resume=False)
+
+
+def test_a_bucket_that_fails_ends_no_training(object_storage, run, caplog):
+    mirror = Mirror(str(run), "s3://bucket/run")
+    mirror.copy()
+    mirror.there.path = "nowhere/run"
+    (run / "config.yaml").write_text("new")
+    mirror.try_to_copy()
+    assert "s3://nowhere/run/config.yaml cannot be written" in caplog.text
+    with pytest.raises(InputError, match="config.yaml cannot be written .*check bucket, credent"):
+        mirror.copy()
+    mirror.there.path = "bucket/run"
+    mirror.try_to_copy()
+    assert mirror.there.read("config.yaml") == b"new"
+
+
+def test_mistakes(object_storage, run):
+    with pytest.raises(InputError, match="OUTPUT_MIRROR is OUTPUT_DIR itself"):
+        prepare_mirror(str(run), str(run), resume=True)
+    with pytest.raises(InputError, match="nothing://x cannot be opened"):
+        prepare_mirror(str(run), "nothing://x", resume=True)
+    prepare_mirror(str(run), "s3://nowhere/run", resume=True)  # there is nothing to fetch
+    prepare_mirror(str(run), "", resume=False)
