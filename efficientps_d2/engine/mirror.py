@@ -58,20 +58,20 @@ class Mirror:
                 "give another OUTPUT_MIRROR."
             )
 
-    def fetch(self) -> None:
-        """Get the last checkpoint, unless this machine has it or a newer one.
+    def fetch(self) -> str:
+        """Get the last checkpoint, unless this machine has it or a newer one; returns its name.
 
         Raises:
             InputError: if it cannot be read.
         """
         name = self.last()
         if not name or Path(name).name != name:
-            return
+            return ""
         if has_checkpoint(self.folder) and last_name(self.folder) >= name:
-            return  # model_0000199.pth comes before model_final.pth
+            return ""  # model_0000199.pth comes before model_final.pth
         for file in (*(f for f in FETCHED if self.there.exists(f)), name, LAST):
             self.there.fetch(self.folder / file, file)
-        logger.info("Fetched %s from %s.", name, self.there)
+        return name
 
     def copy(self) -> None:
         """Copy what is new, ``last_checkpoint`` last, and remove checkpoints that are gone.
@@ -112,8 +112,11 @@ def _is_for_a_moment(name: str) -> bool:
     return name.startswith(".") or ".partial" in name
 
 
-def prepare_mirror(folder: str, address: str, resume: bool) -> None:
+def prepare_mirror(folder: str, address: str, resume: bool) -> str:
     """Let each machine have the last checkpoint, or refuse to replace another run.
+
+    Returns:
+        The name of what was fetched; "" if nothing was.
 
     Args:
         folder: ``OUTPUT_DIR``.
@@ -124,13 +127,14 @@ def prepare_mirror(folder: str, address: str, resume: bool) -> None:
         InputError: if it cannot be used.
     """
     if not address:
-        return
-    mirror = Mirror(folder, address)
+        return ""
+    mirror, fetched = Mirror(folder, address), ""
     if not resume:
         mirror.refuse_other_run()
     elif comm.get_local_rank() == 0:
-        mirror.fetch()
+        fetched = mirror.fetch()
     comm.synchronize()
+    return fetched
 
 
 def mirror_of(cfg: CfgNode, checkpointer: FittingCheckpointer) -> Mirror | None:

@@ -51,8 +51,8 @@ def setup(args: Namespace) -> CfgNode:
     cfg = _on_device(load_config(args.config_file, args.opts))
     if cfg.MODEL.DEVICE == "cpu":
         keep_freed_memory()
-    if not args.eval_only:
-        prepare_mirror(cfg.OUTPUT_DIR, cfg.OUTPUT_MIRROR, args.resume)
+    mirror = "" if args.eval_only else cfg.OUTPUT_MIRROR
+    fetched = prepare_mirror(cfg.OUTPUT_DIR, mirror, args.resume)
     if args.resume:
         require_same_checkpoint(cfg.OUTPUT_DIR)
     resumes = args.resume and has_checkpoint(cfg.OUTPUT_DIR)
@@ -79,6 +79,8 @@ def setup(args: Namespace) -> CfgNode:
         _prepare_training(cfg, run, getattr(args, "force", False))
     cfg.freeze()
     _start_logs(cfg, args)
+    if fetched:
+        logger.info("Fetched %s from %s.", fetched, mirror)
     if not args.eval_only:
         remove_partial_checkpoints(cfg.OUTPUT_DIR)
         if resumes and run is None:

@@ -1,10 +1,7 @@
 """Batches on a Ray cluster of two nodes: same results, and nothing lost whoever is killed."""
 
-import contextlib
-import json
 import os
 import signal
-import sys
 import threading
 import time
 from pathlib import Path
@@ -12,8 +9,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import ray
+from batch_cluster import alive, kill_while_predicting, require_complete, two_nodes
 from batch_stub import StubModel, stub_model, write_images, write_plain
-from ray.cluster_utils import Cluster
 
 from efficientps_d2.prediction.batch import predict_batch
 from efficientps_d2.prediction.ray_cluster import Resources, share_out
@@ -21,17 +18,11 @@ from efficientps_d2_runtime.batch.output import Output
 from efficientps_d2_runtime.coco import write_segment_ids
 from efficientps_d2_runtime.errors import InputError
 
-NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
-
 
 @pytest.fixture(scope="module")
 def cluster():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # of nodes and workers
-        cluster = Cluster(initialize_head=True, head_node_args=NODE)
-        cluster.add_node(**NODE)
+    with two_nodes() as cluster:
         yield cluster
-        cluster.shutdown()
 
 
 @pytest.fixture
@@ -46,15 +37,6 @@ def run(cluster, photos, output, model=None, **options) -> int:
     return predict_batch(str(photos), Output(str(output)), model or stub_model(), **options)
 
 
-def alive(pids: Path) -> list[int]:
-    found = []
-    for file in pids.iterdir():
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(int(file.name), 0)
-            found.append(int(file.name))
-    return found
-
-
 def kill_one(pids: Path, deadline: float = 60) -> None:
     """Kill a worker as soon as there is one."""
     end = time.monotonic() + deadline
@@ -62,22 +44,6 @@ def kill_one(pids: Path, deadline: float = 60) -> None:
         assert time.monotonic() < end, "no worker has begun"
         time.sleep(0.05)
     os.kill(found[0], signal.SIGKILL)
-
-
-def require_complete(output: Path, names: set[str]) -> None:
-    """Each image is in exactly one shard, in JSON, PNGs and tables alike."""
-    images = [
-        image["id"]
-        for file in sorted(output.glob("shards/*/panoptic.json"))
-        for image in json.loads(file.read_text())["images"]
-    ]
-    assert len(images) == len(set(images)) and set(images) == names
-    pngs = [file.stem for file in output.glob("shards/*/panoptic/*.png")]
-    assert len(pngs) == len(names) and set(pngs) == names
-    segments = pq.read_table(output / "segments").to_pylist()
-    keys = [(row["image_id"], row["segment_id"]) for row in segments]
-    assert len(keys) == len(set(keys)) and {image for image, _ in keys} == names
-    assert not list(output.rglob("*.partial"))
 
 
 def test_the_results_are_those_of_one_process(cluster, tmp_path, capsys):
@@ -115,22 +81,8 @@ def test_killed_workers_and_an_image_that_kills(cluster, tmp_path, pids, capsys)
     require_complete(tmp_path / "out", {f"{n:04d}" for n in range(24)})
 
 
-def test_a_node_leaves_and_another_comes(cluster, tmp_path, pids):
-    write_images(tmp_path / "photos", 40)
-    extra = cluster.list_all_nodes()[-1]
-
-    def change() -> None:
-        while len(alive(pids)) < 2:
-            time.sleep(0.05)
-        cluster.remove_node(extra, allow_graceful=False)
-        cluster.add_node(**NODE)
-
-    changer = threading.Thread(target=change)
-    changer.start()
-    model = stub_model(pids, pause=0.1)
-    assert run(cluster, tmp_path / "photos", tmp_path / "out", model, size=5) == 0
-    changer.join()
-    require_complete(tmp_path / "out", {f"{n:04d}" for n in range(40)})
+def test_a_killed_command_goes_on(cluster, tmp_path):
+    kill_while_predicting(cluster, tmp_path, 40, 5, ["command"])
 
 
 def test_mistakes_of_output_and_cluster(cluster, tmp_path):
