@@ -21,7 +21,7 @@ from efficientps_d2_runtime.batch.worker import Job
 from efficientps_d2_runtime.errors import InputError, Stopped, one_line, one_sentence
 from efficientps_d2_runtime.locks import CAN_LOCK, HeldError, lock
 
-SECONDS = 0.5  # between looks at the ledger
+SECONDS = 1  # between looks at the ledger
 MOST_BLOCKS = 5000  # of Ray Data; more shards than that come in groups
 
 
@@ -118,7 +118,7 @@ def _require_same(output: Output, earlier: Manifest, source: str, column: str, a
 
 
 def _list(source: str, column: str, suffixes: tuple[str, ...]):
-    with tqdm(desc="listing", unit=" images", unit_scale=True, leave=False) as bar:
+    with tqdm(desc="listing", unit="image", unit_scale=True, leave=False) as bar:
         return list_images(source, column, suffixes, lambda count: bar.update(count - bar.n))
 
 
@@ -153,6 +153,7 @@ def _run(
     ledger = ray.remote(Ledger).options(num_cpus=0, scheduling_strategy=here)
     ledger = ledger.remote(resources.workers, model.files)
     load = partial(model.load, resources.cpus, bool(resources.gpus))
+    threads = resources.cpus if resources.gpus else 1
     blocks = min(len(shards), MOST_BLOCKS)
     rows = ray.data.from_items([{"shard": n} for n in shards], override_num_blocks=blocks)
     rows = rows.map_batches(
@@ -162,7 +163,7 @@ def _run(
         num_cpus=resources.cpus,
         num_gpus=resources.gpus or None,
         fn_constructor_kwargs={
-            "job": replace(job, load=load),
+            "job": replace(job, load=load, threads=threads),
             "ledger": ledger,
         },
     )
@@ -200,7 +201,7 @@ def _progress(ledger, total: int) -> Iterator[tqdm]:
     import ray
 
     ended = threading.Event()
-    with tqdm(total=total, desc="predicting", unit=" images", smoothing=0.05) as bar:
+    with tqdm(total=total, desc="predicting", unit="image", smoothing=0.05) as bar:
 
         def follow() -> None:
             while not ended.wait(SECONDS):

@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,16 +48,16 @@ def running_ray(address: str, model_bytes: int) -> Iterator[None]:
         )
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
+    if not address:
+        address, quiet["include_dashboard"] = "local", False
+        quiet["object_store_memory"] = int(STORE + model_bytes)
     try:
-        if address:
+        with _hidden_stderr():  # of its C++ part, which no setting makes silent
             ray.init(address, **quiet)
-        else:
-            store = int(STORE + model_bytes)
-            ray.init("local", object_store_memory=store, include_dashboard=False, **quiet)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         reason = one_line(error)[:200].rstrip(".")
         raise InputError(
-            f"The cluster {address or 'of this machine'} cannot be used ({reason}); check that "
+            f"The cluster {address} cannot be used ({reason}); check that "
             "Ray runs there, in the same version."
         ) from error
     for number, handler in handlers.items():  # Ray has set its own
@@ -69,6 +70,20 @@ def running_ray(address: str, model_bytes: int) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _hidden_stderr() -> Iterator[None]:
+    """Send what any code writes to the second stream to nowhere."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def nodes() -> list[dict]:

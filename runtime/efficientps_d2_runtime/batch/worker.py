@@ -23,7 +23,6 @@ from efficientps_d2_runtime.result import PanopticResult
 
 AHEAD = 4  # images that are read while others are predicted
 BEHIND = 4  # PNGs that are written meanwhile
-THREADS = 2  # that read, and that write
 MANY = 8  # images, which do not all fail for reasons of their own
 
 
@@ -48,6 +47,7 @@ class Job:
     output: Output
     load: Callable[[Path], Model]  # from a folder with the files of the model
     batch_size: int = 1
+    threads: int = 1  # that read, and as many that write; more disturb a network on the CPU
 
 
 class FailedError(Exception):
@@ -172,7 +172,9 @@ class ShardInWork:
             InputError: if it cannot be written, or no image works for reasons of its own.
         """
         with ExitStack() as stack:
-            readers, writers = (stack.enter_context(ThreadPoolExecutor(THREADS)) for _ in range(2))
+            readers, writers = (
+                stack.enter_context(ThreadPoolExecutor(self.worker.job.threads)) for _ in range(2)
+            )
             while self._read_ahead(readers):
                 self._predict_next(writers)
                 self._complete(self.most_behind)
