@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import re
 import signal
 import sys
 import threading
@@ -21,6 +22,7 @@ from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 from efficientps_d2.engine.arguments import TIMEOUT
 from efficientps_d2_runtime.errors import InputError, one_sentence
 
+NO_ANSWER = re.compile("timed out waiting", re.IGNORECASE)  # of gloo
 LOOK = 0.5  # seconds between looks at the agent of torchrun
 # Flags, and the least that each can be.
 NUMBERS = {"num_gpus": 0, "num_processes": 0, "num_machines": 1, "timeout": 1}
@@ -39,7 +41,8 @@ def launch(main: Callable[[Namespace], object], args: Namespace) -> int:
     try:
         if "TORCHELASTIC_RUN_ID" in os.environ:
             _join_torchrun(args)
-            record(main)(args)  # torchrun shows the error that came first
+            # torchrun shows the error that came first.
+            record(partial(_main_that_waits, main))(args)
             return 0
         _check_flags(args)
         processes = _number_of_processes(args)
@@ -125,7 +128,20 @@ def _main_of_process(main: Callable[[Namespace], object], processes: int, args: 
     """Share the cores among the processes of this machine."""
     if processes > 1 and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
-    main(args)
+    _main_that_waits(main, args)
+
+
+def _main_that_waits(main: Callable[[Namespace], object], args: Namespace) -> None:
+    """Call ``main(args)``; say so if another process does not answer."""
+    try:
+        main(args)
+    except RuntimeError as error:
+        if not NO_ANSWER.search(str(error)):
+            raise
+        raise InputError(
+            f"Another process has not answered for {_timeout(args).total_seconds():.0f} seconds; look into the "
+            "logs of all machines, or give a larger --timeout."
+        ) from error
 
 
 def _join_torchrun(args: Namespace) -> None:

@@ -122,7 +122,7 @@ if TRIES:  # minutes
         until(lambda: reached(both, 19), 300)
         hanging = both[1].worker()
         os.kill(hanging, signal.SIGSTOP)
-        until(lambda: "Timed out" in both[0].text(), 120)
+        until(lambda: "Another process has not answered for 20 seconds" in both[0].text(), 120)
         until(lambda: finished(both), 300)
         assert [agent.process.returncode for agent in both] == [0, 0], both[0].text()[-3000:]
         assert "Training from iteration 20 to 59" in both[0].text() + both[1].text()
