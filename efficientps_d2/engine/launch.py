@@ -138,9 +138,10 @@ def _main_that_waits(main: Callable[[Namespace], object], args: Namespace) -> No
     except RuntimeError as error:
         if not NO_ANSWER.search(str(error)):
             raise
+        seconds = round(_timeout(args).total_seconds())
         raise InputError(
-            f"Another process has not answered for {_timeout(args).total_seconds():.0f} seconds; look into the "
-            "logs of all machines, or give a larger --timeout."
+            f"Another process has not answered for {seconds} seconds; look into the logs of all "
+            "machines, or give a larger --timeout."
         ) from error
 
 

@@ -3,7 +3,7 @@
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -15,7 +15,7 @@ from efficientps_d2.prediction.batch_models import BatchModel
 from efficientps_d2.prediction.ray_cluster import Resources, nodes, running_ray, share_out
 from efficientps_d2_runtime.batch.ledger import Ledger
 from efficientps_d2_runtime.batch.listing import list_images, shard_size, write_listing
-from efficientps_d2_runtime.batch.output import ERRORS, LOCK, Manifest, Output
+from efficientps_d2_runtime.batch.output import ERRORS, IMAGES, LOCK, MANIFEST, Manifest, Output
 from efficientps_d2_runtime.batch.storage import Folder
 from efficientps_d2_runtime.batch.worker import Job
 from efficientps_d2_runtime.errors import InputError, Stopped, one_line, one_sentence
@@ -97,7 +97,14 @@ def _alone(output: Output) -> Iterator[None]:
         reason = error.strerror or error
         raise InputError(f"{output} cannot be written ({reason}); give another folder.") from error
     with held:
-        yield
+        try:
+            yield
+        finally:
+            if not (folder / MANIFEST).exists():  # nothing was begun
+                for name in (LOCK, IMAGES):
+                    (folder / name).unlink(missing_ok=True)
+                with suppress(OSError):  # it holds something else
+                    folder.rmdir()
 
 
 def _require_same(output: Output, earlier: Manifest, source: str, column: str, about: dict) -> None:
@@ -189,7 +196,8 @@ def _run(
 
 def _say(manifest: Manifest, total: int, resources: Resources) -> None:
     """What begins now."""
-    of_each = f"{resources.gpus} GPU" if resources.gpus else f"{resources.cpus} cores"
+    cores = "1 core" if resources.cpus == 1 else f"{resources.cpus} cores"
+    of_each = f"{resources.gpus} GPU" if resources.gpus else cores
     workers = "1 worker" if resources.workers == 1 else f"{resources.workers} workers"
     rest = "" if total == manifest.images else f", the rest of {manifest.images:,}"
     print(f"{total:,} images{rest}; {workers} with {of_each} each.", flush=True)

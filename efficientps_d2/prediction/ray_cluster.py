@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from efficientps_d2_runtime.errors import InputError, one_line
 
 MOST_CPUS = 4  # of a worker, if nobody has said how many workers
+SECONDS = 5  # until a cluster answers
 STORE = 300e6  # bytes of Ray's store on a single machine, besides the model
 
 
@@ -46,6 +48,8 @@ def running_ray(address: str, model_bytes: int) -> Iterator[None]:
             f"{address} is an address of Ray Client, which Ray Data does not work over; run the "
             'command on a machine of the cluster with --address auto, or by "ray job submit".'
         )
+    if address not in ("", "local", "auto"):
+        _require_answer(address)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
     if not address:
@@ -70,6 +74,19 @@ def running_ray(address: str, model_bytes: int) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _require_answer(address: str) -> None:
+    """Fail at once where nobody answers, which Ray tries for minutes."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=SECONDS).close()
+    except (OSError, ValueError, OverflowError) as error:
+        reason = one_line(error).rstrip(".")
+        raise InputError(
+            f"--address {address} does not answer ({reason}); give HOST:PORT of a Ray cluster that "
+            "runs, or auto on one of its machines."
+        ) from error
 
 
 @contextmanager

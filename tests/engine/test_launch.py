@@ -70,10 +70,10 @@ def test_wrong_flags_are_one_sentence(capsys, flags, message):
 
 def wait_for_the_other(rank: int) -> str:
     """What is said where the other process does nothing."""
+    group = torch.distributed.new_group(timeout=timedelta(seconds=1))
     if rank == 1:
         time.sleep(4)
         return ""
-    group = torch.distributed.new_group(timeout=timedelta(seconds=1))
     try:
         _main_that_waits(lambda args: torch.distributed.barrier(group), Namespace(timeout=1))
     except InputError as error:

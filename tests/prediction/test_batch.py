@@ -11,6 +11,8 @@ import pytest
 import ray
 from batch_cluster import alive, kill_while_predicting, require_complete, two_nodes
 from batch_stub import StubModel, stub_model, write_images, write_plain
+from project import run_verb
+from small_network import write_small_network
 
 from efficientps_d2.prediction.batch import predict_batch
 from efficientps_d2.prediction.ray_cluster import Resources, share_out
@@ -83,6 +85,17 @@ def test_killed_workers_and_an_image_that_kills(cluster, tmp_path, pids, capsys)
 
 def test_a_killed_command_goes_on(cluster, tmp_path):
     kill_while_predicting(cluster, tmp_path, 40, 5, ["command"])
+
+
+def test_the_command_with_a_network_in_a_file(cluster, tmp_path, capsys):
+    write_images(tmp_path / "photos", 3)
+    (tmp_path / "photos" / "0001.png").write_bytes(b"no image")
+    model = write_small_network(tmp_path / "model.onnx")
+    flags = ("--input", tmp_path / "photos", "--output", tmp_path / "out", "--runtime", "onnx")
+    assert run_verb("predict-batch", *flags, "--model", model, "--address", cluster.address) == 1
+    out = capsys.readouterr().out
+    assert "3 images; 2 workers with 1 core each." in out and "Wrote 2 of 3 images" in out
+    require_complete(tmp_path / "out", {"0000", "0002"})
 
 
 def test_mistakes_of_output_and_cluster(cluster, tmp_path):

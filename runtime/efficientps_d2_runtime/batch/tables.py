@@ -88,7 +88,7 @@ def segment_boxes(pan_seg: np.ndarray, ids: list[int]) -> np.ndarray:
 
     Args:
         pan_seg: (H, W) segment ids, from 0.
-        ids: of N segments that are in it.
+        ids: of N segments; one without pixels gets zeros.
 
     Returns:
         (N, 4) int64 of x0, y0, x1, y1; x1 and y1 are the first column and row behind it.
@@ -106,4 +106,4 @@ def segment_boxes(pan_seg: np.ndarray, ids: list[int]) -> np.ndarray:
     high = np.zeros((most, 2), dtype=np.int64)
     np.minimum.at(low, of_run, np.stack([left, rows], axis=1))
     np.maximum.at(high, of_run, np.stack([right, rows + 1], axis=1))
-    return np.concatenate([low, high], axis=1)[ids].reshape(-1, 4)
+    return np.concatenate([np.minimum(low, high), high], axis=1)[ids].reshape(-1, 4)

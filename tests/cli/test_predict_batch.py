@@ -1,0 +1,61 @@
+"""Mistakes of predict-batch that show before anything is begun."""
+
+import importlib.util
+
+import pytest
+from project import run_verb
+from small_network import write_small_network
+
+
+@pytest.fixture
+def run(tmp_path, capsys):
+    write_small_network(tmp_path / "model.onnx")
+    (tmp_path / "photos").mkdir()
+
+    def run(*arguments) -> tuple[int, str]:
+        try:
+            status = run_verb("predict-batch", *arguments)
+        except SystemExit as error:
+            status = error.code
+        return status, capsys.readouterr().err.strip().splitlines()[-1]
+
+    return run
+
+
+def test_mistakes_of_flags(run, tmp_path):
+    both = ("--input", tmp_path / "photos", "--output", tmp_path / "out")
+    status, said = run(*both, "--runtime", "onnx")
+    assert status == 2 and "--runtime onnx needs --model FILE.onnx" in said
+    onnx = ("--runtime", "onnx", "--model", tmp_path / "model.onnx")
+    for flags, named in (
+        (("--tile", 64), "--tile"),
+        (("--batch-size", 2), "--batch-size"),
+        (("--precision", "float16"), "--precision"),
+        (("--opts", "INPUT.MIN_SIZE_TEST", 64), "--opts"),
+    ):
+        status, said = run(*both, *onnx, *flags)
+        assert status == 2 and f"{named} is for --runtime pytorch" in said
+    status, said = run(*both, "--confidence-threshold", 2)
+    assert status == 2 and "--confidence-threshold must be from 0 to 1" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_images_or_cluster_nothing_is_left(run, tmp_path):
+    onnx = ("--runtime", "onnx", "--model", tmp_path / "model.onnx")
+    both = ("--input", tmp_path / "photos", "--output", tmp_path / "out")
+    status, said = run(*both, *onnx)
+    assert status == 1 and "photos holds no image; give a folder with images, or" in said
+    (tmp_path / "photos" / "a.png").touch()
+    status, said = run(*both, *onnx, "--address", "127.0.0.1:9")
+    assert status == 1 and "--address 127.0.0.1:9 does not answer" in said
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "file").touch()
+    status, said = run("--input", tmp_path / "photos", "--output", tmp_path / "file", *onnx)
+    assert status == 1 and "file cannot be written" in said
+
+
+def test_without_ray(run, tmp_path, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda n: None if n == "ray" else find(n))
+    status, said = run("--input", tmp_path, "--output", tmp_path / "out")
+    assert status == 1 and 'needs Ray; run: pip install -e runtime -e ".[ray]".' in said
