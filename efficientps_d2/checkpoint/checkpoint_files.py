@@ -60,7 +60,7 @@ def newest_checkpoint(folder: str | Path) -> Path | None:
     elif files:
         damaged.append(f"{tag} is missing")
     others = [file for file in files if file != named]
-    for file in sorted(others, key=_iteration, reverse=True):
+    for file in sorted(others, key=iteration_of, reverse=True):
         if is_whole(file):
             logger.warning("%s; going on from %s.", "; ".join(damaged), file)
             return file
@@ -73,7 +73,7 @@ def newest_checkpoint(folder: str | Path) -> Path | None:
     return None
 
 
-def _iteration(file: Path) -> int:
+def iteration_of(file: Path) -> int:
     """The iteration of a checkpoint, not from the time of its file: clocks are set back."""
     number = file.stem.rpartition("_")[2]
     if number.isdecimal():

@@ -40,6 +40,7 @@ def launch(main: Callable[[Namespace], object], args: Namespace) -> int:
     """
     try:
         if "TORCHELASTIC_RUN_ID" in os.environ:
+            _check_numbers(args)
             _join_torchrun(args)
             # torchrun shows the error that came first.
             record(partial(_main_that_waits, main))(args)
@@ -80,13 +81,17 @@ def launch(main: Callable[[Namespace], object], args: Namespace) -> int:
     return 0
 
 
-def _check_flags(args: Namespace) -> None:
+def _check_numbers(args: Namespace) -> None:
     for flag, least in NUMBERS.items():
         value = getattr(args, flag, least)  # callers with Detectron2's own parser lack one
         if value < least:
             raise InputError(
                 f"--{flag.replace('_', '-')} is {value}; give a whole number from {least}."
             )
+
+
+def _check_flags(args: Namespace) -> None:
+    _check_numbers(args)
     if not 0 <= args.machine_rank < args.num_machines:
         raise InputError(
             f"--machine-rank is {args.machine_rank}; of {args.num_machines} machines it is from 0 "

@@ -6,7 +6,12 @@ from pathlib import Path
 from detectron2.config import CfgNode
 from detectron2.utils import comm
 
-from efficientps_d2.checkpoint.checkpoint_files import LAST, PATTERNS, has_checkpoint, last_name
+from efficientps_d2.checkpoint.checkpoint_files import (
+    LAST,
+    PATTERNS,
+    iteration_of,
+    newest_checkpoint,
+)
 from efficientps_d2.checkpoint.checkpointer import BEST, FittingCheckpointer
 from efficientps_d2.checkpoint.object_storage import require_pyarrow
 from efficientps_d2_runtime.errors import InputError
@@ -58,17 +63,27 @@ class Mirror:
                 "give another OUTPUT_MIRROR."
             )
 
+    def iteration(self) -> int:
+        """The iteration of its last checkpoint; -1 if there is none that can be used."""
+        name = self.last()
+        if not name or Path(name).name != name:
+            return -1
+        if (number := name.rpartition("_")[2].removesuffix(".pth")).isdecimal():
+            return int(number)
+        copy = self.folder / f".{name}"  # of a final one, which alone says when it was
+        try:
+            self.there.fetch(copy, name)
+            return iteration_of(copy)
+        finally:
+            copy.unlink(missing_ok=True)
+
     def fetch(self) -> str:
-        """Get the last checkpoint, unless this machine has it or a newer one; returns its name.
+        """Get the last checkpoint; returns its name.
 
         Raises:
             InputError: if it cannot be read.
         """
         name = self.last()
-        if not name or Path(name).name != name:
-            return ""
-        if has_checkpoint(self.folder) and last_name(self.folder) >= name:
-            return ""  # model_0000199.pth comes before model_final.pth
         for file in (*(f for f in FETCHED if self.there.exists(f)), name, LAST):
             self.there.fetch(self.folder / file, file)
         return name
@@ -79,8 +94,6 @@ class Mirror:
         Raises:
             InputError: if it cannot be written.
         """
-        if not comm.is_main_process():
-            return
         found = {name: state for name, state in self._files() if name != LAST}
         for name, state in found.items():
             if self._copied.get(name) != state:
@@ -93,7 +106,9 @@ class Mirror:
                 self.there.remove(name)
 
     def try_to_copy(self) -> None:
-        """As :meth:`copy`; what fails is logged, and copied with the next checkpoint."""
+        """As :meth:`copy`, by the first process; what fails is copied with the next checkpoint."""
+        if not comm.is_main_process():
+            return
         try:
             self.copy()
         except (InputError, OSError) as error:
@@ -128,13 +143,32 @@ def prepare_mirror(folder: str, address: str, resume: bool) -> str:
     """
     if not address:
         return ""
-    mirror, fetched = Mirror(folder, address), ""
+    mirror = Mirror(folder, address)
     if not resume:
         mirror.refuse_other_run()
-    elif comm.get_local_rank() == 0:
+        return ""
+    # A training may have ended between a checkpoint and its copy.
+    here = comm.all_gather(_iteration_here(folder))
+    there = max(comm.all_gather(mirror.iteration() if comm.is_main_process() else -1))
+    newest = max(here)
+    if newest > there and comm.get_rank() == here.index(newest):
+        mirror.copy()
+    comm.synchronize()
+    fetched = ""
+    if comm.get_local_rank() == 0 and here[comm.get_rank()] < max(newest, there):
         fetched = mirror.fetch()
     comm.synchronize()
     return fetched
+
+
+def _iteration_here(folder: str) -> int:
+    """The iteration of the newest checkpoint of this machine; -1 if there is none or none whole."""
+    try:
+        file = newest_checkpoint(folder)
+    except InputError as error:
+        logger.warning("%s", error)
+        return -1
+    return iteration_of(file) if file else -1
 
 
 def mirror_of(cfg: CfgNode, checkpointer: FittingCheckpointer) -> Mirror | None:

@@ -235,7 +235,7 @@ class Trainer(GuardedTrainer):
         with contextlib.suppress(EarlyStop):
             super().train()
         log_next_steps(self.cfg)
-        if self.mirror:
+        if self.mirror and comm.is_main_process():
             self.mirror.copy()
         return self.validation.results
 

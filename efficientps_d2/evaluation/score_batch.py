@@ -15,6 +15,7 @@ from efficientps_d2.evaluation.score_files import (
     classes_of,
     missing_images,
     read_panoptic,
+    require_folder_of_pngs,
     sides_of,
     sums_of_pair,
 )
@@ -60,6 +61,7 @@ def score_batch(
     Raises:
         InputError: if a file is missing or damaged, or the ground truth is of videos.
     """
+    require_folder_of_pngs(gt_dir)
     if output.manifest() is None:
         raise InputError(f"{output} holds no batch; give the --output of predict-batch.")
     content = read_panoptic(gt_json, ("annotations", "categories"))
@@ -94,6 +96,10 @@ def _parts(
         predictions = sides_of(content, Path(PNGS), name, truth.classes, mismatches)
         mismatches += missing_images(predictions.keys() - truth.sides.keys(), gt_json, name)
         both = [i for i in predictions if i in truth.sides]
+        if twice := seen.intersection(both):
+            mismatches.append(
+                f"{name}: image {sorted(twice, key=str)[0]!r} is in another shard, too"
+            )
         seen.update(both)
         yield Part(output, shard, [(truth.sides[i], predictions[i]) for i in both])
 

@@ -71,8 +71,7 @@ def score_files(
         InputError: if a folder is missing, or a JSON is missing or damaged.
     """
     for folder in (gt_dir, predicted_dir):
-        if not folder.is_dir():
-            raise InputError(f"{folder} is not a folder; give the one that holds the PNGs.")
+        require_folder_of_pngs(folder)
     content = read_panoptic(gt_json, ("annotations", "categories"))
     classes = classes_of(content["categories"], gt_json)
     mismatches: list[str] = []
@@ -94,6 +93,12 @@ def score_files(
     sums = score(to_score, len(classes), processes, mismatches)
     unpredicted = len(gts.keys() - predictions.keys())
     return Scores(sums, content["categories"], mismatches, len(pairs), unpredicted)
+
+
+def require_folder_of_pngs(folder: Path) -> None:
+    """Raise InputError for what is no folder, before anything is scored."""
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder; give the one that holds the PNGs.")
 
 
 def read_panoptic(path: Path, keys: tuple[str, ...], videos: bool | None = None) -> dict:

@@ -18,7 +18,7 @@ from efficientps_d2_runtime.batch.listing import list_images, shard_size, write_
 from efficientps_d2_runtime.batch.output import ERRORS, IMAGES, LOCK, MANIFEST, Manifest, Output
 from efficientps_d2_runtime.batch.storage import Folder
 from efficientps_d2_runtime.batch.worker import Job
-from efficientps_d2_runtime.errors import InputError, Stopped, one_line, one_sentence
+from efficientps_d2_runtime.errors import InputError, Stopped, one_line
 from efficientps_d2_runtime.locks import CAN_LOCK, HeldError, lock
 
 SECONDS = 1  # between looks at the ledger
@@ -56,6 +56,7 @@ def predict_batch(
     """
     with ExitStack() as stack:
         stack.enter_context(_alone(output))
+        output.remove_partial()
         manifest, table = output.manifest(), None
         if manifest:
             _require_same(output, manifest, source, column, model.about)
@@ -65,7 +66,7 @@ def predict_batch(
         else:
             table = _list(source, column, model.suffixes)
         stack.enter_context(running_ray(address, sum(map(len, model.files.values()))))
-        resources = share_out(nodes(), workers)
+        resources = share_out(nodes(), workers, model.uses_gpu)
         if not manifest:
             size = size or shard_size(len(table), resources.workers)
             now = datetime.now().astimezone().isoformat(timespec="seconds")
@@ -189,7 +190,8 @@ def _run(
             raise _explained(error) from error
         bar.update(total - bar.n)
     print(f"Wrote {total - failed:,} of {total:,} images to {job.output}.")
-    if failed:
+    job.output.remove_partial()
+    if failed := job.output.count_errors():  # of earlier starts, too
         print(f"{failed:,} failed; {job.output.folder.name(ERRORS)} has a row for each.")
     return failed
 
@@ -231,11 +233,8 @@ def _progress(ledger, total: int) -> Iterator[tqdm]:
 
 def _explained(error: Exception) -> InputError:
     """The sentence behind an error of Ray."""
-    cause = error
-    while cause is not None and not isinstance(cause, InputError):
-        cause = getattr(cause, "cause", None) or cause.__cause__
-    if cause is not None:
-        return InputError(one_sentence(cause))
+    if said := re.search(rf"{InputError.__name__}: (.+)", str(error)):  # Ray keeps but the text
+        return InputError(said[1])
     if missing := re.search(r"No module named '(\w+)", str(error)):
         return InputError(
             f"A machine of the cluster has no package {missing[1]}; install this project on all of "

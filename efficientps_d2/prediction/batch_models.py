@@ -35,6 +35,7 @@ class BatchModel:
     load: Callable[[int, bool, Path], Model]  # of threads, whether there is a GPU, and the folder
     categories: list[dict]
     suffixes: tuple[str, ...]  # of images
+    uses_gpu: bool = True
 
 
 def pytorch_model(
@@ -90,7 +91,7 @@ def onnx_model(file: Path, threshold: float | None = None) -> BatchModel:
     files = {MODEL: file.read_bytes()}
     about = {"name": str(file), "sha256": _digest(files), "runtime": "onnx", "threshold": threshold}
     run = partial(load_onnx, threshold)
-    return BatchModel(about, files, run, categories, IMAGE_SUFFIXES)
+    return BatchModel(about, files, run, categories, IMAGE_SUFFIXES, uses_gpu=False)
 
 
 def _digest(files: dict[str, bytes]) -> str:

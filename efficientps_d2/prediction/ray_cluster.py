@@ -58,7 +58,8 @@ def running_ray(address: str, model_bytes: int) -> Iterator[None]:
     try:
         with _hidden_stderr():  # of its C++ part, which no setting makes silent
             ray.init(address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+    except Exception as error:  # of many kinds, with no base of their own
+        ray.shutdown()  # what has begun to start
         reason = one_line(error)[:200].rstrip(".")
         raise InputError(
             f"The cluster {address} cannot be used ({reason}); check that "
@@ -110,20 +111,21 @@ def nodes() -> list[dict]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
-def share_out(nodes: list[dict], asked: int) -> Resources:
+def share_out(nodes: list[dict], asked: int, uses_gpu: bool = True) -> Resources:
     """How many workers there are, and what each gets.
 
     Args:
         nodes: "CPU" and "GPU" of each machine.
         asked: number of workers, 0 for one that fits.
+        uses_gpu: whether a worker computes on a GPU, if there is one.
 
     Raises:
         InputError: if there are not so many.
     """
-    if gpus := sum(int(node.get("GPU", 0)) for node in nodes):
+    if uses_gpu and (gpus := sum(int(node.get("GPU", 0)) for node in nodes)):
         if asked > gpus:
             raise InputError(f"--workers is {asked}, but there are {gpus} GPUs; give fewer.")
-        cpus = min(int(n["CPU"] // n["GPU"]) for n in nodes if n.get("GPU"))
+        cpus = min(int(n.get("CPU", 0) // n["GPU"]) for n in nodes if n.get("GPU"))
         return Resources(asked or gpus, max(1, min(cpus, MOST_CPUS)), 1)
     cores = [int(node.get("CPU", 0)) for node in nodes]
     if asked > sum(cores) or not sum(cores):

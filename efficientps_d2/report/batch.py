@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+import pyarrow as pa
 
 from efficientps_d2.data.coco_panoptic import read_json, read_segment_ids
 from efficientps_d2.report.batch_sums import BatchSums, Example, sum_batch
@@ -133,6 +134,6 @@ def _image(files: ImageFiles, source, size: tuple[int, int]) -> np.ndarray:
             image = read_rgb(file)
         if image.shape[:2] == size:
             return image
-    except (InputError, OSError):
+    except (InputError, OSError, pa.ArrowInvalid):
         pass
     return np.full((*size, 3), GRAY, dtype=np.uint8)

@@ -10,7 +10,6 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from efficientps_d2_runtime.batch.output import SEGMENTS, Manifest, Output, table_name
-from efficientps_d2_runtime.errors import InputError
 
 BINS = 20  # of scores from 0 to 1
 FIRST_ERRORS = 50
@@ -76,15 +75,12 @@ def sum_batch(output: Output, manifest: Manifest, examples: int) -> BatchSums:
 
 def _add_segments(sums: BatchSums, output: Output, shard: int, ids: dict) -> list[Example]:
     """Add the table of a shard; returns its images."""
-    file = output.folder.name(SEGMENTS, table_name(shard))
     content = output.folder.read(SEGMENTS, table_name(shard))
     try:
         table = pq.read_table(BytesIO(content), columns=COLUMNS)
         classes = np.array([ids[i] for i in table["category_id"].to_pylist()], dtype=np.int64)
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(
-            f"{file} is damaged; remove it, and repeat the same predict-batch."
-        ) from error
+        raise output.damaged(SEGMENTS, shard) from error
     areas, scores = (table[name].to_numpy() for name in ("area", "score"))
     sums.segments += np.bincount(classes, minlength=sums.classes)
     sums.areas += np.bincount(classes, areas, sums.classes).astype(np.int64)

@@ -1,8 +1,11 @@
 """A copy of a run in object storage: what is there, and going on from it on another machine."""
 
-import shutil
+from pathlib import Path
 
 import pytest
+import torch
+from detectron2.utils import comm
+from processes import in_two_processes
 from project import run_verb
 from scenes import write_dataset
 
@@ -44,14 +47,21 @@ def test_a_training_goes_on_on_another_machine(object_storage, tmp_path, monkeyp
     assert train(*TINY, "OUTPUT_DIR", str(tmp_path / "third")) == 1
 
 
+def save(folder: Path, name: str, iteration: int) -> None:
+    """A checkpoint, as small as one can be."""
+    folder.mkdir(exist_ok=True)
+    torch.save({"model": {}, "iteration": iteration}, folder / name)
+    (folder / "last_checkpoint").write_text(name)
+
+
 @pytest.fixture
 def run(tmp_path):
     folder = tmp_path / "run"
     (folder / "earlier_run").mkdir(parents=True)
-    for name in ("model_0000009.pth", "config.yaml", ".lock", "earlier_run/model_final.pth"):
+    for name in ("config.yaml", ".lock", "earlier_run/model_final.pth"):
         (folder / name).write_text(name)
     (folder / "model_0000019.pth.partial").write_text("half")
-    (folder / "last_checkpoint").write_text("model_0000009.pth")
+    save(folder, "model_0000009.pth", 9)
     return folder
 
 
@@ -63,25 +73,63 @@ def test_what_is_copied_and_fetched(object_storage, run, tmp_path, address):
     there = Folder(address)
     assert set(there.sizes()) == {"model_0000009.pth", "config.yaml", "last_checkpoint"}
     (run / "model_0000009.pth").unlink()
-    (run / "model_0000019.pth").write_text("later")
-    (run / "last_checkpoint").write_text("model_0000019.pth")
+    save(run, "model_0000019.pth", 19)
     mirror.copy()
     assert set(there.sizes()) == {"model_0000019.pth", "config.yaml", "last_checkpoint"}
     other = tmp_path / "other"
     other.mkdir()
-    prepare_mirror(str(other), address, resume=True)
-    assert (other / "model_0000019.pth").read_text() == "later"
-    assert (other / "last_checkpoint").read_text() == "model_0000019.pth"
-    # A machine that was away has an older one, and one that could not copy a newer one.
-    for name, fetched in (("model_0000009.pth", True), ("model_final.pth", False)):
-        shutil.rmtree(other)
-        other.mkdir()
-        (other / name).write_text("own")
-        (other / "last_checkpoint").write_text(name)
-        prepare_mirror(str(other), address, resume=True)
-        assert (other / "model_0000019.pth").exists() is fetched
+    assert prepare_mirror(str(other), address, resume=True) == "model_0000019.pth"
+    assert (other / "model_0000019.pth").read_bytes() == (run / "model_0000019.pth").read_bytes()
+    assert prepare_mirror(str(other), address, resume=True) == ""
     with pytest.raises(InputError, match="holds a run .model_0000019.pth.; go on with it by --res"):
         prepare_mirror(str(other), address, resume=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "iteration", "fetched"),
+    [
+        ("model_0000009.pth", 9, True),  # a machine that was away
+        ("model_final.pth", 9, True),  # of a shorter training
+        ("model_final.pth", 29, False),
+        ("model_0000029.pth", 29, False),  # it was stopped before it could copy this
+    ],
+)
+def test_the_newer_checkpoint_is_kept(object_storage, run, tmp_path, name, iteration, fetched):
+    save(run, "model_0000019.pth", 19)
+    Mirror(str(run), "s3://bucket/run").copy()
+    other = tmp_path / "other"
+    save(other, name, iteration)
+    prepare_mirror(str(other), "s3://bucket/run", resume=True)
+    last = "model_0000019.pth" if fetched else name
+    assert (other / "last_checkpoint").read_text() == last
+    assert Folder("s3://bucket/run").read("last_checkpoint").decode() == last
+
+
+def test_a_final_checkpoint_in_the_mirror_may_be_older(object_storage, run, tmp_path):
+    save(run, "model_final.pth", 19)
+    Mirror(str(run), "s3://bucket/run").copy()
+    for iteration, fetched in ((9, "model_final.pth"), (29, "")):
+        other = tmp_path / f"{iteration}"
+        save(other, f"model_{iteration:07d}.pth", iteration)
+        assert prepare_mirror(str(other), "s3://bucket/run", resume=True) == fetched
+        assert not [file for file in other.iterdir() if file.name.startswith(".")]
+
+
+def last_of_machine(rank: int, folders: list[str]) -> str:
+    comm.create_local_process_group(1)  # each process is a machine
+    prepare_mirror(folders[rank], "s3://bucket/run", resume=True)
+    return Path(folders[rank], "last_checkpoint").read_text()
+
+
+@pytest.mark.parametrize("newest", [0, 1])
+def test_a_copy_that_failed_is_made_before_others_go_on(object_storage, run, tmp_path, newest):
+    """Else machines would begin with different weights, after each restart."""
+    Mirror(str(run), "s3://bucket/run").copy()
+    folders = [tmp_path / "first", tmp_path / "second"]
+    save(folders[newest], "model_0000019.pth", 19)
+    folders[1 - newest].mkdir()
+    lasts = in_two_processes(last_of_machine, tmp_path, [str(folder) for folder in folders])
+    assert lasts == ["model_0000019.pth"] * 2
 
 
 def test_a_bucket_that_fails_ends_no_training(object_storage, run, caplog):
@@ -103,5 +151,6 @@ def test_mistakes(object_storage, run):
         prepare_mirror(str(run), str(run), resume=True)
     with pytest.raises(InputError, match="nothing://x cannot be opened"):
         prepare_mirror(str(run), "nothing://x", resume=True)
-    prepare_mirror(str(run), "s3://nowhere/run", resume=True)  # there is nothing to fetch
+    with pytest.raises(InputError, match="s3://nowhere/run/.* cannot be written"):
+        prepare_mirror(str(run), "s3://nowhere/run", resume=True)
     prepare_mirror(str(run), "", resume=False)

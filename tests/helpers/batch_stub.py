@@ -60,17 +60,19 @@ class StubModel:
 
 
 def load_stub(pids: str, pause: float, threads: int, has_gpu: bool, folder: Path) -> StubModel:
-    assert (folder / "weights").read_bytes() == FILES["weights"]
+    if (folder / "weights").read_bytes() != FILES["weights"]:
+        raise InputError("The weights are of another model; copy them again.")
     return StubModel(pids, pause)
 
 
-def stub_model(pids: Path | str = "", pause: float = 0, sha256: str = "1"):
+def stub_model(pids: Path | str = "", pause: float = 0, sha256: str = "1", weights=b""):
     """A ``BatchModel``; workers need not import what this needs."""
     from efficientps_d2.prediction.batch_models import BatchModel
 
     load = partial(load_stub, str(pids), pause)
     about = {"name": "stub", "sha256": sha256}
-    return BatchModel(about, FILES, load, CATEGORIES, IMAGE_SUFFIXES)
+    files = {"weights": weights} if weights else FILES
+    return BatchModel(about, files, load, CATEGORIES, IMAGE_SUFFIXES)
 
 
 def begin_batch(source: str, output: str, size: int = 4, column: str = "", **options) -> Worker:

@@ -110,6 +110,8 @@ def test_mistakes_of_output_and_cluster(cluster, tmp_path):
     with pytest.raises(InputError, match="--workers is 9, but there are 2 cores; give fewer"):
         run(cluster, tmp_path / "photos", tmp_path / "other", workers=9)
     assert not (tmp_path / "other" / "batch.json").exists()
+    with pytest.raises(InputError, match="^The weights are of another model; copy them again.$"):
+        run(cluster, tmp_path / "photos", tmp_path / "other", stub_model(weights=b"damaged"))
     with pytest.raises(InputError, match="ray://h:1 is an address of Ray Client"):
         run(cluster, tmp_path / "photos", tmp_path / "other", address="ray://h:1")
     assert not ray.is_initialized()
@@ -124,5 +126,7 @@ def test_resources():
     assert share_out([{"CPU": 3.0}, {"CPU": 3.0}], 3) == Resources(3, 1)
     assert share_out([cpu, gpu, gpu], 0) == Resources(4, 4, 1)
     assert share_out([cpu, gpu], 1) == Resources(1, 4, 1)
+    assert share_out([cpu, gpu], 6, uses_gpu=False) == Resources(6, 4)
+    assert share_out([{"GPU": 1.0}], 0) == Resources(1, 1, 1)
     with pytest.raises(InputError, match="there are 2 GPUs"):
         share_out([cpu, gpu], 3)

@@ -66,4 +66,7 @@ def test_mistakes(output, tmp_path, capsys):
     assert "--earlier is for runs, and" in capsys.readouterr().err
     (tmp_path / "out" / "segments" / "000001.parquet").write_bytes(b"PAR1")
     assert run_verb("report", output) == 1
-    assert "000001.parquet is damaged; remove it, and repeat" in capsys.readouterr().err
+    assert "segments/000001.parquet is damaged; remove " in capsys.readouterr().err
+    (tmp_path / "out" / "errors" / "000001.parquet").write_bytes(b"PAR1")
+    assert run_verb("report", output) == 1
+    assert "errors/000001.parquet is damaged; remove " in capsys.readouterr().err

@@ -11,23 +11,27 @@ from dataclasses import dataclass
 from glob import has_magic
 from io import BytesIO
 from pathlib import PurePosixPath
+from urllib.parse import urlencode
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from efficientps_d2_runtime.batch.parquet_images import images_of_parquet, parquet_files
-from efficientps_d2_runtime.batch.storage import Folder, why
+from efficientps_d2_runtime.batch.parquet_images import PARQUET, images_of_parquet, parquet_files
+from efficientps_d2_runtime.batch.storage import Folder, split_options, why
 from efficientps_d2_runtime.coco import image_id
 from efficientps_d2_runtime.errors import InputError
 from efficientps_d2_runtime.images import IMAGE_SUFFIXES
 
 SCHEMA = pa.schema(
     [
-        ("image", pa.string()),  # path or address; of images in Parquet files that of the file
+        (
+            "image",
+            pa.large_string(),
+        ),  # path or address, or that of a Parquet file
         ("row", pa.int64()),  # in a Parquet file with the bytes of images, else null
-        ("name", pa.string()),  # of its PNG, without suffix
+        ("name", pa.large_string()),  # of its PNG, without suffix
     ]
 )
 MOST_PER_SHARD = 256
@@ -73,57 +77,74 @@ def list_images(
     Raises:
         InputError: if there are none, or the input cannot be read.
     """
-    folder = Folder(address)
+    root, pattern = _split_pattern(address)
+    folder = Folder(root)
     try:
-        if has_magic(folder.path):
-            images = _matching(folder, suffixes, told)
-            return _named(images, _fixed_part(folder.path))
-        if files := parquet_files(folder):
+        if pattern:
+            return _named(_matching(folder, pattern, suffixes, told), folder.path)
+        images = _in_folder(folder, suffixes, told)
+        if not len(images) and (files := parquet_files(folder)):
             images, rows = images_of_parquet(folder, files, column, told)
             return _rows(images, rows) if rows is not None else _named(images, "")
-        return _named(_in_folder(folder, suffixes, told), folder.path)
     except (OSError, pa.ArrowInvalid) as error:
         raise InputError(f"{address} cannot be read {why(error)}.") from error
-
-
-def _in_folder(folder: Folder, suffixes: tuple[str, ...], told) -> pa.Array:
-    """The images directly in a folder."""
-    info = folder.filesystem.get_file_info(folder.path)
-    if info.type == fs.FileType.File:
-        return pa.array([folder.name()], pa.large_string())
-    if info.type == fs.FileType.NotFound:
-        raise InputError(f"{folder} does not exist; give a folder, a pattern or a Parquet file.")
-    images = _sorted_names(
-        folder, folder.path, False, lambda path: path.lower().endswith(suffixes), told
-    )
+    except UnicodeError as error:
+        name = ascii(getattr(error, "object", ""))[:200]
+        raise InputError(
+            f"{address} holds a file whose name is no UTF-8 ({name}); rename it."
+        ) from error
     if not len(images):
-        deeper = f"{str(folder).partition('?')[0].rstrip('/')}/**"
+        deeper = f"{root.partition('?')[0].rstrip('/')}/**"
         raise InputError(
             f"{folder} holds no image; give a folder with images, or '{deeper}' for those in all "
             "folders below."
         )
-    return images
+    return _named(images, folder.path)
 
 
-def _matching(folder: Folder, suffixes: tuple[str, ...], told) -> pa.Array:
+def _split_pattern(address: str) -> tuple[str, str]:
+    """The folder above the first wildcard, and the rest; what exists is no pattern."""
+    plain, options = split_options(address)
+    if not has_magic(plain) or ("://" not in plain and os.path.exists(os.path.expanduser(plain))):
+        return address, ""
+    parts = plain.split("/")
+    first = next(i for i, part in enumerate(parts) if has_magic(part))
+    root = "/".join(parts[:first]) or ("/" if plain.startswith("/") else ".")
+    return f"{root}{'?' * bool(options)}{urlencode(options)}", "/".join(parts[first:])
+
+
+def _in_folder(folder: Folder, suffixes: tuple[str, ...], told) -> pa.Array:
+    """The images directly in a folder, or one image."""
+    info = folder.filesystem.get_file_info(folder.path)
+    if info.type == fs.FileType.NotFound:
+        raise InputError(f"{folder} does not exist; give a folder, a pattern or a Parquet file.")
+    if info.type == fs.FileType.File:
+        is_table = folder.path.lower().endswith(PARQUET)
+        return pa.array([] if is_table else [folder.name()], pa.large_string())
+    chosen = _chunks(folder, deep=False, follow=True)
+    return _sorted(folder, chosen, lambda path: path.lower().endswith(suffixes), told)
+
+
+def _matching(folder: Folder, pattern: str, suffixes: tuple[str, ...], told) -> pa.Array:
     """The images that fit a pattern; ``**`` alone stands for whatever has a suffix of an image."""
-    fits = re.compile(_regular(folder.path)).fullmatch
-    start = _fixed_part(folder.path)
-    deep = "**" in folder.path or "/" in folder.path[len(start) :].strip("/")
-
-    def is_one(path: str) -> bool:
-        return path.lower().endswith(suffixes) and fits(path) is not None
-
-    images = _sorted_names(folder, start, deep, is_one, told)
+    fits = re.compile(f"{re.escape(folder.path.rstrip('/'))}/{_regular(pattern)}").fullmatch
+    any_depth = "**" in pattern  # which follows no links, as they may lead in circles
+    paths = _chunks(folder, deep=any_depth or "/" in pattern.rstrip("/"), follow=not any_depth)
+    images = _sorted(
+        folder,
+        paths,
+        lambda path: path.lower().endswith(suffixes) and fits(path) is not None,
+        told,
+    )
     if not len(images):
-        raise InputError(f"No image fits {folder}; correct the pattern.")
+        raise InputError(f"No image fits {folder}/{pattern}; correct the pattern.")
     return images
 
 
-def _sorted_names(folder: Folder, start: str, deep: bool, is_one, told) -> pa.Array:
+def _sorted(folder: Folder, chunks: Iterator[list[str]], is_one, told) -> pa.Array:
     """Names of files; Arrow's arrays hold ten million in less than a gigabyte."""
     parts, count = [], 0
-    for paths in _chunks(folder, start, deep):
+    for paths in chunks:
         chosen = [folder.address_of(path) for path in paths if is_one(path)]
         count += len(chosen)
         parts.append(pa.array(chosen, pa.large_string()))
@@ -132,14 +153,14 @@ def _sorted_names(folder: Folder, start: str, deep: bool, is_one, told) -> pa.Ar
     return joined.take(pc.sort_indices(joined))
 
 
-def _chunks(folder: Folder, start: str, deep: bool) -> Iterator[list[str]]:
+def _chunks(folder: Folder, deep: bool, follow: bool) -> Iterator[list[str]]:
     """Paths of files, some at a time: Arrow's own list of ten million takes four gigabytes."""
     if not folder.is_local:
-        selector = fs.FileSelector(start, recursive=deep, allow_not_found=True)
+        selector = fs.FileSelector(folder.path, recursive=deep, allow_not_found=True)
         yield [info.path for info in folder.filesystem.get_file_info(selector) if info.is_file]
         return
     paths = []
-    for entry in _entries(start, deep):
+    for entry in _entries(folder.path, deep, follow):
         paths.append(entry.path)
         if len(paths) == CHUNK:
             yield paths
@@ -147,21 +168,14 @@ def _chunks(folder: Folder, start: str, deep: bool) -> Iterator[list[str]]:
     yield paths
 
 
-def _entries(folder: str, deep: bool) -> Iterator[os.DirEntry]:
+def _entries(folder: str, deep: bool, follow: bool) -> Iterator[os.DirEntry]:
     """The files in a folder, and in those below."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_file():
                 yield entry
-            elif deep and entry.is_dir(follow_symlinks=False):
-                yield from _entries(entry.path, deep)
-
-
-def _fixed_part(pattern: str) -> str:
-    """The folder above the first wildcard."""
-    parts = PurePosixPath(pattern).parts
-    fixed = next(i for i, part in enumerate(parts) if has_magic(part))
-    return str(PurePosixPath(*parts[:fixed]))
+            elif deep and entry.is_dir(follow_symlinks=follow):
+                yield from _entries(entry.path, deep, follow)
 
 
 def _regular(pattern: str) -> str:
@@ -180,7 +194,8 @@ def _named(images: pa.Array, root: str) -> pa.Table:
     names = pc.replace_substring_regex(relative, r"\.[^./]*$", "")
     stems = pc.replace_substring_regex(names, r"^.*/", "")
     for choice in (stems, names, relative):
-        if pc.count_distinct(choice).as_py() == len(images):
+        ids = pc.replace_substring_regex(choice, "_leftImg8bit$", "")  # as image_id has it
+        if pc.count_distinct(ids).as_py() == len(images):
             break
     rows = pa.nulls(len(images), pa.int64())
     return pa.table({"image": images, "row": rows, "name": choice}).cast(SCHEMA)

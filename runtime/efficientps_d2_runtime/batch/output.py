@@ -75,7 +75,9 @@ class Output:
             InputError: if the folder holds other files, or another version wrote it.
         """
         if not self.folder.exists(MANIFEST):
-            if others := set(self.folder.files()) - {IMAGES, LOCK}:
+            others = set(self.folder.files()) - {IMAGES, LOCK}
+            others |= {name for name in (SHARDS, SEGMENTS, ERRORS) if self.folder.exists(name)}
+            if others:
                 raise InputError(
                     f"{self} holds {sorted(others)[0]}, which is of something else; give an empty "
                     "folder as --output."
@@ -121,7 +123,23 @@ class Output:
     def errors(self, shard: int) -> list[dict]:
         """Rows of the images of a finished shard that failed."""
         content = self.folder.read(ERRORS, table_name(shard))
-        return pq.read_table(BytesIO(content)).to_pylist()
+        try:
+            return pq.read_table(BytesIO(content)).to_pylist()
+        except (OSError, pa.ArrowInvalid) as error:
+            raise self.damaged(ERRORS, shard) from error
+
+    def damaged(self, table: str, shard: int) -> InputError:
+        """The error of a table of a shard that cannot be read."""
+        mark = self.folder.name(SEGMENTS, table_name(shard))
+        return InputError(
+            f"{self.folder.name(table, table_name(shard))} is damaged; remove {mark}, and repeat "
+            "the same predict-batch."
+        )
+
+    def remove_partial(self) -> None:
+        """Remove what killed commands and workers have left, but for shards, which do so."""
+        for names in ((), (SEGMENTS,), (ERRORS,)):
+            self.folder.remove_partial(*names)
 
     @contextlib.contextmanager
     def local(self, shard: int, names: Iterable[str]) -> Iterator[Path]:

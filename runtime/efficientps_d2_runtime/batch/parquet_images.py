@@ -1,5 +1,6 @@
 """Images of Parquet files: paths, addresses, or the bytes of images in a column."""
 
+import posixpath
 from collections.abc import Callable
 from pathlib import PurePosixPath
 
@@ -11,6 +12,7 @@ from pyarrow import fs
 from efficientps_d2_runtime.batch.storage import Folder
 from efficientps_d2_runtime.errors import InputError
 
+PARQUET = (".parquet", ".pq")
 COLUMNS = ("image", "path", "file_name", "url", "bytes")  # that are looked for
 
 
@@ -18,11 +20,11 @@ def parquet_files(folder: Folder) -> list[str]:
     """The Parquet files that an input is or holds."""
     info = folder.filesystem.get_file_info(folder.path)
     if info.type == fs.FileType.File:
-        return [folder.path] if folder.path.lower().endswith((".parquet", ".pq")) else []
+        return [folder.path] if folder.path.lower().endswith(PARQUET) else []
     if info.type == fs.FileType.NotFound:
         return []
     found = folder.filesystem.get_file_info(fs.FileSelector(folder.path))
-    return sorted(i.path for i in found if i.path.lower().endswith((".parquet", ".pq")))
+    return sorted(i.path for i in found if i.path.lower().endswith(PARQUET))
 
 
 def images_of_parquet(
@@ -66,7 +68,16 @@ def images_of_parquet(
 def _beside(paths: pa.Array, folder: str) -> pa.Array:
     """Paths and addresses as they are, but relative ones from the folder of the Parquet file."""
     is_whole = pc.match_substring_regex(paths, r"^(/|[A-Za-z][A-Za-z0-9+.-]*://)")
-    return pc.if_else(is_whole, paths, pc.replace_substring_regex(paths, "^", f"{folder}/"))
+    beside = pc.if_else(is_whole, paths, pc.replace_substring_regex(paths, "^", f"{folder}/"))
+    if not pc.any(pc.match_substring_regex(beside, r"/\.\.?/")).as_py():
+        return beside
+    return pa.array([_without_dots(path) for path in beside.to_pylist()], pa.large_string())
+
+
+def _without_dots(path: str | None) -> str | None:
+    """A path without ``..``, which would lead results out of their folder."""
+    scheme, mark, rest = (path or "").rpartition("://")
+    return path and f"{scheme}{mark}{posixpath.normpath(rest)}"
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -16,7 +16,7 @@ from pyarrow import fs
 
 from efficientps_d2_runtime.batch.listing import ImageSource
 from efficientps_d2_runtime.batch.parquet_images import column_of
-from efficientps_d2_runtime.batch.storage import Folder
+from efficientps_d2_runtime.batch.storage import Folder, open_address
 
 PAUSES = (1, 4)  # seconds before something in object storage is read again
 
@@ -32,7 +32,7 @@ class ImageFiles:
         """
         self._source, self._column = source, column
         self._filesystems: dict[str, fs.FileSystem] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._group: RowGroup | None = None
 
     @contextlib.contextmanager
@@ -73,15 +73,15 @@ class ImageFiles:
             return stream.read(), PurePosixPath(path).suffix
 
     def _place(self, image: str) -> tuple[fs.FileSystem, str]:
-        scheme, separator, path = image.partition("://")
-        if not separator:
-            return fs.LocalFileSystem(), image
-        if not self._source.is_local and str(self._source).startswith(f"{scheme}://"):
+        scheme, mark, path = image.partition("://")
+        if scheme not in ("s3", "gs", "gcs"):  # fsspec knows how the path of each other begins
+            return open_address(image)
+        if self._source.address.startswith(f"{scheme}://"):
             return self._source.filesystem, path
         root = f"{scheme}://{path.partition('/')[0]}"
         with self._lock:
             if root not in self._filesystems:
-                self._filesystems[root] = Folder(root).filesystem
+                self._filesystems[root] = open_address(root)[0]
         return self._filesystems[root], path
 
     def _row(self, image: str, row: int) -> tuple[bytes, str]:

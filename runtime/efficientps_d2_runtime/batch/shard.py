@@ -38,7 +38,7 @@ class ShardWriter:
         self.place = SHARDS, shard_name(shard)
         self.content = coco_json("images", categories)
         self.segments, self.errors = tables.Rows(tables.SEGMENTS), tables.Rows(tables.ERRORS)
-        self.folder.remove_partial(*self.place)
+        self.folder.remove_partial(*self.place, deep=True)
 
     def write_png(self, source: ImageSource, prediction: PanopticResult) -> dict:
         """Write the map of an image; returns its annotation. Several threads may do so."""

@@ -3,12 +3,13 @@
 import contextlib
 import errno
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 import pyarrow as pa
 from pyarrow import fs
@@ -16,6 +17,7 @@ from pyarrow import fs
 from efficientps_d2_runtime.errors import InputError, one_line
 from efficientps_d2_runtime.files import to_disk
 
+OPTIONS = re.compile(r"\w+=[^&=]+(&\w+=[^&=]+)*")  # at the end of an address
 PARTIAL = ".partial"  # ends the name of a file that is being written
 BUFFER = 2**22  # bytes
 LONGEST = 200  # characters of an error of a library
@@ -34,7 +36,7 @@ class Folder:
             InputError: if nothing here reads such addresses.
         """
         self.address = str(address)
-        self.filesystem, self.path = _open(self.address)
+        self.filesystem, self.path = open_address(self.address)
         self.is_local = isinstance(self.filesystem, fs.LocalFileSystem)
 
     def __str__(self) -> str:
@@ -53,7 +55,7 @@ class Folder:
 
     def address_of(self, path: str) -> str:
         """How a path of the file system is called."""
-        return path if self.is_local else f"{urlsplit(self.address).scheme}://{path}"
+        return path if self.is_local else f"{self.address.partition('://')[0]}://{path}"
 
     def exists(self, *names: str) -> bool:
         """Whether there is such a file or folder."""
@@ -65,7 +67,7 @@ class Folder:
         selector = fs.FileSelector(self.place(*names), allow_not_found=True)
         with self._naming("read", *names):
             found = self.filesystem.get_file_info(selector)
-        return sorted(info.base_name for info in found if info.is_file)
+        return sorted(i.base_name for i in found if i.is_file and i.base_name[0] != ".")
 
     def state(self, *names: str) -> str:
         """Size and time of a file, which differ when it is another."""
@@ -98,13 +100,12 @@ class Folder:
     def _write(self, source, *names: str) -> None:
         with self._naming("written", *names):
             if not self.is_local:
-                # Its end says whether it has worked; pyarrow's copy_files ignores that.
-                with self.filesystem.open_output_stream(self.place(*names)) as stream:
-                    shutil.copyfileobj(source, stream, BUFFER)
+                self._upload(source, self.place(*names))
                 return
             file = Path(self.place(*names))
             file.parent.mkdir(parents=True, exist_ok=True)
-            partial = file.with_name(f"{uuid.uuid4().hex}{PARTIAL}")  # also of two writers
+            # Of two writers, too; readers of tables leave out what begins with a dot.
+            partial = file.with_name(f".{uuid.uuid4().hex}{PARTIAL}")
             try:
                 with open(partial, "wb") as stream:
                     shutil.copyfileobj(source, stream, BUFFER)
@@ -112,6 +113,18 @@ class Folder:
                 partial.replace(file)
             finally:
                 partial.unlink(missing_ok=True)
+
+    def _upload(self, source, path: str) -> None:
+        """Its end says whether it has worked; pyarrow's copy_files ignores that."""
+        stream = self.filesystem.open_output_stream(path)
+        try:
+            shutil.copyfileobj(source, stream, BUFFER)
+        except BaseException:  # Ctrl-C, too: closed, the part would look like a whole
+            with contextlib.suppress(OSError):
+                stream.close()
+                self.filesystem.delete_file(path)
+            raise
+        stream.close()
 
     def sizes(self) -> dict[str, int]:
         """Bytes of all files in the folder and below, by their relative names."""
@@ -135,10 +148,11 @@ class Folder:
         with self._naming("removed", *names):
             self.filesystem.delete_file(self.place(*names))
 
-    def remove_partial(self, *names: str) -> None:
-        """Remove what killed writers have left in a folder and below."""
+    def remove_partial(self, *names: str, deep: bool = False) -> None:
+        """Remove what killed writers have left in a folder, and if asked below it."""
         if self.is_local:
-            for file in Path(self.place(*names)).rglob(f"*{PARTIAL}"):
+            folder, pattern = Path(self.place(*names)), f"*{PARTIAL}"
+            for file in folder.rglob(pattern) if deep else folder.glob(pattern):
                 file.unlink(missing_ok=True)
 
     @contextlib.contextmanager
@@ -159,37 +173,48 @@ def why(error: Exception) -> str:
     return f"({text[:LONGEST].rstrip('. ')}); {cure}"
 
 
-def _open(address: str) -> tuple[fs.FileSystem, str]:
-    parts = urlsplit(address)
-    if not parts.scheme or "://" not in address:
+def split_options(address: str) -> tuple[str, dict[str, str]]:
+    """An address without the options at its end, such as ``?region=eu-central-1``, and these."""
+    plain, mark, options = address.rpartition("?")
+    if "://" in plain and mark and OPTIONS.fullmatch(options):
+        return plain, dict(parse_qsl(options))
+    return address, {}
+
+
+def open_address(address: str) -> tuple[fs.FileSystem, str]:
+    """The file system of a path or an address, and the path in it.
+
+    Raises:
+        InputError: if nothing here reads such addresses.
+    """
+    scheme, mark, rest = address.partition("://")
+    if not mark:
         return fs.LocalFileSystem(), os.path.abspath(os.path.expanduser(address))
     try:
-        if parts.scheme == "s3":
+        if scheme == "s3":
             return _open_s3(address)
-        filesystem, path = fs.FileSystem.from_uri(address)
-        return filesystem, path.rstrip("/") or path
-    except (pa.ArrowInvalid, OSError, TypeError) as error:
-        if "Unrecognized filesystem type" not in str(error):
-            raise InputError(f"{address} cannot be opened {why(error)}.") from error
-    import fsspec
+        if scheme in ("gs", "gcs", "file"):
+            filesystem, path = fs.FileSystem.from_uri(address)
+            return filesystem, path.rstrip("/") or path
+        import fsspec
 
-    try:
         filesystem, path = fsspec.core.url_to_fs(address)
+        return fs.PyFileSystem(fs.FSSpecHandler(filesystem)), path
+    except (pa.ArrowInvalid, OSError, TypeError) as error:
+        raise InputError(f"{address} cannot be opened {why(error)}.") from error
     except (ValueError, ImportError) as error:
         raise InputError(
             f"{address} cannot be opened ({one_line(error)[:LONGEST].rstrip('.')}); give a path, "
             "s3://, gs:// or an address that an installed package of fsspec reads."
         ) from error
-    return fs.PyFileSystem(fs.FSSpecHandler(filesystem)), path
 
 
 def _open_s3(address: str) -> tuple[fs.FileSystem, str]:
     """As Arrow does it, but with the variable for the endpoint that other tools know."""
-    parts = urlsplit(address)
-    options = dict(parse_qsl(parts.query))
+    plain, options = split_options(address)
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     if endpoint and "endpoint_override" not in options:
         options["scheme"], _, options["endpoint_override"] = endpoint.partition("://")
     # One request for a small file instead of three.
     filesystem = fs.S3FileSystem(**{"allow_delayed_open": True, **options})
-    return filesystem, f"{parts.netloc}{parts.path}".rstrip("/")
+    return filesystem, plain.partition("://")[2].rstrip("/")

@@ -121,7 +121,8 @@ class Worker:
         except InputError as error:
             raise FailedError(str(error).replace(str(file), str(source))) from error
         except (OSError, pa.ArrowInvalid) as error:
-            raise FailedError(f"{source} cannot be read {why(error)}.", True) from error
+            is_odd = not isinstance(error, FileNotFoundError)
+            raise FailedError(f"{source} cannot be read {why(error)}.", is_odd) from error
         except Exception as error:
             raise _unexpected(source, error) from error
 
@@ -179,7 +180,8 @@ class ShardInWork:
                 self._predict_next(writers)
                 self._complete(self.most_behind)
             self._complete(0)
-        if len(self.odd) == len(self.images) >= MANY:
+        has_worked = bool(self.worker.job.output.finished())
+        if len(self.odd) == len(self.images) >= MANY and not has_worked:
             raise InputError(
                 f"None of {len(self.images)} images worked, the first because: {self.odd[0]}"
             )

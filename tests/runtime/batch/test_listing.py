@@ -1,5 +1,6 @@
 """Lists of images: folders, patterns, Parquet, and names that differ."""
 
+import os
 from io import BytesIO
 from pathlib import Path
 
@@ -55,6 +56,37 @@ def test_names_are_paths_where_stems_are_not_enough(photos):
     (photos / "sub" / "a.jpg").touch()
     names = [name for _, name in listed(photos / "**")]
     assert names == ["a.png", "b.JPG", "sub/a.jpg", "sub/a.png", "sub/c.png", "sub/deep/d.png"]
+
+
+def test_folders_that_look_like_patterns_and_links(photos, monkeypatch):
+    odd = photos.parent / "photos [2020]"
+    photos.rename(odd)
+    assert listed(odd) == [("a.png", "a"), ("b.JPG", "b")]
+    monkeypatch.chdir(odd)
+    assert len(listed(".")) == 2 and len(listed("sub/*.png")) == 2
+    (odd / "linked").symlink_to(odd / "sub")
+    assert len(listed("*/?.png")) == 4
+    assert len(listed("**")) == 5  # links may lead in circles
+
+
+def test_ids_differ(tmp_path):
+    for name in ("x.png", "x_leftImg8bit.png"):
+        (tmp_path / name).touch()
+    file = pq.ParquetFile(BytesIO(write_listing(list_images(str(tmp_path)), 2)))
+    assert [source.image_id for source in read_shard(file, 0)] == ["x.png", "x_leftImg8bit.png"]
+
+
+def test_names_do_not_leave_the_folder(photos):
+    paths = ["../photos/a.png", "../photos/sub/a.png"]
+    images = list_images(str(write(photos / "list.parquet", path=paths))).to_pylist()
+    assert [row["image"] for row in images] == [str(photos / "a.png"), str(photos / "sub/a.png")]
+    assert not any(".." in row["name"] or row["name"].startswith("/") for row in images)
+
+
+def test_names_that_are_no_text(tmp_path):
+    open(os.fsencode(tmp_path) + b"/\xe9.png", "w").close()
+    with pytest.raises(InputError, match="holds a file whose name is no UTF-8 .*; rename it"):
+        list_images(str(tmp_path))
 
 
 def test_what_holds_no_image(photos):

@@ -128,15 +128,38 @@ def test_an_output_that_cannot_be_written_ends_the_work(photos, tmp_path):
 
 
 def test_if_no_image_works_something_else_is_wrong(tmp_path):
+    write_images(tmp_path / "photos", 16)
+    for number in range(8):
+        write_plain(tmp_path / "photos" / f"{number:04d}.png", 254)
+    worker = begin_batch(str(tmp_path / "photos"), f"{tmp_path}/out", 8)
+    with pytest.raises(InputError, match="None of 8 images worked, .*0000.png cannot be predicted"):
+        worker.predict_shard(0)
+    assert worker.predict_shard(1) == (8, 0)
+    assert worker.predict_shard(0) == (8, 8)  # others work, so these are what is wrong
+
+
+def test_images_that_are_gone_are_rows(tmp_path):
     write_images(tmp_path / "photos", 8)
     worker = begin_batch(str(tmp_path / "photos"), f"{tmp_path}/out", 8)
     for file in (tmp_path / "photos").iterdir():
         file.unlink()
-    with pytest.raises(
-        InputError,
-        match="None of 8 images worked, .*0000.png cannot be read .it is no longer there",
-    ):
-        worker.predict_shard(0)
+    assert worker.predict_shard(0) == (8, 8)
+    assert "it is no longer there" in rows(tmp_path / "out", "errors")[0]["error"]
+
+
+def test_what_killed_commands_leave_is_no_harm(photos, tmp_path):
+    begin_batch(str(photos), f"{tmp_path}/out", 6).predict_shard(0)
+    output = Output(f"{tmp_path}/out")
+    for place in ("", "segments", "errors"):
+        (tmp_path / "out" / place / ".half.partial").write_bytes(b"PAR1")
+    assert len(rows(tmp_path / "out", "segments")) == 12 and output.count_errors() == 0
+    assert output.finished() == {0} and output.manifest().images == 6
+    output.remove_partial()
+    assert not list((tmp_path / "out").rglob("*.partial"))
+    (tmp_path / "out" / "batch.json").unlink()
+    (tmp_path / "out" / "images.parquet").unlink()
+    with pytest.raises(InputError, match="out holds errors, which is of something else; give an"):
+        output.manifest()
 
 
 def test_workers_that_die_while_loading_end_the_work():
