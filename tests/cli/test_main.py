@@ -70,6 +70,7 @@ def test_train_has_the_flags_of_detectron2():
     train.add_arguments(parser)
     ours, theirs = flags(parser), flags(default_argument_parser())
     assert ours.pop("num_processes") == flags(train_net.default_argument_parser())["num_processes"]
+    assert ours.pop("timeout") == flags(train_net.default_argument_parser())["timeout"]
     assert ours.pop("force") == flags(train_net.default_argument_parser())["force"]
     assert ours.pop("dist_url")[2] == "auto", "a free port, where Detectron2 counts one out"
     del theirs["dist_url"]

@@ -48,6 +48,30 @@ def test_results_are_those_of_a_disk(bucket, tmp_path):
     assert there.finished() == {0} and not there.is_finished(1)
 
 
+def test_an_upload_that_is_stopped_leaves_nothing(bucket):
+    folder = Folder("s3://results/out")
+
+    class Stopped:
+        def __init__(self):
+            self.parts = [b"half"]
+
+        def read(self, size):
+            if not self.parts:
+                raise KeyboardInterrupt
+            return self.parts.pop()
+
+    with pytest.raises(KeyboardInterrupt):
+        folder._write(Stopped(), "x.png")
+    assert folder.files() == []
+
+
+def test_addresses_keep_their_letters(bucket):
+    folder = Folder("s3://results/run#1/a?b")
+    folder.write(b"1", "x")
+    assert Folder("s3://results/run#1/a?b?region=eu-central-1").files() == ["x"]
+    assert folder.name("x") == "s3://results/run#1/a?b/x"
+
+
 def test_patterns(bucket):
     images = list_images("s3://bucket/**/000[12].png")["image"].to_pylist()
     assert images == ["s3://bucket/photos/0001.png", "s3://bucket/photos/0002.png"]

@@ -1,6 +1,9 @@
 """A worker without Ray: what it writes, errors, images that kill, and object storage."""
 
+import errno
 import json
+import os
+import shutil
 import signal
 from pathlib import Path
 from unittest.mock import patch
@@ -125,6 +128,22 @@ def test_an_output_that_cannot_be_written_ends_the_work(photos, tmp_path):
     with pytest.raises(InputError, match="shards/000000/panoptic/.* cannot be written"):
         worker.predict_shard(0)
     assert not (tmp_path / "out" / "segments").exists()
+
+
+def test_a_full_disk_ends_the_work_with_nothing_half_written(photos, tmp_path, monkeypatch):
+    worker = begin_batch(str(photos), f"{tmp_path}/out", 6)
+
+    def fill(source, stream, size):
+        stream.write(source.read(20))
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(shutil, "copyfileobj", fill)
+    with pytest.raises(InputError, match="png cannot be written .No space left on device.; ch"):
+        worker.predict_shard(0)
+    left = {file.name for file in (tmp_path / "out").rglob("*") if file.is_file()}
+    assert left == {"batch.json", "images.parquet"}
+    monkeypatch.undo()
+    assert worker.predict_shard(0) == (6, 0)
 
 
 def test_if_no_image_works_something_else_is_wrong(tmp_path):
