@@ -11,6 +11,7 @@ table of errors names them.
 """
 
 import argparse
+from pathlib import Path
 
 from efficientps_d2_cli.options import add_overrides, path, positive
 from efficientps_d2_cli.predict import PRECISIONS
@@ -19,17 +20,19 @@ RUNTIMES = ("pytorch", "onnx")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("images", nargs="*", metavar="IMAGES", help="the same as --input")
     parser.add_argument(
         "--input",
-        required=True,
         metavar="IMAGES",
         help="a folder, a pattern such as 'photos/**', or Parquet; a path or an address",
     )
     parser.add_argument(
-        "--output", required=True, metavar="DIR", help="a folder, or an address such as s3://..."
+        "--output", metavar="DIR", help="a folder, or an address such as s3://..., for results"
     )
     parser.add_argument(
-        "--model", type=path, help="a saved model, or an ONNX file; default: that of make demo"
+        "--model",
+        type=path,
+        help="a saved model, or an ONNX file; default: that of the output, or of make demo",
     )
     parser.add_argument("--runtime", choices=RUNTIMES, default=RUNTIMES[0], help="of the model")
     parser.add_argument(
@@ -54,9 +57,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--confidence-threshold", type=float, help="of instances; default: that of the model"
     )
-    parser.add_argument("--precision", choices=PRECISIONS, default=PRECISIONS[0])
     parser.add_argument(
-        "--tile", type=positive, default=0, metavar="SIZE", help="as efficientps-d2 predict has it"
+        "--precision",
+        choices=PRECISIONS,
+        default=PRECISIONS[0],
+        help="of the network; others than float32 only on CUDA",
+    )
+    parser.add_argument(
+        "--tile",
+        type=positive,
+        default=0,
+        metavar="SIZE",
+        help="predict large images in tiles of this many pixels, in little memory",
     )
     parser.add_argument(
         "--retry-errors", action="store_true", help="also repeat shards in which images failed"
@@ -65,7 +77,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def before(args: argparse.Namespace) -> None:
-    """Mistakes of flags."""
+    """Mistakes of flags and files."""
+    given = [*args.images, *([args.input] if args.input else [])]
+    if len(given) != 1:
+        args.parser.error(
+            "give --input once: a folder, Parquet, or a pattern in quotes such as 'photos/*.png'"
+        )
+    args.input = given[0]
+    if not args.output:
+        args.parser.error("give --output, a folder for the results")
     if not 0 <= (args.confidence_threshold or 0) <= 1:
         args.parser.error("--confidence-threshold must be from 0 to 1")
     if args.runtime == "onnx":
@@ -75,7 +95,19 @@ def before(args: argparse.Namespace) -> None:
         given["--precision"] = args.precision != PRECISIONS[0]
         if flags := [flag for flag, value in given.items() if value]:
             args.parser.error(f"{flags[0]} is for --runtime pytorch")
+        require_network_file(args.model)
     require_ray()
+
+
+def require_network_file(file: Path) -> None:
+    """Raise InputError for what is no ONNX file, before PyTorch is loaded."""
+    from efficientps_d2_runtime.errors import InputError
+
+    if file.suffix != ".onnx" or not file.is_file():
+        raise InputError(
+            f"{file} is no ONNX file; write one by efficientps-d2 export --format onnx, or leave "
+            "--runtime onnx out."
+        )
 
 
 def require_ray() -> None:
@@ -93,14 +125,17 @@ def run(args: argparse.Namespace) -> int:
     from efficientps_d2.prediction.batch_models import onnx_model, pytorch_model
     from efficientps_d2_runtime.batch.output import Output
 
+    output = Output(args.output)
     if args.runtime == "onnx":
         model = onnx_model(args.model, args.confidence_threshold)
     else:
+        if args.model is None and (begun := output.manifest()):
+            args.model = path(begun.model["name"])
         settings = args.confidence_threshold, args.precision, args.tile, args.opts
         model = pytorch_model(args.model, *settings)
     failed = predict_batch(
         args.input,
-        Output(args.output),
+        output,
         model,
         column=args.column,
         address=args.address,

@@ -1,7 +1,5 @@
 """Prediction of any number of images by Ray Data, on this machine or on a cluster."""
 
-import re
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -12,16 +10,23 @@ from pathlib import Path
 from tqdm import tqdm
 
 from efficientps_d2.prediction.batch_models import BatchModel
-from efficientps_d2.prediction.ray_cluster import Resources, nodes, running_ray, share_out
+from efficientps_d2.prediction.ray_cluster import (
+    Resources,
+    explained,
+    following,
+    nodes,
+    running_ray,
+    share_out,
+)
 from efficientps_d2_runtime.batch.ledger import Ledger
 from efficientps_d2_runtime.batch.listing import list_images, shard_size, write_listing
 from efficientps_d2_runtime.batch.output import ERRORS, IMAGES, LOCK, MANIFEST, Manifest, Output
 from efficientps_d2_runtime.batch.storage import Folder
 from efficientps_d2_runtime.batch.worker import Job
-from efficientps_d2_runtime.errors import InputError, Stopped, one_line
+from efficientps_d2_runtime.errors import InputError, Stopped
 from efficientps_d2_runtime.locks import CAN_LOCK, HeldError, lock
 
-SECONDS = 1  # between looks at the ledger
+SHOWN = 3  # errors
 MOST_BLOCKS = 5000  # of Ray Data; more shards than that come in groups
 
 
@@ -116,17 +121,16 @@ def _require_same(output: Output, earlier: Manifest, source: str, column: str, a
             f"{output} holds results of another model, which was {earlier.model.get('name')}; "
             f"{cure}."
         )
-    before = {**earlier.model, "input": earlier.input, "column": earlier.column, "name": ""}
-    for what, now in {**about, "input": source, "column": column, "name": ""}.items():
-        if before.get(what) != now:
+    before = {**earlier.model, "--input": earlier.input, "--column": earlier.column, "name": ""}
+    for flag, now in {**about, "--input": source, "--column": column, "name": ""}.items():
+        if before.get(flag) != now:
             raise InputError(
-                f"{output} was begun with the {what} {before.get(what)!r}, and now it is {now!r}; "
-                f"{cure}."
+                f"{output} was begun with {flag} {before.get(flag)!r}, now it is {now!r}; {cure}."
             )
 
 
 def _list(source: str, column: str, suffixes: tuple[str, ...]):
-    with tqdm(desc="listing", unit="image", unit_scale=True, leave=False) as bar:
+    with tqdm(desc="listing", unit="image", unit_scale=True, leave=False, delay=1) as bar:
         return list_images(source, column, suffixes, lambda count: bar.update(count - bar.n))
 
 
@@ -141,8 +145,19 @@ def _unfinished(output: Output, manifest: Manifest, retry_errors: bool) -> list[
 
 
 def _say_done(output: Output, manifest: Manifest) -> int:
-    failed = output.count_errors()
-    print(f"All {manifest.images:,} images of {output} are done; {failed:,} failed.")
+    print(f"All {manifest.images:,} images of {output} were predicted before.")
+    return _say_failed(output)
+
+
+def _say_failed(output: Output) -> int:
+    """Name the first images that failed; returns how many did, of all starts."""
+    if failed := output.count_errors():
+        print(f"{failed:,} failed; the table {output.folder.name(ERRORS)} names all of them:")
+        for sentence in output.first_errors(SHOWN):
+            print(f"  {sentence}")
+        if failed > SHOWN:
+            print("  ...")
+        print("Mend what can be mended, and repeat the command with --retry-errors.")
     return failed
 
 
@@ -177,7 +192,7 @@ def _run(
     )
     total, failed = sum(map(manifest.images_of, shards)), 0
     _say(manifest, total, resources)
-    with _progress(ledger, total) as bar:
+    with following(ledger, total) as bar:
         try:
             for row in rows.iter_rows():
                 failed += int(row["failed"])
@@ -187,13 +202,11 @@ def _run(
                 "repeated; the same command goes on."
             ) from error
         except ray.exceptions.RayError as error:
-            raise _explained(error) from error
+            raise explained(error) from error
         bar.update(total - bar.n)
     print(f"Wrote {total - failed:,} of {total:,} images to {job.output}.")
     job.output.remove_partial()
-    if failed := job.output.count_errors():  # of earlier starts, too
-        print(f"{failed:,} failed; {job.output.folder.name(ERRORS)} has a row for each.")
-    return failed
+    return _say_failed(job.output)
 
 
 def _say(manifest: Manifest, total: int, resources: Resources) -> None:
@@ -201,46 +214,6 @@ def _say(manifest: Manifest, total: int, resources: Resources) -> None:
     cores = "1 core" if resources.cpus == 1 else f"{resources.cpus} cores"
     of_each = f"{resources.gpus} GPU" if resources.gpus else cores
     workers = "1 worker" if resources.workers == 1 else f"{resources.workers} workers"
-    rest = "" if total == manifest.images else f", the rest of {manifest.images:,}"
-    print(f"{total:,} images{rest}; {workers} with {of_each} each.", flush=True)
-
-
-@contextmanager
-def _progress(ledger, total: int) -> Iterator[tqdm]:
-    """A bar that follows the ledger."""
-    import ray
-
-    ended = threading.Event()
-    with tqdm(total=total, desc="predicting", unit="image", smoothing=0.05) as bar:
-
-        def follow() -> None:
-            while not ended.wait(SECONDS):
-                try:
-                    done = ray.get(ledger.done.remote())
-                except ray.exceptions.RayError:  # what ends the job is told elsewhere
-                    return
-                if done > bar.n:  # a repeated shard begins again
-                    bar.update(done - bar.n)
-
-        thread = threading.Thread(target=follow, daemon=True)
-        thread.start()
-        try:
-            yield bar
-        finally:
-            ended.set()
-            thread.join()
-
-
-def _explained(error: Exception) -> InputError:
-    """The sentence behind an error of Ray."""
-    if said := re.search(rf"{InputError.__name__}: (.+)", str(error)):  # Ray keeps but the text
-        return InputError(said[1])
-    if missing := re.search(r"No module named '(\w+)", str(error)):
-        return InputError(
-            f"A machine of the cluster has no package {missing[1]}; install this project on all of "
-            "them, in the same version."
-        )
-    return InputError(
-        f"Ray has ended the work ({one_line(error)[-300:].rstrip('.')}); its logs are in "
-        "/tmp/ray/session_latest/logs of the machine. The same command goes on."
-    )
+    images = "1 image" if total == 1 else f"{total:,} images"
+    rest = "" if total == manifest.images else f" of {manifest.images:,} that are left"
+    print(f"{images}{rest}; {workers} with {of_each} each; they load the model first.", flush=True)

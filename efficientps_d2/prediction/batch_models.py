@@ -56,7 +56,8 @@ def pytorch_model(
     Raises:
         InputError: if it cannot be read.
     """
-    overrides = [*(overrides or [])]
+    given = [*(overrides or [])]
+    overrides = list(given)
     if threshold is not None:
         overrides += [x for key in THRESHOLDS for x in (key, str(threshold))]
     cfg, metadata = read_saved_model(folder, overrides)
@@ -66,10 +67,11 @@ def pytorch_model(
     about = {
         "name": str(folder or weights.parent),
         "sha256": _digest(files),
-        "runtime": "pytorch",
-        "precision": precision,
-        "tile": tile,
-        "overrides": overrides,
+        "--runtime": "pytorch",
+        "--confidence-threshold": threshold,
+        "--precision": precision,
+        "--tile": tile,
+        "--opts": list(map(str, given)),
     }
     of_bands = cfg.INPUT.FORMAT == bands.BANDS
     suffixes = (*IMAGE_SUFFIXES, *bands.ARRAY_SUFFIXES) if of_bands else IMAGE_SUFFIXES
@@ -89,7 +91,8 @@ def onnx_model(file: Path, threshold: float | None = None) -> BatchModel:
     """
     categories = load(file, threads=1).categories
     files = {MODEL: file.read_bytes()}
-    about = {"name": str(file), "sha256": _digest(files), "runtime": "onnx", "threshold": threshold}
+    about = {"name": str(file), "sha256": _digest(files), "--runtime": "onnx"}
+    about["--confidence-threshold"] = threshold
     run = partial(load_onnx, threshold)
     return BatchModel(about, files, run, categories, IMAGE_SUFFIXES, uses_gpu=False)
 

@@ -2,17 +2,22 @@
 
 import logging
 import os
+import re
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+
+from tqdm import tqdm
 
 from efficientps_d2_runtime.errors import InputError, one_line
 
 MOST_CPUS = 4  # of a worker, if nobody has said how many workers
 SECONDS = 5  # until a cluster answers
+PAUSE = 1  # seconds between looks at the ledger
 STORE = 300e6  # bytes of Ray's store on a single machine, besides the model
 
 
@@ -55,16 +60,7 @@ def running_ray(address: str, model_bytes: int) -> Iterator[None]:
     if not address:
         address, quiet["include_dashboard"] = "local", False
         quiet["object_store_memory"] = int(STORE + model_bytes)
-    try:
-        with _hidden_stderr():  # of its C++ part, which no setting makes silent
-            ray.init(address, **quiet)
-    except Exception as error:  # of many kinds, with no base of their own
-        ray.shutdown()  # what has begun to start
-        reason = one_line(error)[:200].rstrip(".")
-        raise InputError(
-            f"The cluster {address} cannot be used ({reason}); check that "
-            "Ray runs there, in the same version."
-        ) from error
+    _start(address, **quiet)
     for number, handler in handlers.items():  # Ray has set its own
         signal.signal(number, handler)
     context = DataContext.get_current()
@@ -75,6 +71,26 @@ def running_ray(address: str, model_bytes: int) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _start(address: str, **options) -> None:
+    """Connect to Ray, or start it; once more if this machine was too busy."""
+    import ray
+
+    for may_repeat in (address == "local", False):
+        try:
+            with _hidden_stderr():  # of its C++ part, which no setting makes silent
+                ray.init(address, **options)
+            return
+        except Exception as error:  # of many kinds, with no base of their own
+            ray.shutdown()  # what has begun to start
+            if may_repeat:
+                continue
+            reason = one_line(error)[:200].rstrip(".")
+            where, cure = "on this machine", "end other programs, or try again"
+            if address != "local":
+                where, cure = f"at {address}", "check that it runs there, in the same version"
+            raise InputError(f"Ray cannot be used {where} ({reason}); {cure}.") from error
 
 
 def _require_answer(address: str) -> None:
@@ -136,3 +152,44 @@ def share_out(nodes: list[dict], asked: int, uses_gpu: bool = True) -> Resources
     while asked and sum(c // cpus for c in cores) < asked:
         cpus -= 1
     return Resources(asked or sum(c // cpus for c in cores), cpus)
+
+
+@contextmanager
+def following(ledger, total: int) -> Iterator[tqdm]:
+    """A bar that follows the ledger."""
+    import ray
+
+    ended = threading.Event()
+    with tqdm(total=total, desc="predicting", unit="image", smoothing=0.05) as bar:
+
+        def follow() -> None:
+            while not ended.wait(PAUSE):
+                try:
+                    done = ray.get(ledger.done.remote())
+                except ray.exceptions.RayError:  # what ends the job is told elsewhere
+                    return
+                if done > bar.n:  # a repeated shard begins again
+                    bar.update(done - bar.n)
+
+        thread = threading.Thread(target=follow, daemon=True)
+        thread.start()
+        try:
+            yield bar
+        finally:
+            ended.set()
+            thread.join()
+
+
+def explained(error: Exception) -> InputError:
+    """The sentence behind an error of Ray."""
+    if said := re.search(rf"{InputError.__name__}: (.+)", str(error)):  # Ray keeps but the text
+        return InputError(said[1])
+    if missing := re.search(r"No module named '(\w+)", str(error)):
+        return InputError(
+            f"A machine of the cluster has no package {missing[1]}; install this project on all of "
+            "them, in the same version."
+        )
+    return InputError(
+        f"Ray has ended the work ({one_line(error)[-300:].rstrip('.')}); its logs are in "
+        "/tmp/ray/session_latest/logs of the machine. The same command goes on."
+    )

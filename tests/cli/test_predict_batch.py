@@ -37,6 +37,16 @@ def test_mistakes_of_flags(run, tmp_path):
         assert status == 2 and f"{named} is for --runtime pytorch" in said
     status, said = run(*both, "--confidence-threshold", 2)
     assert status == 2 and "--confidence-threshold must be from 0 to 1" in said
+    status, said = run("--input", tmp_path / "photos")
+    assert status == 2 and "give --output, a folder for the results" in said
+    for images in ((), ("a.png", "b.png"), ("--input", "a.png", "b.png")):
+        status, said = run(*images, "--output", tmp_path / "out")
+        assert status == 2 and "give --input once: a folder, Parquet, or a pattern" in said
+    status, said = run("--inputs", tmp_path / "photos", "--output", tmp_path / "out")
+    assert status == 2 and "did you mean --input?" in said
+    for model in ("nuclei", tmp_path / "no.onnx"):
+        status, said = run(*both, "--runtime", "onnx", "--model", model)
+        assert status == 1 and f"{model} is no ONNX file; write one by efficientps-d2 exp" in said
     assert not (tmp_path / "out").exists()
 
 

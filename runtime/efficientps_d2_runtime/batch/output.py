@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyarrow.dataset import dataset
+from pyarrow.dataset import Dataset, dataset
 
+from efficientps_d2_runtime.batch import tables
 from efficientps_d2_runtime.batch.listing import ImageSource, read_shard
 from efficientps_d2_runtime.batch.storage import Folder
 from efficientps_d2_runtime.errors import InputError
@@ -161,8 +162,15 @@ class Output:
 
     def count_errors(self) -> int:
         """How many images of finished shards failed."""
-        tables = dataset(self.folder.place(ERRORS), filesystem=self.folder.filesystem)
-        return tables.count_rows()
+        return self._errors().count_rows()
+
+    def first_errors(self, count: int) -> list[str]:
+        """The sentences of the first of them."""
+        return self._errors().head(count, columns=["error"])["error"].to_pylist()
+
+    def _errors(self) -> Dataset:
+        place = self.folder.place(ERRORS)
+        return dataset(place, schema=tables.ERRORS, filesystem=self.folder.filesystem)
 
     def images(self, shard: int) -> list[ImageSource]:
         """The images of a shard."""
