@@ -42,7 +42,7 @@ def test_named_files_exist(page):
 def test_named_verbs_and_flags_exist(page):
     """Of ``efficientps-d2 VERB --flag``, also over several lines of a block."""
     text = page.read_text().replace("\\\n", " ")
-    for verb, rest in re.findall(r"efficientps-d2 ([a-z]+)([^\n`]*)", text):
+    for verb, rest in re.findall(r"efficientps-d2 ([a-z]+(?:-[a-z]+)?)([^\n`]*)", text):
         parser = argparse.ArgumentParser()
         VERBS[verb].add_arguments(parser)
         known = {option for action in parser._actions for option in action.option_strings}
