@@ -61,8 +61,9 @@ def running_ray(address: str, model_bytes: int) -> Iterator[None]:
         address, quiet["include_dashboard"] = "local", False
         quiet["object_store_memory"] = int(STORE + model_bytes)
     _start(address, **quiet)
-    for number, handler in handlers.items():  # Ray has set its own
-        signal.signal(number, handler)
+    if threading.current_thread() is threading.main_thread():
+        for number, handler in handlers.items():  # Ray has set its own
+            signal.signal(number, handler)
     context = DataContext.get_current()
     context.enable_progress_bars = False  # they count shards, ours images
     context.execution_no_progress_timeout_s = -1  # a shard may take long
