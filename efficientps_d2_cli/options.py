@@ -5,6 +5,8 @@ import os
 import shlex
 from pathlib import Path
 
+PRECISIONS = ("float32", "float16", "bfloat16")  # of Predictor
+
 
 def whole(text: str, low: int, high: int) -> int:
     """A whole number between two limits, both included."""
@@ -47,6 +49,34 @@ def add_processes(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_network_flags(parser: argparse.ArgumentParser) -> None:
+    """How a network predicts."""
+    parser.add_argument(
+        "--confidence-threshold",
+        type=float,
+        help="of instances; default: that of the model's fusion",
+    )
+    parser.add_argument(
+        "--tile",
+        type=positive,
+        default=0,
+        metavar="SIZE",
+        help="predict large images in tiles of this many pixels, in little memory",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default=PRECISIONS[0],
+        help="of the network; others than float32 only on CUDA",
+    )
+
+
+def require_threshold(args: argparse.Namespace) -> None:
+    """End with wrong usage for a threshold that no score has."""
+    if not 0 <= (args.confidence_threshold or 0) <= 1:
+        args.parser.error("--confidence-threshold must be from 0 to 1")
+
+
 def add_overrides(parser: argparse.ArgumentParser) -> None:
     """``--opts KEY VALUE ...``, which must be the last flag."""
     parser.add_argument(
@@ -65,6 +95,16 @@ def require_folder(what: str, folder: Path) -> None:
     if not folder.is_dir():
         problem = "is no folder" if folder.exists() else "does not exist"
         raise InputError(f"{what} {folder} {problem}; give that of the unpacked archives.")
+
+
+def require_ray() -> None:
+    """Raise InputError if Ray is not installed, before anything is loaded."""
+    from importlib.util import find_spec
+
+    from efficientps_d2_runtime.errors import InputError
+
+    if not (find_spec("ray") and find_spec("pyarrow")):
+        raise InputError('Predicting batches needs Ray; run: pip install -e runtime -e ".[ray]".')
 
 
 def where_datasets_are(dest: Path) -> str:

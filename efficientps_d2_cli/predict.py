@@ -12,15 +12,16 @@ is named, and the next image or video begins; the exit status is then 1. --input
 
 import argparse
 
-from efficientps_d2_cli.options import add_overrides, path, positive
+from efficientps_d2_cli.options import (
+    PRECISIONS,  # noqa: F401  which a test compares with those of Predictor
+    add_network_flags,
+    add_overrides,
+    path,
+    require_threshold,
+)
 
 TASKS = ("panoptic", "instance", "semantic")  # of PredictionPainter, which a test compares
-PRECISIONS = ("float32", "float16", "bfloat16")  # of Predictor, which a test compares
 ARRAY_SUFFIXES = (".npy", ".bin")  # of data/bands.py, which a test compares
-THRESHOLDS = (
-    "MODEL.ROI_HEADS.SCORE_THRESH_TEST",
-    "MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH",
-)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,24 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", type=path, help="a folder, or the file of one result; default: show a window"
     )
     parser.add_argument("--task", choices=(*TASKS, "all"), default="panoptic")
-    parser.add_argument(
-        "--confidence-threshold",
-        type=float,
-        help="of instances; default: that of the model's fusion",
-    )
-    parser.add_argument(
-        "--tile",
-        type=positive,
-        default=0,
-        metavar="SIZE",
-        help="predict large images in tiles of this many pixels, in little memory",
-    )
-    parser.add_argument(
-        "--precision",
-        choices=PRECISIONS,
-        default=PRECISIONS[0],
-        help="of the network; others than float32 only on CUDA",
-    )
+    add_network_flags(parser)
     parser.add_argument(
         "--save-json",
         action="store_true",
@@ -75,8 +59,7 @@ def before(args: argparse.Namespace) -> None:
         args.parser.error("give either images, --video-input or --webcam")
     if args.save_json and not args.output:
         args.parser.error("--save-json needs --output")
-    if not 0 <= (args.confidence_threshold or 0) <= 1:
-        args.parser.error("--confidence-threshold must be from 0 to 1")
+    require_threshold(args)
     if args.webcam and args.output:
         args.parser.error("--webcam shows a window and writes nothing; leave --output out")
     from efficientps_d2_runtime.coco import require_own
@@ -129,7 +112,7 @@ def _predictor(args: argparse.Namespace):
     from efficientps_d2.checkpoint.checkpointer import require_weights
     from efficientps_d2.checkpoint.saved_model import metadata_of, read_saved_model
     from efficientps_d2.config.loading import load_config
-    from efficientps_d2.prediction.predictor import Predictor
+    from efficientps_d2.prediction.predictor import Predictor, threshold_overrides
     from efficientps_d2_runtime.errors import InputError
 
     overrides, keys = args.opts, args.opts[::2]
@@ -147,6 +130,6 @@ def _predictor(args: argparse.Namespace):
     threshold = args.confidence_threshold
     if threshold is None:
         threshold = cfg.MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH
-    cfg.merge_from_list([x for k in THRESHOLDS if k not in keys for x in (k, float(threshold))])
+    cfg.merge_from_list(threshold_overrides(threshold, overrides))
     device = cfg.MODEL.DEVICE if "MODEL.DEVICE" in keys else ""
     return Predictor(cfg, metadata, device, tile=args.tile, precision=args.precision)

@@ -13,8 +13,15 @@ table of errors names them.
 import argparse
 from pathlib import Path
 
-from efficientps_d2_cli.options import add_overrides, path, positive
-from efficientps_d2_cli.predict import PRECISIONS
+from efficientps_d2_cli.options import (
+    PRECISIONS,
+    add_network_flags,
+    add_overrides,
+    path,
+    positive,
+    require_ray,
+    require_threshold,
+)
 
 RUNTIMES = ("pytorch", "onnx")
 
@@ -54,22 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shard-size", type=positive, default=0, metavar="N", help="images; default: up to 256"
     )
-    parser.add_argument(
-        "--confidence-threshold", type=float, help="of instances; default: that of the model"
-    )
-    parser.add_argument(
-        "--precision",
-        choices=PRECISIONS,
-        default=PRECISIONS[0],
-        help="of the network; others than float32 only on CUDA",
-    )
-    parser.add_argument(
-        "--tile",
-        type=positive,
-        default=0,
-        metavar="SIZE",
-        help="predict large images in tiles of this many pixels, in little memory",
-    )
+    add_network_flags(parser)
     parser.add_argument(
         "--retry-errors", action="store_true", help="also repeat shards in which images failed"
     )
@@ -86,8 +78,7 @@ def before(args: argparse.Namespace) -> None:
     args.input = given[0]
     if not args.output:
         args.parser.error("give --output, a folder for the results")
-    if not 0 <= (args.confidence_threshold or 0) <= 1:
-        args.parser.error("--confidence-threshold must be from 0 to 1")
+    require_threshold(args)
     if args.runtime == "onnx":
         if args.model is None:
             args.parser.error("--runtime onnx needs --model FILE.onnx")
@@ -108,16 +99,6 @@ def require_network_file(file: Path) -> None:
             f"{file} is no ONNX file; write one by efficientps-d2 export --format onnx, or leave "
             "--runtime onnx out."
         )
-
-
-def require_ray() -> None:
-    """Raise InputError if Ray is not installed."""
-    from importlib.util import find_spec
-
-    from efficientps_d2_runtime.errors import InputError
-
-    if not (find_spec("ray") and find_spec("pyarrow")):
-        raise InputError('Predicting batches needs Ray; run: pip install -e runtime -e ".[ray]".')
 
 
 def run(args: argparse.Namespace) -> int:

@@ -14,8 +14,7 @@ need the predictions of the evaluation, which TEST.SAVE_PANOPTIC True keeps.
 import argparse
 from pathlib import Path
 
-from efficientps_d2_cli.options import add_processes, path, positive
-from efficientps_d2_cli.predict_batch import require_ray
+from efficientps_d2_cli.options import add_processes, path, positive, require_ray
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

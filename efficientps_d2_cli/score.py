@@ -20,8 +20,7 @@ import sys
 from contextlib import nullcontext
 from pathlib import Path
 
-from efficientps_d2_cli.options import add_processes, path
-from efficientps_d2_cli.predict_batch import require_ray
+from efficientps_d2_cli.options import add_processes, path, require_ray
 
 FIRST_MISMATCHES = 20
 

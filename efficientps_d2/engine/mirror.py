@@ -23,7 +23,7 @@ LEFT_OUT = ("earlier_run",)
 
 
 class Mirror:
-    """Copies what has changed in the folder of a run; the first process alone writes."""
+    """Copies what has changed in the folder of a run, and fetches what a machine lacks."""
 
     def __init__(self, folder: str, address: str):
         """
@@ -130,13 +130,13 @@ def _is_for_a_moment(name: str) -> bool:
 def prepare_mirror(folder: str, address: str, resume: bool) -> str:
     """Let each machine have the last checkpoint, or refuse to replace another run.
 
-    Returns:
-        The name of what was fetched; "" if nothing was.
-
     Args:
         folder: ``OUTPUT_DIR``.
         address: ``OUTPUT_MIRROR``; "" for none.
         resume: whether a training goes on.
+
+    Returns:
+        The name of what was fetched; "" if nothing was.
 
     Raises:
         InputError: if it cannot be used.

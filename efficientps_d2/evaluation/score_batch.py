@@ -12,6 +12,7 @@ from efficientps_d2.evaluation.score_files import (
     TITLE,
     Scores,
     Side,
+    add_up,
     classes_of,
     missing_images,
     read_panoptic,
@@ -62,8 +63,7 @@ def score_batch(
         InputError: if a file is missing or damaged, or the ground truth is of videos.
     """
     require_folder_of_pngs(gt_dir)
-    if output.manifest() is None:
-        raise InputError(f"{output} holds no batch; give the --output of predict-batch.")
+    output.require_manifest()
     content = read_panoptic(gt_json, ("annotations", "categories"))
     if "videos" in content:
         raise InputError(f"{gt_json} is of videos, and a batch is of images; give another --gt.")
@@ -106,14 +106,9 @@ def _parts(
 
 def _score_part(part: Part, num_classes: int) -> tuple[PanopticSums, list[str]]:
     """The sums of a shard, and what does not fit."""
-    sums, mismatches = PanopticSums(num_classes), []
+    mismatches: list[str] = []
     names = [str(prediction.file) for _, prediction in part.pairs]
     with part.output.local(part.shard, names) as folder:
-        for gt, prediction in part.pairs:
-            pair = gt, prediction._replace(file=folder / prediction.file)
-            result = sums_of_pair(pair, num_classes)
-            if isinstance(result, str):
-                mismatches.append(result)
-            else:
-                sums += result
-    return sums, mismatches
+        pairs = ((gt, side._replace(file=folder / side.file)) for gt, side in part.pairs)
+        results = (sums_of_pair(pair, num_classes) for pair in pairs)
+        return add_up(results, num_classes, mismatches), mismatches

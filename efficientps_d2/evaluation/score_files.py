@@ -1,5 +1,6 @@
 """Scoring of panoptic predictions of images and videos that lie in files, whoever made them."""
 
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -113,10 +114,16 @@ def read_panoptic(path: Path, keys: tuple[str, ...], videos: bool | None = None)
 def _score_images(
     pairs: list, num_classes: int, processes: int, mismatches: list[str]
 ) -> PanopticSums:
+    score = partial(sums_of_pair, num_classes=num_classes)
+    return add_up(map_images(score, pairs, processes, TITLE), num_classes, mismatches)
+
+
+def add_up(
+    results: Iterable[PanopticSums | str], num_classes: int, mismatches: list[str]
+) -> PanopticSums:
+    """The sum of results of :func:`sums_of_pair`; what does not fit is added to ``mismatches``."""
     sums = PanopticSums(num_classes)
-    for result in map_images(
-        partial(sums_of_pair, num_classes=num_classes), pairs, processes, TITLE
-    ):
+    for result in results:
         if isinstance(result, str):
             mismatches.append(result)
         else:

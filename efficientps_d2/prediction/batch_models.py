@@ -12,18 +12,13 @@ import torch
 from efficientps_d2.checkpoint.saved_model import CONFIG, METADATA, read_saved_model
 from efficientps_d2.data import bands
 from efficientps_d2.data.coco_panoptic import categories_of
-from efficientps_d2.prediction.predictor import Predictor
+from efficientps_d2.prediction.predictor import Predictor, threshold_overrides
 from efficientps_d2.prediction.result import Prediction
 from efficientps_d2.utils.env import keep_freed_memory, quiet_known_warnings
 from efficientps_d2_runtime.batch.networks import MODEL, load_onnx
 from efficientps_d2_runtime.batch.worker import Model
 from efficientps_d2_runtime.images import IMAGE_SUFFIXES
 from efficientps_d2_runtime.network import load
-
-THRESHOLDS = (
-    "MODEL.ROI_HEADS.SCORE_THRESH_TEST",
-    "MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH",
-)
 
 
 @dataclass(frozen=True)
@@ -56,10 +51,9 @@ def pytorch_model(
     Raises:
         InputError: if it cannot be read.
     """
-    given = [*(overrides or [])]
-    overrides = list(given)
-    if threshold is not None:
-        overrides += [x for key in THRESHOLDS for x in (key, str(threshold))]
+    given = list(overrides or [])
+    of_threshold = [] if threshold is None else threshold_overrides(threshold, given)
+    overrides = [*given, *map(str, of_threshold)]
     cfg, metadata = read_saved_model(folder, overrides)
     weights = Path(cfg.MODEL.WEIGHTS)
     names = (weights.name, CONFIG, METADATA)

@@ -48,9 +48,7 @@ def write_batch_report(output: Output, images: int = 6, file: Path | None = None
     Raises:
         InputError: if the output is not one, or a file is damaged or cannot be written.
     """
-    manifest = output.manifest()
-    if manifest is None:
-        raise InputError(f"{output} holds no batch; give the --output of predict-batch.")
+    manifest = output.require_manifest()
     if file is None and not output.folder.is_local:
         raise InputError(f"{output} is in object storage; give --output FILE for the page.")
     target = file or Path(output.folder.place("report.html"))

@@ -112,7 +112,7 @@ def template(name: str) -> jinja2.Template:
     """A template of this folder."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("efficientps_d2.report", "."),
-        autoescape=jinja2.select_autoescape(("html", "jinja")),
+        autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -1,5 +1,6 @@
 """Work on many images in several processes, with a progress bar."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -14,8 +15,6 @@ from tqdm import tqdm
 
 from efficientps_d2_runtime.errors import InputError
 
-DIED = "A process that reads images died, probably for lack of memory; use fewer processes."
-
 
 def map_images(function: Callable, items: list, processes: int, title: str) -> Iterator:
     """Results of ``function`` of each item, in order, from several processes.
@@ -27,13 +26,8 @@ def map_images(function: Callable, items: list, processes: int, title: str) -> I
     if processes == 1:
         yield from bar(map(function, items))
         return
-    pool = ProcessPoolExecutor(processes, initializer=_obey_the_parent)
-    try:
+    with _pool(processes) as pool:
         yield from bar(pool.map(function, items, chunksize=4))
-    except BrokenProcessPool as error:
-        raise InputError(DIED) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def map_parts(
@@ -50,23 +44,31 @@ def map_parts(
     Raises:
         InputError: if a process dies.
     """
-    pool = ProcessPoolExecutor(processes, initializer=_obey_the_parent)
     waiting: deque[tuple[int, Future]] = deque()
+    with _pool(processes) as pool, tqdm(desc=title, total=total, unit="image") as bar:
+
+        def results(most: int) -> Iterator:
+            while len(waiting) > most:
+                images, future = waiting.popleft()
+                yield future.result()
+                bar.update(images)
+
+        for part in parts:
+            waiting.append((len(part), pool.submit(function, part)))
+            yield from results(2 * processes)
+        yield from results(0)
+
+
+@contextlib.contextmanager
+def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes that end with the block, and with this one."""
+    pool = ProcessPoolExecutor(processes, initializer=_obey_the_parent)
     try:
-        with tqdm(desc=title, total=total, unit="image") as bar:
-
-            def results(most: int) -> Iterator:
-                while len(waiting) > most:
-                    images, future = waiting.popleft()
-                    yield future.result()
-                    bar.update(images)
-
-            for part in parts:
-                waiting.append((len(part), pool.submit(function, part)))
-                yield from results(2 * processes)
-            yield from results(0)
+        yield pool
     except BrokenProcessPool as error:
-        raise InputError(DIED) from error
+        raise InputError(
+            "A process that reads images died, probably for lack of memory; use fewer processes."
+        ) from error
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -26,10 +26,7 @@ from efficientps_d2_runtime.images import IMAGE_SUFFIXES
 
 SCHEMA = pa.schema(
     [
-        (
-            "image",
-            pa.large_string(),
-        ),  # path or address, or that of a Parquet file
+        ("image", pa.large_string()),  # path or address, or that of a Parquet file
         ("row", pa.int64()),  # in a Parquet file with the bytes of images, else null
         ("name", pa.large_string()),  # of its PNG, without suffix
     ]

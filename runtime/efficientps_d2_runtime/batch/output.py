@@ -67,7 +67,7 @@ class Output:
         return str(self.folder)
 
     def __reduce__(self):
-        return _output_of, (self.folder,)
+        return Output, (self.folder.whole_address,)
 
     def manifest(self) -> Manifest | None:
         """What it is of; None for a folder that holds nothing yet.
@@ -101,6 +101,17 @@ class Output:
                 f"{self.folder.name(MANIFEST)} is damaged or of another program; give another "
                 "--output."
             ) from error
+
+    def require_manifest(self) -> Manifest:
+        """As :meth:`manifest`, of what is there.
+
+        Raises:
+            InputError: also for a folder that holds nothing yet.
+        """
+        manifest = self.manifest()
+        if manifest is None:
+            raise InputError(f"{self} holds no batch; give the --output of predict-batch.")
+        return manifest
 
     def begin(self, manifest: Manifest, listing: bytes) -> None:
         """Write what it is of."""
@@ -182,12 +193,6 @@ class Output:
             raise InputError(
                 f"{self.folder.name(IMAGES)} is missing or damaged; begin with another --output."
             ) from error
-
-
-def _output_of(folder: Folder) -> Output:
-    output = Output.__new__(Output)
-    output.folder, output._images = folder, None
-    return output
 
 
 def shard_name(shard: int) -> str:

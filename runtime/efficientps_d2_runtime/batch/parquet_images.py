@@ -17,12 +17,10 @@ COLUMNS = ("image", "path", "file_name", "url", "bytes")  # that are looked for
 
 
 def parquet_files(folder: Folder) -> list[str]:
-    """The Parquet files that an input is or holds."""
+    """The Parquet files that an input, which is there, is or holds."""
     info = folder.filesystem.get_file_info(folder.path)
     if info.type == fs.FileType.File:
         return [folder.path] if folder.path.lower().endswith(PARQUET) else []
-    if info.type == fs.FileType.NotFound:
-        return []
     found = folder.filesystem.get_file_info(fs.FileSelector(folder.path))
     return sorted(i.path for i in found if i.path.lower().endswith(PARQUET))
 

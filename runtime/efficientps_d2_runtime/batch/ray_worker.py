@@ -19,10 +19,7 @@ class RayWorker:
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         found = [self.worker.predict_shard(int(shard)) for shard in batch["shard"]]
-        return {
-            "images": np.array([x[0] for x in found]),
-            "failed": np.array([x[1] for x in found]),
-        }
+        return {"failed": np.array([failed for _, failed in found])}
 
 
 class AskedLedger:

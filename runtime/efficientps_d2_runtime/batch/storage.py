@@ -43,7 +43,12 @@ class Folder:
         return self.address
 
     def __reduce__(self):  # what file systems hold open is not for other processes
-        return Folder, (self.address if not self.is_local else self.path,)
+        return Folder, (self.whole_address,)
+
+    @property
+    def whole_address(self) -> str:
+        """The address, for processes in other folders, too."""
+        return self.path if self.is_local else self.address
 
     def place(self, *names: str) -> str:
         """The path of a file in the file system."""
@@ -125,13 +130,6 @@ class Folder:
                 self.filesystem.delete_file(path)
             raise
         stream.close()
-
-    def sizes(self) -> dict[str, int]:
-        """Bytes of all files in the folder and below, by their relative names."""
-        selector = fs.FileSelector(self.path, recursive=True, allow_not_found=True)
-        with self._naming("read"):
-            found = self.filesystem.get_file_info(selector)
-        return {i.path.removeprefix(f"{self.path}/"): i.size for i in found if i.is_file}
 
     def store(self, file: Path, *names: str) -> None:
         """Copy a file of this machine, of any size, into the folder."""
