@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import pickle
 import shutil
 import signal
 from pathlib import Path
@@ -110,6 +111,16 @@ def test_an_image_that_kills_is_given_up(photos, tmp_path):
     assert len({row["image_id"] for row in rows(tmp_path / "out", "segments")}) == 5
     # Those that were read at the same time are not blamed more than once.
     assert deaths[-1][3] == TRIES and max(n for i, n in deaths[-1].items() if i != 3) == 1
+
+
+def test_a_worker_in_another_folder_finds_a_relative_output(photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    worker = begin_batch("photos", "out", 6)
+    sent = pickle.dumps(worker.job)
+    monkeypatch.chdir(photos)
+    job = pickle.loads(sent)
+    assert [source.name for source in job.output.images(0)] == [f"000{n}" for n in range(6)]
+    assert job.output.folder.place() == str(tmp_path / "out") and job.source.place() == str(photos)
 
 
 def test_a_finished_shard_is_left_alone(photos, tmp_path):
