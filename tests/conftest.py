@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 import signal
+import urllib.request
 import warnings
 from pathlib import Path
 
@@ -162,7 +163,10 @@ def storage_endpoint():
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer("127.0.0.1", 0)
     server.start()
-    yield "http://{}:{}".format(*server.get_host_and_port())
+    address = "http://{}:{}".format(*server.get_host_and_port())
+    with urllib.request.urlopen(address, timeout=300):  # the first answer imports much
+        pass
+    yield address
     server.stop()
 
 
@@ -176,7 +180,10 @@ def object_storage(storage_endpoint, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("AWS_REGION", "eu-central-1")
     storage = fs.S3FileSystem(
-        endpoint_override=storage_endpoint, region="eu-central-1", allow_bucket_creation=True
+        endpoint_override=storage_endpoint,
+        region="eu-central-1",
+        allow_bucket_creation=True,
+        request_timeout=60,
     )
     for name in ("bucket", "results"):
         storage.create_dir(name)

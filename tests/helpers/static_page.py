@@ -17,6 +17,8 @@ def opened(browser, address, folder, **change):
     values = {**json.loads(before), **change}
     config.write_text(json.dumps({k: v for k, v in values.items() if v is not None}))
     try:
+        # The files of a slow run are old enough for the browser to keep them for seconds.
+        browser.execute_cdp_cmd("Network.clearBrowserCache", {})
         browser.get(address)
         until(lambda: not browser.find_element(BY, "#asleep").is_displayed())
         yield browser

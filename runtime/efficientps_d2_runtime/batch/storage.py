@@ -21,6 +21,7 @@ OPTIONS = re.compile(r"\w+=[^&=]+(&\w+=[^&=]+)*")  # at the end of an address
 PARTIAL = ".partial"  # ends the name of a file that is being written
 BUFFER = 2**22  # bytes
 LONGEST = 200  # characters of an error of a library
+PATIENCE = {"connect_timeout": 10, "request_timeout": 60}  # seconds; Arrow's 3 are few for a busy one
 
 
 class Folder:
@@ -214,5 +215,5 @@ def _open_s3(address: str) -> tuple[fs.FileSystem, str]:
     if endpoint and "endpoint_override" not in options:
         options["scheme"], _, options["endpoint_override"] = endpoint.partition("://")
     # One request for a small file instead of three.
-    filesystem = fs.S3FileSystem(**{"allow_delayed_open": True, **options})
+    filesystem = fs.S3FileSystem(**PATIENCE, **{"allow_delayed_open": True, **options})
     return filesystem, plain.partition("://")[2].rstrip("/")
