@@ -33,6 +33,7 @@ SCHEMA = pa.schema(
 )
 MOST_PER_SHARD = 256
 CHUNK = 100_000  # paths
+WEB_QUERY = r"^(https?://[^?#]*).*$"  # such as a signature
 SHARDS_PER_WORKER = 8  # of few images, so that the last worker is not long alone
 
 
@@ -186,9 +187,10 @@ def _regular(pattern: str) -> str:
 
 def _named(images: pa.Array, root: str) -> pa.Table:
     """A table of files with names that differ."""
-    of_path = pc.replace_substring_regex(images, r"^[a-z0-9]+://", "")
-    relative = pc.replace_substring_regex(of_path, f"^{re.escape(root.rstrip('/'))}/", "")
-    names = pc.replace_substring_regex(relative, r"\.[^./]*$", "")
+    scheme_and_root = rf"^([a-z0-9]+://)?({re.escape(root.rstrip('/'))}/)?"
+    relative = pc.replace_substring_regex(images, scheme_and_root, "")
+    plain = pc.replace_substring_regex(images, WEB_QUERY, r"\1")
+    names = pc.replace_substring_regex(plain, rf"{scheme_and_root}|\.[^./]*$", "")
     stems = pc.replace_substring_regex(names, r"^.*/", "")
     for choice in (stems, names, relative):
         ids = pc.replace_substring_regex(choice, "_leftImg8bit$", "")  # as image_id has it

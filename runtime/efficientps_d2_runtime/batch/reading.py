@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import re
 import tempfile
 import threading
 import time
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from efficientps_d2_runtime.batch.listing import ImageSource
+from efficientps_d2_runtime.batch.listing import WEB_QUERY, ImageSource
 from efficientps_d2_runtime.batch.parquet_images import column_of
 from efficientps_d2_runtime.batch.storage import Folder, open_address
 
@@ -70,7 +71,7 @@ class ImageFiles:
             return self._row(source.image, source.row)
         filesystem, path = self._place(source.image)
         with filesystem.open_input_stream(path) as stream:
-            return stream.read(), PurePosixPath(path).suffix
+            return stream.read(), PurePosixPath(re.sub(WEB_QUERY, r"\1", path)).suffix
 
     def _place(self, image: str) -> tuple[fs.FileSystem, str]:
         scheme, mark, path = image.partition("://")

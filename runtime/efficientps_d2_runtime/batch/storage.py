@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 import pyarrow as pa
 from pyarrow import fs
@@ -21,7 +21,11 @@ OPTIONS = re.compile(r"\w+=[^&=]+(&\w+=[^&=]+)*")  # at the end of an address
 PARTIAL = ".partial"  # ends the name of a file that is being written
 BUFFER = 2**22  # bytes
 LONGEST = 200  # characters of an error of a library
-PATIENCE = {"connect_timeout": 10, "request_timeout": 60}  # seconds; Arrow's 3 are few for a busy one
+GOOGLE = re.compile(r"^.*?Status\((?:.*last message of )?(.*?)(?: error_info=.*|\)?$)")
+PATIENCE = {
+    "connect_timeout": 10,
+    "request_timeout": 60,
+}  # seconds; Arrow's 3 are few for a busy one
 
 
 class Folder:
@@ -167,7 +171,12 @@ def why(error: Exception) -> str:
     """The reason of an error of a file system in brackets, and what to do."""
     text = getattr(error, "strerror", None) or one_line(error)
     cure = "check path, rights and space"
-    if "AWS" in text or "credential" in text.lower():
+    if isinstance(error, FileNotFoundError) and "://" in text:  # fsspec gives the address only
+        text = "nothing is found there"
+    elif "google::cloud" in text:
+        text = GOOGLE.sub(r"\1", text)
+        cure = "check bucket, credentials (GOOGLE_APPLICATION_CREDENTIALS) and endpoint"
+    elif "AWS" in text or "credential" in text.lower():
         cure = "check bucket, credentials (AWS_ACCESS_KEY_ID, AWS_PROFILE), region and endpoint"
     return f"({text[:LONGEST].rstrip('. ')}); {cure}"
 
@@ -193,6 +202,9 @@ def open_address(address: str) -> tuple[fs.FileSystem, str]:
         if scheme == "s3":
             return _open_s3(address)
         if scheme in ("gs", "gcs", "file"):
+            if scheme != "file" and "retry_limit_seconds" not in address:  # it has 15 minutes
+                plain, options = split_options(address)
+                address = f"{plain}?{urlencode({**options, 'retry_limit_seconds': 30})}"
             filesystem, path = fs.FileSystem.from_uri(address)
             return filesystem, path.rstrip("/") or path
         import fsspec

@@ -117,6 +117,18 @@ def test_paths_in_parquet_are_relative_to_it(tmp_path, photos):
     assert [row["name"] for row in images] == ["c", "a", "y"]
 
 
+def test_addresses_of_the_web_are_named_without_their_queries(tmp_path):
+    signed = [f"https://host/{name}.png?key=a.b/{name}#x" for name in "ab"]
+    assert [row["name"] for row in of_urls(tmp_path, signed)] == ["a", "b"]
+    numbered = [f"https://host/image?id={number}" for number in (1, 2)]
+    names = [row["name"] for row in of_urls(tmp_path, numbered)]
+    assert names == ["host/image?id=1", "host/image?id=2"]
+
+
+def of_urls(folder: Path, urls: list[str]) -> list[dict]:
+    return list_images(str(write(folder / "urls.parquet", url=urls))).to_pylist()
+
+
 def test_bytes_in_parquet(tmp_path):
     write(tmp_path / "a.parquet", image=[{"bytes": b"1", "path": "x.png"}] * 3)
     write(tmp_path / "b.parquet", image=[{"bytes": b"1", "path": "x.png"}])

@@ -9,7 +9,7 @@ from pyarrow import fs
 
 from efficientps_d2_runtime.batch.listing import list_images
 from efficientps_d2_runtime.batch.output import Output
-from efficientps_d2_runtime.batch.storage import Folder
+from efficientps_d2_runtime.batch.storage import Folder, why
 from efficientps_d2_runtime.errors import InputError
 
 
@@ -95,3 +95,20 @@ def test_mistakes(bucket, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(InputError, match="s3://bucket/photos cannot be read .*endpoint"):
         list_images("s3://bucket/photos")
+
+
+@pytest.mark.parametrize(
+    "text, told",
+    [
+        (
+            "google::cloud::Status(UNAVAILABLE: Retry policy exhausted, with a last message of "
+            "Could not connect to server error_info={reason=, domain=, metadata={}})",
+            "Could not connect to server",
+        ),
+        ("google::cloud::Status(PERMISSION_DENIED: no access)", "PERMISSION_DENIED: no access"),
+        ("google::cloud::what may come", "google::cloud::what may come"),
+    ],
+)
+def test_what_google_says(text, told):
+    cure = "check bucket, credentials (GOOGLE_APPLICATION_CREDENTIALS) and endpoint"
+    assert why(OSError(text)) == f"({told}); {cure}"

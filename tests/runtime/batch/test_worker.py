@@ -14,12 +14,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from batch_stub import FILES, StubModel, begin_batch, write_images, write_plain
+from file_server import serving_files
 from PIL import Image
 
 from efficientps_d2_runtime.batch import reading
 from efficientps_d2_runtime.batch.ledger import LOADS, TRIES, Ledger
+from efficientps_d2_runtime.batch.listing import ImageSource
 from efficientps_d2_runtime.batch.output import Output
-from efficientps_d2_runtime.batch.storage import Folder
+from efficientps_d2_runtime.batch.storage import Folder, why
 from efficientps_d2_runtime.batch.worker import Job, Worker
 from efficientps_d2_runtime.coco import PanopticWriter
 from efficientps_d2_runtime.errors import InputError
@@ -238,8 +240,19 @@ def test_reading_again_when_storage_fails(monkeypatch):
 
     monkeypatch.setattr(reading, "PAUSES", (0, 0))
     monkeypatch.setattr(files, "_content", content)
-    from efficientps_d2_runtime.batch.listing import ImageSource
-
     with files.file(ImageSource("memory://x/a.png", None, "a")) as file:
         assert file.read_bytes() == b"content" and file.suffix == ".png"
     assert len(calls) == 3 and not file.exists()
+
+
+def test_images_of_the_web(tmp_path):
+    write_images(tmp_path, 1)
+    with serving_files(tmp_path) as address:
+        files = reading.ImageFiles(Folder(str(tmp_path)), "")
+        with files.file(ImageSource(f"{address}/0000.png?key=a.b", None, "0000")) as file:
+            assert file.read_bytes() == (tmp_path / "0000.png").read_bytes()
+            assert file.suffix == ".png"
+        missing = ImageSource(f"{address}/1.png", None, "1")
+        with pytest.raises(FileNotFoundError) as caught, files.file(missing):
+            pass
+    assert why(caught.value) == "(nothing is found there); check path, rights and space"
