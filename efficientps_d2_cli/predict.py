@@ -112,7 +112,8 @@ def _predictor(args: argparse.Namespace):
     from efficientps_d2.checkpoint.checkpointer import require_weights
     from efficientps_d2.checkpoint.saved_model import metadata_of, read_saved_model
     from efficientps_d2.config.loading import load_config
-    from efficientps_d2.prediction.predictor import Predictor, threshold_overrides
+    from efficientps_d2.prediction.predictor import Predictor
+    from efficientps_d2.prediction.thresholds import threshold_overrides
     from efficientps_d2_runtime.errors import InputError
 
     overrides, keys = args.opts, args.opts[::2]
@@ -127,9 +128,6 @@ def _predictor(args: argparse.Namespace):
             f"--task semantic: {cfg.MODEL.META_ARCHITECTURE} has no semantic head; give --task "
             "panoptic, instance or all."
         )
-    threshold = args.confidence_threshold
-    if threshold is None:
-        threshold = cfg.MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH
-    cfg.merge_from_list(threshold_overrides(threshold, overrides))
+    cfg.merge_from_list(threshold_overrides(cfg, args.confidence_threshold, overrides))
     device = cfg.MODEL.DEVICE if "MODEL.DEVICE" in keys else ""
     return Predictor(cfg, metadata, device, tile=args.tile, precision=args.precision)

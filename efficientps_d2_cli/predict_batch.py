@@ -23,7 +23,7 @@ from efficientps_d2_cli.options import (
     require_threshold,
 )
 
-RUNTIMES = ("pytorch", "onnx")
+RUNTIMES, ONNX = ("pytorch", "onnx"), ".onnx"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,12 +41,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=path,
         help="a saved model, or an ONNX file; default: that of the output, or of make demo",
     )
-    parser.add_argument("--runtime", choices=RUNTIMES, default=RUNTIMES[0], help="of the model")
+    parser.add_argument(
+        "--runtime", choices=RUNTIMES, help="default: onnx for an ONNX file, else pytorch"
+    )
     parser.add_argument(
         "--column", default="", help="of Parquet files: with paths, or the bytes of images"
     )
     parser.add_argument(
-        "--address", default="", help="of a Ray cluster, or auto; default: Ray starts here"
+        "--address",
+        default="",
+        help="of a Ray cluster, or auto; default: RAY_ADDRESS, or Ray starts here",
     )
     parser.add_argument(
         "--workers", type=positive, default=0, help="default: one of each GPU, or of four cores"
@@ -79,22 +83,34 @@ def before(args: argparse.Namespace) -> None:
     if not args.output:
         args.parser.error("give --output, a folder for the results")
     require_threshold(args)
+    if args.runtime == "onnx" and args.model is None:
+        args.parser.error("--runtime onnx needs --model FILE.onnx")
+    require_ray()
+    if args.model is None:
+        args.model = model_of_output(args.output)
+    is_onnx = args.model is not None and args.model.suffix == ONNX
+    args.runtime = args.runtime or RUNTIMES[is_onnx]
     if args.runtime == "onnx":
-        if args.model is None:
-            args.parser.error("--runtime onnx needs --model FILE.onnx")
         given = {"--tile": args.tile, "--opts": args.opts, "--batch-size": args.batch_size > 1}
         given["--precision"] = args.precision != PRECISIONS[0]
         if flags := [flag for flag, value in given.items() if value]:
             args.parser.error(f"{flags[0]} is for --runtime pytorch")
         require_network_file(args.model)
-    require_ray()
+
+
+def model_of_output(address: str) -> Path | None:
+    """The model that an output was begun with."""
+    from efficientps_d2_runtime.batch.output import Output
+
+    begun = Output(address).manifest()
+    return begun and path(begun.model["name"])
 
 
 def require_network_file(file: Path) -> None:
     """Raise InputError for what is no ONNX file, before PyTorch is loaded."""
     from efficientps_d2_runtime.errors import InputError
 
-    if file.suffix != ".onnx" or not file.is_file():
+    if file.suffix != ONNX or not file.is_file():
         raise InputError(
             f"{file} is no ONNX file; write one by efficientps-d2 export --format onnx, or leave "
             "--runtime onnx out."
@@ -110,8 +126,6 @@ def run(args: argparse.Namespace) -> int:
     if args.runtime == "onnx":
         model = onnx_model(args.model, args.confidence_threshold)
     else:
-        if args.model is None and (begun := output.manifest()):
-            args.model = path(begun.model["name"])
         settings = args.confidence_threshold, args.precision, args.tile, args.opts
         model = pytorch_model(args.model, *settings)
     failed = predict_batch(

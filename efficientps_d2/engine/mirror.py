@@ -1,6 +1,7 @@
 """A copy of the folder of a run elsewhere, from which a training goes on on another machine."""
 
 import logging
+import tempfile
 from pathlib import Path
 
 from detectron2.config import CfgNode
@@ -10,15 +11,18 @@ from efficientps_d2.checkpoint.checkpoint_files import (
     LAST,
     PATTERNS,
     iteration_of,
+    last_name,
     newest_checkpoint,
 )
 from efficientps_d2.checkpoint.checkpointer import BEST, FittingCheckpointer
 from efficientps_d2.checkpoint.object_storage import require_pyarrow
+from efficientps_d2.engine.run_folder import config_of_run, decisive_changes
 from efficientps_d2_runtime.errors import InputError
 
 logger = logging.getLogger("efficientps_d2")
 
-FETCHED = ("config.yaml", "metrics.json", f"{BEST}.pth")  # besides the last checkpoint
+CONFIG = "config.yaml"
+FETCHED = (CONFIG, "metrics.json", f"{BEST}.pth")  # besides the last checkpoint
 LEFT_OUT = ("earlier_run",)
 
 
@@ -38,8 +42,9 @@ class Mirror:
         from efficientps_d2_runtime.batch.storage import Folder
 
         self.folder, self.there = Path(folder), Folder(address)
-        if self.there.is_local and Path(self.there.path) == self.folder.resolve():
-            raise InputError("OUTPUT_MIRROR is OUTPUT_DIR itself; give another folder.")
+        here = self.folder.resolve()
+        if self.there.is_local and Path(self.there.path).resolve().is_relative_to(here):
+            raise InputError("OUTPUT_MIRROR is OUTPUT_DIR, or lies in it; give another folder.")
         self._copied: dict[str, tuple] = {}  # size and time of each file
 
     def last(self) -> str:
@@ -62,6 +67,22 @@ class Mirror:
                 f"OUTPUT_MIRROR {self.there} holds a run ({name}); go on with it by --resume, or "
                 "give another OUTPUT_MIRROR."
             )
+
+    def other_run(self) -> str:
+        """The sentence about a mirror of another run than the folder's; "" if it is of the same.
+
+        Raises:
+            InputError: if a config cannot be read.
+        """
+        if not ((here := config_of_run(str(self.folder))) and self.there.exists(CONFIG)):
+            return ""
+        with tempfile.TemporaryDirectory() as copy:
+            self.there.fetch(Path(copy, CONFIG), CONFIG)
+            changed = decisive_changes(config_of_run(copy), here)
+        return changed and (
+            f"OUTPUT_MIRROR {self.there} is of another run than OUTPUT_DIR {self.folder}, which "
+            f"began with other values: {changed}; give another of the two, or --force."
+        )
 
     def iteration(self) -> int:
         """The iteration of its last checkpoint; -1 if there is none that can be used."""
@@ -88,8 +109,11 @@ class Mirror:
             self.there.fetch(self.folder / file, file)
         return name
 
-    def copy(self) -> None:
+    def copy(self, last: str = "") -> None:
         """Copy what is new, ``last_checkpoint`` last, and remove checkpoints that are gone.
+
+        Args:
+            last: which it should name; by default that of the folder, which may be damaged.
 
         Raises:
             InputError: if it cannot be written.
@@ -99,8 +123,8 @@ class Mirror:
             if self._copied.get(name) != state:
                 self.there.store(self.folder / name, name)
                 self._copied[name] = state
-        if (self.folder / LAST).is_file():
-            self.there.store(self.folder / LAST, LAST)
+        if last := last or last_name(self.folder):
+            self.there.write(last.encode(), LAST)
         for name in self.there.files():
             if name not in found and any(Path(name).match(pattern) for pattern in PATTERNS):
                 self.there.remove(name)
@@ -127,13 +151,14 @@ def _is_for_a_moment(name: str) -> bool:
     return name.startswith(".") or ".partial" in name
 
 
-def prepare_mirror(folder: str, address: str, resume: bool) -> str:
+def prepare_mirror(folder: str, address: str, resume: bool, force: bool = False) -> str:
     """Let each machine have the last checkpoint, or refuse to replace another run.
 
     Args:
         folder: ``OUTPUT_DIR``.
         address: ``OUTPUT_MIRROR``; "" for none.
         resume: whether a training goes on.
+        force: whether it may go on with the checkpoints of another config.
 
     Returns:
         The name of what was fetched; "" if nothing was.
@@ -147,12 +172,15 @@ def prepare_mirror(folder: str, address: str, resume: bool) -> str:
     if not resume:
         mirror.refuse_other_run()
         return ""
+    asked = not force and comm.get_local_rank() == 0
+    if told := next(filter(None, comm.all_gather(mirror.other_run() if asked else "")), ""):
+        raise InputError(told)
     # A training may have ended between a checkpoint and its copy.
     here = comm.all_gather(_iteration_here(folder))
     there = max(comm.all_gather(mirror.iteration() if comm.is_main_process() else -1))
     newest = max(here)
     if newest > there and comm.get_rank() == here.index(newest):
-        mirror.copy()
+        mirror.copy(newest_checkpoint(folder).name)
     comm.synchronize()
     fetched = ""
     if comm.get_local_rank() == 0 and here[comm.get_rank()] < max(newest, there):

@@ -97,16 +97,10 @@ def check_resumed_config(cfg: CfgNode, run: CfgNode, force: bool) -> None:
     Raises:
         InputError: if they would, without ``force``, or if the new schedule makes no sense.
     """
-    before = dict(flat_items(run))
-    changed = {  # keys that a run of an earlier version lacks are no change
-        key: values
-        for key, values in differences(run, cfg).items()
-        if key in before and set(map(str, values)) != SAME_NORM
-    }
-    decisive = [key for key in changed if _is_decisive(key)]
-    if decisive and not force:
+    changed = _changes(run, cfg)
+    if (decisive := decisive_changes(run, cfg)) and not force:
         raise InputError(
-            f"This run began with other values: {_listed(changed, decisive)}; give these again, "
+            f"This run began with other values: {decisive}; give these again, "
             "another OUTPUT_DIR for a new run, or --force to go on with the new values."
         )
     logged = [
@@ -115,6 +109,22 @@ def check_resumed_config(cfg: CfgNode, run: CfgNode, force: bool) -> None:
     if logged:
         logger.info("Other values than at the start of this run: %s.", _listed(changed, logged))
     _check_changed_schedule(cfg, run)
+
+
+def decisive_changes(run: CfgNode, cfg: CfgNode) -> str:
+    """What makes a config that of another run, listed; "" if it is of the same."""
+    changed = _changes(run, cfg)
+    return _listed(changed, [key for key in changed if _is_decisive(key)])
+
+
+def _changes(run: CfgNode, cfg: CfgNode) -> dict[str, tuple]:
+    """Values of both; keys that a run of an earlier version lacks are no change."""
+    before = dict(flat_items(run))
+    return {
+        key: values
+        for key, values in differences(run, cfg).items()
+        if key in before and set(map(str, values)) != SAME_NORM
+    }
 
 
 def _check_changed_schedule(cfg: CfgNode, run: CfgNode) -> None:

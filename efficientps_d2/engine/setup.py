@@ -52,7 +52,8 @@ def setup(args: Namespace) -> CfgNode:
     if cfg.MODEL.DEVICE == "cpu":
         keep_freed_memory()
     mirror = "" if args.eval_only else cfg.OUTPUT_MIRROR
-    fetched = prepare_mirror(cfg.OUTPUT_DIR, mirror, args.resume)
+    force = getattr(args, "force", False)
+    fetched = prepare_mirror(cfg.OUTPUT_DIR, mirror, args.resume, force)
     if args.resume:
         require_same_checkpoint(cfg.OUTPUT_DIR)
     resumes = args.resume and has_checkpoint(cfg.OUTPUT_DIR)
@@ -76,7 +77,7 @@ def setup(args: Namespace) -> CfgNode:
     chosen = fill_auto(cfg, run_folder)
     run = config_of_run(cfg.OUTPUT_DIR) if resumes and not args.eval_only else None
     if not args.eval_only:
-        _prepare_training(cfg, run, getattr(args, "force", False))
+        _prepare_training(cfg, run, force)
     cfg.freeze()
     _start_logs(cfg, args)
     if fetched:

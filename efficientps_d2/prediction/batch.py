@@ -1,7 +1,7 @@
 """Prediction of any number of images by Ray Data, on this machine or on a cluster."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -19,8 +19,13 @@ from efficientps_d2.prediction.ray_cluster import (
     share_out,
 )
 from efficientps_d2_runtime.batch.ledger import Ledger
-from efficientps_d2_runtime.batch.listing import list_images, shard_size, write_listing
-from efficientps_d2_runtime.batch.output import ERRORS, IMAGES, LOCK, MANIFEST, Manifest, Output
+from efficientps_d2_runtime.batch.listing import (
+    list_images,
+    shard_size,
+    whole_address,
+    write_listing,
+)
+from efficientps_d2_runtime.batch.output import ERRORS, LOCK, MANIFEST, Manifest, Output
 from efficientps_d2_runtime.batch.storage import Folder
 from efficientps_d2_runtime.batch.worker import Job
 from efficientps_d2_runtime.errors import InputError, Stopped
@@ -49,7 +54,8 @@ def predict_batch(
         output: where results go.
         model: which predicts.
         column: of Parquet files.
-        address: of a cluster; by default Ray is started here, for this one command.
+        address: of a cluster; by default that of RAY_ADDRESS, or Ray is started here, for this one
+            command.
         workers: how many; 0 for one of each GPU, or else of each four cores.
         batch_size: images of one size that a model predicts at once.
         size: images of a shard; 0 for a number that fits.
@@ -61,8 +67,9 @@ def predict_batch(
     """
     with ExitStack() as stack:
         stack.enter_context(_alone(output))
+        source, table = whole_address(source), None
+        manifest = output.manifest()  # which refuses a folder of something else
         output.remove_partial()
-        manifest, table = output.manifest(), None
         if manifest:
             _require_same(output, manifest, source, column, model.about)
             shards = _unfinished(output, manifest, retry_errors)
@@ -91,6 +98,7 @@ def _alone(output: Output) -> Iterator[None]:
         yield
         return
     folder = Path(output.folder.path)
+    was_there, held = folder.exists(), nullcontext()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         held = lock(folder / LOCK)
@@ -101,16 +109,20 @@ def _alone(output: Output) -> Iterator[None]:
         ) from error
     except OSError as error:
         reason = error.strerror or error
-        raise InputError(f"{output} cannot be written ({reason}); give another folder.") from error
+        if error.filename:  # else it lies where nothing can be locked
+            raise InputError(
+                f"{output} cannot be written ({reason}); give another folder."
+            ) from error
+        print(f"{output} cannot be locked ({reason}): start no second command for it.")
     with held:
         try:
             yield
         finally:
             if not (folder / MANIFEST).exists():  # nothing was begun
-                for name in (LOCK, IMAGES):
-                    (folder / name).unlink(missing_ok=True)
+                (folder / LOCK).unlink(missing_ok=True)
                 with suppress(OSError):  # it holds something else
-                    folder.rmdir()
+                    if not was_there:
+                        folder.rmdir()
 
 
 def _require_same(output: Output, earlier: Manifest, source: str, column: str, about: dict) -> None:

@@ -12,8 +12,9 @@ import torch
 from efficientps_d2.checkpoint.saved_model import CONFIG, METADATA, read_saved_model
 from efficientps_d2.data import bands
 from efficientps_d2.data.coco_panoptic import categories_of
-from efficientps_d2.prediction.predictor import Predictor, threshold_overrides
+from efficientps_d2.prediction.predictor import Predictor
 from efficientps_d2.prediction.result import Prediction
+from efficientps_d2.prediction.thresholds import threshold_overrides
 from efficientps_d2.utils.env import keep_freed_memory, quiet_known_warnings
 from efficientps_d2_runtime.batch.networks import MODEL, load_onnx
 from efficientps_d2_runtime.batch.worker import Model
@@ -52,9 +53,8 @@ def pytorch_model(
         InputError: if it cannot be read.
     """
     given = list(overrides or [])
-    of_threshold = [] if threshold is None else threshold_overrides(threshold, given)
-    overrides = [*given, *map(str, of_threshold)]
-    cfg, metadata = read_saved_model(folder, overrides)
+    cfg, metadata = read_saved_model(folder, given)
+    overrides = [*given, *map(str, threshold_overrides(cfg, threshold, given))]
     weights = Path(cfg.MODEL.WEIGHTS)
     names = (weights.name, CONFIG, METADATA)
     files = {name: (weights.parent / name).read_bytes() for name in names}
@@ -70,7 +70,8 @@ def pytorch_model(
     of_bands = cfg.INPUT.FORMAT == bands.BANDS
     suffixes = (*IMAGE_SUFFIXES, *bands.ARRAY_SUFFIXES) if of_bands else IMAGE_SUFFIXES
     run = partial(_load_pytorch, precision, tile, overrides)
-    return BatchModel(about, files, run, categories_of(metadata), suffixes)
+    uses_gpu = "MODEL.DEVICE" not in given[::2] or cfg.MODEL.DEVICE != "cpu"
+    return BatchModel(about, files, run, categories_of(metadata), suffixes, uses_gpu)
 
 
 def onnx_model(file: Path, threshold: float | None = None) -> BatchModel:

@@ -27,16 +27,7 @@ from efficientps_d2_runtime.result import Segment, listed
 ImageInput = np.ndarray | str | Path
 SMALLEST_TILE = 64
 PRECISIONS = ("float32", "float16", "bfloat16")
-THRESHOLDS = (
-    "MODEL.ROI_HEADS.SCORE_THRESH_TEST",
-    "MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH",
-)
 OF_DEMO = "That of make demo: it knows painted streets only."
-
-
-def threshold_overrides(threshold: float, given: Sequence) -> list:
-    """Keys and values of a threshold of instances, but for keys that are given already."""
-    return [x for key in THRESHOLDS if key not in given[::2] for x in (key, float(threshold))]
 
 
 def load_predictor(

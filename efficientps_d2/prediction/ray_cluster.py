@@ -47,6 +47,9 @@ def running_ray(address: str, model_bytes: int) -> Iterator[None]:
     import ray
     from ray.data import DataContext
 
+    if ray.is_initialized():
+        raise InputError("Ray runs in this process already; call ray.shutdown() before.")
+    source = "--address" if address else "RAY_ADDRESS"
     address = address or os.environ.get("RAY_ADDRESS", "")
     if address.startswith("ray://"):
         raise InputError(
@@ -54,7 +57,7 @@ def running_ray(address: str, model_bytes: int) -> Iterator[None]:
             'command on a machine of the cluster with --address auto, or by "ray job submit".'
         )
     if address not in ("", "local", "auto"):
-        _require_answer(address)
+        _require_answer(source, address)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
     if not address:
@@ -71,7 +74,8 @@ def running_ray(address: str, model_bytes: int) -> Iterator[None]:
     try:
         yield
     finally:
-        ray.shutdown()
+        with _hidden_stderr():  # of its complaints about work that is not done
+            ray.shutdown()
 
 
 def _start(address: str, **options) -> None:
@@ -94,7 +98,7 @@ def _start(address: str, **options) -> None:
             raise InputError(f"Ray cannot be used {where} ({reason}); {cure}.") from error
 
 
-def _require_answer(address: str) -> None:
+def _require_answer(source: str, address: str) -> None:
     """Fail at once where nobody answers, which Ray tries for minutes."""
     host, _, port = address.rpartition(":")
     try:
@@ -102,7 +106,7 @@ def _require_answer(address: str) -> None:
     except (OSError, ValueError, OverflowError) as error:
         reason = one_line(error).rstrip(".")
         raise InputError(
-            f"--address {address} does not answer ({reason}); give HOST:PORT of a Ray cluster that "
+            f"{source} {address} does not answer ({reason}); give HOST:PORT of a Ray cluster that "
             "runs, or auto on one of its machines."
         ) from error
 

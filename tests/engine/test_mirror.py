@@ -12,6 +12,7 @@ from pyarrow import fs
 from scenes import write_dataset
 
 from efficientps_d2 import InputError
+from efficientps_d2.config.loading import load_config
 from efficientps_d2.engine.mirror import Mirror, prepare_mirror
 from efficientps_d2_runtime.batch.storage import Folder
 
@@ -67,7 +68,8 @@ def save(folder: Path, name: str, iteration: int) -> None:
 def run(tmp_path):
     folder = tmp_path / "run"
     (folder / "earlier_run").mkdir(parents=True)
-    for name in ("config.yaml", ".lock", "earlier_run/model_final.pth"):
+    (folder / "config.yaml").write_text(load_config("efficientps_streets").dump())
+    for name in (".lock", "earlier_run/model_final.pth"):
         (folder / name).write_text(name)
     (folder / "model_0000019.pth.partial").write_text("half")
     save(folder, "model_0000009.pth", 9)
@@ -123,6 +125,30 @@ def test_a_final_checkpoint_in_the_mirror_may_be_older(object_storage, run, tmp_
         assert not [file for file in other.iterdir() if file.name.startswith(".")]
 
 
+def test_a_damaged_checkpoint_is_not_the_last_of_the_mirror(object_storage, run, tmp_path):
+    save(run, "model_0000019.pth", 19)
+    whole = (run / "model_0000019.pth").read_bytes()
+    (run / "model_0000019.pth").write_bytes(whole[:-9])
+    prepare_mirror(str(run), "s3://bucket/run", resume=True)
+    assert Mirror(str(run), "s3://bucket/run").last() == "model_0000009.pth"
+
+
+def test_runs_are_not_mixed(object_storage, run, tmp_path):
+    """By --resume, which a scheduler always gives."""
+    Mirror(str(run), "s3://bucket/run").copy()
+    other = tmp_path / "other"
+    save(other, "model_0000029.pth", 29)
+    cfg = load_config("efficientps_streets", ["SEED", 7])
+    (other / "config.yaml").write_text(cfg.dump())
+    there = files_of("s3://bucket/run")
+    match = "OUTPUT_MIRROR s3://bucket/run is of another run than .*other, .*: SEED .* .now 7.;"
+    with pytest.raises(InputError, match=match):
+        prepare_mirror(str(other), "s3://bucket/run", resume=True)
+    assert files_of("s3://bucket/run") == there
+    prepare_mirror(str(other), "s3://bucket/run", resume=True, force=True)
+    assert Mirror(str(run), "s3://bucket/run").last() == "model_0000029.pth"
+
+
 def last_of_machine(rank: int, folders: list[str], environment: dict[str, str]) -> str:
     os.environ.update(environment)
     comm.create_local_process_group(1)  # each process is a machine
@@ -157,8 +183,10 @@ def test_a_bucket_that_fails_ends_no_training(object_storage, run, caplog):
 
 
 def test_mistakes(object_storage, run):
-    with pytest.raises(InputError, match="OUTPUT_MIRROR is OUTPUT_DIR itself"):
-        prepare_mirror(str(run), str(run), resume=True)
+    (run.parent / "link").symlink_to(run)
+    for inside in (run, run / "copy", run.parent / "link" / "copy"):
+        with pytest.raises(InputError, match="OUTPUT_MIRROR is OUTPUT_DIR, or lies in it"):
+            prepare_mirror(str(run), str(inside), resume=True)
     with pytest.raises(InputError, match="nothing://x cannot be opened"):
         prepare_mirror(str(run), "nothing://x", resume=True)
     with pytest.raises(InputError, match="s3://nowhere/run/.* cannot be written"):

@@ -33,6 +33,7 @@ SCHEMA = pa.schema(
 )
 MOST_PER_SHARD = 256
 CHUNK = 100_000  # paths
+MOST_DEEP = 500  # folders below another, of **, which follows no links: they may lead in circles
 WEB_QUERY = r"^(https?://[^?#]*).*$"  # such as a signature
 SHARDS_PER_WORKER = 8  # of few images, so that the last worker is not long alone
 
@@ -100,6 +101,14 @@ def list_images(
     return _named(images, folder.path)
 
 
+def whole_address(address: str) -> str:
+    """An input as it is called in every folder of this machine; a slash at its end is no matter."""
+    plain, options = split_options(address)
+    if "://" not in plain:
+        return os.path.abspath(os.path.expanduser(plain))
+    return f"{plain.rstrip('/')}{'?' * bool(options)}{urlencode(options)}"
+
+
 def _split_pattern(address: str) -> tuple[str, str]:
     """The folder above the first wildcard, and the rest; what exists is no pattern."""
     plain, options = split_options(address)
@@ -107,6 +116,8 @@ def _split_pattern(address: str) -> tuple[str, str]:
         return address, ""
     parts = plain.split("/")
     first = next(i for i, part in enumerate(parts) if has_magic(part))
+    if "://" in plain and first < 3:
+        raise InputError(f"{address} has a pattern in the name of its bucket; give the whole name.")
     root = "/".join(parts[:first]) or ("/" if plain.startswith("/") else ".")
     return f"{root}{'?' * bool(options)}{urlencode(options)}", "/".join(parts[first:])
 
@@ -119,15 +130,20 @@ def _in_folder(folder: Folder, suffixes: tuple[str, ...], told) -> pa.Array:
     if info.type == fs.FileType.File:
         is_table = folder.path.lower().endswith(PARQUET)
         return pa.array([] if is_table else [folder.name()], pa.large_string())
-    chosen = _chunks(folder, deep=False, follow=True)
+    chosen = _chunks(folder, 0, follow=True)
     return _sorted(folder, chosen, lambda path: path.lower().endswith(suffixes), told)
 
 
 def _matching(folder: Folder, pattern: str, suffixes: tuple[str, ...], told) -> pa.Array:
     """The images that fit a pattern; ``**`` alone stands for whatever has a suffix of an image."""
-    fits = re.compile(f"{re.escape(folder.path.rstrip('/'))}/{_regular(pattern)}").fullmatch
-    any_depth = "**" in pattern  # which follows no links, as they may lead in circles
-    paths = _chunks(folder, deep=any_depth or "/" in pattern.rstrip("/"), follow=not any_depth)
+    try:
+        fits = re.compile(f"{re.escape(folder.path.rstrip('/'))}/{_regular(pattern)}").fullmatch
+    except re.error as error:
+        raise InputError(
+            f"{folder}/{pattern} is no pattern ({error}); correct what is in brackets."
+        ) from error
+    any_depth = "**" in pattern
+    paths = _chunks(folder, MOST_DEEP if any_depth else pattern.count("/"), not any_depth)
     images = _sorted(
         folder,
         paths,
@@ -151,14 +167,14 @@ def _sorted(folder: Folder, chunks: Iterator[list[str]], is_one, told) -> pa.Arr
     return joined.take(pc.sort_indices(joined))
 
 
-def _chunks(folder: Folder, deep: bool, follow: bool) -> Iterator[list[str]]:
+def _chunks(folder: Folder, depth: int, follow: bool) -> Iterator[list[str]]:
     """Paths of files, some at a time: Arrow's own list of ten million takes four gigabytes."""
     if not folder.is_local:
-        selector = fs.FileSelector(folder.path, recursive=deep, allow_not_found=True)
+        selector = fs.FileSelector(folder.path, recursive=depth > 0, allow_not_found=True)
         yield [info.path for info in folder.filesystem.get_file_info(selector) if info.is_file]
         return
     paths = []
-    for entry in _entries(folder.path, deep, follow):
+    for entry in _entries(folder.path, depth, follow):
         paths.append(entry.path)
         if len(paths) == CHUNK:
             yield paths
@@ -166,14 +182,14 @@ def _chunks(folder: Folder, deep: bool, follow: bool) -> Iterator[list[str]]:
     yield paths
 
 
-def _entries(folder: str, deep: bool, follow: bool) -> Iterator[os.DirEntry]:
-    """The files in a folder, and in those below."""
+def _entries(folder: str, depth: int, follow: bool) -> Iterator[os.DirEntry]:
+    """The files in a folder, and in those below to some depth."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_file():
                 yield entry
-            elif deep and entry.is_dir(follow_symlinks=follow):
-                yield from _entries(entry.path, deep, follow)
+            elif depth and entry.is_dir(follow_symlinks=follow):
+                yield from _entries(entry.path, depth - 1, follow)
 
 
 def _regular(pattern: str) -> str:
@@ -202,7 +218,10 @@ def _named(images: pa.Array, root: str) -> pa.Table:
 
 def _rows(images: pa.Array, rows: pa.Array) -> pa.Table:
     """A table of images in Parquet files, named after file and row."""
-    stems = pc.replace_substring_regex(images, r"^.*/|\.[^./]*$", "")
+    names = pc.replace_substring_regex(images, "^.*/", "")
+    stems = pc.replace_substring_regex(names, r"\.[^./]*$", "")
+    if pc.count_distinct(stems) != pc.count_distinct(images):
+        stems = names
     numbers = pc.utf8_lpad(rows.cast(pa.large_string()), 6, "0")
     names = pc.binary_join_element_wise(stems, numbers, pa.scalar("_", pa.large_string()))
     return pa.table({"image": images, "row": rows, "name": names}).cast(SCHEMA)
@@ -218,6 +237,14 @@ def write_listing(table: pa.Table, size: int) -> bytes:
     buffer = BytesIO()
     pq.write_table(table, buffer, row_group_size=size)
     return buffer.getvalue()
+
+
+def is_listing(path: str, filesystem: fs.FileSystem) -> bool:
+    """Whether a Parquet file is of :func:`write_listing`."""
+    try:
+        return pq.read_schema(path, filesystem=filesystem).equals(SCHEMA)
+    except (OSError, pa.ArrowInvalid):
+        return False
 
 
 def read_shard(file: pq.ParquetFile, shard: int) -> list[ImageSource]:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from pyarrow.dataset import Dataset, dataset
 
 from efficientps_d2_runtime.batch import tables
-from efficientps_d2_runtime.batch.listing import ImageSource, read_shard
+from efficientps_d2_runtime.batch.listing import ImageSource, is_listing, read_shard
 from efficientps_d2_runtime.batch.storage import Folder
 from efficientps_d2_runtime.errors import InputError
 
@@ -76,7 +76,9 @@ class Output:
             InputError: if the folder holds other files, or another version wrote it.
         """
         if not self.folder.exists(MANIFEST):
-            others = set(self.folder.files()) - {IMAGES, LOCK}
+            others = set(self.folder.files()) - {LOCK}
+            if IMAGES in others and is_listing(self.folder.place(IMAGES), self.folder.filesystem):
+                others.remove(IMAGES)  # of a start that was killed
             others |= {name for name in (SHARDS, SEGMENTS, ERRORS) if self.folder.exists(name)}
             if others:
                 raise InputError(
@@ -114,10 +116,15 @@ class Output:
         return manifest
 
     def begin(self, manifest: Manifest, listing: bytes) -> None:
-        """Write what it is of."""
-        self.folder.write(listing, IMAGES)
+        """Write what it is of, wholly or not at all."""
         content = {"format": FORMAT, "version": VERSION, **asdict(manifest)}
-        self.folder.write(json.dumps(content, indent=1).encode(), MANIFEST)
+        self.folder.write(listing, IMAGES)
+        try:
+            self.folder.write(json.dumps(content, indent=1).encode(), MANIFEST)
+        except BaseException:
+            with contextlib.suppress(InputError):
+                self.folder.remove(IMAGES)
+            raise
 
     def finished(self) -> set[int]:
         """The shards that are finished."""

@@ -59,7 +59,7 @@ class ImageFiles:
         for pause in PAUSES:
             try:
                 return self._content(source)
-            except FileNotFoundError:
+            except (FileNotFoundError, PermissionError):
                 raise
             except OSError:
                 time.sleep(pause)

@@ -58,7 +58,10 @@ class ShardWriter:
         tables.add_segments(self.segments, self.shard, source, prediction, self.categories)
 
     def add_error(self, source: ImageSource, sentence: str) -> None:
-        """Add an image that failed."""
+        """Add an image that failed, maybe after an earlier start had predicted it."""
+        png = *self.place, PNGS, f"{source.name}.png"
+        if self.folder.exists(*png):
+            self.folder.remove(*png)
         self.errors.add(self.shard, source, error=sentence)
 
     def finish(self) -> None:

@@ -154,7 +154,7 @@ class Folder:
     def remove_partial(self, *names: str, deep: bool = False) -> None:
         """Remove what killed writers have left in a folder, and if asked below it."""
         if self.is_local:
-            folder, pattern = Path(self.place(*names)), f"*{PARTIAL}"
+            folder, pattern = Path(self.place(*names)), f".*{PARTIAL}"
             for file in folder.rglob(pattern) if deep else folder.glob(pattern):
                 file.unlink(missing_ok=True)
 
@@ -226,6 +226,7 @@ def _open_s3(address: str) -> tuple[fs.FileSystem, str]:
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     if endpoint and "endpoint_override" not in options:
         options["scheme"], _, options["endpoint_override"] = endpoint.partition("://")
+    seconds = {name: float(options.get(name, default)) for name, default in PATIENCE.items()}
     # One request for a small file instead of three.
-    filesystem = fs.S3FileSystem(**PATIENCE, **{"allow_delayed_open": True, **options})
+    filesystem = fs.S3FileSystem(**{"allow_delayed_open": True, **options, **seconds})
     return filesystem, plain.partition("://")[2].rstrip("/")

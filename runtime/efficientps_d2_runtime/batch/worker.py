@@ -119,7 +119,8 @@ class Worker:
             with self.files.file(source) as file:
                 return self.model.read(file)
         except InputError as error:
-            raise FailedError(str(error).replace(str(file), str(source))) from error
+            sentence, is_odd = str(error).replace(str(file), str(source)), file is None
+            raise FailedError(sentence, is_odd) from error
         except (OSError, pa.ArrowInvalid) as error:
             is_odd = not isinstance(error, FileNotFoundError)
             raise FailedError(f"{source} cannot be read {why(error)}.", is_odd) from error
@@ -180,11 +181,6 @@ class ShardInWork:
                 self._predict_next(writers)
                 self._complete(self.most_behind)
             self._complete(0)
-        has_worked = bool(self.worker.job.output.finished())
-        if len(self.odd) == len(self.images) >= MANY and not has_worked:
-            raise InputError(
-                f"None of {len(self.images)} images worked, the first because: {self.odd[0]}"
-            )
         self.writer.finish()
         return len(self.writer.errors.rows)
 
@@ -245,3 +241,5 @@ class ShardInWork:
                 self.writer.add_error(item.source, str(error))
                 self.odd += [str(error)] if error.is_odd else []
             self.done += 1
+            if self.done == len(self.odd) == MANY and not self.worker.job.output.finished():
+                raise InputError(f"None of {MANY} images worked, the first because: {self.odd[0]}")

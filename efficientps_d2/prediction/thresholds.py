@@ -1,0 +1,20 @@
+"""The least score of instances, which two keys of a config share."""
+
+from collections.abc import Sequence
+
+from detectron2.config import CfgNode
+
+THRESHOLDS = (
+    "MODEL.ROI_HEADS.SCORE_THRESH_TEST",
+    "MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH",
+)
+
+
+def threshold_overrides(cfg: CfgNode, threshold: float | None, given: Sequence) -> list:
+    """Keys and values of a threshold of instances, but for keys that are given already.
+
+    Without one it is that of the fusion: masks of boxes that it leaves out are not computed.
+    """
+    if threshold is None:
+        threshold = cfg.MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH
+    return [x for key in THRESHOLDS if key not in given[::2] for x in (key, float(threshold))]
