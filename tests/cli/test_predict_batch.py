@@ -6,6 +6,8 @@ import pytest
 from project import run_verb
 from small_network import write_small_network
 
+from efficientps_d2_runtime.batch.output import Manifest, Output
+
 
 @pytest.fixture
 def run(tmp_path, capsys):
@@ -48,6 +50,17 @@ def test_mistakes_of_flags(run, tmp_path):
         status, said = run(*both, "--runtime", "onnx", "--model", model)
         assert status == 1 and f"{model} is no ONNX file; write one by efficientps-d2 exp" in said
     assert not (tmp_path / "out").exists()
+
+
+def test_the_runtime_is_that_of_the_model(run, tmp_path):
+    onnx, tile = tmp_path / "model.onnx", ("--tile", 64)
+    both = ("--input", tmp_path / "photos", "--output", tmp_path / "out")
+    said = "--tile is for --runtime pytorch"
+    assert said in run(*both, "--model", onnx, *tile)[1]
+    about = {"name": str(onnx), "sha256": "1"}
+    manifest = Manifest(str(tmp_path / "photos"), "", 0, 1, about, [], "2026-11-30")
+    Output(str(tmp_path / "out")).begin(manifest, b"")
+    assert said in run(*both, *tile)[1]  # of the output
 
 
 def test_without_images_or_cluster_nothing_is_left(run, tmp_path):

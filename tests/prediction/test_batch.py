@@ -1,6 +1,7 @@
 """Batches on a Ray cluster of two nodes: same results, and nothing lost whoever is killed."""
 
 import os
+import re
 import signal
 import threading
 import time
@@ -9,9 +10,16 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import ray
-from batch_cluster import alive, kill_while_predicting, require_complete, two_nodes
+from batch_cluster import (
+    alive,
+    begin_command,
+    kill_while_predicting,
+    require_complete,
+    two_nodes,
+)
 from batch_stub import StubModel, stub_model, write_images, write_plain
 from project import run_verb
+from served_page import until
 from small_network import write_small_network
 
 from efficientps_d2.prediction.batch import predict_batch
@@ -85,6 +93,22 @@ def test_killed_workers_and_an_image_that_kills(cluster, tmp_path, pids, capsys)
 
 def test_a_killed_command_goes_on(cluster, tmp_path):
     kill_while_predicting(cluster, tmp_path, 40, 5, ["command"])
+
+
+def test_a_stopped_command_goes_on(cluster, tmp_path, pids):
+    photos, output, log = (tmp_path / name for name in ("photos", "out", "log.txt"))
+    write_images(photos, 40)
+    command = begin_command(cluster, photos, output, log, pids, pause=0.05, size=5)
+    until(lambda: list(output.glob("segments/*.parquet")) or command.poll() is not None)
+    command.send_signal(signal.SIGINT)
+    assert command.wait() == 130
+    assert re.search(
+        r"Stopped: \d+ of 40 images are done, .*; the same command goes on.$",
+        log.read_text().strip(),
+    )
+    until(lambda: not alive(pids))
+    run(cluster, photos, output)
+    require_complete(output, {f"{n:04d}" for n in range(40)})
 
 
 def test_the_command_with_a_network_in_a_file(cluster, tmp_path, capsys):

@@ -51,6 +51,22 @@ def test_the_threshold_and_tiles_reach_the_model(model_folder, tmp_path):
     assert tiled.predictor.tile == 64 and len(tiled.predict([image])) == 1
 
 
+def test_boxes_that_the_fusion_leaves_out_are_not_computed(model_folder, tmp_path):
+    fusion = "MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH"
+    for name, overrides in (("plain", []), ("given", [fusion, "0.7"])):
+        cfg = loaded(
+            pytorch_model(model_folder, overrides=overrides), tmp_path / name
+        ).predictor.cfg
+        of_fusion = cfg.MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH
+        assert of_fusion == cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST
+    assert of_fusion == 0.7
+
+
+def test_who_asks_for_the_cpu_gets_it(model_folder):
+    assert pytorch_model(model_folder).uses_gpu
+    assert not pytorch_model(model_folder, overrides=["MODEL.DEVICE", "cpu"]).uses_gpu
+
+
 def test_a_network_in_a_file_needs_no_pytorch(tmp_path):
     model = onnx_model(write_small_network(tmp_path / "model.onnx"), threshold=0.9)
     names = {a for _, a, _ in pickletools.genops(pickle.dumps(model.load)) if isinstance(a, str)}

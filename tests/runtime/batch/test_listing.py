@@ -69,6 +69,19 @@ def test_folders_that_look_like_patterns_and_links(photos, monkeypatch):
     assert len(listed("**")) == 5  # links may lead in circles
 
 
+def test_a_pattern_goes_as_deep_as_it_says(photos):
+    (photos / "sub" / "up").symlink_to(photos)  # a circle
+    assert [name for name, _ in listed(f"{photos}/*/*.png")] == ["a.png", "c.png"]
+    assert len(listed(f"{photos}/**/*.png")) == 4
+
+
+def test_patterns_that_are_none(photos):
+    with pytest.raises(InputError, match=r"/\[z-a\]\*.png is no pattern .*; correct what is in br"):
+        list_images(str(photos / "[z-a]*.png"))
+    with pytest.raises(InputError, match="a pattern in the name of its bucket; give the whole"):
+        list_images("s3://bu*/photos")
+
+
 def test_ids_differ(tmp_path):
     for name in ("x.png", "x_leftImg8bit.png"):
         (tmp_path / name).touch()
@@ -140,6 +153,13 @@ def test_bytes_in_parquet(tmp_path):
         ("b", 0),
     ]
     assert images[1]["name"] == "a_000001"
+
+
+def test_parquet_files_of_one_stem(tmp_path):
+    for name in ("x.parquet", "x.pq"):
+        write(tmp_path / name, image=[b"1"])
+    names = [row["name"] for row in list_images(str(tmp_path)).to_pylist()]
+    assert names == ["x.parquet_000000", "x.pq_000000"]
 
 
 def test_mistakes_of_parquet(tmp_path):

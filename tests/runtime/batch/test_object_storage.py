@@ -85,6 +85,12 @@ def test_the_endpoint_may_be_part_of_the_address(bucket, monkeypatch):
     assert list_images(address)["image"][0].as_py() == "s3://bucket/photos/0000.png"
 
 
+def test_the_seconds_of_a_request_may_be_part_of_the_address(bucket):
+    assert Folder("s3://bucket/photos?request_timeout=0.5").files()[0] == "0000.png"
+    with pytest.raises(InputError, match="cannot be opened .could not convert string to float"):
+        Folder("s3://bucket/photos?request_timeout=x")
+
+
 def test_mistakes(bucket, monkeypatch):
     with pytest.raises(InputError, match="s3://nowhere/x does not exist"):
         list_images("s3://nowhere/x")

@@ -14,14 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from batch_stub import FILES, StubModel, begin_batch, write_images, write_plain
-from file_server import serving_files
 from PIL import Image
 
-from efficientps_d2_runtime.batch import reading
 from efficientps_d2_runtime.batch.ledger import LOADS, TRIES, Ledger
-from efficientps_d2_runtime.batch.listing import ImageSource
 from efficientps_d2_runtime.batch.output import Output
-from efficientps_d2_runtime.batch.storage import Folder, why
+from efficientps_d2_runtime.batch.storage import Folder
 from efficientps_d2_runtime.batch.worker import Job, Worker
 from efficientps_d2_runtime.coco import PanopticWriter
 from efficientps_d2_runtime.errors import InputError
@@ -170,6 +167,24 @@ def test_if_no_image_works_something_else_is_wrong(tmp_path):
     assert worker.predict_shard(0) == (8, 8)  # others work, so these are what is wrong
 
 
+def test_a_storage_that_nothing_opens_ends_the_work_soon(tmp_path):
+    images = [f"nothing://container/{number}.png" for number in range(20)]
+    pq.write_table(pa.table({"url": images}), tmp_path / "urls.parquet")
+    worker = begin_batch(str(tmp_path / "urls.parquet"), f"{tmp_path}/out", 20)
+    with pytest.raises(InputError, match="None of 8 images worked, .*: nothing://container/0.png"):
+        worker.predict_shard(0)
+
+
+def test_an_image_that_fails_when_it_is_repeated_leaves_no_png(photos, tmp_path):
+    worker = begin_batch(str(photos), f"{tmp_path}/out", 6)
+    worker.predict_shard(0)
+    (photos / "0001.png").write_bytes(b"no image")
+    worker.job.output.forget(0)
+    assert worker.predict_shard(0) == (6, 1)
+    pngs = {file.name for file in (tmp_path / "out").glob("shards/000000/panoptic/*.png")}
+    assert pngs == {f"000{number}.png" for number in (0, 2, 3, 4, 5)}
+
+
 def test_images_that_are_gone_are_rows(tmp_path):
     write_images(tmp_path / "photos", 8)
     worker = begin_batch(str(tmp_path / "photos"), f"{tmp_path}/out", 8)
@@ -184,10 +199,12 @@ def test_what_killed_commands_leave_is_no_harm(photos, tmp_path):
     output = Output(f"{tmp_path}/out")
     for place in ("", "segments", "errors"):
         (tmp_path / "out" / place / ".half.partial").write_bytes(b"PAR1")
+    (tmp_path / "out" / "report.html.partial").touch()  # of a report that is being written
     assert len(rows(tmp_path / "out", "segments")) == 12 and output.count_errors() == 0
     assert output.finished() == {0} and output.manifest().images == 6
     output.remove_partial()
-    assert not list((tmp_path / "out").rglob("*.partial"))
+    (partial,) = (tmp_path / "out").rglob("*.partial")
+    assert partial.name == "report.html.partial"
     (tmp_path / "out" / "batch.json").unlink()
     (tmp_path / "out" / "images.parquet").unlink()
     with pytest.raises(InputError, match="out holds errors, which is of something else; give an"):
@@ -227,32 +244,3 @@ def test_bytes_in_parquet(photos, tmp_path):
         error["row"] == 6
         and "x.parquet, row 6 cannot be read (the row holds no bytes)" in error["error"]
     )
-
-
-def test_reading_again_when_storage_fails(monkeypatch):
-    files, calls = reading.ImageFiles(Folder("memory://x"), ""), []
-
-    def content(source):
-        calls.append(source)
-        if len(calls) < 3:
-            raise OSError("slow down")
-        return b"content", ".png"
-
-    monkeypatch.setattr(reading, "PAUSES", (0, 0))
-    monkeypatch.setattr(files, "_content", content)
-    with files.file(ImageSource("memory://x/a.png", None, "a")) as file:
-        assert file.read_bytes() == b"content" and file.suffix == ".png"
-    assert len(calls) == 3 and not file.exists()
-
-
-def test_images_of_the_web(tmp_path):
-    write_images(tmp_path, 1)
-    with serving_files(tmp_path) as address:
-        files = reading.ImageFiles(Folder(str(tmp_path)), "")
-        with files.file(ImageSource(f"{address}/0000.png?key=a.b", None, "0000")) as file:
-            assert file.read_bytes() == (tmp_path / "0000.png").read_bytes()
-            assert file.suffix == ".png"
-        missing = ImageSource(f"{address}/1.png", None, "1")
-        with pytest.raises(FileNotFoundError) as caught, files.file(missing):
-            pass
-    assert why(caught.value) == "(nothing is found there); check path, rights and space"
