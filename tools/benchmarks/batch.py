@@ -24,8 +24,12 @@ from efficientps_d2.data.streets.scene import paint_scene
 KINDS = 8  # different images
 LOOP = """
 import sys, time
-from efficientps_d2 import load_predictor
-predictor = load_predictor(sys.argv[1])
+from efficientps_d2.checkpoint.saved_model import read_saved_model
+from efficientps_d2.prediction.predictor import Predictor
+from efficientps_d2.prediction.thresholds import threshold_overrides
+cfg, metadata = read_saved_model(sys.argv[1])
+cfg.merge_from_list(threshold_overrides(cfg, None, []))  # as the batch
+predictor = Predictor(cfg, metadata)
 files = sys.argv[2:]
 for file in files[:3]:
     predictor(file)
