@@ -103,7 +103,7 @@ def require_ray() -> None:
 
     from efficientps_d2_runtime.errors import InputError
 
-    if not (find_spec("ray") and find_spec("pyarrow")):
+    if find_spec("ray") is None:
         raise InputError('Predicting batches needs Ray; run: pip install -e runtime -e ".[ray]".')
 
 

@@ -4,25 +4,13 @@ iopath's own handler for S3 needs boto3, and what it has fetched once it never l
 """
 
 import hashlib
-import importlib.util
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 from detectron2.utils.file_io import PathManager
 from iopath.common.file_io import PathHandler, get_cache_dir
 
-from efficientps_d2_runtime.errors import InputError
-
 PREFIXES = ("s3://", "gs://")
-
-
-def require_pyarrow(address: str) -> None:
-    """Raise InputError if an address cannot be read for lack of a package."""
-    if importlib.util.find_spec("pyarrow") is None:
-        raise InputError(
-            f'{address} needs pyarrow; run: pip install -e runtime -e ".[ray]", or pip install '
-            "pyarrow."
-        )
 
 
 class ObjectStorage(PathHandler):
@@ -34,7 +22,6 @@ class ObjectStorage(PathHandler):
         return list(PREFIXES)
 
     def _place(self, path: str):
-        require_pyarrow(path)
         from efficientps_d2_runtime.batch.storage import Folder
 
         folder, _, name = path.rpartition("/")

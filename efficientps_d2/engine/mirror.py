@@ -15,7 +15,6 @@ from efficientps_d2.checkpoint.checkpoint_files import (
     newest_checkpoint,
 )
 from efficientps_d2.checkpoint.checkpointer import BEST, FittingCheckpointer
-from efficientps_d2.checkpoint.object_storage import require_pyarrow
 from efficientps_d2.engine.run_folder import config_of_run, decisive_changes
 from efficientps_d2_runtime.errors import InputError
 
@@ -38,7 +37,6 @@ class Mirror:
         Raises:
             InputError: if nothing here reads such an address.
         """
-        require_pyarrow(address)
         from efficientps_d2_runtime.batch.storage import Folder
 
         self.folder, self.there = Path(folder), Folder(address)

@@ -10,3 +10,13 @@ From the images of an input to the results of an output:
 All but Ray itself, which ``efficientps_d2.prediction.batch`` starts, lives here, where a worker
 needs no PyTorch. Files are read and written by ``storage``, on disks and in object storage.
 """
+
+from importlib.util import find_spec
+
+from efficientps_d2_runtime.errors import InputError
+
+if find_spec("pyarrow") is None:
+    raise InputError(
+        'Batches and object storage need pyarrow; run: pip install -e runtime -e ".[ray]", or pip '
+        "install pyarrow."
+    )

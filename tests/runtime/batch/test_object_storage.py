@@ -1,5 +1,7 @@
 """Input and output in object storage: a real server that speaks S3."""
 
+import importlib
+import importlib.util
 import os
 
 import pyarrow.parquet as pq
@@ -7,6 +9,7 @@ import pytest
 from batch_stub import begin_batch, write_images
 from pyarrow import fs
 
+from efficientps_d2_runtime import batch
 from efficientps_d2_runtime.batch.listing import list_images
 from efficientps_d2_runtime.batch.output import Output
 from efficientps_d2_runtime.batch.storage import Folder, why
@@ -118,3 +121,9 @@ def test_mistakes(bucket, monkeypatch):
 def test_what_google_says(text, told):
     cure = "check bucket, credentials (GOOGLE_APPLICATION_CREDENTIALS) and endpoint"
     assert why(OSError(text)) == f"({told}); {cure}"
+
+
+def test_without_pyarrow(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match="object storage need pyarrow; run: pip install -e runti"):
+        importlib.reload(batch)
