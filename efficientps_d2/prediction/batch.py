@@ -7,6 +7,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
+import pyarrow as pa
 from tqdm import tqdm
 
 from efficientps_d2.prediction.batch_models import BatchModel
@@ -18,13 +19,9 @@ from efficientps_d2.prediction.ray_cluster import (
     running_ray,
     share_out,
 )
+from efficientps_d2_runtime.batch.image_table import shard_size, write_listing
 from efficientps_d2_runtime.batch.ledger import Ledger
-from efficientps_d2_runtime.batch.listing import (
-    list_images,
-    shard_size,
-    whole_address,
-    write_listing,
-)
+from efficientps_d2_runtime.batch.listing import list_images, whole_address
 from efficientps_d2_runtime.batch.output import ERRORS, LOCK, MANIFEST, Manifest, Output
 from efficientps_d2_runtime.batch.storage import Folder
 from efficientps_d2_runtime.batch.worker import Job
@@ -79,13 +76,9 @@ def predict_batch(
             table = _list(source, column, model.suffixes)
         stack.enter_context(running_ray(address, sum(map(len, model.files.values()))))
         resources = share_out(nodes(), workers, model.uses_gpu)
-        if not manifest:
+        if table is not None:
             size = size or shard_size(len(table), resources.workers)
-            now = datetime.now().astimezone().isoformat(timespec="seconds")
-            manifest = Manifest(
-                source, column, len(table), size, model.about, model.categories, now
-            )
-            output.begin(manifest, write_listing(table, size))
+            manifest = _begin(output, source, column, table, size, model)
             shards = list(range(manifest.shards))
         job = Job(Folder(source), column, output, model.load, batch_size)
         return _run(job, manifest, shards, model, resources)
@@ -141,9 +134,19 @@ def _require_same(output: Output, earlier: Manifest, source: str, column: str, a
             )
 
 
-def _list(source: str, column: str, suffixes: tuple[str, ...]):
+def _list(source: str, column: str, suffixes: tuple[str, ...]) -> pa.Table:
     with tqdm(desc="listing", unit="image", unit_scale=True, leave=False, delay=1) as bar:
         return list_images(source, column, suffixes, lambda count: bar.update(count - bar.n))
+
+
+def _begin(
+    output: Output, source: str, column: str, table: pa.Table, size: int, model: BatchModel
+) -> Manifest:
+    """Write what an output is of."""
+    now = datetime.now().astimezone().isoformat(timespec="seconds")
+    manifest = Manifest(source, column, len(table), size, model.about, model.categories, now)
+    output.begin(manifest, write_listing(table, size))
+    return manifest
 
 
 def _unfinished(output: Output, manifest: Manifest, retry_errors: bool) -> list[int]:

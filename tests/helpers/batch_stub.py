@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from efficientps_d2_runtime.batch.image_table import write_listing
 from efficientps_d2_runtime.batch.ledger import Ledger
-from efficientps_d2_runtime.batch.listing import list_images, write_listing
+from efficientps_d2_runtime.batch.listing import list_images
 from efficientps_d2_runtime.batch.output import Manifest, Output
 from efficientps_d2_runtime.batch.storage import Folder
 from efficientps_d2_runtime.batch.worker import Job, Worker

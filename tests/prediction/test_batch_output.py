@@ -14,7 +14,8 @@ from batch_stub import begin_batch, stub_model, write_images
 from efficientps_d2.prediction.batch import predict_batch
 from efficientps_d2.prediction.ray_cluster import running_ray
 from efficientps_d2_runtime import locks
-from efficientps_d2_runtime.batch.listing import list_images, write_listing
+from efficientps_d2_runtime.batch.image_table import write_listing
+from efficientps_d2_runtime.batch.listing import list_images
 from efficientps_d2_runtime.batch.output import Output
 from efficientps_d2_runtime.errors import InputError
 

@@ -2,7 +2,7 @@
 
 From the images of an input to the results of an output:
 
-1. ``listing`` writes the images once, in a Parquet file whose row groups are the shards.
+1. ``listing`` finds the images, once; ``image_table`` keeps them, and says which are a shard's.
 2. ``worker`` predicts a shard: it reads its images, and writes PNGs and tables by ``shard``.
 3. ``ledger`` counts what is done, and on which images workers have died.
 4. ``output`` knows which shards are finished.

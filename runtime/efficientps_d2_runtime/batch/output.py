@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from pyarrow.dataset import Dataset, dataset
 
 from efficientps_d2_runtime.batch import tables
-from efficientps_d2_runtime.batch.listing import ImageSource, is_listing, read_shard
+from efficientps_d2_runtime.batch.image_table import ImageSource, is_listing, read_shard
 from efficientps_d2_runtime.batch.storage import Folder
 from efficientps_d2_runtime.errors import InputError
 

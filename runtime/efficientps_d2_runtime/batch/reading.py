@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from efficientps_d2_runtime.batch.listing import WEB_QUERY, ImageSource
+from efficientps_d2_runtime.batch.image_table import ImageSource
+from efficientps_d2_runtime.batch.listing import WEB_QUERY
 from efficientps_d2_runtime.batch.parquet_images import column_of
 from efficientps_d2_runtime.batch.storage import Folder, open_address
 

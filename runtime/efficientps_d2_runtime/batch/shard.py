@@ -5,7 +5,7 @@ from dataclasses import asdict
 from io import BytesIO
 
 from efficientps_d2_runtime.batch import tables
-from efficientps_d2_runtime.batch.listing import ImageSource
+from efficientps_d2_runtime.batch.image_table import ImageSource
 from efficientps_d2_runtime.batch.output import (
     ERRORS,
     SEGMENTS,

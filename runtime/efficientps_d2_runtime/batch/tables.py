@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from efficientps_d2_runtime.batch.listing import ImageSource
+from efficientps_d2_runtime.batch.image_table import ImageSource
 from efficientps_d2_runtime.result import PanopticResult
 
 OF_IMAGE = [

@@ -12,8 +12,8 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
+from efficientps_d2_runtime.batch.image_table import ImageSource
 from efficientps_d2_runtime.batch.ledger import TRIES
-from efficientps_d2_runtime.batch.listing import ImageSource
 from efficientps_d2_runtime.batch.output import Output
 from efficientps_d2_runtime.batch.reading import ImageFiles
 from efficientps_d2_runtime.batch.shard import ShardWriter

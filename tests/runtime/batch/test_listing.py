@@ -8,12 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from efficientps_d2_runtime.batch.listing import (
-    list_images,
-    read_shard,
-    shard_size,
-    write_listing,
-)
+from efficientps_d2_runtime.batch.image_table import read_shard, shard_size, write_listing
+from efficientps_d2_runtime.batch.listing import list_images
 from efficientps_d2_runtime.errors import InputError
 
 

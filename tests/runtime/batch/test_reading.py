@@ -5,7 +5,7 @@ from batch_stub import write_images
 from file_server import serving_files
 
 from efficientps_d2_runtime.batch import reading
-from efficientps_d2_runtime.batch.listing import ImageSource
+from efficientps_d2_runtime.batch.image_table import ImageSource
 from efficientps_d2_runtime.batch.storage import Folder, why
 
 

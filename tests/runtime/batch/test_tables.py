@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from efficientps_d2_runtime.batch.listing import ImageSource
+from efficientps_d2_runtime.batch.image_table import ImageSource
 from efficientps_d2_runtime.batch.tables import ERRORS, SEGMENTS, Rows, add_segments, segment_boxes
 
 maps = arrays(np.int32, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.integers(0, 5))
