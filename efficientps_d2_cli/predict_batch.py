@@ -23,6 +23,7 @@ from efficientps_d2_cli.options import (
     require_threshold,
 )
 
+ONE_INPUT = "give --input once: a folder, Parquet, or a pattern in quotes such as 'photos/*.png'"
 RUNTIMES, ONNX = ("pytorch", "onnx"), ".onnx"
 
 
@@ -31,7 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--input",
         metavar="IMAGES",
-        help="a folder, a pattern such as 'photos/**', or Parquet; a path or an address",
+        help="a folder, a pattern such as 'photos/**', or Parquet; a path or an address; default: "
+        "that of the output",
     )
     parser.add_argument(
         "--output", metavar="DIR", help="a folder, or an address such as s3://..., for results"
@@ -75,19 +77,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def before(args: argparse.Namespace) -> None:
     """Mistakes of flags and files."""
     given = [*args.images, *([args.input] if args.input else [])]
-    if len(given) != 1:
-        args.parser.error(
-            "give --input once: a folder, Parquet, or a pattern in quotes such as 'photos/*.png'"
-        )
-    args.input = given[0]
+    if len(given) > 1:
+        args.parser.error(ONE_INPUT)
     if not args.output:
         args.parser.error("give --output, a folder for the results")
     require_threshold(args)
+    require_ray()
+    begun = take_from_output(args)
+    args.input = given[0] if given else begun and begun.input
+    if args.input is None:
+        args.parser.error(ONE_INPUT)
+    if begun is None:
+        from efficientps_d2_runtime.batch.listing import require_input
+
+        require_input(args.input, args.column)
     if args.runtime == "onnx" and args.model is None:
         args.parser.error("--runtime onnx needs --model FILE.onnx")
-    require_ray()
-    if args.model is None:
-        args.model = model_of_output(args.output)
     is_onnx = args.model is not None and args.model.suffix == ONNX
     args.runtime = args.runtime or RUNTIMES[is_onnx]
     if args.runtime == "onnx":
@@ -98,12 +103,15 @@ def before(args: argparse.Namespace) -> None:
         require_network_file(args.model)
 
 
-def model_of_output(address: str) -> Path | None:
-    """The model that an output was begun with."""
+def take_from_output(args: argparse.Namespace):
+    """Set what is not given as an output was begun; returns what that is of, if it was."""
     from efficientps_d2_runtime.batch.output import Output
 
-    begun = Output(address).manifest()
-    return begun and path(begun.model["name"])
+    begun = Output(args.output).manifest()
+    if begun:
+        args.model = args.model or path(begun.model["name"])
+        args.column = args.column or begun.column
+    return begun
 
 
 def require_network_file(file: Path) -> None:

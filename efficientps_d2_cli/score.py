@@ -78,7 +78,8 @@ def _score(args: argparse.Namespace):
     if (more := len(scores.mismatches) - FIRST_MISMATCHES) > 0:
         print(f"  and {more} more", file=sys.stderr)
     if scores.mismatches:
-        cure = ", or add --only-predicted" if scores.unpredicted else ""
+        may_help = scores.unpredicted and scores.num_images and not args.only_predicted
+        cure = ", or add --only-predicted" if may_help else ""
         raise InputError(
             f"There are no scores, because files do not fit together, as listed above; correct "
             f"them{cure}."
@@ -108,7 +109,8 @@ def _print_scores(scores, file: Path | None) -> None:
     rows = without_nan(rows)
     print(tabulate(rows, ["", *metrics], tablefmt="github", floatfmt=".2f", missingval="–"))
     what = "frames" if isinstance(sums, dict) else "images"
-    print(f"\nScored {what}: {scores.num_images}.")
+    others = f"; {scores.left_out} without ground truth are left out" if scores.left_out else ""
+    print(f"\nScored {what}: {scores.num_images}{others}.")
     if file:
         values = means | panoptic_metrics.by_name(of_class, names)
         # JSON has no NaN, which a class without segments gets.

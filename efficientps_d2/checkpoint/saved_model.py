@@ -131,7 +131,7 @@ def _no_folder(name: str) -> str:
     models = shipped_models()
     along = f"come along: {', '.join(models)}"
     if close := difflib.get_close_matches(name.lower(), models, 1):
-        return f"{name} does not exist; did you mean {close[0]}, of those that {along}?"
+        return f"{name} does not exist; did you mean {close[0]}, which comes along?"
     return f"{name} does not exist; give the folder of a saved model, or one of those that {along}."
 
 

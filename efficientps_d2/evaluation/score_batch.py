@@ -31,8 +31,15 @@ class Truth:
     """The ground truth, by image id."""
 
     sides: dict[object, Side]
+    pngs: dict[str, object]  # image id by PNG
     classes: dict  # contiguous id of each dataset id
     ids: KnownIds
+
+    def id_of(self, predicted: object, png: Path) -> object | None:
+        """The id of a predicted image; None if it has no ground truth."""
+        if predicted in self.sides:
+            return predicted
+        return self.pngs.get(png.as_posix())
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,9 @@ def score_batch(
 ) -> Scores:
     """Score what is finished of an output, in memory that does not grow with its images.
 
+    Images are found by their ids or, where these are others, by the names of their PNGs. Those
+    without ground truth are left out.
+
     Args:
         gt_json: of the dataset.
         gt_dir: with its PNGs.
@@ -69,39 +79,48 @@ def score_batch(
         raise InputError(f"{gt_json} is of videos, and a batch is of images; give another --gt.")
     classes, mismatches = classes_of(content["categories"], gt_json), []
     gts = sides_of(content, gt_dir, gt_json, classes, mismatches)
-    truth = Truth(gts, classes, KnownIds(content))
-    sums, seen = PanopticSums(len(classes)), set()
-    parts = _parts(output, truth, gt_json, seen, mismatches)
+    pngs = {side.file.relative_to(gt_dir).as_posix(): i for i, side in gts.items()}
+    truth = Truth(gts, pngs, classes, KnownIds(content))
+    sums, seen, others = PanopticSums(len(classes)), set(), []
+    parts = _parts(output, truth, seen, others, mismatches)
     score = partial(_score_part, num_classes=len(classes))
     for of_part, misfits in map_parts(score, parts, processes, TITLE, len(gts)):
         sums += of_part
         mismatches += misfits
     unpredicted = gts.keys() - seen
     if not seen:
-        mismatches.append(f"{output}: has no image of {gt_json}")
+        examples = [f"{min(names, key=str)}" for names in (pngs, others) if names]
+        names = f" (PNGs such as {' and '.join(examples)})" if examples else ""
+        mismatches.append(f"{output}: has no image of {gt_json}{names}")
     elif not only_predicted:
         mismatches += missing_images(unpredicted, output, gt_json)
-    return Scores(sums, content["categories"], mismatches, len(seen), len(unpredicted))
+    numbers = len(seen), len(unpredicted), len(others)
+    return Scores(sums, content["categories"], mismatches, *numbers)
 
 
 def _parts(
-    output: Output, truth: Truth, gt_json: Path, seen: set, mismatches: list[str]
+    output: Output, truth: Truth, seen: set, others: list[str], mismatches: list[str]
 ) -> Iterator[Part]:
-    """The finished shards with their ground truth; fills the last two arguments."""
+    """The finished shards with their ground truth; fills the last three arguments."""
     for shard in sorted(output.finished()):
         name = Path(output.folder.name(SHARDS, shard_name(shard), JSON))
         with output.local(shard, (JSON,)) as folder:
             content = read_json(folder / JSON, ("annotations",))
         truth.ids.understand(content["annotations"])
-        predictions = sides_of(content, Path(PNGS), name, truth.classes, mismatches)
-        mismatches += missing_images(predictions.keys() - truth.sides.keys(), gt_json, name)
-        both = [i for i in predictions if i in truth.sides]
-        if twice := seen.intersection(both):
+        sides = sides_of(content, Path(PNGS), name, truth.classes, mismatches)
+        predictions = {}
+        for i, side in sides.items():
+            png = side.file.relative_to(PNGS)
+            if (of_truth := truth.id_of(i, png)) is None:
+                others.append(png.as_posix())
+            else:
+                predictions[of_truth] = side
+        if twice := seen.intersection(predictions):
             mismatches.append(
                 f"{name}: image {sorted(twice, key=str)[0]!r} is in another shard, too"
             )
-        seen.update(both)
-        yield Part(output, shard, [(truth.sides[i], predictions[i]) for i in both])
+        seen.update(predictions)
+        yield Part(output, shard, [(truth.sides[i], side) for i, side in predictions.items()])
 
 
 def _score_part(part: Part, num_classes: int) -> tuple[PanopticSums, list[str]]:

@@ -48,6 +48,7 @@ class Scores(NamedTuple):
     mismatches: list[str]  # of the JSONs, or if they fit, of the PNGs
     num_images: int
     unpredicted: int  # images of the ground truth without a prediction
+    left_out: int = 0  # predictions of a batch without ground truth
 
 
 def score_files(

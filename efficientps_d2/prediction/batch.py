@@ -21,7 +21,7 @@ from efficientps_d2.prediction.ray_cluster import (
 )
 from efficientps_d2_runtime.batch.image_table import shard_size, write_listing
 from efficientps_d2_runtime.batch.ledger import Ledger
-from efficientps_d2_runtime.batch.listing import list_images, whole_address
+from efficientps_d2_runtime.batch.listing import leaves_out_folders, list_images, whole_address
 from efficientps_d2_runtime.batch.output import ERRORS, LOCK, MANIFEST, Manifest, Output
 from efficientps_d2_runtime.batch.storage import Folder
 from efficientps_d2_runtime.batch.worker import Job
@@ -130,13 +130,24 @@ def _require_same(output: Output, earlier: Manifest, source: str, column: str, a
     for flag, now in {**about, "--input": source, "--column": column, "name": ""}.items():
         if before.get(flag) != now:
             raise InputError(
-                f"{output} was begun with {flag} {before.get(flag)!r}, now it is {now!r}; {cure}."
+                f"{output} was begun {_given(flag, before.get(flag))}, not {_given(flag, now)}; "
+                f"{cure}."
             )
+
+
+def _given(flag: str, value) -> str:
+    """A flag in a sentence."""
+    if value in (None, "", []) or (flag, value) == ("--tile", 0):
+        return f"without {flag}"
+    return f"with {flag} {' '.join(value) if isinstance(value, list) else value}"
 
 
 def _list(source: str, column: str, suffixes: tuple[str, ...]) -> pa.Table:
     with tqdm(desc="listing", unit="image", unit_scale=True, leave=False, delay=1) as bar:
-        return list_images(source, column, suffixes, lambda count: bar.update(count - bar.n))
+        images = list_images(source, column, suffixes, lambda count: bar.update(count - bar.n))
+    if leaves_out_folders(source, images):
+        print(f"The folders in {source} are left out; '{source}/**' takes their images, too.")
+    return images
 
 
 def _begin(
@@ -221,14 +232,19 @@ def _run(
         bar.update(total - bar.n)
     print(f"Wrote {total - failed:,} of {total:,} images to {job.output}.")
     job.output.remove_partial()
-    return _say_failed(job.output)
+    failed = _say_failed(job.output)
+    if total < manifest.images:
+        print(f"It has {manifest.images - failed:,} of {manifest.images:,} by now.")
+    return failed
 
 
 def _say(manifest: Manifest, total: int, resources: Resources) -> None:
     """What begins now."""
     cores = "1 core" if resources.cpus == 1 else f"{resources.cpus} cores"
     of_each = f"{resources.gpus} GPU" if resources.gpus else cores
-    workers = "1 worker" if resources.workers == 1 else f"{resources.workers} workers"
-    images = "1 image" if total == 1 else f"{total:,} images"
-    rest = "" if total == manifest.images else f" of {manifest.images:,} that are left"
-    print(f"{images}{rest}; {workers} with {of_each} each; they load the model first.", flush=True)
+    workers = f"{resources.workers} workers with {of_each} each load the model first"
+    if resources.workers == 1:
+        workers = f"a worker with {of_each} loads the model first"
+    images = "1 image" if manifest.images == 1 else f"{manifest.images:,} images"
+    part = "" if total == manifest.images else f"{total:,} of "
+    print(f"{part}{images} to predict; {workers}.", flush=True)

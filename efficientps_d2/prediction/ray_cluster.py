@@ -61,6 +61,8 @@ def running_ray(address: str, model_bytes: int) -> Iterator[None]:
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
     if not address:
+        # Else other programs on this machine would leave workers almost no time (nice 15).
+        os.environ.setdefault("RAY_worker_niceness", "0")
         address, quiet["include_dashboard"] = "local", False
         quiet["object_store_memory"] = int(STORE + model_bytes)
     _start(address, **quiet)
@@ -173,6 +175,8 @@ def following(ledger, total: int) -> Iterator[tqdm]:
                     done = ray.get(ledger.done.remote())
                 except ray.exceptions.RayError:  # what ends the job is told elsewhere
                     return
+                if not done:
+                    bar.unpause()  # the model is loaded; rates are those of images
                 if done > bar.n:  # a repeated shard begins again
                     bar.update(done - bar.n)
 

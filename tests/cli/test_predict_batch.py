@@ -1,7 +1,10 @@
 """Mistakes of predict-batch that show before anything is begun."""
 
 import importlib.util
+from unittest.mock import patch
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from project import run_verb
 from small_network import write_small_network
@@ -63,6 +66,27 @@ def test_the_runtime_is_that_of_the_model(run, tmp_path):
     assert said in run(*both, *tile)[1]  # of the output
 
 
+def test_an_output_goes_on_without_its_input(run, tmp_path):
+    about = {"name": str(tmp_path / "model.onnx"), "sha256": "of another model"}
+    manifest = Manifest(str(tmp_path / "photos"), "", 0, 1, about, [], "2026-11-30")
+    Output(str(tmp_path / "out")).begin(manifest, b"")
+    status, said = run("--output", tmp_path / "out")
+    assert status == 1 and "out holds results of another model" in said
+
+
+def test_mistakes_that_show_before_the_model_is_read(run, tmp_path):
+    onnx = ("--runtime", "onnx", "--model", tmp_path / "model.onnx", "--output", tmp_path / "out")
+    pq.write_table(pa.table({"x": ["a.png"]}), tmp_path / "x.parquet")
+    write_onnx = "efficientps_d2.prediction.batch_models.onnx_model"
+    with patch(write_onnx, side_effect=AssertionError):
+        for source, told in (
+            ("nothere", "nothere does not exist; give a folder, a pattern or a Parquet file."),
+            (tmp_path / "x.parquet", "has none of the columns image, path,"),
+        ):
+            status, said = run("--input", source, *onnx)
+            assert status == 1 and told in said
+
+
 def test_without_images_or_cluster_nothing_is_left(run, tmp_path):
     onnx = ("--runtime", "onnx", "--model", tmp_path / "model.onnx")
     both = ("--input", tmp_path / "photos", "--output", tmp_path / "out")
@@ -74,7 +98,7 @@ def test_without_images_or_cluster_nothing_is_left(run, tmp_path):
     assert not (tmp_path / "out").exists()
     (tmp_path / "file").touch()
     status, said = run("--input", tmp_path / "photos", "--output", tmp_path / "file", *onnx)
-    assert status == 1 and "file cannot be written" in said
+    assert status == 1 and "file is a file; give a folder as --output." in said
 
 
 def test_without_ray(run, tmp_path, monkeypatch):

@@ -47,7 +47,7 @@ def test_without_a_model(tmp_path, monkeypatch, capsys):
 def test_a_model_that_comes_along_is_suggested(pictures, tmp_path, capsys, name):
     arguments = [pictures / "a.jpg", "--output", tmp_path / "out", "--model"]
     assert run_verb("predict", *arguments, name) == 1
-    told = f"{name} does not exist; did you mean nuclei, of those that come along: nuclei?"
+    told = f"{name} does not exist; did you mean nuclei, which comes along?"
     assert told in capsys.readouterr().err
     assert run_verb("predict", *arguments, "elsewhere") == 1
     assert "elsewhere does not exist; give the folder of a saved" in capsys.readouterr().err

@@ -57,6 +57,47 @@ def test_ids_may_be_numbers_in_the_ground_truth(files):
     assert score(files, "--pred", files / "out") == 0
 
 
+def change_truth(files, change) -> None:
+    json_file = files / "gt" / "panoptic.json"
+    content = json.loads(json_file.read_text())
+    change(content)
+    json_file.write_text(json.dumps(content))
+
+
+def test_ids_may_be_others_if_pngs_have_the_same_names(files, capsys):
+    assert score(files, "--pred", files / "out") == 0
+    table = capsys.readouterr().out
+
+    def number(content):
+        ids = {image["id"]: i for i, image in enumerate(content["images"], 100)}
+        for image, annotation in zip(content["images"], content["annotations"], strict=True):
+            image["id"], annotation["image_id"] = ids[image["id"]], ids[annotation["image_id"]]
+
+    change_truth(files, number)
+    assert score(files, "--pred", files / "out") == 0
+    assert capsys.readouterr().out == table
+
+
+def test_a_batch_may_have_more_images_than_the_ground_truth(files, capsys):
+    def shorten(content):
+        content["images"], content["annotations"] = (
+            content[name][:5] for name in ("images", "annotations")
+        )
+
+    def rename(content):
+        for annotation in content["annotations"]:
+            annotation["image_id"] = annotation["file_name"] = f"x{annotation['image_id']}"
+
+    change_truth(files, shorten)
+    assert score(files, "--pred", files / "out") == 0
+    assert "Scored images: 5; 2 without ground truth are left out." in capsys.readouterr().out
+    change_truth(files, rename)
+    assert score(files, "--pred", files / "out") == 1
+    said = capsys.readouterr().err
+    assert re.search(r"out: has no image of .*json .PNGs such as x0000 and 0000.png.", said)
+    assert said.endswith("as listed above; correct them.\n")
+
+
 def test_what_does_not_fit_is_listed(files, capsys):
     Output(str(files / "out")).forget(1)
     assert score(files, "--pred", files / "out") == 1

@@ -94,6 +94,32 @@ def test_a_slash_at_the_end_and_another_folder_are_no_other_input(
         run("photos", tmp_path / "out")
 
 
+def test_settings_are_told_as_they_are_given(photos, tmp_path):
+    begin_batch(str(photos), str(tmp_path / "out"))
+    for flag, value, told in (
+        (
+            "--confidence-threshold",
+            0.0,
+            "--confidence-threshold, not with .* 0.0",
+        ),
+        ("--opts", ["SEED", "1"], "--opts, not with --opts SEED 1;"),
+    ):
+        model = stub_model()
+        model.about[flag] = value
+        with pytest.raises(InputError, match=f"out was begun without {told}"):
+            predict_batch(str(photos), Output(str(tmp_path / "out")), model, address=NOBODY)
+
+
+def test_folders_that_are_left_out_are_named(photos, tmp_path, capsys):
+    note = f"The folders in {photos} are left out; '{photos}/**' takes their images, too."
+    for name, told in ((".hidden", False), ("more", True)):
+        (photos / name).mkdir()
+        for source in (photos, f"{photos}/**", photos / "0000.png"):
+            with pytest.raises(InputError, match="does not answer"):
+                run(source, tmp_path / "out")
+            assert (note in capsys.readouterr().out) == (told and source == photos)
+
+
 def test_a_file_system_without_locks(photos, tmp_path, monkeypatch, capsys):
     def refuse(*_):
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))

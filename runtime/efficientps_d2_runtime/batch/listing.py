@@ -1,5 +1,6 @@
 """The images of an input: of a folder, a pattern or Parquet, on disks and in object storage."""
 
+import contextlib
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -8,10 +9,16 @@ from urllib.parse import urlencode
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from pyarrow import fs
 
 from efficientps_d2_runtime.batch.image_table import SCHEMA
-from efficientps_d2_runtime.batch.parquet_images import PARQUET, images_of_parquet, parquet_files
+from efficientps_d2_runtime.batch.parquet_images import (
+    PARQUET,
+    column_of,
+    images_of_parquet,
+    parquet_files,
+)
 from efficientps_d2_runtime.batch.storage import Folder, split_options, why
 from efficientps_d2_runtime.errors import InputError
 from efficientps_d2_runtime.images import IMAGE_SUFFIXES
@@ -67,6 +74,25 @@ def list_images(
     return _named(images, folder.path)
 
 
+def require_input(address: str, column: str = "") -> None:
+    """Raise InputError for the mistakes of an input that show without a list of its images."""
+    root, pattern = _split_pattern(address)
+    folder = Folder(root)
+    with contextlib.suppress(OSError, pa.ArrowInvalid):  # which are told when it is listed
+        if not pattern and _is_file(folder) and parquet_files(folder):
+            with folder.open() as stream:
+                column_of(pq.ParquetFile(stream), column, str(folder))
+
+
+def leaves_out_folders(address: str, images: pa.Table) -> bool:
+    """Whether an input is a local folder with other folders, whose images are not listed."""
+    folder = os.path.abspath(os.path.expanduser(address))
+    if os.path.dirname(images["image"][0].as_py()) != folder:
+        return False
+    with os.scandir(folder) as entries:
+        return any(entry.is_dir() and entry.name[0] != "." for entry in entries)
+
+
 def whole_address(address: str) -> str:
     """An input as it is called in every folder of this machine; a slash at its end is no matter."""
     plain, options = split_options(address)
@@ -90,14 +116,18 @@ def _split_pattern(address: str) -> tuple[str, str]:
 
 def _in_folder(folder: Folder, suffixes: tuple[str, ...], told) -> pa.Array:
     """The images directly in a folder, or one image."""
-    info = folder.filesystem.get_file_info(folder.path)
-    if info.type == fs.FileType.NotFound:
-        raise InputError(f"{folder} does not exist; give a folder, a pattern or a Parquet file.")
-    if info.type == fs.FileType.File:
+    if _is_file(folder):
         is_table = folder.path.lower().endswith(PARQUET)
         return pa.array([] if is_table else [folder.name()], pa.large_string())
     chosen = _chunks(folder, 0, follow=True)
     return _sorted(folder, chosen, lambda path: path.lower().endswith(suffixes), told)
+
+
+def _is_file(folder: Folder) -> bool:
+    info = folder.filesystem.get_file_info(folder.path)
+    if info.type == fs.FileType.NotFound:
+        raise InputError(f"{folder} does not exist; give a folder, a pattern or a Parquet file.")
+    return info.type == fs.FileType.File
 
 
 def _matching(folder: Folder, pattern: str, suffixes: tuple[str, ...], told) -> pa.Array:

@@ -75,6 +75,8 @@ class Output:
         Raises:
             InputError: if the folder holds other files, or another version wrote it.
         """
+        if self.folder.is_local and Path(self.folder.path).is_file():
+            raise InputError(f"{self} is a file; give a folder as --output.")
         if not self.folder.exists(MANIFEST):
             others = set(self.folder.files()) - {LOCK}
             if IMAGES in others and is_listing(self.folder.place(IMAGES), self.folder.filesystem):

@@ -164,13 +164,13 @@ class Folder:
         try:
             yield
         except (OSError, pa.ArrowInvalid) as error:
-            raise InputError(f"{self.name(*names)} cannot be {verb} {why(error)}.") from error
+            raise InputError(f"{self.name(*names)} cannot be {verb} {why(error, verb)}.") from error
 
 
-def why(error: Exception) -> str:
+def why(error: Exception, verb: str = "read") -> str:
     """The reason of an error of a file system in brackets, and what to do."""
     text = getattr(error, "strerror", None) or one_line(error)
-    cure = "check path, rights and space"
+    cure = "check path, rights and space" if verb == "written" else "check path and rights"
     if isinstance(error, FileNotFoundError) and "://" in text:  # fsspec gives the address only
         text = "nothing is found there"
     elif "google::cloud" in text:

@@ -35,7 +35,7 @@ def test_images_of_the_web(tmp_path):
         missing = ImageSource(f"{address}/1.png", None, "1")
         with pytest.raises(FileNotFoundError) as caught, files.file(missing):
             pass
-    assert why(caught.value) == "(nothing is found there); check path, rights and space"
+    assert why(caught.value) == "(nothing is found there); check path and rights"
 
 
 @pytest.mark.parametrize("error", [FileNotFoundError, PermissionError])
