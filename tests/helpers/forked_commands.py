@@ -88,6 +88,7 @@ class Command:
 
 def _run(main, arguments, files, folder, variables, file_limit) -> None:
     os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background ignore it
     multiprocessing.set_start_method(None, force=True)  # the usual one
     for stream, name in ((1, files[0]), (2, files[1])):
         if name:
