@@ -5,7 +5,7 @@ import os
 import shlex
 from pathlib import Path
 
-PRECISIONS = ("float32", "float16", "bfloat16")  # of Predictor
+PRECISIONS = ("float32", "float16", "bfloat16")  # of Predictor, which a test compares
 
 
 def whole(text: str, low: int, high: int) -> int:
@@ -95,16 +95,6 @@ def require_folder(what: str, folder: Path) -> None:
     if not folder.is_dir():
         problem = "is no folder" if folder.exists() else "does not exist"
         raise InputError(f"{what} {folder} {problem}; give that of the unpacked archives.")
-
-
-def require_ray() -> None:
-    """Raise InputError if Ray is not installed, before anything is loaded."""
-    from importlib.util import find_spec
-
-    from efficientps_d2_runtime.errors import InputError
-
-    if find_spec("ray") is None:
-        raise InputError('Predicting batches needs Ray; run: pip install -e runtime -e ".[ray]".')
 
 
 def where_datasets_are(dest: Path) -> str:

@@ -12,13 +12,7 @@ is named, and the next image or video begins; the exit status is then 1. --input
 
 import argparse
 
-from efficientps_d2_cli.options import (
-    PRECISIONS,  # noqa: F401  which a test compares with those of Predictor
-    add_network_flags,
-    add_overrides,
-    path,
-    require_threshold,
-)
+from efficientps_d2_cli.options import add_network_flags, add_overrides, path, require_threshold
 
 TASKS = ("panoptic", "instance", "semantic")  # of PredictionPainter, which a test compares
 ARRAY_SUFFIXES = (".npy", ".bin")  # of data/bands.py, which a test compares

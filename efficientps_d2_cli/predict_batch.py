@@ -2,8 +2,8 @@
 
 efficientps-d2 predict-batch --input photos/ --output results/ --model output/mine/model
 efficientps-d2 predict-batch --input 's3://bucket/**' --output s3://other/results --model nuclei
-efficientps-d2 predict-batch --input images.parquet --output results/ --runtime onnx \\
-    --model model.onnx --address auto
+efficientps-d2 predict-batch --input images.parquet --output results/ --model model.onnx \\
+    --address auto
 
 Results come in shards: panoptic PNGs with COCO's JSON, and Parquet tables of segments and errors.
 What was stopped or killed goes on by the same command. The exit status is 1 if images failed; the
@@ -19,7 +19,6 @@ from efficientps_d2_cli.options import (
     add_overrides,
     path,
     positive,
-    require_ray,
     require_threshold,
 )
 
@@ -103,6 +102,16 @@ def before(args: argparse.Namespace) -> None:
         require_network_file(args.model)
 
 
+def require_ray() -> None:
+    """Raise InputError if Ray is not installed, before anything is loaded."""
+    from importlib.util import find_spec
+
+    from efficientps_d2_runtime.errors import InputError
+
+    if find_spec("ray") is None:
+        raise InputError('Predicting batches needs Ray; run: pip install -e runtime -e ".[ray]".')
+
+
 def take_from_output(args: argparse.Namespace):
     """Set what is not given as an output was begun; returns what that is of, if it was."""
     from efficientps_d2_runtime.batch.output import Output
@@ -130,7 +139,6 @@ def run(args: argparse.Namespace) -> int:
     from efficientps_d2.prediction.batch_models import onnx_model, pytorch_model
     from efficientps_d2_runtime.batch.output import Output
 
-    output = Output(args.output)
     if args.runtime == "onnx":
         model = onnx_model(args.model, args.confidence_threshold)
     else:
@@ -138,7 +146,7 @@ def run(args: argparse.Namespace) -> int:
         model = pytorch_model(args.model, *settings)
     failed = predict_batch(
         args.input,
-        output,
+        Output(args.output),
         model,
         column=args.column,
         address=args.address,

@@ -98,7 +98,7 @@ def check_resumed_config(cfg: CfgNode, run: CfgNode, force: bool) -> None:
         InputError: if they would, without ``force``, or if the new schedule makes no sense.
     """
     changed = _changes(run, cfg)
-    if (decisive := decisive_changes(run, cfg)) and not force:
+    if (decisive := _decisive(changed)) and not force:
         raise InputError(
             f"This run began with other values: {decisive}; give these again, "
             "another OUTPUT_DIR for a new run, or --force to go on with the new values."
@@ -113,8 +113,7 @@ def check_resumed_config(cfg: CfgNode, run: CfgNode, force: bool) -> None:
 
 def decisive_changes(run: CfgNode, cfg: CfgNode) -> str:
     """What makes a config that of another run, listed; "" if it is of the same."""
-    changed = _changes(run, cfg)
-    return _listed(changed, [key for key in changed if _is_decisive(key)])
+    return _decisive(_changes(run, cfg))
 
 
 def _changes(run: CfgNode, cfg: CfgNode) -> dict[str, tuple]:
@@ -134,6 +133,10 @@ def _check_changed_schedule(cfg: CfgNode, run: CfgNode) -> None:
     except InputError:
         return
     check_schedule(cfg)
+
+
+def _decisive(changed: dict[str, tuple]) -> str:
+    return _listed(changed, [key for key in changed if _is_decisive(key)])
 
 
 def _is_decisive(key: str) -> bool:

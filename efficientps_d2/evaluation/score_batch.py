@@ -89,7 +89,7 @@ def score_batch(
         mismatches += misfits
     unpredicted = gts.keys() - seen
     if not seen:
-        examples = [f"{min(names, key=str)}" for names in (pngs, others) if names]
+        examples = [min(names) for names in (pngs, others) if names]
         names = f" (PNGs such as {' and '.join(examples)})" if examples else ""
         mismatches.append(f"{output}: has no image of {gt_json}{names}")
     elif not only_predicted:

@@ -21,7 +21,7 @@ from efficientps_d2.prediction.ray_cluster import (
 )
 from efficientps_d2_runtime.batch.image_table import shard_size, write_listing
 from efficientps_d2_runtime.batch.ledger import Ledger
-from efficientps_d2_runtime.batch.listing import leaves_out_folders, list_images, whole_address
+from efficientps_d2_runtime.batch.listing import leaves_out_folders, list_images
 from efficientps_d2_runtime.batch.output import ERRORS, LOCK, MANIFEST, Manifest, Output
 from efficientps_d2_runtime.batch.storage import Folder
 from efficientps_d2_runtime.batch.worker import Job
@@ -51,8 +51,7 @@ def predict_batch(
         output: where results go.
         model: which predicts.
         column: of Parquet files.
-        address: of a cluster; by default that of RAY_ADDRESS, or Ray is started here, for this one
-            command.
+        address: of a cluster; by default that of RAY_ADDRESS, or Ray starts here for this command.
         workers: how many; 0 for one of each GPU, or else of each four cores.
         batch_size: images of one size that a model predicts at once.
         size: images of a shard; 0 for a number that fits.
@@ -64,7 +63,8 @@ def predict_batch(
     """
     with ExitStack() as stack:
         stack.enter_context(_alone(output))
-        source, table = whole_address(source), None
+        images, table = Folder(source), None
+        source = images.whole_address
         manifest = output.manifest()  # which refuses a folder of something else
         output.remove_partial()
         if manifest:
@@ -80,7 +80,7 @@ def predict_batch(
             size = size or shard_size(len(table), resources.workers)
             manifest = _begin(output, source, column, table, size, model)
             shards = list(range(manifest.shards))
-        job = Job(Folder(source), column, output, model.load, batch_size)
+        job = Job(images, column, output, model.load, batch_size)
         return _run(job, manifest, shards, model, resources)
 
 
@@ -113,8 +113,8 @@ def _alone(output: Output) -> Iterator[None]:
         finally:
             if not (folder / MANIFEST).exists():  # nothing was begun
                 (folder / LOCK).unlink(missing_ok=True)
-                with suppress(OSError):  # it holds something else
-                    if not was_there:
+                if not was_there:
+                    with suppress(OSError):  # it holds something else
                         folder.rmdir()
 
 
@@ -232,10 +232,10 @@ def _run(
         bar.update(total - bar.n)
     print(f"Wrote {total - failed:,} of {total:,} images to {job.output}.")
     job.output.remove_partial()
-    failed = _say_failed(job.output)
+    of_all_starts = _say_failed(job.output)
     if total < manifest.images:
-        print(f"It has {manifest.images - failed:,} of {manifest.images:,} by now.")
-    return failed
+        print(f"It has {manifest.images - of_all_starts:,} of {manifest.images:,} by now.")
+    return of_all_starts
 
 
 def _say(manifest: Manifest, total: int, resources: Resources) -> None:

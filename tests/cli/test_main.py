@@ -13,7 +13,7 @@ import train_net
 from efficientps_d2.data.importers import READERS
 from efficientps_d2.deploy.export import SUFFIXES
 from efficientps_d2.prediction import painter, predictor
-from efficientps_d2_cli import export, import_, predict, train
+from efficientps_d2_cli import export, import_, options, predict, train
 from efficientps_d2_cli.main import VERBS, main
 
 HEAVY = ("torch", "detectron2", "numpy", "efficientps_d2")
@@ -89,7 +89,7 @@ def test_train_does_what_train_net_does():
 
 def test_choices_are_those_of_the_package():
     assert tuple(painter.TASKS) == predict.TASKS
-    assert predictor.PRECISIONS == predict.PRECISIONS
+    assert predictor.PRECISIONS == options.PRECISIONS
     assert (export.WHOLE, *SUFFIXES) == export.FORMATS
     assert tuple(READERS) == import_.TOOLS
 

@@ -1,6 +1,8 @@
 """Mistakes of predict-batch that show before anything is begun."""
 
 import importlib.util
+from argparse import Namespace
+from pathlib import Path
 from unittest.mock import patch
 
 import pyarrow as pa
@@ -9,6 +11,7 @@ import pytest
 from project import run_verb
 from small_network import write_small_network
 
+from efficientps_d2_cli import predict_batch
 from efficientps_d2_runtime.batch.output import Manifest, Output
 
 
@@ -72,6 +75,14 @@ def test_an_output_goes_on_without_its_input(run, tmp_path):
     Output(str(tmp_path / "out")).begin(manifest, b"")
     status, said = run("--output", tmp_path / "out")
     assert status == 1 and "out holds results of another model" in said
+
+
+def test_an_output_goes_on_with_its_column(run, tmp_path):
+    begun = Manifest("x.parquet", "pictures", 0, 1, {"name": "nuclei"}, [], "2026-11-30")
+    Output(str(tmp_path / "out")).begin(begun, b"")
+    args = Namespace(output=str(tmp_path / "out"), model=None, column="")
+    assert predict_batch.take_from_output(args) == begun
+    assert (args.column, args.model) == ("pictures", Path("nuclei"))
 
 
 def test_mistakes_that_show_before_the_model_is_read(run, tmp_path):

@@ -17,6 +17,7 @@ from efficientps_d2_runtime import locks
 from efficientps_d2_runtime.batch.image_table import write_listing
 from efficientps_d2_runtime.batch.listing import list_images
 from efficientps_d2_runtime.batch.output import Output
+from efficientps_d2_runtime.batch.storage import Folder
 from efficientps_d2_runtime.errors import InputError
 
 NOBODY = "127.0.0.1:9"
@@ -67,7 +68,7 @@ def test_a_listing_that_a_killed_start_has_left_is_replaced(photos, tmp_path):
 
 
 def test_an_output_begins_wholly_or_not_at_all(photos, tmp_path, monkeypatch):
-    output, write = Output(str(tmp_path / "out")), Output(str(tmp_path)).folder.__class__.write
+    output, write = Output(str(tmp_path / "out")), Folder.write
 
     def fail(folder, content, *names):
         if names == ("batch.json",):
@@ -75,7 +76,7 @@ def test_an_output_begins_wholly_or_not_at_all(photos, tmp_path, monkeypatch):
         write(folder, content, *names)
 
     begun = begin_batch(str(photos), str(tmp_path / "other")).job.output.manifest()
-    monkeypatch.setattr(type(output.folder), "write", fail)
+    monkeypatch.setattr(Folder, "write", fail)
     with pytest.raises(InputError, match="full"):
         output.begin(begun, b"listing")
     assert contents(tmp_path / "out") == {}
@@ -144,9 +145,10 @@ def test_mistakes_of_ray(photos, tmp_path, monkeypatch):
 @pytest.mark.parametrize("failures", [1, 2])
 def test_a_busy_machine_starts_ray_twice(monkeypatch, failures):
     """In a thread, too, where no handler of a signal can be set."""
-    calls, caught = [], []
+    calls, caught, niceness = [], [], "RAY_worker_niceness"
 
     def start(address, **_):
+        assert os.environ[niceness] == "0", "workers would wait for other programs"
         calls.append(address)
         if calls.count("local") <= failures:
             raise TimeoutError("no answer.\nlater")
@@ -159,6 +161,7 @@ def test_a_busy_machine_starts_ray_twice(monkeypatch, failures):
             caught.append(str(error))
 
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(os, "environ", {**os.environ})
     monkeypatch.setattr(ray, "init", start)
     monkeypatch.setattr(ray, "shutdown", lambda: calls.append("ended"))
     thread = threading.Thread(target=use)

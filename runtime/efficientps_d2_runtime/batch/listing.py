@@ -5,7 +5,6 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from glob import has_magic
-from urllib.parse import urlencode
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,7 +18,7 @@ from efficientps_d2_runtime.batch.parquet_images import (
     images_of_parquet,
     parquet_files,
 )
-from efficientps_d2_runtime.batch.storage import Folder, split_options, why
+from efficientps_d2_runtime.batch.storage import Folder, split_options, why, with_options
 from efficientps_d2_runtime.errors import InputError
 from efficientps_d2_runtime.images import IMAGE_SUFFIXES
 
@@ -85,20 +84,16 @@ def require_input(address: str, column: str = "") -> None:
 
 
 def leaves_out_folders(address: str, images: pa.Table) -> bool:
-    """Whether an input is a local folder with other folders, whose images are not listed."""
-    folder = os.path.abspath(os.path.expanduser(address))
-    if os.path.dirname(images["image"][0].as_py()) != folder:
+    """Whether an input is a local folder with others, whose images are not listed.
+
+    Args:
+        address: that of the input in all folders of this machine.
+        images: of :func:`list_images`.
+    """
+    if "://" in address or os.path.dirname(images["image"][0].as_py()) != address:
         return False
-    with os.scandir(folder) as entries:
+    with os.scandir(address) as entries:
         return any(entry.is_dir() and entry.name[0] != "." for entry in entries)
-
-
-def whole_address(address: str) -> str:
-    """An input as it is called in every folder of this machine; a slash at its end is no matter."""
-    plain, options = split_options(address)
-    if "://" not in plain:
-        return os.path.abspath(os.path.expanduser(plain))
-    return f"{plain.rstrip('/')}{'?' * bool(options)}{urlencode(options)}"
 
 
 def _split_pattern(address: str) -> tuple[str, str]:
@@ -111,7 +106,7 @@ def _split_pattern(address: str) -> tuple[str, str]:
     if "://" in plain and first < 3:
         raise InputError(f"{address} has a pattern in the name of its bucket; give the whole name.")
     root = "/".join(parts[:first]) or ("/" if plain.startswith("/") else ".")
-    return f"{root}{'?' * bool(options)}{urlencode(options)}", "/".join(parts[first:])
+    return with_options(root, options), "/".join(parts[first:])
 
 
 def _in_folder(folder: Folder, suffixes: tuple[str, ...], told) -> pa.Array:

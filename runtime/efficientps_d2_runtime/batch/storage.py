@@ -22,10 +22,9 @@ PARTIAL = ".partial"  # ends the name of a file that is being written
 BUFFER = 2**22  # bytes
 LONGEST = 200  # characters of an error of a library
 GOOGLE = re.compile(r"^.*?Status\((?:.*last message of )?(.*?)(?: error_info=.*|\)?$)")
-PATIENCE = {
-    "connect_timeout": 10,
-    "request_timeout": 60,
-}  # seconds; Arrow's 3 are few for a busy one
+# Seconds: Arrow's 3 are few for a busy S3, and its 15 minutes many for an error of Google's.
+PATIENCE = {"connect_timeout": 10, "request_timeout": 60}
+PATIENCE_GOOGLE = {"retry_limit_seconds": 30}
 
 
 class Folder:
@@ -52,8 +51,11 @@ class Folder:
 
     @property
     def whole_address(self) -> str:
-        """The address, for processes in other folders, too."""
-        return self.path if self.is_local else self.address
+        """The address in all folders of this machine, without a slash at its end."""
+        if self.is_local:
+            return self.path
+        plain, options = split_options(self.address)
+        return with_options(plain.rstrip("/"), options)
 
     def place(self, *names: str) -> str:
         """The path of a file in the file system."""
@@ -189,6 +191,11 @@ def split_options(address: str) -> tuple[str, dict[str, str]]:
     return address, {}
 
 
+def with_options(plain: str, options: dict) -> str:
+    """An address with options at its end."""
+    return f"{plain}?{urlencode(options)}" if options else plain
+
+
 def open_address(address: str) -> tuple[fs.FileSystem, str]:
     """The file system of a path or an address, and the path in it.
 
@@ -201,10 +208,10 @@ def open_address(address: str) -> tuple[fs.FileSystem, str]:
     try:
         if scheme == "s3":
             return _open_s3(address)
+        if scheme in ("gs", "gcs"):
+            plain, options = split_options(address)
+            address = with_options(plain, {**PATIENCE_GOOGLE, **options})
         if scheme in ("gs", "gcs", "file"):
-            if scheme != "file" and "retry_limit_seconds" not in address:  # it has 15 minutes
-                plain, options = split_options(address)
-                address = f"{plain}?{urlencode({**options, 'retry_limit_seconds': 30})}"
             filesystem, path = fs.FileSystem.from_uri(address)
             return filesystem, path.rstrip("/") or path
         import fsspec

@@ -1,5 +1,6 @@
 """Input and output in object storage: a real server that speaks S3."""
 
+import datetime
 import importlib
 import importlib.util
 import os
@@ -75,6 +76,11 @@ def test_addresses_keep_their_letters(bucket):
     assert folder.name("x") == "s3://results/run#1/a?b/x"
 
 
+def test_a_slash_at_the_end_is_no_other_address():
+    for end in ("", "?region=eu-central-1"):
+        assert Folder(f"s3://bucket/x/{end}").whole_address == f"s3://bucket/x{end}"
+
+
 def test_patterns(bucket):
     images = list_images("s3://bucket/**/000[12].png")["image"].to_pylist()
     assert images == ["s3://bucket/photos/0001.png", "s3://bucket/photos/0002.png"]
@@ -104,6 +110,12 @@ def test_mistakes(bucket, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(InputError, match="s3://bucket/photos cannot be read .*endpoint"):
         list_images("s3://bucket/photos")
+
+
+def test_errors_of_google_come_soon():
+    for options, seconds in (("", 30), ("?retry_limit_seconds=5", 5)):
+        made_with = str(Folder(f"gs://anonymous@bucket/x{options}").filesystem.__reduce__())
+        assert repr(datetime.timedelta(seconds=seconds)) in made_with
 
 
 @pytest.mark.parametrize(
