@@ -2,8 +2,8 @@
 
 import datetime
 import importlib
-import importlib.util
 import os
+import sys
 
 import pyarrow.parquet as pq
 import pytest
@@ -136,6 +136,14 @@ def test_what_google_says(text, told):
 
 
 def test_without_pyarrow(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(InputError, match="object storage need pyarrow; run: pip install -e runti"):
+        importlib.reload(batch)
+
+
+def test_pyarrow_that_needs_a_newer_numpy(monkeypatch, tmp_path):
+    (tmp_path / "pyarrow.py").write_text("raise ImportError('pyarrow requires NumPy 2.0')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "pyarrow")
+    with pytest.raises(InputError, match=r"requires NumPy 2.0\); .* pip install \"pyarrow<26\""):
         importlib.reload(batch)
