@@ -60,12 +60,22 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
 
 
 def scaled_to_workers(cfg: CfgNode, workers: int) -> CfgNode:
-    """As :meth:`DefaultTrainer.auto_scale_workers`; statistics freeze in the same epoch, too."""
+    """As :meth:`DefaultTrainer.auto_scale_workers`; statistics freeze in the same epoch, too.
+
+    Raises:
+        InputError: if the batch cannot be divided by ``SOLVER.REFERENCE_WORLD_SIZE``.
+    """
+    batch, reference = cfg.SOLVER.IMS_PER_BATCH, cfg.SOLVER.REFERENCE_WORLD_SIZE
+    if reference and batch % reference:
+        raise InputError(
+            f"SOLVER.IMS_PER_BATCH {batch} is no multiple of SOLVER.REFERENCE_WORLD_SIZE "
+            f"{reference}; set SOLVER.REFERENCE_WORLD_SIZE 0 to take the schedule as it is."
+        )
     scaled = DefaultTrainer.auto_scale_workers(cfg, workers)
     if scaled is cfg:
         return cfg
     scaled.defrost()  # a copy
-    scale = workers / cfg.SOLVER.REFERENCE_WORLD_SIZE
+    scale = workers / reference
     scaled.SOLVER.FREEZE_BN_ITER = round(cfg.SOLVER.FREEZE_BN_ITER / scale)
     scaled.freeze()
     return scaled

@@ -50,12 +50,6 @@ class Trainer(GuardedTrainer):
 
     def __init__(self, cfg: CfgNode):
         check_values(cfg)  # a copy of train_net.py may have changed some
-        batch, reference = cfg.SOLVER.IMS_PER_BATCH, cfg.SOLVER.REFERENCE_WORLD_SIZE
-        if reference and batch % reference:
-            raise InputError(
-                f"SOLVER.IMS_PER_BATCH {batch} is no multiple of SOLVER.REFERENCE_WORLD_SIZE "
-                f"{reference}; set SOLVER.REFERENCE_WORLD_SIZE 0 to take the schedule as it is."
-            )
         cfg = scaled_to_workers(cfg, comm.get_world_size())
         # What follows is DefaultTrainer's, which has no way to train in several processes on CPUs.
         TrainerBase.__init__(self)
