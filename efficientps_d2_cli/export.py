@@ -47,6 +47,8 @@ def run(args: argparse.Namespace) -> int:
     from efficientps_d2.config.loading import load_config, without_cuda
     from efficientps_d2.deploy.compare import check_file, difference_table, require_same
     from efficientps_d2.deploy.export import export_model, require_onnx
+    from efficientps_d2.prediction.overrides import asks_to_augment
+    from efficientps_d2_runtime.errors import InputError
     from efficientps_d2_runtime.files import replacing_file
 
     if (args.check or args.quantize) and args.format != WHOLE:
@@ -57,6 +59,8 @@ def run(args: argparse.Namespace) -> int:
         cfg = load_config(args.config_file, args.opts)
         require_weights(cfg, args.config_file)
         metadata = metadata_of(cfg) if args.format == WHOLE else None
+    if asks_to_augment(cfg, args.opts):
+        raise InputError("A file has no test-time augmentation; leave TEST.AUG.ENABLED out.")
     cfg = without_cuda(cfg)
     cfg.MODEL.EFFICIENTNET.WEIGHTS = ""
     elsewhere = args.model and not args.model.is_dir()  # of a hub, or of this project

@@ -106,8 +106,8 @@ def _predictor(args: argparse.Namespace):
     from efficientps_d2.checkpoint.checkpointer import require_weights
     from efficientps_d2.checkpoint.saved_model import metadata_of, read_saved_model
     from efficientps_d2.config.loading import load_config
+    from efficientps_d2.prediction.overrides import asks_to_augment, threshold_overrides
     from efficientps_d2.prediction.predictor import Predictor
-    from efficientps_d2.prediction.thresholds import threshold_overrides
     from efficientps_d2_runtime.errors import InputError
 
     overrides, keys = args.opts, args.opts[::2]
@@ -124,4 +124,11 @@ def _predictor(args: argparse.Namespace):
         )
     cfg.merge_from_list(threshold_overrides(cfg, args.confidence_threshold, overrides))
     device = cfg.MODEL.DEVICE if "MODEL.DEVICE" in keys else ""
-    return Predictor(cfg, metadata, device, tile=args.tile, precision=args.precision)
+    return Predictor(
+        cfg,
+        metadata,
+        device,
+        tile=args.tile,
+        precision=args.precision,
+        augment=asks_to_augment(cfg, overrides),
+    )

@@ -12,9 +12,9 @@ import torch
 from efficientps_d2.checkpoint.saved_model import CONFIG, METADATA, read_saved_model
 from efficientps_d2.data import bands
 from efficientps_d2.data.coco_panoptic import categories_of
+from efficientps_d2.prediction.overrides import asks_to_augment, threshold_overrides
 from efficientps_d2.prediction.predictor import Predictor
 from efficientps_d2.prediction.result import Prediction
-from efficientps_d2.prediction.thresholds import threshold_overrides
 from efficientps_d2.utils.env import keep_freed_memory, quiet_known_warnings
 from efficientps_d2_runtime.batch.networks import MODEL, load_onnx
 from efficientps_d2_runtime.batch.worker import Model
@@ -122,5 +122,7 @@ def _load_pytorch(
     keep_freed_memory()
     torch.set_num_threads(threads)
     device = "cuda" if has_gpu else "cpu"
-    saved = read_saved_model(folder, overrides)
-    return PyTorchModel(Predictor(*saved, device, tile=tile, precision=precision))
+    cfg, metadata = read_saved_model(folder, overrides)
+    augment = asks_to_augment(cfg, overrides)
+    predictor = Predictor(cfg, metadata, device, tile=tile, precision=precision, augment=augment)
+    return PyTorchModel(predictor)

@@ -16,8 +16,7 @@ from efficientps_d2.checkpoint.saved_model import read_saved_model
 from efficientps_d2.data import bands
 from efficientps_d2.data.images import resize_image
 from efficientps_d2.deploy.optimize import optimize_for_inference
-from efficientps_d2.modeling.fusion.semantic_logits import SemanticLogits
-from efficientps_d2.modeling.fusion.stuff_scores import mean_probabilities
+from efficientps_d2.modeling.test_time_augmentation import PanopticTTA
 from efficientps_d2.prediction.mosaic import Mosaic, tiles
 from efficientps_d2.prediction.result import Prediction
 from efficientps_d2_runtime.errors import InputError, one_line
@@ -36,6 +35,7 @@ def load_predictor(
     optimize: bool = True,
     tile: int = 0,
     precision: str = "float32",
+    augment: bool = False,
 ) -> "Predictor":
     """A predictor of a saved model.
 
@@ -43,12 +43,12 @@ def load_predictor(
         folder: with model.safetensors, config.yaml and metadata.json; a training leaves one in
             ``OUTPUT_DIR/model``; by default that of ``make demo``.
         device: "cuda", "cpu" or such; CUDA if there is one by default.
-        optimize, tile, precision: see :class:`Predictor`.
+        optimize, tile, precision, augment: see :class:`Predictor`.
 
     Raises:
         InputError: if a file is missing or damaged.
     """
-    return Predictor(*read_saved_model(folder), device, optimize, tile, precision)
+    return Predictor(*read_saved_model(folder), device, optimize, tile, precision, augment)
 
 
 class Predictor:
@@ -62,6 +62,7 @@ class Predictor:
         optimize: bool = True,
         tile: int = 0,
         precision: str = "float32",
+        augment: bool = False,
     ):
         """
         Args:
@@ -74,9 +75,12 @@ class Predictor:
                 image and its maps then grow with the image, by 8 bytes a pixel. Instances are
                 those of the panoptic map, and there are no logits. 0 for images as wholes.
             precision: of the network on CUDA, by autocast: also "float16" or "bfloat16".
+            augment: see every image in the sizes of ``TEST.AUG.SCALES``, and mirrored, as
+                :class:`PanopticTTA` does, whatever ``TEST.AUG.ENABLED`` says.
 
         Raises:
-            InputError: if the weights, the device or the precision on it cannot be used.
+            InputError: if the weights, the device or the precision on it cannot be used, or the
+                network cannot be augmented.
         """
         device = str(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         try:
@@ -105,6 +109,8 @@ class Predictor:
         self.model = load_trained_model(cfg)
         if optimize:
             self.model = optimize_for_inference(self.model)
+        if augment:
+            self.model = PanopticTTA.of_config(cfg, self.model)
         size = cfg.INPUT.MIN_SIZE_TEST
         self.resize = T.ResizeShortestEdge([size, size], cfg.INPUT.MAX_SIZE_TEST)
 
@@ -152,7 +158,8 @@ class Predictor:
         lower = self.dtype != torch.float32
         with torch.no_grad(), torch.autocast("cuda", self.dtype, enabled=lower):
             outputs = self.model([self._input(image) for image in images]) if images else []
-        return [self._prediction(output, logits) for output in outputs]
+        names = self.metadata.stuff_classes
+        return [Prediction.of_output(output, names, logits) for output in outputs]
 
     def _tiled(self, image: np.ndarray) -> Prediction:
         size = image.shape[:2]
@@ -212,38 +219,3 @@ class Predictor:
         image = resize_image(np.ascontiguousarray(image), self.resize)
         tensor = bands.image_tensor(image, self.cfg.MODEL.PIXEL_MEAN)
         return {"image": tensor, "height": height, "width": width}
-
-    def _prediction(self, output: dict, logits: bool) -> Prediction:
-        pan_seg, segments_info = output["panoptic_seg"]
-        sem_seg = SemanticLogits.of(output["sem_seg"]) if "sem_seg" in output else None
-        areas = torch.bincount(pan_seg.flatten()).tolist()
-        stuff = {s["id"]: s["category_id"] for s in segments_info if "score" not in s}
-        scores = {s["id"]: s["score"] for s in segments_info if "score" in s}
-        if stuff:
-            scores |= mean_probabilities(sem_seg, pan_seg, areas, stuff)
-        names = self.metadata.stuff_classes
-        segments = [
-            Segment(
-                segment["id"],
-                class_id := segment["category_id"],
-                names[class_id],
-                segment["isthing"],
-                float(scores[segment["id"]]),
-                areas[segment["id"]],
-            )
-            for segment in segments_info
-        ]
-        instances = output["instances"].to("cpu")
-        # Detectron2's own mask heads keep no logits.
-        has_logits = instances.has("pred_mask_logits")
-        mask_logits = instances.pred_mask_logits if logits and has_logits else None
-        if has_logits and instances.has("pred_masks"):
-            instances.remove("pred_mask_logits")
-        return Prediction(
-            pan_seg.cpu().numpy().astype(np.int32),
-            segments,
-            None if sem_seg is None else sem_seg.argmax().cpu().numpy().astype(np.uint8),
-            instances,
-            sem_seg.full().cpu() if logits and sem_seg is not None else None,
-            mask_logits,
-        )

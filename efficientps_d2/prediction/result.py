@@ -1,5 +1,6 @@
 """What a predictor says of an image."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -8,7 +9,9 @@ import torch
 from detectron2.structures import Boxes, Instances, ROIMasks
 from torch import Tensor
 
-from efficientps_d2_runtime.result import PanopticResult
+from efficientps_d2.modeling.fusion.semantic_logits import SemanticLogits
+from efficientps_d2.modeling.fusion.stuff_scores import mean_probabilities
+from efficientps_d2_runtime.result import PanopticResult, Segment
 
 
 @dataclass(repr=False)
@@ -19,6 +22,48 @@ class Prediction(PanopticResult):
     sem_seg_logits: Tensor | None = None  # (K, H, W) float32, on request
     # (N, M, M) float32 inside the boxes, on request; Detectron2's own mask heads give none
     mask_logits: Tensor | None = None
+
+    @classmethod
+    def of_output(cls, output: dict, names: Sequence[str], logits: bool = False) -> "Prediction":
+        """Of a network's output for an image.
+
+        Args:
+            output: see :meth:`PanopticSegmentor.inference`.
+            names: of the classes, by contiguous id.
+            logits: also keep semantic logits and mask logits.
+        """
+        pan_seg, segments_info = output["panoptic_seg"]
+        sem_seg = SemanticLogits.of(output["sem_seg"]) if "sem_seg" in output else None
+        areas = torch.bincount(pan_seg.flatten()).tolist()
+        stuff = {s["id"]: s["category_id"] for s in segments_info if "score" not in s}
+        scores = {s["id"]: s["score"] for s in segments_info if "score" in s}
+        if stuff:
+            scores |= mean_probabilities(sem_seg, pan_seg, areas, stuff)
+        segments = [
+            Segment(
+                segment["id"],
+                class_id := segment["category_id"],
+                names[class_id],
+                segment["isthing"],
+                float(scores[segment["id"]]),
+                areas[segment["id"]],
+            )
+            for segment in segments_info
+        ]
+        instances = output["instances"].to("cpu")
+        # Detectron2's own mask heads keep no logits.
+        has_logits = instances.has("pred_mask_logits")
+        mask_logits = instances.pred_mask_logits if logits and has_logits else None
+        if has_logits and instances.has("pred_masks"):
+            instances.remove("pred_mask_logits")
+        return cls(
+            pan_seg.cpu().numpy().astype(np.int32),
+            segments,
+            None if sem_seg is None else sem_seg.argmax().cpu().numpy().astype(np.uint8),
+            instances,
+            sem_seg.full().cpu() if logits and sem_seg is not None else None,
+            mask_logits,
+        )
 
     @cached_property
     def instances(self) -> Instances:

@@ -149,6 +149,7 @@ def test_mistakes_are_one_sentence(run, capsys):
     assert "nothing.pth does not exist" in sentence(run, weights="nothing.pth")
     text = sentence(run, "--output", "model.pb", form="onnx")
     assert 'model.pb" does not end with .onnx, as files of onnx' in text
+    assert "no test-time augmentation" in sentence(run, more=("TEST.AUG.ENABLED", "True"))
     content = yaml.safe_load((run / "config.yaml").read_text())
     content["MODEL"]["PANOPTIC_FPN"]["COMBINE"]["METHOD"] = "other"
     (run / "config.yaml").write_text(yaml.safe_dump(content))

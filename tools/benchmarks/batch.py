@@ -26,7 +26,7 @@ LOOP = """
 import sys, time
 from efficientps_d2.checkpoint.saved_model import read_saved_model
 from efficientps_d2.prediction.predictor import Predictor
-from efficientps_d2.prediction.thresholds import threshold_overrides
+from efficientps_d2.prediction.overrides import threshold_overrides
 cfg, metadata = read_saved_model(sys.argv[1])
 cfg.merge_from_list(threshold_overrides(cfg, None, []))  # as the batch
 predictor = Predictor(cfg, metadata)

@@ -1,4 +1,4 @@
-"""The least score of instances, which two keys of a config share."""
+"""What the overrides of a config mean for predictions."""
 
 from collections.abc import Sequence
 
@@ -18,3 +18,11 @@ def threshold_overrides(cfg: CfgNode, threshold: float | None, given: Sequence) 
     if threshold is None:
         threshold = cfg.MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH
     return [x for key in THRESHOLDS if key not in given[::2] for x in (key, float(threshold))]
+
+
+def asks_to_augment(cfg: CfgNode, given: Sequence) -> bool:
+    """Whether overrides ask for test-time augmentation.
+
+    A saved model's own config does not: there it is for the evaluation after the training.
+    """
+    return cfg.TEST.AUG.ENABLED and "TEST.AUG.ENABLED" in given[::2]
