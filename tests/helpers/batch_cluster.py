@@ -29,6 +29,7 @@ def two_nodes() -> Iterator[Cluster]:
     handler = signal.getsignal(signal.SIGTERM)  # each node sets its own
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        patch.setenv("RAY_worker_niceness", "0")  # else they wait for the other tests
         cluster = Cluster(initialize_head=True, head_node_args=NODE)
         cluster.add_node(**NODE)
         signal.signal(signal.SIGTERM, handler)
