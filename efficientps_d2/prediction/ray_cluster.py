@@ -44,6 +44,8 @@ def running_ray(address: str, model_bytes: int) -> Iterator[None]:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # Ray Data makes Ray warn of itself
+    # Printed of a worker that cannot load the model, where it is not true.
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "There are infinite retries remaining")
     import ray
     from ray.data import DataContext
 
@@ -72,7 +74,7 @@ def running_ray(address: str, model_bytes: int) -> Iterator[None]:
     context = DataContext.get_current()
     context.enable_progress_bars = False  # they count shards, ours images
     context.execution_no_progress_timeout_s = -1  # a shard may take long
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what it logs, it raises
     try:
         yield
     finally:

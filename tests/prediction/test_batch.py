@@ -124,7 +124,7 @@ def test_the_command_with_a_network_in_a_file(cluster, tmp_path, capsys):
     require_complete(tmp_path / "out", {"0000", "0002"})
 
 
-def test_mistakes_of_output_and_cluster(cluster, tmp_path):
+def test_mistakes_of_output_and_cluster(cluster, tmp_path, capfd):
     write_images(tmp_path / "photos", 2)
     run(cluster, tmp_path / "photos", tmp_path / "out")
     with pytest.raises(InputError, match="out holds results of another model, which was stub; go"):
@@ -138,6 +138,7 @@ def test_mistakes_of_output_and_cluster(cluster, tmp_path):
     assert not (tmp_path / "other" / "batch.json").exists()
     with pytest.raises(InputError, match="^The weights are of another model; copy them again.$"):
         run(cluster, tmp_path / "photos", tmp_path / "other", stub_model(weights=b"damaged"))
+    assert "Traceback" not in capfd.readouterr().err
     with pytest.raises(InputError, match="ray://h:1 is an address of Ray Client"):
         run(cluster, tmp_path / "photos", tmp_path / "other", address="ray://h:1")
     assert not ray.is_initialized()
