@@ -71,6 +71,11 @@ def add_network_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def require_pyarrow() -> None:
+    """Raise InputError if it cannot be loaded, before a module needs it."""
+    import efficientps_d2_runtime.batch  # noqa: F401
+
+
 def require_threshold(args: argparse.Namespace) -> None:
     """End with wrong usage for a threshold that no score has."""
     if not 0 <= (args.confidence_threshold or 0) <= 1:

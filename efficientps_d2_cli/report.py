@@ -14,7 +14,7 @@ need the predictions of the evaluation, which TEST.SAVE_PANOPTIC True keeps.
 import argparse
 from pathlib import Path
 
-from efficientps_d2_cli.options import add_processes, path, positive
+from efficientps_d2_cli.options import add_processes, path, positive, require_pyarrow
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,6 +44,7 @@ def before(args: argparse.Namespace) -> None:
         given = {"--earlier": args.earlier, "--dataset": args.dataset}
         if flags := [flag for flag, value in given.items() if value]:
             args.parser.error(f"{flags[0]} is for runs, and {args.folder} is a batch")
+        require_pyarrow()
 
 
 def run(args: argparse.Namespace) -> int:

@@ -20,7 +20,7 @@ import sys
 from contextlib import nullcontext
 from pathlib import Path
 
-from efficientps_d2_cli.options import add_processes, path
+from efficientps_d2_cli.options import add_processes, path, require_pyarrow
 
 FIRST_MISMATCHES = 20
 
@@ -59,6 +59,8 @@ def before(args: argparse.Namespace) -> None:
     if args.is_batch == bool(args.pred_dir):
         needs = "has its own PNGs; leave --pred-dir out" if args.is_batch else "needs --pred-dir"
         args.parser.error(f"--pred {args.pred} {needs}")
+    if args.is_batch:
+        require_pyarrow()
 
 
 def _score(args: argparse.Namespace):

@@ -133,10 +133,6 @@ def _check_scans(cfg: CfgNode, bands: int) -> None:
         )
     if cfg.INPUT.RANDOM_FLIP != "none":
         raise InputError("INPUT.TURN_SCANS mirrors scans, too; set INPUT.RANDOM_FLIP none.")
-    if cfg.TEST.AUG.ENABLED and cfg.TEST.AUG.FLIP:
-        raise InputError(
-            "TEST.AUG.FLIP would mirror scans without their coordinates; set it False."
-        )
 
 
 def _short(value: object) -> str:

@@ -197,7 +197,11 @@ TEST_RULES = [
         "PQ by Detectron2's evaluator, which keeps all predictions until it scores",
         FLAG,
     ),
-    Rule("TEST.AUG.ENABLED", "also evaluate with test-time augmentation (results with _TTA)", FLAG),
+    Rule(
+        "TEST.AUG.ENABLED",
+        "also evaluate with test-time augmentation (results with _TTA), or predict by --opts",
+        FLAG,
+    ),
     Rule(
         "TEST.AUG.SCALES",
         "factors of the image size in test-time augmentation",

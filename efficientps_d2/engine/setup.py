@@ -6,7 +6,6 @@ from argparse import Namespace
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.utils import comm
 
 from efficientps_d2.checkpoint.checkpoint_files import has_checkpoint
@@ -70,9 +69,8 @@ def setup(args: Namespace) -> CfgNode:
     _check_datasets(cfg, args.eval_only)
     cfg = with_class_counts(cfg)
     check_network(cfg)
-    network = META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE)
-    if cfg.TEST.AUG.ENABLED and isinstance(network, type):  # a function's is known when it is built
-        PanopticTTA.require_roi_heads(network)
+    if cfg.TEST.AUG.ENABLED:
+        PanopticTTA.require(cfg)
     _make_output_dir(cfg.OUTPUT_DIR)
     chosen = fill_auto(cfg, run_folder)
     run = config_of_run(cfg.OUTPUT_DIR) if resumes and not args.eval_only else None

@@ -9,6 +9,7 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.data.transforms import HFlipTransform
 from detectron2.layers import batched_nms
+from detectron2.modeling import META_ARCH_REGISTRY, ROI_MASK_HEAD_REGISTRY
 from detectron2.modeling.postprocessing import sem_seg_postprocess
 from detectron2.structures import Boxes, Instances
 from torch import Tensor, nn
@@ -37,7 +38,7 @@ class PanopticTTA(nn.Module):
         """
         Args:
             model: in evaluation mode.
-            scales: factors of the size that the test loader gives.
+            scales: factors of the size that the network is given.
             flip: also mirror every size.
             cfg: for the NMS threshold and the number of detections.
         """
@@ -49,27 +50,28 @@ class PanopticTTA(nn.Module):
 
     @classmethod
     def of_config(cls, cfg: CfgNode, model: nn.Module) -> "PanopticTTA":
-        """With the scales and flip of ``TEST.AUG``, of a model that may be distributed."""
+        """With the scales and flip of ``TEST.AUG``, of a model that may be distributed.
+
+        Raises:
+            InputError: if the network or its images cannot be augmented.
+        """
         model = getattr(model, "module", model)
-        scales = cfg.TEST.AUG.SCALES
-        cls.require_roi_heads(type(model))
-        if not getattr(model.roi_heads.mask_head, "keeps_logits", False):
-            raise InputError(
-                "TEST.AUG.ENABLED needs a mask head that keeps its logits; set "
-                "MODEL.ROI_MASK_HEAD.NAME SeparableConvMaskHead or ConvMaskHead, or leave "
-                "augmentation out."
-            )
-        return cls(model, scales, cfg.TEST.AUG.FLIP, cfg)
+        heads = getattr(model, "roi_heads", None)
+        _require(cfg, type(model), getattr(heads, "mask_head", None))
+        return cls(model, cfg.TEST.AUG.SCALES, cfg.TEST.AUG.FLIP, cfg)
 
     @staticmethod
-    def require_roi_heads(network: type) -> None:
-        """Refuse networks that are no :class:`PanopticSegmentor`."""
-        if not issubclass(network, PanopticSegmentor):
-            name = network.__name__
-            raise InputError(
-                f"TEST.AUG.ENABLED is not for MODEL.META_ARCHITECTURE {name}: it needs RoI heads, "
-                f"which {name} lacks; set it False."
-            )
+    def require(cfg: CfgNode) -> None:
+        """As :meth:`of_config`, before the network is built.
+
+        Raises:
+            InputError: see there; what a function builds is only known afterwards.
+        """
+        names = cfg.MODEL.META_ARCHITECTURE, cfg.MODEL.ROI_MASK_HEAD.NAME
+        registries = META_ARCH_REGISTRY, ROI_MASK_HEAD_REGISTRY
+        parts = [r.get(n) if n in r else None for n, r in zip(names, registries, strict=True)]
+        if all(isinstance(part, type) for part in parts):
+            _require(cfg, *parts)
 
     def forward(self, batched_inputs: list[dict]) -> list[dict]:
         """As :meth:`PanopticSegmentor.inference`."""
@@ -87,6 +89,8 @@ class PanopticTTA(nn.Module):
         else:
             instances.pred_masks = sem_seg.new_zeros(0, 1, 1, 1)
             instances.pred_mask_logits = sem_seg.new_zeros(0, 1, 1)
+        if not self.model.gives_masks:
+            instances.remove("pred_masks")
         return self.model.postprocess(instances, sem_seg, inputs)
 
     def _detect(self, image: Tensor, views: list[View]) -> tuple[Instances, Tensor]:
@@ -140,6 +144,24 @@ class PanopticTTA(nn.Module):
             yield
         finally:
             heads.mask_on = before
+
+
+def _require(cfg: CfgNode, network: type, mask_head: object) -> None:
+    if not issubclass(network, PanopticSegmentor):
+        name = network.__name__
+        raise InputError(
+            f"Test-time augmentation (TEST.AUG.ENABLED) is not for MODEL.META_ARCHITECTURE {name}: "
+            f"it needs RoI heads, which {name} lacks; leave it out."
+        )
+    if not getattr(mask_head, "keeps_logits", False):
+        raise InputError(
+            "Test-time augmentation (TEST.AUG.ENABLED) needs a mask head that keeps its logits; "
+            "set MODEL.ROI_MASK_HEAD.NAME SeparableConvMaskHead or ConvMaskHead, or leave it out."
+        )
+    if cfg.INPUT.TURN_SCANS and cfg.TEST.AUG.FLIP:
+        raise InputError(
+            "TEST.AUG.FLIP would mirror scans without their coordinates; set it False."
+        )
 
 
 def look(image: Tensor, view: View) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 from efficientps_d2.checkpoint.saved_model import CONFIG, METADATA, read_saved_model
 from efficientps_d2.data import bands
 from efficientps_d2.data.coco_panoptic import categories_of
+from efficientps_d2.modeling.test_time_augmentation import PanopticTTA
 from efficientps_d2.prediction.overrides import asks_to_augment, threshold_overrides
 from efficientps_d2.prediction.predictor import Predictor
 from efficientps_d2.prediction.result import Prediction
@@ -50,10 +51,12 @@ def pytorch_model(
         overrides: of the config, alternating keys and values.
 
     Raises:
-        InputError: if it cannot be read.
+        InputError: if it cannot be read, or not be augmented although the overrides ask for it.
     """
     given = list(overrides or [])
     cfg, metadata = read_saved_model(folder, given)
+    if asks_to_augment(cfg, given):
+        PanopticTTA.require(cfg)
     overrides = [*given, *map(str, threshold_overrides(cfg, threshold, given))]
     weights = Path(cfg.MODEL.WEIGHTS)
     names = (weights.name, CONFIG, METADATA)

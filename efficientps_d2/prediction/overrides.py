@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from detectron2.config import CfgNode
 
+from efficientps_d2_runtime.errors import InputError
+
 THRESHOLDS = (
     "MODEL.ROI_HEADS.SCORE_THRESH_TEST",
     "MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH",
@@ -23,6 +25,14 @@ def threshold_overrides(cfg: CfgNode, threshold: float | None, given: Sequence) 
 def asks_to_augment(cfg: CfgNode, given: Sequence) -> bool:
     """Whether overrides ask for test-time augmentation.
 
-    A saved model's own config does not: there it is for the evaluation after the training.
+    A config itself does not: there it is for the evaluation after a training.
+
+    Raises:
+        InputError: if they only say how.
     """
-    return cfg.TEST.AUG.ENABLED and "TEST.AUG.ENABLED" in given[::2]
+    keys = [key for key in given[::2] if key.startswith("TEST.AUG.")]
+    if "TEST.AUG.ENABLED" in keys:
+        return cfg.TEST.AUG.ENABLED
+    if keys:
+        raise InputError(f"{keys[0]} is of test-time augmentation; add TEST.AUG.ENABLED True.")
+    return False

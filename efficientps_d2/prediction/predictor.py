@@ -46,7 +46,7 @@ def load_predictor(
         optimize, tile, precision, augment: see :class:`Predictor`.
 
     Raises:
-        InputError: if a file is missing or damaged.
+        InputError: if a file is missing or damaged, or see :class:`Predictor`.
     """
     return Predictor(*read_saved_model(folder), device, optimize, tile, precision, augment)
 
@@ -82,21 +82,10 @@ class Predictor:
             InputError: if the weights, the device or the precision on it cannot be used, or the
                 network cannot be augmented.
         """
-        device = str(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        try:
-            torch.empty(0, device=device)
-        except (RuntimeError, AssertionError) as error:  # the latter without CUDA
-            reason = one_line(error).rstrip(".")
-            raise InputError(f'The device "{device}" cannot be used ({reason}).') from error
-        if precision != "float32" and not (precision in PRECISIONS and device.startswith("cuda")):
-            raise InputError(
-                f"The precision {precision} cannot be used on {device}; give float32, or on CUDA "
-                f"one of {', '.join(PRECISIONS[1:])}."
-            )
-        self.dtype = getattr(torch, precision)
         cfg = cfg.clone()
         cfg.defrost()
-        cfg.MODEL.DEVICE = device
+        cfg.MODEL.DEVICE = _usable_device(device, precision)
+        self.dtype = getattr(torch, precision)
         cfg.MODEL.EFFICIENTNET.WEIGHTS = ""
         self.cfg, self.metadata, self.tile = cfg, metadata, tile
         if tile:
@@ -109,8 +98,7 @@ class Predictor:
         self.model = load_trained_model(cfg)
         if optimize:
             self.model = optimize_for_inference(self.model)
-        if augment:
-            self.model = PanopticTTA.of_config(cfg, self.model)
+        self._network = PanopticTTA.of_config(cfg, self.model) if augment else self.model
         size = cfg.INPUT.MIN_SIZE_TEST
         self.resize = T.ResizeShortestEdge([size, size], cfg.INPUT.MAX_SIZE_TEST)
 
@@ -157,7 +145,7 @@ class Predictor:
         """Of images, in one batch."""
         lower = self.dtype != torch.float32
         with torch.no_grad(), torch.autocast("cuda", self.dtype, enabled=lower):
-            outputs = self.model([self._input(image) for image in images]) if images else []
+            outputs = self._network([self._input(image) for image in images]) if images else []
         names = self.metadata.stuff_classes
         return [Prediction.of_output(output, names, logits) for output in outputs]
 
@@ -219,3 +207,19 @@ class Predictor:
         image = resize_image(np.ascontiguousarray(image), self.resize)
         tensor = bands.image_tensor(image, self.cfg.MODEL.PIXEL_MEAN)
         return {"image": tensor, "height": height, "width": width}
+
+
+def _usable_device(device: str, precision: str) -> str:
+    """The device, or CUDA if there is one by default; InputError if they cannot be used."""
+    device = str(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # the latter without CUDA
+        reason = one_line(error).rstrip(".")
+        raise InputError(f'The device "{device}" cannot be used ({reason}).') from error
+    if precision != "float32" and not (precision in PRECISIONS and device.startswith("cuda")):
+        raise InputError(
+            f"The precision {precision} cannot be used on {device}; give float32, or on CUDA "
+            f"one of {', '.join(PRECISIONS[1:])}."
+        )
+    return device

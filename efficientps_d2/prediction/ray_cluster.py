@@ -44,8 +44,8 @@ def running_ray(address: str, model_bytes: int) -> Iterator[None]:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # Ray Data makes Ray warn of itself
-    # Printed of a worker that cannot load the model, where it is not true.
-    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "There are infinite retries remaining")
+    # Printed of a worker that cannot load the model; the reason comes as an exception, too.
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", r"get_location failed\. There are infinite")
     import ray
     from ray.data import DataContext
 
@@ -74,9 +74,9 @@ def running_ray(address: str, model_bytes: int) -> Iterator[None]:
     context = DataContext.get_current()
     context.enable_progress_bars = False  # they count shards, ours images
     context.execution_no_progress_timeout_s = -1  # a shard may take long
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what it logs, it raises
     try:
-        yield
+        with _silent_console(logging.getLogger("ray.data")):
+            yield
     finally:
         with _hidden_stderr():  # of its complaints about work that is not done
             ray.shutdown()
@@ -113,6 +113,20 @@ def _require_answer(source: str, address: str) -> None:
             f"{source} {address} does not answer ({reason}); give HOST:PORT of a Ray cluster that "
             "runs, or auto on one of its machines."
         ) from error
+
+
+@contextmanager
+def _silent_console(logger: logging.Logger) -> Iterator[None]:
+    """Write what is logged to files alone, if the logger has any."""
+    consoles = [h for h in logger.handlers if isinstance(h, logging.StreamHandler)]
+    levels = [handler.level for handler in consoles]
+    for handler in consoles:
+        handler.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for handler, level in zip(consoles, levels, strict=True):
+            handler.setLevel(level)
 
 
 @contextmanager

@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 import pytest
 from batch_stub import stub_model, write_images
 from forked_commands import Command
-from ray.cluster_utils import Cluster
 from served_page import until
 
 from efficientps_d2.prediction.batch import predict_batch
@@ -24,8 +23,10 @@ NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
 
 
 @contextlib.contextmanager
-def two_nodes() -> Iterator[Cluster]:
-    """Each with one core; their processes find the tests' modules."""
+def two_nodes() -> Iterator:
+    """A ``Cluster``, each node with one core; their processes find the tests' modules."""
+    from ray.cluster_utils import Cluster  # here, for commands set variables that Ray reads
+
     handler = signal.getsignal(signal.SIGTERM)  # each node sets its own
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
@@ -46,7 +47,7 @@ def begin_command(cluster, photos: Path, output: Path, log: Path, pids: Path, **
 
 def _predict(arguments: list[str]) -> int:
     given = json.loads(arguments[0])
-    model = stub_model(given.pop("pids"), given.pop("pause"))
+    model = stub_model(given.pop("pids"), given.pop("pause"), **given.pop("model", {}))
     photos, output = given.pop("photos"), Output(given.pop("output"))
     return exit_status(lambda: predict_batch(photos, output, model, workers=2, **given))
 
@@ -77,13 +78,11 @@ def require_complete(output: Path, names: set[str]) -> None:
     assert not list(output.rglob("*.partial"))
 
 
-def kill_while_predicting(
-    cluster: Cluster, folder: Path, count: int, size: int, events: list[str]
-) -> None:
+def kill_while_predicting(cluster, folder: Path, count: int, size: int, events: list[str]) -> None:
     """Predict a batch while things die, evenly over its images; nothing is lost or doubled.
 
     Args:
-        cluster: of two nodes.
+        cluster: of :func:`two_nodes`.
         folder: for images and results.
         count: of the images.
         size: of the shards.

@@ -66,13 +66,13 @@ def load_stub(pids: str, pause: float, threads: int, has_gpu: bool, folder: Path
     return StubModel(pids, pause)
 
 
-def stub_model(pids: Path | str = "", pause: float = 0, sha256: str = "1", weights=b""):
+def stub_model(pids: Path | str = "", pause: float = 0, sha256: str = "1", weights: str = ""):
     """A ``BatchModel``; workers need not import what this needs."""
     from efficientps_d2.prediction.batch_models import BatchModel
 
     load = partial(load_stub, str(pids), pause)
     about = {"name": "stub", "sha256": sha256}
-    files = {"weights": weights} if weights else FILES
+    files = {"weights": weights.encode()} if weights else FILES
     return BatchModel(about, files, load, CATEGORIES, IMAGE_SUFFIXES)
 
 

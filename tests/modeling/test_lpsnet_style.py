@@ -146,5 +146,5 @@ def test_what_it_cannot_is_said(lpsnet, lpsnet_config, small_config, tmp_path):
         build_model(small_config("lpsnet_style_streets", *coarse))
     with pytest.raises(InputError, match="LPSNetStyle cannot be exported"):
         export_model(lpsnet, "onnx_dense", tmp_path / "x.onnx")
-    with pytest.raises(InputError, match="TEST.AUG.ENABLED is not for .* LPSNetStyle"):
+    with pytest.raises(InputError, match="is not for MODEL.META_ARCHITECTURE LPSNetStyle"):
         PanopticTTA.of_config(lpsnet_config, lpsnet)

@@ -88,6 +88,8 @@ def test_what_a_view_shows():
 class FakeModel:
     """Finds one thing in views of a given width only, and counts the logits that are alive."""
 
+    gives_masks = True
+
     def __init__(self, width):
         self.width, self.alive, self.most = width, weakref.WeakSet(), 0
         self.roi_heads = self

@@ -1,6 +1,7 @@
 """The page about a batch: what is on it, from tables that are read shard by shard."""
 
 import re
+import sys
 
 import pytest
 from batch_stub import CATEGORIES, StubModel, begin_batch, write_images, write_plain
@@ -70,3 +71,14 @@ def test_mistakes(output, tmp_path, capsys):
     (tmp_path / "out" / "errors" / "000001.parquet").write_bytes(b"PAR1")
     assert run_verb("report", output) == 1
     assert "errors/000001.parquet is damaged; remove " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "verb", [["report"], ["score", "--gt", "gt.json", "--gt-dir", "gt", "--pred"]]
+)
+def test_without_pyarrow(verb, tmp_path, capsys, monkeypatch):
+    (tmp_path / "batch.json").touch()
+    monkeypatch.delitem(sys.modules, "efficientps_d2_runtime.batch")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert run_verb(*verb, str(tmp_path)) == 1
+    assert "object storage need pyarrow; run: pip" in capsys.readouterr().err

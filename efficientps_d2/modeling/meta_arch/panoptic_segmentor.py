@@ -118,6 +118,11 @@ class PanopticSegmentor(PanopticFPN):
             "channels_last": cfg.MODEL.EFFICIENTPS.CHANNELS_LAST,
         }
 
+    @property
+    def gives_masks(self) -> bool:
+        """Whether instances of the output have ``pred_masks``."""
+        return self.paste_masks or self.fuses_masks or not self.light_outputs
+
     def preprocess_image(self, batched_inputs: list[dict]) -> ImageList:
         """Normalise and pad, as in :class:`GeneralizedRCNN`, into the model's memory format."""
         images = super().preprocess_image(batched_inputs)
@@ -177,7 +182,7 @@ class PanopticSegmentor(PanopticFPN):
             sem_seg = SemanticLogits(of_image, instances.image_size, stride)
             if size != instances.image_size:  # resized twice, as otherwise
                 sem_seg = ResizedLogits(sem_seg, size)
-            if not (self.paste_masks or self.fuses_masks):
+            if not self.gives_masks:
                 instances.remove("pred_masks")
             outputs.append(self._fused(instances, sem_seg.enlarged_if_small(), *size))
         return outputs

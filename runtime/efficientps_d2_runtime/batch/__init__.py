@@ -11,17 +11,17 @@ All but Ray itself, which ``efficientps_d2.prediction.batch`` starts, lives here
 needs no PyTorch. Files are read and written by ``storage``, on disks and in object storage.
 """
 
-from efficientps_d2_runtime.errors import InputError
+from efficientps_d2_runtime.errors import InputError, one_line
 
 try:
     import pyarrow  # noqa: F401
-except ModuleNotFoundError as error:
-    raise InputError(
-        'Batches and object storage need pyarrow; run: pip install -e runtime -e ".[ray]", or pip '
-        "install pyarrow."
-    ) from error
-except ImportError as error:  # pyarrow 26 with NumPy 1.26
-    raise InputError(
-        f"Batches and object storage need pyarrow, which cannot be loaded here ({error}); install "
-        'another version, for NumPy 1.26: pip install "pyarrow<26".'
+except ImportError as error:
+    need = "Batches and object storage need pyarrow"
+    if isinstance(error, ModuleNotFoundError) and error.name == "pyarrow":
+        raise InputError(
+            f'{need}; run: pip install -e runtime -e ".[ray]", or pip install pyarrow.'
+        ) from error
+    raise InputError(  # pyarrow 26 with NumPy 1.26
+        f"{need}, which cannot be loaded here ({one_line(error)}); install another version, for "
+        'NumPy 1.26: pip install "pyarrow<26".'
     ) from error
