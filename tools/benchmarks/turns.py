@@ -18,8 +18,6 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from efficientps_d2.utils.env import quiet_known_warnings
-
 
 def options(description: str, networks: Iterable[str]) -> argparse.ArgumentParser:
     """Those of a tool that measures some of these networks in turns."""
@@ -137,6 +135,8 @@ def _own_memory(pid: int) -> int:
 
 def use(device: str, threads: int) -> None:
     """Let a process compute there, without warnings that nobody can act on."""
+    from efficientps_d2.utils.env import quiet_known_warnings  # seconds that others need not wait
+
     quiet_known_warnings()
     torch.set_num_threads(threads)
     if device.startswith("cuda"):
