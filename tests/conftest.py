@@ -14,6 +14,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Of this machine, not of its users: commands would write in another order.
 os.environ.pop("PYTHONUNBUFFERED", None)
 
+import hypothesis
 import pytest
 import torch
 
@@ -29,6 +30,8 @@ from efficientps_d2 import save_model  # noqa: E402
 from efficientps_d2.config.loading import load_config  # noqa: E402
 from efficientps_d2.data.classes import with_class_counts  # noqa: E402
 
+hypothesis.settings.register_profile("any machine", deadline=None)  # however busy it is
+hypothesis.settings.load_profile("any machine")
 os.fsync = lambda descriptor: None  # what tests write need not outlive the machine
 gc.freeze()  # what is imported stays: collections need not look at it, and forks not copy it
 
