@@ -67,11 +67,10 @@ class PanopticTTA(nn.Module):
         Raises:
             InputError: see there; what a function builds is only known afterwards.
         """
-        names = cfg.MODEL.META_ARCHITECTURE, cfg.MODEL.ROI_MASK_HEAD.NAME
-        registries = META_ARCH_REGISTRY, ROI_MASK_HEAD_REGISTRY
-        parts = [r.get(n) if n in r else None for n, r in zip(names, registries, strict=True)]
-        if all(isinstance(part, type) for part in parts):
-            _require(cfg, *parts)
+        network = dict(META_ARCH_REGISTRY).get(cfg.MODEL.META_ARCHITECTURE)
+        mask_head = dict(ROI_MASK_HEAD_REGISTRY).get(cfg.MODEL.ROI_MASK_HEAD.NAME)
+        if isinstance(network, type) and isinstance(mask_head, type):
+            _require(cfg, network, mask_head)
 
     def forward(self, batched_inputs: list[dict]) -> list[dict]:
         """As :meth:`PanopticSegmentor.inference`."""
@@ -85,12 +84,11 @@ class PanopticTTA(nn.Module):
         ]
         instances, sem_seg = self._detect(inputs["image"], views)
         if len(instances):
-            self._add_masks(instances, inputs["image"], views)
+            self._add_mask_logits(instances, inputs["image"], views)
         else:
-            instances.pred_masks = sem_seg.new_zeros(0, 1, 1, 1)
             instances.pred_mask_logits = sem_seg.new_zeros(0, 1, 1)
-        if not self.model.gives_masks:
-            instances.remove("pred_masks")
+        if self.model.gives_masks:
+            instances.pred_masks = instances.pred_mask_logits.sigmoid()[:, None]
         return self.model.postprocess(instances, sem_seg, inputs)
 
     def _detect(self, image: Tensor, views: list[View]) -> tuple[Instances, Tensor]:
@@ -120,7 +118,7 @@ class PanopticTTA(nn.Module):
         )
         return instances, sem_seg / len(views)
 
-    def _add_masks(self, instances: Instances, image: Tensor, views: list[View]) -> None:
+    def _add_mask_logits(self, instances: Instances, image: Tensor, views: list[View]) -> None:
         logits = 0
         for view in views:
             images = self.model.preprocess_image([{"image": look(image, view)}])
@@ -133,7 +131,6 @@ class PanopticTTA(nn.Module):
             own = given.pred_mask_logits
             logits += own.flip(-1) if view.flip else own
         instances.pred_mask_logits = logits / len(views)
-        instances.pred_masks = instances.pred_mask_logits.sigmoid()[:, None]
 
     @contextlib.contextmanager
     def _without_masks(self) -> Iterator[None]:

@@ -116,7 +116,7 @@ def is_refused_or_harmless(weights: torch.Tensor, file: Path, place: int, bit: i
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_no_flipped_bit_is_loaded(weights_files, suffix, place, bit):
     weights, file = weights_files[0], weights_files[1][suffix]

@@ -105,7 +105,7 @@ NUMBERS = st.integers(-(10**20), 10**20)
 KEYS = st.dictionaries(st.sampled_from(["A", "B", "C"]), NUMBERS | st.lists(NUMBERS))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(KEYS, KEYS)
 def test_keys_are_read_as_yaml_reads_them(tmp_path_factory, base, own):
     folder = tmp_path_factory.mktemp("yaml")

@@ -49,7 +49,7 @@ def networks(small_config):
     return networks
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(cases())
 def test_fusion(case):
     instances, logits, options = case

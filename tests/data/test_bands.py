@@ -87,7 +87,7 @@ def test_pickled_objects_are_not_loaded(tmp_path):
         read_bands(tmp_path / "a.npy")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_resizing_is_that_of_pillow_for_each_band(data):
     shape = data.draw(array_shapes(min_dims=3, max_dims=3, min_side=2, max_side=12))

@@ -49,7 +49,7 @@ def test_the_nearest_point_of_a_pixel_is_seen_and_the_first_is_not_lost():
     assert alone.points.max() == 0 and (alone.points == 0).sum() == 1
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(columns=st.integers(0, WIDTH - 1), mirrored=st.booleans())
 def test_turned_range_images_are_those_of_turned_scans(street, columns, mirrored):
     points = street[0]

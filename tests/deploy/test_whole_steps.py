@@ -69,7 +69,7 @@ def both_fusions(request, tmp_path_factory):
     return module, run
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(case=cases())
 def test_fusions_are_those_of_pytorch(both_fusions, case):
     instances, logits, options = case

@@ -116,7 +116,7 @@ def by_panopticapi(folder, some_images):
     return pairs, categories
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(images(), min_size=1, max_size=3))
 def test_pq_is_that_of_panopticapi_but_for_rounding(tmp_path_factory, some_images):
     folder = tmp_path_factory.mktemp("pq")
@@ -146,7 +146,7 @@ def test_pq_is_that_of_panopticapi_but_for_rounding(tmp_path_factory, some_image
                 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(images(), min_size=2, max_size=6), st.randoms(use_true_random=False))
 def test_neither_order_nor_number_of_processes_changes_a_digit(some_images, random):
     together = class_metrics(score(some_images), THING_IDS)
@@ -177,7 +177,7 @@ def slow_pc_and_dagger(some_images):
     return covered, weight, dagger, count
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(images(), min_size=1, max_size=3))
 def test_pc_and_pq_dagger_are_their_definitions(some_images):
     covered, weight, dagger, count = slow_pc_and_dagger(some_images)
@@ -193,7 +193,7 @@ def test_pc_and_pq_dagger_are_their_definitions(some_images):
         assert metrics["PQ_dagger"][i] == pytest.approx(metrics["PQ"][i], nan_ok=True)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(images(), min_size=2, max_size=4), st.randoms())
 def test_neither_order_nor_processes_matter(some_images, random):
     expected = mean_metrics(score(some_images), THING_IDS)
@@ -203,7 +203,6 @@ def test_neither_order_nor_processes_matter(some_images, random):
     assert mean_metrics(parts, THING_IDS) == pytest.approx(expected, nan_ok=True)
 
 
-@settings(deadline=None)
 @given(images())
 def test_overlaps_are_those_of_a_slow_count(image):
     gt, _, prediction, _ = image

@@ -13,7 +13,7 @@ SIDE = st.integers(1, 9)
 NUMBER = st.floats(-60, 90, width=32)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     size=st.tuples(SIDE, SIDE),
     output=st.tuples(st.integers(1, 4), st.integers(1, 4)),

@@ -15,7 +15,7 @@ from efficientps_d2.prediction.mosaic import Mosaic, tiles
 ROAD, CAR, BUS = 0, 1, 2
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.tuples(st.integers(1, 200), st.integers(1, 200)), st.integers(4, 90))
 def test_cores_cover_the_image_once_and_tiles_overlap(size, side):
     count = np.zeros(size, dtype=int)
@@ -93,13 +93,13 @@ def check(scene, classes, mosaic, segments):
         assert score == pytest.approx(0.5 + value / 100)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(scenes(), st.integers(32, 90))
 def test_objects_of_any_size_are_joined(case, side):
     check(*case, *joined(*case, side))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(scenes(largest=12), st.integers(56, 90), st.sampled_from([0.3, 0.6, 0.9]))
 def test_small_objects_that_are_missed_at_the_sides_of_tiles_are_whole(case, side, seen):
     """Every one of them lies in some tile as a whole."""

@@ -33,7 +33,7 @@ def followed(frames: list[list[dict]], class_id: int = CAR) -> list[list[int]]:
     return ids
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.integers(-4, 4),
     st.integers(-3, 3),

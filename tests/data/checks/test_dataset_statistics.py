@@ -85,7 +85,7 @@ def test_sizes_against_anchors(tmp_path):
     assert quantiles == {"as": "40", "resized": "80"}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(hnp.arrays(np.int32, hnp.array_shapes(min_dims=2, max_dims=2, max_side=9), elements={
     "min_value": 0, "max_value": 4}))  # fmt: skip
 def test_measured_segments(pan_seg):
@@ -97,7 +97,7 @@ def test_measured_segments(pan_seg):
         assert box.tolist() == [xs.min(), ys.min(), np.ptp(xs) + 1, np.ptp(ys) + 1]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     hnp.arrays(np.int32, (5, 6), elements={"min_value": 0, "max_value": 7}),
     st.permutations(range(1, 8)),

@@ -5,7 +5,7 @@ import shlex
 import detectron2.data.transforms as T
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from project import CONFIGS
@@ -35,7 +35,6 @@ def suggested(*args) -> dict:
     return {s.key: s.value for s in suggest_config(statistics(*args))}
 
 
-@settings(deadline=None)
 @given(SIZES, st.sampled_from([LEVELS, (*LEVELS, "p6")]))
 @example(np.array([20.0] + [100.0] * 10), LEVELS)
 def test_anchors_ascend_and_cover(things, levels):
@@ -52,7 +51,6 @@ def test_anchors_ascend_and_cover(things, levels):
         assert steps.min() > 1.3
 
 
-@settings(deadline=None)
 @given(SIZES, st.data())
 def test_larger_things_never_give_smaller_anchors(things, data):
     grown = things + data.draw(
@@ -61,7 +59,6 @@ def test_larger_things_never_give_smaller_anchors(things, data):
     assert all(a <= b for a, b in zip(anchor_sizes(things), anchor_sizes(grown), strict=True))
 
 
-@settings(deadline=None)
 @given(
     hnp.arrays(np.int64, st.integers(1, 300), elements={"min_value": 1, "max_value": 10**6}),
     st.integers(8, 2000),
@@ -73,7 +70,6 @@ def test_stuff_limit_loses_at_most_one_percent(areas, edge):
     assert 2 * limit > usable, "not smaller than it needs to be"
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 3000), min_size=1, max_size=5))
 def test_detections_exceed_the_things_of_a_image(counts):
     images = np.array([(500, 500, count) for count in counts])
@@ -89,7 +85,6 @@ def test_detections_exceed_the_things_of_a_image(counts):
         assert detections < after <= values[f"MODEL.RPN.PRE_NMS_TOPK_{phase}"]
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(16, 5000), st.integers(16, 5000)), min_size=1, max_size=6),
     SIZES,

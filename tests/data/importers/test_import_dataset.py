@@ -96,7 +96,7 @@ def covered(points) -> np.ndarray:
 
 
 @given(shapes=SHAPES)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_every_pixel_belongs_to_the_last_shape_on_it(shapes):
     """Whatever is drawn, pixels go to the last listed shape; the mapper reads the same."""
     classes = ["car", "person", "road", "sky"]

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from import_sources import SIZE, box, datumaro_shape, import_all, write_datumaro
 from pycocotools import mask as coco_mask
@@ -30,7 +30,6 @@ def rle(mask, compressed=True):
 
 
 @given(st.integers(1, 30), st.integers(1, 40), st.integers(0, 2**32 - 1), st.floats(0, 1))
-@settings(deadline=None)
 def test_run_lengths_are_those_of_pycocotools(height, width, seed, density):
     rng = np.random.default_rng(seed)
     mask = np.repeat(rng.random((height, width)) < density, 3, axis=0)

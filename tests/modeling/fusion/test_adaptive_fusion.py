@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from efficientps_d2 import adaptive_panoptic_fusion
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(cases())
 def test_equals_dense_definition(case):
     instances, sem_seg_logits, options = case
@@ -20,7 +20,7 @@ def test_equals_dense_definition(case):
     assert (as_labels(*result) != expected).sum() <= 1
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(cases())
 def test_segments_describe_the_map(case):
     instances, sem_seg_logits, options = case

@@ -20,7 +20,7 @@ def log_odds_cases(draw):
     return instances, sem_seg_logits, options
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(log_odds_cases())
 def test_equals_dense_definition(case):
     instances, sem_seg_logits, options = case
@@ -30,7 +30,7 @@ def test_equals_dense_definition(case):
     assert (as_labels(*result) != expected).sum() <= 1
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(log_odds_cases(), st.floats(-20, 20))
 def test_a_common_offset_of_the_semantic_logits_changes_nothing(case, offset):
     instances, sem_seg_logits, options = case
@@ -39,7 +39,7 @@ def test_a_common_offset_of_the_semantic_logits_changes_nothing(case, offset):
     assert (labels != moved).mean() < 0.01
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(log_odds_cases())
 def test_segments_describe_the_map(case):
     instances, sem_seg_logits, options = case

@@ -30,7 +30,7 @@ def parts(draw, end):
     return slice(start, draw(st.integers(start, end)))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data(), st.sampled_from([1, 4, 8]), st.integers(1, 30), st.integers(1, 9))
 def test_crops_are_those_of_the_whole(data, stride, height, width):
     torch.manual_seed(data.draw(st.integers(0, 99)))
@@ -45,7 +45,7 @@ def test_crops_are_those_of_the_whole(data, stride, height, width):
     assert torch.equal(logits.argmax(dim=0), whole.argmax(dim=0))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data(), st.integers(1, 12), st.integers(1, 9))
 def test_resized_crops_are_those_of_the_whole(data, height, width):
     torch.manual_seed(data.draw(st.integers(0, 99)))

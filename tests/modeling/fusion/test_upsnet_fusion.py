@@ -19,7 +19,7 @@ def upsnet_cases(draw):
     return instances, sem_seg_logits, options
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(upsnet_cases(), st.sampled_from([5, 64]))
 def test_equals_dense_definition(case, rows):
     instances, sem_seg_logits, options = case
@@ -33,7 +33,7 @@ def test_equals_dense_definition(case, rows):
     assert (as_labels(*result) != expected).sum() <= 1
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(upsnet_cases())
 def test_segments_describe_the_map(case):
     instances, sem_seg_logits, options = case
